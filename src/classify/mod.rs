@@ -1,0 +1,1 @@
+//! Report + tables -> Verdict. Knows nothing of MIME, mailboxes or databases.

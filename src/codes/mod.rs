@@ -1,0 +1,11 @@
+//! Codes and what they mean: reply codes, enhanced status codes, and the code table that judges them.
+//! Knows nothing of mail, only of numbers, texts and rows; the floor that everything else stands on.
+
+mod number;
+mod outcome;
+mod table;
+
+pub use number::{EnhancedStatusCode, ParseCodeError, ReplyCode};
+pub(crate) use outcome::words;
+pub use outcome::{Class, Fault, Judgement, Reason, UnknownWord};
+pub use table::{Answer, CodeTable, Row, TableError, Weight};

@@ -1,0 +1,1 @@
+//! Configuration: defaults in code, then a TOML file, then BOUNCED__ environment variables.

@@ -1,0 +1,1 @@
+//! The long-running service: watches every mailbox until it is told to stop.

@@ -1,0 +1,1 @@
+//! Mail -> Report. Knows nothing of hard or soft; see classify.

@@ -1,0 +1,1 @@
+//! The only wiring: bytes -> Report -> Verdicts -> one transaction -> settle.

@@ -1,0 +1,1 @@
+//! Verdicts + history -> who is suppressed. Pure: time and history come in as arguments.

@@ -1,0 +1,103 @@
+//! A mail address as given and in the one form that look-ups use.
+
+use serde::Serialize;
+
+/// A mail address (RFC 5321 §4.1.2, RFC 6531).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+pub struct Address {
+    given: String,
+    normalised: String,
+}
+
+/// RFC 5321 §4.5.3.1.3: a path has at most 256 octets; RFC 6531 counts octets too.
+const LONGEST: usize = 320;
+
+impl Address {
+    /// Reads one bare address: `user@example.org`, angle brackets allowed around it. `None` when it is none.
+    ///
+    /// The local part is kept as given, quotes included; the normalised form is lower-case throughout (mail
+    /// systems that tell `Bob` from `bob` are gone) with the domain as A-labels (RFC 5890).
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let given = text.trim().trim_start_matches('<').trim_end_matches('>').trim();
+        if given.len() > LONGEST || given.chars().any(|c| c.is_control()) {
+            return None;
+        }
+        let (local, domain) = given.rsplit_once('@')?;
+        let quoted = local.len() >= 2 && local.starts_with('"') && local.ends_with('"');
+        let bad_local = |c: char| c.is_whitespace() || matches!(c, '<' | '>' | '(' | ')' | ',' | ';' | '"' | '@');
+        if local.is_empty() || (!quoted && local.chars().any(bad_local)) {
+            return None;
+        }
+        let domain = domain.trim_end_matches('.');
+        let literal = domain.starts_with('[') && domain.ends_with(']');
+        let bad_domain = |c: char| !(c.is_alphanumeric() || matches!(c, '.' | '-' | '_') || !c.is_ascii());
+        if domain.is_empty() || (!literal && (domain.chars().any(bad_domain) || domain.contains(".."))) {
+            return None;
+        }
+        // A domain that IDNA refuses (underscores, over-long labels) is still an address that somebody mailed.
+        let ascii = if literal {
+            domain.to_lowercase()
+        } else {
+            idna::domain_to_ascii(domain).unwrap_or_else(|_| domain.to_lowercase())
+        };
+        let bare = if quoted { unquote(local) } else { local.to_owned() };
+        Some(Self { given: format!("{local}@{domain}"), normalised: format!("{}@{ascii}", bare.to_lowercase()) })
+    }
+
+    /// As the mail wrote it, without angle brackets.
+    #[must_use]
+    pub fn given(&self) -> &str {
+        &self.given
+    }
+
+    /// The form for look-ups: lower case, domain as A-labels, needless quotes removed.
+    #[must_use]
+    pub fn normalised(&self) -> &str {
+        &self.normalised
+    }
+
+    /// The domain of the normalised form.
+    #[must_use]
+    pub fn domain(&self) -> &str {
+        self.normalised.rsplit_once('@').map_or("", |(_, domain)| domain)
+    }
+}
+
+/// `"john.doe"` and `john.doe` are the same local part (RFC 5321 §4.1.2); quotes that are needed stay.
+fn unquote(local: &str) -> String {
+    let inner = &local[1..local.len() - 1];
+    let dot_atom = !inner.is_empty()
+        && !inner.starts_with('.')
+        && !inner.ends_with('.')
+        && !inner.contains("..")
+        && inner.chars().all(|c| !c.is_ascii() || c.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~.".contains(c));
+    if dot_atom { inner.to_owned() } else { local.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_have_one_normalised_form() {
+        for (given, normalised) in [
+            ("Bob@Example.ORG", "bob@example.org"),
+            ("<bob@example.org>", "bob@example.org"),
+            ("\"bob\"@example.org", "bob@example.org"),
+            ("\"bob smith\"@example.org", "\"bob smith\"@example.org"),
+            ("bob@bücher.example", "bob@xn--bcher-kva.example"),
+            ("bob@[192.0.2.1]", "bob@[192.0.2.1]"),
+            ("da..me@docomo.example", "da..me@docomo.example"),
+        ] {
+            assert_eq!(Address::parse(given).expect(given).normalised(), normalised);
+        }
+    }
+
+    #[test]
+    fn other_texts_are_no_address() {
+        for text in ["", "@", "bob", "bob@", "@example.org", "bob smith@example.org", "a@b c", "bob@exa\nmple.org"] {
+            assert_eq!(Address::parse(text), None, "{text:?}");
+        }
+    }
+}

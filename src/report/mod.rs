@@ -1,0 +1,136 @@
+//! What a mail said: the types between parsing and judging. Knows nothing of MIME, hard or soft.
+
+mod address;
+mod judged;
+
+pub use address::Address;
+pub use judged::{Candidate, Outcome, Verdict};
+use serde::Serialize;
+
+use crate::codes::{EnhancedStatusCode, ReplyCode, words};
+
+words! {
+    /// What a mail in the bounce mailbox is.
+    Kind {
+        /// At least one recipient failed for good.
+        Bounce = "bounce",
+        /// Still trying; nothing has failed yet.
+        Delayed = "delayed",
+        /// A success report: delivered, relayed or expanded.
+        Delivered = "delivered",
+        /// Out of office and other automatic answers (RFC 3834).
+        AutoReply = "auto_reply",
+        /// A feedback report: somebody pressed "spam" (RFC 5965).
+        Complaint = "complaint",
+        /// Anything else.
+        NotBounce = "not_bounce",
+    }
+}
+
+words! {
+    /// The Action field of a DSN (RFC 3464 §2.3.3).
+    Action {
+        /// Could not be delivered; the reporting MTA has given up.
+        Failed = "failed",
+        /// Not yet delivered; the reporting MTA goes on trying.
+        Delayed = "delayed",
+        /// Delivered to the address.
+        Delivered = "delivered",
+        /// Relayed to a system that sends no reports.
+        Relayed = "relayed",
+        /// Delivered and forwarded to several addresses.
+        Expanded = "expanded",
+    }
+}
+
+/// A value and where in the mail it stood.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding<T> {
+    /// What was read.
+    pub value: T,
+    /// The field or part it was read from, e.g. `Diagnostic-Code` or `text part`.
+    pub place: &'static str,
+    /// The line it was read from, unfolded and decoded, so that a person can find it.
+    pub line: String,
+}
+
+/// Everything that one mail says about deliveries.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// What the mail is.
+    pub kind: Kind,
+    /// The line or structure that decided the kind.
+    pub kind_because: Finding<Kind>,
+    /// Name of the format that read it, e.g. `rfc3464`, `qmail`; `none` for what is no report.
+    pub format: &'static str,
+    /// RFC 3464 §2.2.2: the MTA that wrote the report, without its `dns;` type.
+    pub reporting_mta: Option<String>,
+    /// The Message-ID of the report itself, without angle brackets.
+    pub message_id: Option<String>,
+    /// The Date field of the report, in seconds since 1970-01-01 UTC. Written by a stranger.
+    pub date: Option<i64>,
+    /// One entry for each recipient that the mail reports on, in the order of the mail.
+    pub recipients: Vec<Recipient>,
+    /// The returned original message, as far as it is there.
+    pub original: Original,
+}
+
+/// One recipient of a report (RFC 3464 §2.3).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Recipient {
+    /// The address that we mailed; `None` when the mail names nobody.
+    pub address: Option<Address>,
+    /// RFC 3464 §2.3.1: as the sender wrote it.
+    pub original_recipient: Option<String>,
+    /// RFC 3464 §2.3.2: as the reporting MTA used it.
+    pub final_recipient: Option<String>,
+    /// RFC 3464 §2.3.3, or what the text of a non-DSN amounts to.
+    pub action: Option<Action>,
+    /// The enhanced status codes found, the most trustworthy first: the first is the one to report.
+    pub statuses: Vec<Finding<EnhancedStatusCode>>,
+    /// The reply codes found, the most trustworthy first.
+    pub replies: Vec<Finding<ReplyCode>>,
+    /// RFC 3464 §2.3.5: the MTA that refused, without its `dns;` type.
+    pub remote_mta: Option<String>,
+    /// RFC 3464 §2.3.6 or the matching text: the words of the refusing server, unfolded.
+    pub diagnostic: Option<String>,
+    /// Further text of the mail that speaks of this recipient, for phrase look-up after the diagnostic.
+    pub text: String,
+}
+
+impl Recipient {
+    /// The enhanced status code to report.
+    #[must_use]
+    pub fn status(&self) -> Option<EnhancedStatusCode> {
+        self.statuses.first().map(|f| f.value)
+    }
+
+    /// The reply code to report.
+    #[must_use]
+    pub fn reply(&self) -> Option<ReplyCode> {
+        self.replies.first().map(|f| f.value)
+    }
+
+    /// The action; a recipient of a bounce without one has failed.
+    #[must_use]
+    pub fn action(&self) -> Action {
+        self.action.unwrap_or(Action::Failed)
+    }
+}
+
+/// What the returned original message says about itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Original {
+    /// Message-ID without angle brackets.
+    pub message_id: Option<String>,
+    /// The From address.
+    pub from: Option<String>,
+    /// The To addresses.
+    pub to: Vec<String>,
+    /// The Subject, decoded.
+    pub subject: Option<String>,
+    /// RFC 2919 List-Id, without angle brackets.
+    pub list_id: Option<String>,
+    /// The first of the configured campaign headers that is there: its value.
+    pub campaign: Option<String>,
+}

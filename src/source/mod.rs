@@ -1,0 +1,40 @@
+//! Where bounces lie: the contract between a mailbox and the pipeline. Knows nothing of bounces or databases.
+//!
+//! The order is fixed: [`Source::open`], then again and again [`Source::fetch`], the caller's commit,
+//! [`Source::settle`], and [`Source::wait`] when a fetch came back empty.
+
+use std::future::Future;
+
+use crate::message::{Disposition, Locator, Message, Resume};
+
+/// Why a mailbox did not answer; the two variants are the two things that a caller does about it.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// A retry can't help: wrong password, missing folder, bad certificate. The text says what to do.
+    #[error("{0}")]
+    Refused(String),
+    /// The connection is gone or the server is busy: back off and try again.
+    #[error("{0}")]
+    Lost(String),
+}
+
+/// A mailbox that yields messages and is told, after the commit, what became of them.
+///
+/// Every method may be dropped at an await point (stop signal); the next call on a fresh `open` must then find
+/// everything that was not settled.
+pub trait Source: Send {
+    /// Connects, selects, and settles what an earlier run left unsettled.
+    fn open(&mut self, resume: Resume) -> impl Future<Output = Result<(), SourceError>> + Send;
+
+    /// The next batch, oldest first, at most the configured number of messages; empty when there is none now.
+    fn fetch(&mut self) -> impl Future<Output = Result<Vec<Message>, SourceError>> + Send;
+
+    /// Carries out the dispositions. Called only after the rows of these messages are committed.
+    fn settle(&mut self, done: &[(Locator, Disposition)]) -> impl Future<Output = Result<(), SourceError>> + Send;
+
+    /// Returns when there may be something new, or when the poll interval has passed.
+    fn wait(&mut self) -> impl Future<Output = Result<(), SourceError>> + Send;
+
+    /// Says goodbye. Errors at this point change nothing.
+    fn close(&mut self) -> impl Future<Output = ()> + Send;
+}

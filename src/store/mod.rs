@@ -1,0 +1,1 @@
+//! SQLite: what was seen, who failed, who is suppressed. Knows nothing of parsing.
