@@ -1,3 +1,5 @@
 //! Thin binary: everything is in the library.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    bounced::cli::main()
+}

@@ -1,1 +1,92 @@
-//! The command line: arguments in, text or JSON out.
+//! The command line: arguments in, text or JSON out, and an exit code that scripts and systemd can act upon.
+//! Knows no rules of its own; every answer comes from the floors below.
+
+mod exit;
+
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+
+use clap::Parser;
+pub use exit::{Exit, Failure};
+
+use crate::config::Config;
+
+/// The one list of commands: each is a module of this floor with its arguments as a struct of the same name.
+/// The struct's docstring is its help text.
+macro_rules! commands {
+    ($($module:ident :: $name:ident),+ $(,)?) => {
+        $(mod $module;)+
+
+        #[derive(clap::Subcommand)]
+        enum Command { $($name($module::$name)),+ }
+
+        impl Command {
+            fn execute(self, globals: &Globals) -> Result<Exit, Failure> {
+                match self { $(Self::$name(command) => command.execute(globals)),+ }
+            }
+        }
+    };
+}
+
+commands! {
+    check::Check,
+}
+
+/// Reads bounce messages, sorts each failed recipient hard or soft, and keeps a suppression list.
+#[derive(Parser)]
+#[command(version, max_term_width = 110, after_help = exit::HELP)]
+struct Cli {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command may ask for.
+#[derive(Debug, Default, clap::Args)]
+pub struct Globals {
+    /// Configuration file [default: /etc/bounced/bounced.toml if it is there, else the built-in defaults].
+    /// BOUNCED__SECTION__KEY variables override what it says.
+    #[arg(long, short, global = true, env = "BOUNCED_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl Globals {
+    /// The configuration, read anew on each call.
+    ///
+    /// # Errors
+    /// [`Exit::Config`] with the file, the line, the key and what was expected.
+    pub fn config(&self) -> Result<Config, Failure> {
+        Config::load(self.config.as_deref()).map_err(|e| Failure::new(Exit::Config, e))
+    }
+}
+
+/// Runs the command that the process was started with.
+#[must_use]
+pub fn main() -> ExitCode {
+    run_with(std::env::args_os())
+}
+
+/// One clear line on standard error for whatever went wrong, and the exit code.
+fn run_with(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        // Help and version are "errors" to clap; it knows which stream and code they want.
+        Err(error) => error.exit(),
+    };
+    match cli.command.execute(&cli.globals) {
+        Ok(exit) => exit.into(),
+        Err(failure) => failure.report(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

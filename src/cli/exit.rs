@@ -1,0 +1,75 @@
+//! Exit codes: the answers 0 and 1, clap's 2, and above them the codes of sysexits.h.
+
+use std::{fmt, io, process::ExitCode};
+
+/// How the process ends. The numbers are documented in docs/operations.md and never change their meaning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done, or the answer is yes.
+    Yes = 0,
+    /// The answer is no: no such code, not suppressed, not healthy.
+    No = 1,
+    /// The command line makes no sense.
+    Usage = 2,
+    /// An input file can't be read (EX_NOINPUT).
+    Input = 66,
+    /// A mailbox can't be reached now (EX_UNAVAILABLE).
+    Unavailable = 69,
+    /// A part of the daemon died: a bug (EX_SOFTWARE).
+    Software = 70,
+    /// A database or an output can't be used: path, permission, corruption (EX_IOERR).
+    Io = 74,
+    /// Busy or full: the same command may succeed later (EX_TEMPFAIL).
+    Later = 75,
+    /// A mailbox refused: password, certificate, folder (EX_NOPERM).
+    Refused = 77,
+    /// The configuration, the code table or the phrases are wrong (EX_CONFIG).
+    Config = 78,
+}
+
+/// The table of exit codes at the foot of `bounced --help`.
+pub(super) const HELP: &str = "\
+Exit codes:
+  0   done, or the answer is yes        70  a part of the daemon died: a bug
+  1   the answer is no                  74  a database or an output can't be used
+  2   wrong command line                75  busy or full: try again later
+  66  an input file can't be read       77  a mailbox refused: password, certificate, folder
+  69  a mailbox can't be reached now    78  the configuration or a table is wrong";
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Why a command stopped: one line that says what to do, and the exit code.
+#[derive(Debug)]
+pub struct Failure {
+    exit: Exit,
+    text: String,
+}
+
+impl Failure {
+    /// `text` becomes `bounced: TEXT` on standard error.
+    #[must_use]
+    pub fn new(exit: Exit, text: impl fmt::Display) -> Self {
+        Self { exit, text: text.to_string() }
+    }
+
+    /// Prints the line and gives the code.
+    pub(super) fn report(self) -> ExitCode {
+        if self.exit != Exit::Yes {
+            eprintln!("bounced: {}", self.text);
+        }
+        self.exit.into()
+    }
+}
+
+/// Writing the answer failed. A reader that closed the pipe (`| head`) has what it wanted.
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        let exit = if error.kind() == io::ErrorKind::BrokenPipe { Exit::Yes } else { Exit::Io };
+        Self::new(exit, format_args!("can't write the answer: {error}"))
+    }
+}

@@ -1,0 +1,136 @@
+//! File and environment -> [`Config`], or one line that names file, line, key and what was expected.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use config::{Environment, File, FileFormat};
+
+use super::{Config, DEFAULT_FILE};
+
+/// Why the configuration was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file can't be read.
+    #[error("can't read the configuration {}: {error}; name another with --config (/dev/null: defaults only)", file.display())]
+    Unreadable {
+        /// Which file.
+        file: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// The file says something that makes no sense.
+    #[error("{}:{line}: {key}{message}", file.display())]
+    File {
+        /// Which file.
+        file: PathBuf,
+        /// Which line, from 1.
+        line: usize,
+        /// `[section] key: `, or empty where the error has no key.
+        key: String,
+        /// What was found and what was expected.
+        message: String,
+    },
+    /// A BOUNCED__ variable says something that makes no sense.
+    #[error("BOUNCED__ environment variables: {0}; write them as BOUNCED__SECTION__KEY, e.g. BOUNCED__DATABASE__PATH")]
+    Environment(String),
+    /// The values make no sense together.
+    #[error("{file}: {message}")]
+    Values {
+        /// The file, or `configuration` where there is none.
+        file: String,
+        /// What is wrong and what to do.
+        message: String,
+    },
+}
+
+impl Config {
+    /// Reads `file`, or [`DEFAULT_FILE`] if it is there, then the environment.
+    ///
+    /// # Errors
+    /// When the file can't be read, or anything in it or in the environment is unknown or senseless.
+    pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+        let path = file.unwrap_or(Path::new(DEFAULT_FILE));
+        let text = match fs::read_to_string(path) {
+            Ok(text) => Some(text),
+            Err(error) if file.is_none() && error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(ConfigError::Unreadable { file: path.into(), error }),
+        };
+        // `config` coerces silently and knows no lines; toml is strict and does. What the file leaves out the
+        // environment may add, so "missing" counts only where the layers together still miss it.
+        let strict = text.as_deref().map_or(Ok(()), |text| match toml::from_str::<Self>(text) {
+            Ok(_) => Ok(()),
+            Err(error) => Err((error.message().starts_with("missing field"), in_file(path, text, &error))),
+        });
+        if let Err((false, error)) = strict {
+            return Err(error);
+        }
+        let mut config = layered(text.as_deref()).map_err(|error| match strict {
+            Err((_, error)) => error,
+            Ok(()) => ConfigError::Environment(error.to_string()),
+        })?;
+        if text.is_some() {
+            config.anchor(path.parent().unwrap_or(Path::new("")));
+            config.file = Some(path.into());
+        }
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// What types can't say.
+    fn validate(&self) -> Result<(), ConfigError> {
+        let complain = |message: String| {
+            let file = self.file.as_ref().map_or_else(|| "configuration".into(), |f| f.display().to_string());
+            Err(ConfigError::Values { file, message })
+        };
+        let s = &self.suppressions;
+        if s.soft_count == 0 {
+            return complain("[suppressions] soft_count is 0, expected 1 or more".into());
+        }
+        if s.soft_min_days > s.soft_window_days {
+            return complain(format!(
+                "[suppressions] soft_min_days ({}) is above soft_window_days ({}), so no soft bounce would ever count",
+                s.soft_min_days, s.soft_window_days
+            ));
+        }
+        if self.database.path == s.path {
+            return complain("[database] path and [suppressions] path are the same file; give each its own".into());
+        }
+        tracing_subscriber::EnvFilter::try_new(&self.log.level)
+            .map_or_else(|error| complain(format!("[log] level `{}`: {error}", self.log.level)), |_| Ok(()))
+    }
+}
+
+/// Defaults stand in the types; the environment overrides the file.
+fn layered(text: Option<&str>) -> Result<Config, config::ConfigError> {
+    let environment = Environment::with_prefix("BOUNCED").prefix_separator("__").separator("__");
+    // Only lists are parsed: elsewhere a user named 007 would lose its zeros.
+    let lists = environment
+        .clone()
+        .try_parsing(true)
+        .list_separator(",")
+        .with_list_parse_key("report.campaign_headers")
+        .with_list_parse_key("report.processed")
+        .source(Some(std::env::vars().filter(|(name, _)| name.starts_with("BOUNCED__REPORT__")).collect()));
+    config::Config::builder()
+        .add_source(File::from_str(text.unwrap_or_default(), FileFormat::Toml))
+        .add_source(environment)
+        .add_source(lists)
+        .build()?
+        .try_deserialize()
+}
+
+/// Adds the line and, from that line, the key. The value is left out: it may be a secret.
+fn in_file(file: &Path, text: &str, error: &toml::de::Error) -> ConfigError {
+    let before = text.get(..error.span().map_or(0, |span| span.start)).unwrap_or_default();
+    let line = before.matches('\n').count() + 1;
+    let here = text.lines().nth(line - 1).unwrap_or_default().trim();
+    let section = text.lines().take(line).filter(|l| l.trim_start().starts_with('[')).last().unwrap_or_default().trim();
+    let key = match here.split_once('=') {
+        Some((key, _)) if !key.starts_with('#') => format!("{section} {}: ", key.trim()).trim_start().to_owned(),
+        _ if here.starts_with('[') => format!("{section}: "),
+        _ => String::new(),
+    };
+    ConfigError::File { file: file.into(), line, key, message: error.message().replace('\n', ", ") }
+}
