@@ -4,8 +4,10 @@
 mod number;
 mod outcome;
 mod table;
+mod table_file;
 
 pub use number::{EnhancedStatusCode, ParseCodeError, ReplyCode};
 pub(crate) use outcome::words;
 pub use outcome::{Class, Fault, Judgement, Reason, UnknownWord};
-pub use table::{Answer, CodeTable, Row, TableError, Weight};
+pub use table::{Answer, CodeTable, Key, Row, Variant, Weight};
+pub use table_file::TableError;

@@ -1,0 +1,337 @@
+//! A table's file (TOML) -> [`CodeTable`]. Whatever could hide a slip of the pen is refused with file and line:
+//! unknown keys and words, duplicates, rows and phrases that can never answer.
+
+use std::{collections::BTreeMap, fs, ops::Range, path::Path};
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::{
+    Class, CodeTable, EnhancedStatusCode, Fault, Judgement, Reason, ReplyCode, Row, Weight,
+    table::{Key, Phrases, Variant, folded},
+};
+
+/// Where the default table lies in the source tree; names it in errors.
+const EMBEDDED: (&str, &str) = ("config/codes.toml", include_str!("../../config/codes.toml"));
+
+/// Shorter phrases would fit almost any text.
+const SHORTEST_PHRASE: usize = 4;
+
+/// Why a table was refused, in one line: file, line, what was found and what was expected.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct TableError(pub String);
+
+impl CodeTable {
+    /// The table that comes with the program: config/codes.toml.
+    #[must_use]
+    pub fn embedded() -> Self {
+        Self::from_toml(EMBEDDED.1, EMBEDDED.0).expect("the tests read the embedded table")
+    }
+
+    /// Reads a table from a file.
+    ///
+    /// # Errors
+    /// The file can't be read, or the table in it is refused.
+    pub fn load(path: &Path) -> Result<Self, TableError> {
+        let text = fs::read_to_string(path)
+            .map_err(|err| TableError(format!("{}: can't read the code table: {err}", path.display())))?;
+        Self::from_toml(&text, &path.display().to_string())
+    }
+
+    /// Reads a table from TOML text; `file` names it in errors.
+    ///
+    /// # Errors
+    /// The text is no table, or a row can't be meant as it is written.
+    pub fn from_toml(text: &str, file: &str) -> Result<Self, TableError> {
+        Reader { text, file, rows: BTreeMap::new() }.read()
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    digit: Vec<DigitSpec>,
+    #[serde(default)]
+    reply: Vec<ReplySpec>,
+    #[serde(default)]
+    status: Vec<StatusSpec>,
+}
+
+/// `[[digit]]`: what is left to say where only the first digit is known.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DigitSpec {
+    code: Spanned<u8>,
+    class: Spanned<Class>,
+    reason: Reason,
+    fault: Fault,
+    #[serde(default = "specific")]
+    weight: Weight,
+    at_most: Option<Class>,
+    description: String,
+    advice: String,
+    reference: String,
+}
+
+/// `[[reply]]`: a reply code and its text variants.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReplySpec {
+    code: Spanned<u16>,
+    class: Spanned<Class>,
+    reason: Reason,
+    fault: Fault,
+    #[serde(default = "specific")]
+    weight: Weight,
+    description: String,
+    advice: String,
+    reference: String,
+    #[serde(default)]
+    variant: Vec<VariantSpec>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct VariantSpec {
+    any: Vec<Spanned<String>>,
+    class: Spanned<Class>,
+    reason: Reason,
+    fault: Fault,
+    #[serde(default = "specific")]
+    weight: Weight,
+    description: Option<String>,
+    advice: Option<String>,
+}
+
+/// `[[status]]`: an enhanced status code `x.y.z` or `x.y.*` with an outcome for each class digit that has a meaning.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StatusSpec {
+    code: Spanned<String>,
+    #[serde(rename = "2")]
+    success: Option<OutcomeSpec>,
+    #[serde(rename = "4")]
+    transient: Option<OutcomeSpec>,
+    #[serde(rename = "5")]
+    permanent: Option<OutcomeSpec>,
+    #[serde(default = "specific")]
+    weight: Weight,
+    description: String,
+    advice: String,
+    reference: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OutcomeSpec {
+    class: Spanned<Class>,
+    reason: Reason,
+    fault: Fault,
+    weight: Option<Weight>,
+    advice: Option<String>,
+}
+
+const fn specific() -> Weight {
+    Weight::Specific
+}
+
+/// A file on its way to a table.
+struct Reader<'a> {
+    text: &'a str,
+    file: &'a str,
+    /// Each row with the place of its code.
+    rows: BTreeMap<Key, (Row, Range<usize>)>,
+}
+
+impl Reader<'_> {
+    fn read(mut self) -> Result<CodeTable, TableError> {
+        let file: File = toml::from_str(self.text)
+            .map_err(|err| self.refuse(&err.span().unwrap_or_default(), err.message().trim_end()))?;
+        // The digits first: the rows are held against their limits.
+        file.digit.into_iter().try_for_each(|spec| self.digit(spec))?;
+        file.reply.into_iter().try_for_each(|spec| self.reply(spec))?;
+        file.status.into_iter().try_for_each(|spec| self.status(spec))?;
+        if let Some(digit) = [2, 4, 5].into_iter().find(|digit| !self.rows.contains_key(&Key::Digit(*digit))) {
+            return Err(self.refuse(
+                &(0..0),
+                &format!("no [[digit]] row for {digit}: 2, 4 and 5 each need one, for codes that have no row"),
+            ));
+        }
+        Ok(CodeTable::new(self.rows.into_iter().map(|(key, (row, _))| (key, row)).collect()))
+    }
+
+    fn digit(&mut self, spec: DigitSpec) -> Result<(), TableError> {
+        let place = spec.code.span();
+        let digit = spec.code.into_inner();
+        if !(2..=5).contains(&digit) {
+            return Err(self.refuse(&place, &format!("`{digit}` is no first digit of a code; expected 2, 3, 4 or 5")));
+        }
+        let judgement = Judgement { class: *spec.class.get_ref(), reason: spec.reason, fault: spec.fault };
+        let row = Row {
+            at_most: spec.at_most,
+            ..row(Key::Digit(digit), judgement, spec.weight, spec.description, spec.advice, spec.reference)
+        };
+        self.add(row, place)?;
+        self.within_limit(digit, &spec.class)
+    }
+
+    fn reply(&mut self, spec: ReplySpec) -> Result<(), TableError> {
+        let place = spec.code.span();
+        let Some(code) = ReplyCode::new(*spec.code.get_ref()) else {
+            let problem = format!("`{}` is no reply code; expected 200 to 599", spec.code.get_ref());
+            return Err(self.refuse(&place, &problem));
+        };
+        let judgement = self.judgement(code.class_digit(), &spec.class, spec.reason, spec.fault)?;
+        self.reachable(&spec.variant)?;
+        let key = Key::Reply(code);
+        let variants = spec
+            .variant
+            .into_iter()
+            .map(|v| {
+                Ok(Variant {
+                    judgement: self.judgement(code.class_digit(), &v.class, v.reason, v.fault)?,
+                    weight: v.weight,
+                    description: v.description.unwrap_or_else(|| spec.description.clone()),
+                    advice: v.advice.unwrap_or_else(|| spec.advice.clone()),
+                    any: v.any.into_iter().map(Spanned::into_inner).collect(),
+                })
+            })
+            .collect::<Result<Vec<_>, TableError>>()?;
+        let row = Row {
+            phrases: Phrases::compile(key, &variants),
+            variants,
+            ..row(key, judgement, spec.weight, spec.description, spec.advice, spec.reference)
+        };
+        self.add(row, place)
+    }
+
+    fn status(&mut self, spec: StatusSpec) -> Result<(), TableError> {
+        let place = spec.code.span();
+        let Some((subject, detail)) = subject_and_detail(spec.code.get_ref()) else {
+            let problem =
+                format!("`{}` is no status; expected \"x.SUBJECT.DETAIL\" or \"x.SUBJECT.*\"", spec.code.get_ref());
+            return Err(self.refuse(&place, &problem));
+        };
+        let outcomes = [(2, spec.success), (4, spec.transient), (5, spec.permanent)];
+        if outcomes.iter().all(|(_, outcome)| outcome.is_none()) {
+            let problem = format!("{} says nothing; expected an outcome for 2, 4 or 5", spec.code.get_ref());
+            return Err(self.refuse(&place, &problem));
+        }
+        for (class, outcome) in outcomes.into_iter().filter_map(|(class, outcome)| Some((class, outcome?))) {
+            let judgement = self.judgement(class, &outcome.class, outcome.reason, outcome.fault)?;
+            let row = row(
+                Key::Status { class, subject, detail },
+                judgement,
+                outcome.weight.unwrap_or(spec.weight),
+                spec.description.clone(),
+                outcome.advice.unwrap_or_else(|| spec.advice.clone()),
+                spec.reference.clone(),
+            );
+            self.add(row, place.clone())?;
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, row: Row, place: Range<usize>) -> Result<(), TableError> {
+        if let Some((_, first)) = self.rows.get(&row.code) {
+            let problem = format!("{} has a row already, in line {}", row.code, self.line(first));
+            return Err(self.refuse(&place, &problem));
+        }
+        self.rows.insert(row.code, (row, place));
+        Ok(())
+    }
+
+    fn judgement(
+        &self,
+        digit: u8,
+        class: &Spanned<Class>,
+        reason: Reason,
+        fault: Fault,
+    ) -> Result<Judgement, TableError> {
+        self.within_limit(digit, class)?;
+        Ok(Judgement { class: *class.get_ref(), reason, fault })
+    }
+
+    /// A class above its digit's limit would never come out.
+    fn within_limit(&self, digit: u8, class: &Spanned<Class>) -> Result<(), TableError> {
+        let limit = self.rows.get(&Key::Digit(digit)).and_then(|(row, _)| row.at_most);
+        match limit {
+            // Class sorts from the worst to the best.
+            Some(limit) if *class.get_ref() < limit => Err(self.refuse(
+                &class.span(),
+                &format!(
+                    "class `{}` can't be reached: the [[digit]] row {digit} has at_most = \"{limit}\"",
+                    class.get_ref()
+                ),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses a phrase that holds another one which answers first: it could never decide.
+    fn reachable(&self, variants: &[VariantSpec]) -> Result<(), TableError> {
+        let mut earlier: Vec<(usize, &Spanned<String>, String)> = Vec::new();
+        for (n, variant) in variants.iter().enumerate() {
+            if variant.any.is_empty() {
+                return Err(self.refuse(
+                    &variant.class.span(),
+                    "a variant without phrases can never answer; expected any = [\"…\"]",
+                ));
+            }
+            for phrase in &variant.any {
+                let own = folded(phrase.get_ref());
+                if own.len() < SHORTEST_PHRASE {
+                    let problem =
+                        format!("the phrase {own:?} would fit anything; expected {SHORTEST_PHRASE} letters or more");
+                    return Err(self.refuse(&phrase.span(), &problem));
+                }
+                if let Some((_, first, _)) =
+                    earlier.iter().find(|(m, _, text)| own.contains(text) || (*m == n && text.contains(&own)))
+                {
+                    let problem = format!(
+                        "the phrase \"{}\" makes no difference beside \"{}\" in line {}",
+                        phrase.get_ref(),
+                        first.get_ref(),
+                        self.line(&first.span())
+                    );
+                    return Err(self.refuse(&phrase.span(), &problem));
+                }
+                earlier.push((n, phrase, own));
+            }
+        }
+        Ok(())
+    }
+
+    fn line(&self, place: &Range<usize>) -> usize {
+        1 + self.text.bytes().take(place.start).filter(|b| *b == b'\n').count()
+    }
+
+    fn refuse(&self, place: &Range<usize>, problem: &str) -> TableError {
+        TableError(format!("{}:{}: {}", self.file, self.line(place), problem.replace('\n', "; ")))
+    }
+}
+
+fn row(code: Key, judgement: Judgement, weight: Weight, description: String, advice: String, reference: String) -> Row {
+    Row {
+        code,
+        rule: format!("codes:{code}").into(),
+        judgement,
+        weight,
+        at_most: None,
+        description,
+        advice,
+        reference,
+        variants: Vec::new(),
+        phrases: None,
+    }
+}
+
+/// `x.1.10` -> 1, 10; `x.1.*` -> 1, any.
+fn subject_and_detail(code: &str) -> Option<(u16, Option<u16>)> {
+    let rest = code.strip_prefix("x.")?;
+    let (subject, detail) = rest.split_once('.')?;
+    let wild = detail == "*";
+    let probe: EnhancedStatusCode = format!("5.{subject}.{}", if wild { "0" } else { detail }).parse().ok()?;
+    Some((probe.subject(), (!wild).then(|| probe.detail())))
+}
