@@ -3,7 +3,15 @@
 //! The order is fixed: [`Source::open`], then again and again [`Source::fetch`], the caller's commit,
 //! [`Source::settle`], and [`Source::wait`] when a fetch came back empty.
 
+mod backoff;
+pub mod imap;
+pub mod maildir;
+mod settings;
+
 use std::future::Future;
+
+pub use backoff::Backoff;
+pub use settings::{After, ImapSettings, MaildirSettings, PasswordSource, Timeouts, Tls};
 
 use crate::message::{Disposition, Locator, Message, Resume};
 
