@@ -1,1 +1,136 @@
-//! Mail -> Report. Knows nothing of hard or soft; see classify.
+//! Mail -> [`Report`]. Knows nothing of hard or soft; see classify.
+//!
+//! The order: what is certainly no delivery report ([`kinds`]), the DSN part ([`dsn`]), the formats of programs
+//! that write none ([`formats`], one file and one line each), the general text reader ([`general`]).
+
+mod dsn;
+mod formats;
+mod general;
+mod kinds;
+mod mime;
+mod original;
+mod reply;
+mod text;
+
+use crate::report::{Finding, Kind, Original, Recipient, Report};
+
+/// What the caller decides about reading.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Headers of the returned original that name a campaign, in order of preference.
+    pub campaign_headers: Vec<String>,
+    /// At most this many octets of a mail are read.
+    pub most_octets: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let headers = [
+            "X-Listmonk-Campaign",
+            "X-Campaign-Id",
+            "X-CampaignID",
+            "X-Campaign",
+            "X-Mailgun-Tag",
+            "X-MC-Tags",
+            "X-Job-Id",
+            "Feedback-ID",
+        ];
+        Self { campaign_headers: headers.map(str::to_owned).to_vec(), most_octets: 10 * 1024 * 1024 }
+    }
+}
+
+/// What one reader made of a mail.
+#[derive(Debug, Default)]
+pub(crate) struct Draft {
+    /// The kind, where the format says more than the recipients' actions do.
+    kind: Option<Finding<Kind>>,
+    reporting_mta: Option<String>,
+    recipients: Vec<Recipient>,
+}
+
+/// Reads one mail. Never fails: what is no report is a [`Report`] that says so.
+#[must_use]
+pub fn parse(raw: &[u8], options: &Options) -> Report {
+    match mime::from_cr_only(raw) {
+        Some(mended) => parse_lines(&mended, options, 0),
+        None => parse_lines(raw, options, 0),
+    }
+}
+
+/// A bounce forwarded as an attachment is read through this many wrappers.
+const DEEPEST_WRAPPER: u8 = 3;
+
+fn parse_lines(raw: &[u8], options: &Options, depth: u8) -> Report {
+    let Some(mail) = mime::read(raw, options.most_octets) else {
+        return not_a_report(finding(Kind::NotBounce, "header", "the mail has no header"));
+    };
+    let mut report = read_mail(&mail, options);
+    if report.kind == Kind::NotBounce && depth < DEEPEST_WRAPPER {
+        // A bounce wrapped by a person, a list or a scanner.
+        let wrapped = mail.parts.iter().filter(|p| !p.message.is_empty());
+        let inner = wrapped.map(|p| parse_lines(&p.message, options, depth + 1));
+        if let Some(inner) = inner.into_iter().find(|r| matches!(r.kind, Kind::Bounce | Kind::Delayed)) {
+            report = inner;
+        }
+    }
+    report.message_id = mail.message_id.clone();
+    report.date = mail.date;
+    report
+}
+
+fn read_mail(mail: &mime::Mail<'_>, options: &Options) -> Report {
+    if let Some(kind) = kinds::other_mail(mail) {
+        return not_a_report(kind);
+    }
+    let original = original::find(mail, options);
+    let found = dsn::read(mail, &original).map(|draft| ("rfc3464", draft)).or_else(|| {
+        let likeness = kinds::report_likeness(mail)?;
+        let mail = formats::Bounce { mail, original: &original, likeness: &likeness };
+        formats::read(&mail).or_else(|| general::read(&mail).map(|draft| ("text", draft)))
+    });
+    let Some((format, draft)) = found else {
+        return not_a_report(finding(Kind::NotBounce, "whole mail", "nothing in it reports on a delivery"));
+    };
+    let kind_because = draft.kind.unwrap_or_else(|| kind_of(&draft.recipients));
+    Report {
+        kind: kind_because.value,
+        kind_because,
+        format,
+        reporting_mta: draft.reporting_mta,
+        message_id: None,
+        date: None,
+        recipients: draft.recipients,
+        original,
+    }
+}
+
+/// One failure makes a bounce; else one delay a delay notice; else it is a success report.
+fn kind_of(recipients: &[Recipient]) -> Finding<Kind> {
+    use crate::report::Action::{Delayed, Failed};
+    let has = |action| recipients.iter().any(|r| r.action() == action);
+    let (kind, line) = if has(Failed) || recipients.is_empty() {
+        (Kind::Bounce, "a recipient failed")
+    } else if has(Delayed) {
+        (Kind::Delayed, "a recipient is delayed and none failed")
+    } else {
+        (Kind::Delivered, "every recipient was delivered, relayed or expanded")
+    };
+    finding(kind, "Action", line)
+}
+
+fn not_a_report(kind_because: Finding<Kind>) -> Report {
+    Report {
+        kind: kind_because.value,
+        kind_because,
+        format: "none",
+        reporting_mta: None,
+        message_id: None,
+        date: None,
+        recipients: Vec::new(),
+        original: Original::default(),
+    }
+}
+
+fn finding<T>(value: T, place: &'static str, line: impl Into<String>) -> Finding<T> {
+    Finding { value, place, line: line.into() }
+}

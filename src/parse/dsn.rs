@@ -1,0 +1,309 @@
+//! The machine-readable part of a DSN -> [`Draft`] (RFC 3464; RFC 6533 for internationalised ones).
+//! Reads what the fields say and tolerates how real programs write them; refuses to judge.
+
+use super::{
+    Draft, finding,
+    mime::{Mail, Part, unfold},
+    reply::{self, Certainty},
+    text,
+};
+use crate::{
+    codes::{EnhancedStatusCode, ReplyCode},
+    report::{Action, Address, Finding, Original, Recipient},
+};
+
+/// Reads the delivery-status parts of a mail; `None` when there is none that names a recipient or an outcome.
+pub(super) fn read(mail: &Mail<'_>, original: &Original) -> Option<Draft> {
+    let mut draft = Draft::default();
+    for part in mail.parts.iter().filter(|p| is_status_part(p)) {
+        // QUIRK: a report mislabelled as text may have the returned message behind it.
+        let fields = if part.is_human() { text::split(&part.text).words } else { &part.text };
+        read_part(fields, &mut draft);
+    }
+    if draft.recipients.is_empty() {
+        return None;
+    }
+    name_the_nameless(mail, original, &mut draft.recipients);
+    let words = mail.texts().find(|t| !has_status_fields(t)).map_or("", |t| text::split(t).words);
+    add_words(words, &mut draft.recipients);
+    draft.recipients.iter_mut().for_each(settle_codes);
+    Some(draft)
+}
+
+fn is_status_part(part: &Part<'_>) -> bool {
+    part.content_type.ends_with("delivery-status") || (part.message.is_empty() && has_status_fields(&part.text))
+}
+
+/// QUIRK: scanners and lists relabel the report part as text; the fields themselves are unmistakable.
+fn has_status_fields(text: &str) -> bool {
+    let (mut recipient, mut outcome) = (false, false);
+    for line in text.lines() {
+        let starts = |name: &str| line.get(..name.len()).is_some_and(|l| l.eq_ignore_ascii_case(name));
+        recipient |= starts("Final-Recipient:") || starts("Original-Recipient:");
+        outcome |= starts("Action:") || starts("Status:") || starts("Diagnostic-Code:");
+        if recipient && outcome {
+            return true;
+        }
+    }
+    false
+}
+
+/// One recipient's fields as they come in.
+#[derive(Default)]
+struct Group {
+    recipient: Recipient,
+    actual_recipient: Option<String>,
+    any: bool,
+    named: bool,
+}
+
+fn read_part(fields: &str, draft: &mut Draft) {
+    let mut group = Group::default();
+    for (name, value) in unfolded_fields(fields) {
+        let Some(name) = name else {
+            finish(&mut group, draft);
+            continue;
+        };
+        // QUIRK: some programs write the groups without a blank line between them.
+        if name.eq_ignore_ascii_case("Final-Recipient") && group.recipient.final_recipient.is_some() {
+            finish(&mut group, draft);
+        }
+        read_field(name, &value, &mut group, draft);
+    }
+    finish(&mut group, draft);
+}
+
+/// Field by field, folded lines joined; `None` as the name marks a blank line.
+fn unfolded_fields(text: &str) -> Vec<(Option<&str>, String)> {
+    let mut fields: Vec<(Option<&str>, String)> = Vec::new();
+    for line in text.lines() {
+        if line.trim().is_empty() {
+            fields.push((None, String::new()));
+            continue;
+        }
+        let named = line.split_once(':').filter(|(name, _)| is_field_name(name));
+        match (named, fields.last_mut()) {
+            (Some((name, value)), _) => fields.push((Some(name.trim()), value.trim().to_owned())),
+            // QUIRK: continuation lines of a reply often lack the leading blank.
+            (None, Some((Some(_), value))) => {
+                value.push(' ');
+                value.push_str(line.trim());
+            }
+            _ => {}
+        }
+    }
+    fields
+}
+
+fn is_field_name(name: &str) -> bool {
+    // A folded line such as " said: 550" has a blank in front or inside.
+    !name.is_empty()
+        && name.len() <= 50
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+        && name.as_bytes()[0].is_ascii_alphabetic()
+}
+
+fn read_field(name: &str, value: &str, group: &mut Group, draft: &mut Draft) {
+    let recipient = &mut group.recipient;
+    let some = |v: &str| (!v.is_empty()).then(|| v.to_owned());
+    match name.to_ascii_lowercase().as_str() {
+        "reporting-mta" => draft.reporting_mta = some(after_type(value)),
+        "original-recipient" => {
+            recipient.original_recipient = some(value);
+            group.named = true;
+        }
+        "final-recipient" => {
+            recipient.final_recipient = some(value);
+            group.named = true;
+        }
+        "x-actual-recipient" => group.actual_recipient = some(value),
+        "action" => recipient.action = action(value),
+        "status" => read_status(value, recipient),
+        "remote-mta" => recipient.remote_mta = some(after_type(value)),
+        "diagnostic-code" => add_diagnostic(after_type(value), recipient),
+        // Domino's own words; Diagnostic-Code is often empty or generic beside them.
+        "x-notes" | "x-supplementary-info" => add_diagnostic(value, recipient),
+        // PowerMTA's own judgement, such as bad-mailbox.
+        "x-powermta-bouncecategory" => {
+            recipient.text.push_str(value);
+            recipient.text.push('\n');
+        }
+        _ => return,
+    }
+    group.any |= !name.eq_ignore_ascii_case("Reporting-MTA");
+}
+
+fn add_diagnostic(words: &str, recipient: &mut Recipient) {
+    if words.is_empty() {
+        return;
+    }
+    match &mut recipient.diagnostic {
+        Some(diagnostic) => {
+            diagnostic.push(' ');
+            diagnostic.push_str(words);
+        }
+        none => *none = Some(words.to_owned()),
+    }
+}
+
+/// RFC 3464 §2.1.2: `type ; value`. The type is often missing, so only one that is a single word counts.
+fn after_type(value: &str) -> &str {
+    match value.split_once(';') {
+        Some((kind, rest)) if kind.trim().len() <= 20 && !kind.trim().contains([' ', '@']) => rest.trim(),
+        _ => value,
+    }
+}
+
+/// RFC 3464 §2.3.3; comments and synonyms that programs really use are understood.
+fn action(value: &str) -> Option<Action> {
+    let word: String =
+        value.trim().chars().take_while(char::is_ascii_alphabetic).collect::<String>().to_ascii_lowercase();
+    match word.as_str() {
+        "failed" | "failure" | "fail" | "undeliverable" | "expired" | "bounced" | "error" => Some(Action::Failed),
+        "delayed" | "delay" | "deferred" | "warning" => Some(Action::Delayed),
+        "delivered" | "deliverable" | "success" => Some(Action::Delivered),
+        "relayed" => Some(Action::Relayed),
+        "expanded" => Some(Action::Expanded),
+        _ => None,
+    }
+}
+
+/// RFC 3464 §2.3.4. QUIRK: comments behind it, and reply codes in its place.
+fn read_status(value: &str, recipient: &mut Recipient) {
+    let first = value.trim().trim_start_matches('#').split([' ', '(', ';', ',']).next().unwrap_or("");
+    let line = || format!("Status: {value}");
+    if let Ok(code) = first.parse::<EnhancedStatusCode>() {
+        recipient.statuses.push(finding(code, "Status", line()));
+    } else if let Ok(code) = first.parse::<ReplyCode>() {
+        recipient.replies.push(finding(code, "Status", line()));
+    }
+}
+
+fn finish(group: &mut Group, draft: &mut Draft) {
+    let mut group = std::mem::take(group);
+    // The per-message fields form a group of their own (RFC 3464 §2.1): it names no recipient and no outcome.
+    let outcome = group.recipient.action.is_some() || !group.recipient.statuses.is_empty();
+    if !group.any || !(group.named || outcome) {
+        return;
+    }
+    let r = &mut group.recipient;
+    r.address = [&r.original_recipient, &r.final_recipient, &group.actual_recipient]
+        .into_iter()
+        .find_map(|field| field.as_deref().and_then(address));
+    draft.recipients.push(group.recipient);
+}
+
+/// The address in an Original-Recipient or Final-Recipient field.
+fn address(field: &str) -> Option<Address> {
+    let (kind, value) = field.split_once(';').unwrap_or(("", field));
+    // QUIRK: Exchange and others omit the "rfc822;" prefix.
+    let value = if kind.contains('@') { field } else { value }.trim();
+    let decoded = if kind.trim().eq_ignore_ascii_case("utf-8") { from_utf8_xtext(value) } else { from_xtext(value) };
+    Address::parse(&decoded).or_else(|| text::addresses(&decoded).next().map(|(_, a)| a))
+}
+
+/// RFC 6533 §3: `\x{HEX}` stands for a character that 7 bits can't carry.
+fn from_utf8_xtext(value: &str) -> String {
+    let mut out = String::with_capacity(value.len());
+    let mut rest = value;
+    while let Some(at) = rest.find("\\x{") {
+        let (before, after) = rest.split_at(at);
+        out.push_str(before);
+        let code = after[3..].split_once('}').and_then(|(hex, tail)| {
+            let c = u32::from_str_radix(hex, 16).ok().and_then(char::from_u32)?;
+            Some((c, tail))
+        });
+        match code {
+            Some((c, tail)) => {
+                out.push(c);
+                rest = tail;
+            }
+            None => {
+                out.push_str(&after[..3]);
+                rest = &after[3..];
+            }
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
+/// RFC 3461 §4: `+HEX`. QUIRK: RFC 3464 wants it decoded already, and `bob+4a@` is a fine address; so only codes
+/// of the characters that an MTA must encode are decoded.
+fn from_xtext(value: &str) -> String {
+    if value.contains("+40") || value.contains("+2B") || value.contains("+3D") {
+        return value.replace("+40", "@").replace("+3D", "=").replace("+2B", "+");
+    }
+    value.to_owned()
+}
+
+/// QUIRK: a group without an address: the mail names it elsewhere.
+fn name_the_nameless(mail: &Mail<'_>, original: &Original, recipients: &mut [Recipient]) {
+    let nameless = recipients.iter().filter(|r| r.address.is_none()).count();
+    if nameless != 1 {
+        return;
+    }
+    let known: Vec<Address> = recipients.iter().filter_map(|r| r.address.clone()).collect();
+    let failed = mail.header("X-Failed-Recipients").unwrap_or("").split(',').filter_map(Address::parse);
+    let mailed = original.to.iter().filter_map(|a| Address::parse(a));
+    let candidates: Vec<Address> = failed.chain(mailed).filter(|a| !known.contains(a)).collect();
+    if let Some(first) = candidates.first()
+        && let Some(recipient) = recipients.iter_mut().find(|r| r.address.is_none())
+    {
+        recipient.address = Some(first.clone());
+    }
+}
+
+/// Gives each recipient what the human part says of it: Sendmail's DSN has only the first line of a reply.
+fn add_words(words: &str, recipients: &mut [Recipient]) {
+    if let [only] = recipients {
+        only.text.push_str(text::clip(words.trim(), text::MOST_ABOUT));
+        return;
+    }
+    let names: Vec<String> = recipients
+        .iter()
+        .map(|r| {
+            let named = r.final_recipient.as_deref().and_then(address).or_else(|| r.address.clone());
+            named.map_or_else(String::new, |a| a.normalised().to_owned())
+        })
+        .collect();
+    let wanted: Vec<&str> = names.iter().map(String::as_str).collect();
+    for (recipient, block) in recipients.iter_mut().zip(text::blocks(words, &wanted)) {
+        recipient.text.push_str(block.trim());
+    }
+}
+
+/// Collects the codes of the diagnostic and the words, and puts the most telling first.
+fn settle_codes(recipient: &mut Recipient) {
+    let diagnostic = recipient.diagnostic.clone().unwrap_or_default();
+    let line = || unfold(&diagnostic);
+    if let Some((_, code)) = reply::best_reply(&diagnostic, Certainty::Weak) {
+        recipient.replies.insert(0, finding(code, "Diagnostic-Code", line()));
+    }
+    if let Some((_, code)) = reply::best_status(&diagnostic) {
+        // The remote server's own code stands in front: reporting MTAs shorten it or fall back to x.0.0.
+        recipient.statuses.insert(0, finding(code, "Diagnostic-Code", line()));
+    }
+    let of_words = |at: usize| {
+        let start = recipient.text[..at].rfind('\n').map_or(0, |i| i + 1);
+        recipient.text[start..].lines().next().unwrap_or("").trim().to_owned()
+    };
+    if recipient.replies.is_empty()
+        && let Some((at, code)) = reply::best_reply(&recipient.text, Certainty::Strong)
+    {
+        let line = of_words(at);
+        recipient.replies.push(finding(code, "text part", line));
+    }
+    if recipient.statuses.iter().all(|s| s.value.is_bare())
+        && let Some((at, code)) = reply::best_status(&recipient.text)
+    {
+        let line = of_words(at);
+        recipient.statuses.push(finding(code, "text part", line));
+    }
+    most_telling_first(&mut recipient.statuses);
+}
+
+/// `x.0.0` says nothing that its class digit does not: it goes behind any other code.
+fn most_telling_first(statuses: &mut [Finding<EnhancedStatusCode>]) {
+    statuses.sort_by_key(|s| s.value.is_bare());
+}

@@ -1,0 +1,250 @@
+//! Bytes -> [`Mail`]: the headers and the leaf parts that bounce readers look at. The only file that knows
+//! mail-parser; it refuses to know what a bounce is.
+//!
+//! Hostile input is cut before mail-parser sees it: size, and the depth of nested messages (mail-parser 0.11
+//! drops nested messages recursively, so forty thousand of them would overflow the stack).
+
+use std::{borrow::Cow, sync::LazyLock};
+
+use aho_corasick::AhoCorasick;
+use mail_parser::{
+    Addr, HeaderName, HeaderValue, Message, MessageParser, MessagePart, MimeHeaders, PartType,
+    decoders::html::html_to_text,
+};
+
+/// Nested messages beyond this many are cut off; a bounce of a bounce of a bounce has three.
+const MOST_NESTED: usize = 40;
+/// Leaf parts beyond this many are not looked at; reports have two to five.
+const MOST_PARTS: usize = 100;
+
+/// A mail as the bounce readers see it.
+#[derive(Debug, Default)]
+pub struct Mail<'a> {
+    /// Subject, decoded (RFC 2047), white space folded.
+    pub subject: String,
+    /// Address of the first From mailbox; empty for `MAILER-DAEMON <>` and absent ones.
+    pub from: String,
+    /// Display name of the first From mailbox, or the whole raw field where it is no mailbox.
+    pub from_name: String,
+    /// Addresses of To.
+    pub to: Vec<String>,
+    /// Message-ID without angle brackets.
+    pub message_id: Option<String>,
+    /// Date in seconds since 1970-01-01 UTC.
+    pub date: Option<i64>,
+    /// Content-Type of the whole mail, `type/subtype`, lower case; empty when absent.
+    pub content_type: String,
+    /// The report-type parameter of multipart/report (RFC 6522 §3), lower case.
+    pub report_type: String,
+    /// Header fields in order: name, unfolded raw value.
+    headers: Vec<(Cow<'a, str>, String)>,
+    /// Leaf parts in document order. A returned message is one part with its bytes.
+    pub parts: Vec<Part<'a>>,
+}
+
+/// A leaf of the MIME tree.
+#[derive(Debug)]
+pub struct Part<'a> {
+    /// `type/subtype`, lower case; `text/plain` when absent.
+    pub content_type: String,
+    /// Decoded text, lines ended by `\n`; HTML already turned into text. Empty for returned messages.
+    pub text: Cow<'a, str>,
+    /// Bytes of a returned message (message/rfc822 and message/global).
+    pub message: Cow<'a, [u8]>,
+}
+
+impl Mail<'_> {
+    /// The first field of that name (case-insensitive), unfolded, as written.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str())
+    }
+
+    /// Every field of that name.
+    pub fn headers_named<'s>(&'s self, name: &'s str) -> impl Iterator<Item = &'s str> {
+        self.headers.iter().filter(move |(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str())
+    }
+
+    /// The texts of all readable parts that are not machine-readable reports.
+    pub fn texts(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().filter(|p| p.is_human() && !p.text.trim().is_empty()).map(|p| p.text.as_ref())
+    }
+}
+
+impl Part<'_> {
+    /// text/plain, text/html and the like, but no header block and no report.
+    #[must_use]
+    pub fn is_human(&self) -> bool {
+        self.content_type.starts_with("text/") && !self.content_type.ends_with("rfc822-headers")
+    }
+}
+
+/// Reads a mail; `None` for what has no header at all. At most `most` bytes are looked at.
+#[must_use]
+pub fn read(raw: &[u8], most: usize) -> Option<Mail<'_>> {
+    let raw = within_bounds(raw, most);
+    let message = MessageParser::default().parse(raw)?;
+    let mut mail = Mail::default();
+    read_headers(&message, raw, &mut mail);
+    collect_parts(message, &mut mail.parts);
+    Some(mail)
+}
+
+/// The readable prefix: at most `most` bytes, and cut before nested message number [`MOST_NESTED`].
+fn within_bounds(raw: &[u8], most: usize) -> &[u8] {
+    static NESTED: LazyLock<AhoCorasick> = LazyLock::new(|| {
+        AhoCorasick::builder()
+            .ascii_case_insensitive(true)
+            .build(["message/rfc822", "message/global", "multipart/digest"])
+            .expect("three short literals compile")
+    });
+    let raw = &raw[..raw.len().min(most)];
+    match NESTED.find_iter(raw).nth(MOST_NESTED) {
+        Some(cut) => &raw[..cut.start()],
+        None => raw,
+    }
+}
+
+fn read_headers<'a>(message: &Message<'a>, raw: &'a [u8], mail: &mut Mail<'a>) {
+    let root = message.root_part();
+    mail.headers = root
+        .headers
+        .iter()
+        .map(|h| {
+            let value = raw.get(h.offset_start as usize..h.offset_end as usize).unwrap_or_default();
+            (header_name(&h.name), unfold(&String::from_utf8_lossy(value)))
+        })
+        .collect();
+    mail.subject = unfold(message.subject().unwrap_or(""));
+    if let Some(addr) = message.from().and_then(|a| a.first()) {
+        mail.from = addr.address().unwrap_or("").to_owned();
+        mail.from_name = addr.name().unwrap_or("").to_owned();
+    }
+    if mail.from.is_empty() && mail.from_name.is_empty() {
+        mail.from_name = mail.header("From").unwrap_or("").to_owned();
+    }
+    mail.to = addresses(message.to());
+    mail.message_id = message.message_id().map(str::to_owned);
+    mail.date = message.date().map(mail_parser::DateTime::to_timestamp);
+    if let Some(content_type) = root.content_type() {
+        mail.content_type = type_name(content_type);
+        mail.report_type = content_type.attribute("report-type").unwrap_or("").to_ascii_lowercase();
+    }
+}
+
+fn header_name<'a>(name: &HeaderName<'a>) -> Cow<'a, str> {
+    match name {
+        HeaderName::Other(name) => name.clone(),
+        known => Cow::Borrowed(known.as_static_str()),
+    }
+}
+
+fn type_name(content_type: &mail_parser::ContentType<'_>) -> String {
+    let mut name = content_type.ctype().to_ascii_lowercase();
+    if let Some(subtype) = content_type.subtype() {
+        name.push('/');
+        name.push_str(&subtype.to_ascii_lowercase());
+    }
+    name
+}
+
+fn addresses(field: Option<&mail_parser::Address<'_>>) -> Vec<String> {
+    field.map(|a| a.iter().filter_map(Addr::address).map(str::to_owned).collect()).unwrap_or_default()
+}
+
+fn collect_parts<'a>(message: Message<'a>, parts: &mut Vec<Part<'a>>) {
+    for part in message.parts.into_iter().take(MOST_PARTS) {
+        if let Some(part) = leaf(part) {
+            parts.push(part);
+        }
+    }
+}
+
+fn leaf(part: MessagePart<'_>) -> Option<Part<'_>> {
+    let declared = part.content_type().map(type_name);
+    let content_type = declared.unwrap_or_else(|| "text/plain".to_owned());
+    let none: Cow<'_, [u8]> = Cow::Borrowed(&[]);
+    let as_text = |text| Some(Part { content_type: content_type.clone(), text, message: none.clone() });
+    match part.body {
+        PartType::Multipart(_) => None,
+        PartType::Message(inner) => Some(Part { content_type, text: Cow::Borrowed(""), message: inner.raw_message }),
+        PartType::Html(html) => as_text(Cow::Owned(html_to_text(&html))),
+        PartType::Text(text) if content_type == "text/html" => as_text(Cow::Owned(html_to_text(&text))),
+        PartType::Text(text) => {
+            if is_returned_message(&content_type) {
+                // QUIRK: an encoded or broken message/rfc822 arrives as text.
+                let message = Cow::Owned(text.into_owned().into_bytes());
+                return Some(Part { content_type, text: Cow::Borrowed(""), message });
+            }
+            as_text(line_feeds(text))
+        }
+        PartType::Binary(bytes) | PartType::InlineBinary(bytes) => {
+            if is_returned_message(&content_type) {
+                return Some(Part { content_type, text: Cow::Borrowed(""), message: bytes });
+            }
+            // message/delivery-status is Binary to mail-parser; images are of no use to anybody here.
+            let useful = content_type.starts_with("message/") || content_type.starts_with("text/");
+            useful.then(|| as_text(line_feeds(lossy(bytes)))).flatten()
+        }
+    }
+}
+
+fn is_returned_message(content_type: &str) -> bool {
+    matches!(content_type, "message/rfc822" | "message/global")
+}
+
+fn lossy(bytes: Cow<'_, [u8]>) -> Cow<'_, str> {
+    match bytes {
+        Cow::Borrowed(b) => String::from_utf8_lossy(b),
+        Cow::Owned(b) => Cow::Owned(String::from_utf8_lossy(&b).into_owned()),
+    }
+}
+
+/// CRLF and lone CR become LF.
+fn line_feeds(text: Cow<'_, str>) -> Cow<'_, str> {
+    if !text.contains('\r') {
+        return text;
+    }
+    Cow::Owned(text.replace("\r\n", "\n").replace('\r', "\n"))
+}
+
+/// Joins the lines of a folded field and trims it (RFC 5322 §2.2.3).
+#[must_use]
+pub fn unfold(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for word in text.split_ascii_whitespace() {
+        if !out.is_empty() {
+            out.push(' ');
+        }
+        out.push_str(word);
+    }
+    out
+}
+
+/// CR-only mail (old Macintosh programs) with its line ends made LF; `None` when it is not of that kind.
+#[must_use]
+pub fn from_cr_only(raw: &[u8]) -> Option<Vec<u8>> {
+    if memchr::memchr(b'\n', raw).is_some() || memchr::memchr(b'\r', raw).is_none() {
+        return None;
+    }
+    Some(raw.iter().map(|&b| if b == b'\r' { b'\n' } else { b }).collect())
+}
+
+/// The headers of a returned message, read from its bytes: subject and addresses decoded.
+#[must_use]
+pub fn read_header_block(raw: &[u8], most: usize) -> Option<Mail<'_>> {
+    let raw = &raw[..raw.len().min(most)];
+    let message = MessageParser::default().parse_headers(raw)?;
+    let mut mail = Mail::default();
+    read_headers(&message, raw, &mut mail);
+    if mail.to.is_empty() {
+        mail.to = addresses(message.cc());
+    }
+    // A Message-ID that is no msg-id still identifies the message.
+    if mail.message_id.is_none()
+        && let Some(HeaderValue::Text(id)) = message.header(HeaderName::MessageId)
+    {
+        mail.message_id = Some(id.trim_matches(['<', '>', ' ']).to_owned());
+    }
+    Some(mail)
+}

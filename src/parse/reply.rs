@@ -1,0 +1,223 @@
+//! Text -> reply codes and enhanced status codes that a server's words carry (RFC 5321 §4.2, RFC 2034).
+//! One pass, no regular expressions; refuses to know what the codes mean.
+
+use crate::codes::{EnhancedStatusCode, ReplyCode};
+
+/// Subjects above 7 are not registered (RFC 3463 §2): in running text such a number is a version or an address.
+const HIGHEST_SUBJECT: u16 = 7;
+
+/// Every enhanced status code of class 4 or 5 in a text, with its byte offset. Versions, dates and IP addresses
+/// that look alike are passed over.
+pub(super) fn statuses(text: &str) -> impl Iterator<Item = (usize, EnhancedStatusCode)> {
+    let bytes = text.as_bytes();
+    memchr::memchr2_iter(b'4', b'5', bytes).filter_map(move |at| {
+        let before = at.checked_sub(1).map(|i| bytes[i]);
+        // QUIRK: OpenSMTPD glues the lines of a reply together without a space: "due to domain's5.7.26 DMARC".
+        let glued = before.is_some_and(|b| b.is_ascii_digit() || matches!(b, b'.' | b'/' | b'_' | b'v' | b'V'));
+        if glued || bytes.get(at + 1) != Some(&b'.') {
+            return None;
+        }
+        let len = code_length(&bytes[at..])?;
+        let code: EnhancedStatusCode = text.get(at..at + len)?.parse().ok()?;
+        (code.subject() <= HIGHEST_SUBJECT && !text[..at].trim_end().ends_with("ersion")).then_some((at, code))
+    })
+}
+
+/// Length of `d.ddd.ddd` at the start, when it ends there and does not go on as an IP address.
+fn code_length(bytes: &[u8]) -> Option<usize> {
+    let digits = |from: usize| bytes[from..].iter().take_while(|b| b.is_ascii_digit()).count();
+    let subject = digits(2);
+    let detail_at = 2 + subject + 1;
+    if !(1..=3).contains(&subject) || bytes.get(detail_at - 1) != Some(&b'.') {
+        return None;
+    }
+    let detail = digits(detail_at);
+    let end = detail_at + detail;
+    let goes_on = match bytes.get(end) {
+        Some(b'.') => bytes.get(end + 1).is_some_and(u8::is_ascii_digit),
+        Some(b) => *b == b'_' || (b.is_ascii_lowercase() && detail == 3),
+        None => false,
+    };
+    ((1..=3).contains(&detail) && !goes_on).then_some(end)
+}
+
+/// How sure it is that three digits are a reply code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Certainty {
+    /// Surrounded by words: it may be a count or a port.
+    Weak,
+    /// At the start of a line, after a colon or bracket, or said to be a code.
+    Strong,
+    /// Followed by an enhanced status code.
+    Paired,
+}
+
+/// Every possible reply code of class 4 or 5 in a text, with its byte offset.
+pub(super) fn replies(text: &str) -> impl Iterator<Item = (usize, ReplyCode, Certainty)> {
+    let bytes = text.as_bytes();
+    memchr::memchr2_iter(b'4', b'5', bytes).filter_map(move |at| {
+        let before = at.checked_sub(1).map(|i| bytes[i]);
+        if before.is_some_and(|b| {
+            b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'/' | b'@' | b'+' | b',' | b'$')
+        }) {
+            return None;
+        }
+        // The second digit of every code in use is 0 to 5, or 7 (572).
+        let code: ReplyCode = text.get(at..at + 3)?.parse().ok()?;
+        let after = &bytes[at + 3..];
+        let ends = match after.first() {
+            None => true,
+            Some(b'-') => {
+                !after.get(1).is_some_and(u8::is_ascii_alphanumeric)
+                    || status_follows(text, at + 4)
+                    || after.get(1).is_some_and(u8::is_ascii_alphabetic)
+            }
+            Some(b'.') => !after.get(1).is_some_and(u8::is_ascii_digit),
+            Some(b) => {
+                b.is_ascii_whitespace()
+                    || matches!(
+                        b,
+                        b':' | b';' | b',' | b')' | b']' | b'>' | b'#' | b'"' | b'\'' | b'_' | b'/' | b'=' | b'('
+                    )
+            }
+        };
+        if !ends || (code.get() / 10) % 10 > 7 {
+            return None;
+        }
+        let certainty = if status_follows(text, at + 4) {
+            Certainty::Paired
+        } else if starts_reply(&text[..at]) && !counts_something(after) {
+            Certainty::Strong
+        } else {
+            Certainty::Weak
+        };
+        Some((at, code, certainty))
+    })
+}
+
+fn status_follows(text: &str, at: usize) -> bool {
+    let Some(rest) = text.get(at..) else { return false };
+    let rest = rest.trim_start_matches([' ', '#', '(', '[', '<', '-']);
+    let bytes = rest.as_bytes();
+    bytes.len() >= 5 && matches!(bytes[0], b'4' | b'5') && bytes[1] == b'.' && code_length(bytes).is_some()
+}
+
+/// Whether what stands before three digits announces a reply code.
+fn starts_reply(before: &str) -> bool {
+    let line = before.trim_end_matches([' ', '\t']);
+    let Some(last) = line.bytes().last() else { return true };
+    if matches!(last, b'\n' | b':' | b';' | b'>' | b'<' | b'(' | b'[' | b'"' | b'\'' | b'#' | b'=' | b'|') {
+        return true;
+    }
+    let tail = line.char_indices().rev().nth(15).map_or(line, |(i, _)| &line[i..]).to_ascii_lowercase();
+    [
+        "code", "error", "said", "smtp", "reply", "response", "status", "reason", "with", "...", "returned", "fehler",
+        "erreur",
+    ]
+    .iter()
+    .any(|word| tail.ends_with(word))
+}
+
+/// "500 characters", "450 KB": a number, not a code.
+fn counts_something(after: &[u8]) -> bool {
+    let word: Vec<u8> =
+        after.iter().skip(1).take_while(|b| b.is_ascii_alphabetic()).take(12).map(u8::to_ascii_lowercase).collect();
+    matches!(
+        word.as_slice(),
+        b"kb"
+            | b"mb"
+            | b"bytes"
+            | b"octets"
+            | b"characters"
+            | b"messages"
+            | b"recipients"
+            | b"seconds"
+            | b"minutes"
+            | b"hours"
+            | b"days"
+            | b"lines"
+            | b"km"
+    )
+}
+
+/// The best reply code of a text: the first of the greatest certainty, at least `least`.
+pub(super) fn best_reply(text: &str, least: Certainty) -> Option<(usize, ReplyCode)> {
+    let mut best: Option<(usize, ReplyCode, Certainty)> = None;
+    for found in replies(text) {
+        if found.2 >= least && best.is_none_or(|b| found.2 > b.2) {
+            best = Some(found);
+        }
+    }
+    best.map(|(at, code, _)| (at, code))
+}
+
+/// The best enhanced status code of a text: the first that says more than its class digit, else the first.
+pub(super) fn best_status(text: &str) -> Option<(usize, EnhancedStatusCode)> {
+    let mut first = None;
+    for found in statuses(text) {
+        if !found.1.is_bare() {
+            return Some(found);
+        }
+        first.get_or_insert(found);
+    }
+    first
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn codes(text: &str) -> (Option<String>, Option<String>) {
+        let reply = best_reply(text, Certainty::Strong).map(|(_, c)| c.to_string());
+        (reply, best_status(text).map(|(_, c)| c.to_string()))
+    }
+
+    #[test]
+    fn codes_are_found_in_servers_words() {
+        for (text, reply, status) in [
+            ("550 5.1.1 User unknown", Some("550"), Some("5.1.1")),
+            ("550-5.1.1 The account\n550 5.1.1 does not exist", Some("550"), Some("5.1.1")),
+            ("550 #5.1.0 Address rejected", Some("550"), Some("5.1.0")),
+            (
+                "host mx.example.org[192.0.2.1] said: 452 4.2.2 Mailbox full (in reply to RCPT TO command)",
+                Some("452"),
+                Some("4.2.2"),
+            ),
+            ("Remote host said: 550 Requested action not taken", Some("550"), None),
+            ("<<< 554 no such user", Some("554"), None),
+            ("(reason: 550 Host unknown)", Some("550"), None),
+            ("error code 554", Some("554"), None),
+            ("5.7.1 Message refused", None, Some("5.7.1")),
+            ("550 5.0.0 (5.2.2) full", Some("550"), Some("5.2.2")),
+            ("421-4.7.28 rate limited", Some("421"), Some("4.7.28")),
+            ("550-Mailbox unknown", Some("550"), None),
+        ] {
+            assert_eq!(codes(text), (reply.map(str::to_owned), status.map(str::to_owned)), "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_that_are_no_codes_are_passed_over() {
+        for text in [
+            "mx 5.1.1.2 refused",
+            "Exim/4.6.3",
+            "version 4.3.2",
+            "550 messages waiting",
+            "port 465",
+            "1,550 KB",
+            "id 4.10.12345",
+        ] {
+            assert_eq!(codes(text), (None, None), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_survived(text in "[45.0-9 \\-#:a-zé\n]{0,60}") {
+            let _ = codes(&text);
+            let _ = replies(&text).count();
+        }
+    }
+}

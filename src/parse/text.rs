@@ -1,0 +1,266 @@
+//! Text of a bounce -> the program's own words, and the returned original behind them.
+
+use std::collections::HashMap;
+
+use crate::report::Address;
+
+/// The two halves of a bounce text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Split<'t> {
+    /// What the bouncing program says.
+    pub words: &'t str,
+    /// The returned original, from its first header line on.
+    pub original: Option<&'t str>,
+}
+
+/// Lines with which programs announce the returned original, lower case, without leading dashes and blanks.
+const MARKERS: &[&str] = &[
+    "below this line is a copy of the message",                  // qmail
+    "enclosed is a copy of the message",                         // qmail children
+    "enclosed are the original headers of the message",          // qmail children
+    "this is a copy of the message, including all the headers",  // Exim
+    "this is a copy of your message, including all the headers", // Exim
+    "a copy of the message, including all the headers",
+    "the body of the message is", // Exim
+    "original message follows",   // Sendmail, many
+    "unsent message follows",     // Sendmail 5
+    "message header follows",     // Sendmail 5
+    "returned message follows",
+    "returned mail follows",
+    "message text follows",
+    "original message header",
+    "original message headers",
+    "original message attached",
+    "original mail header",
+    "original header",
+    "the original message follows",
+    "the original message was received at", // Sendmail: never followed by headers, harmless
+    "start of returned message",
+    "start of message",
+    "message headers follow",
+    "headers of the original message",
+    "header of the original message",
+    "a copy of the original message",
+    "a copy of the message",
+    "copy of your message",
+    "copy of message follows",
+    "text of the original message",
+    "text of message follows",
+    "your original message",
+    "your message follows",
+    "your message:",
+    "included is a copy",
+    "included message",
+    "rejected message",
+    "undelivered message follows",
+    "undeliverable message",
+    "received message:",
+    "the following is a copy",
+    "original message",
+    "ursprüngliche nachricht",
+    "message d'origine",
+    "mensaje original",
+    "mensagem original",
+    "messaggio originale",
+    "oorspronkelijk bericht",
+    "------------------------ begin ",
+];
+
+/// Header fields that only a real message begins with.
+const OPENERS: &[&str] = &[
+    "return-path",
+    "received",
+    "message-id",
+    "x-envelope-from",
+    "delivered-to",
+    "x-original-to",
+    "dkim-signature",
+    "domainkey-signature",
+    "from",
+    "to",
+    "date",
+    "subject",
+    "mime-version",
+    "reply-to",
+    "sender",
+    "x-mailer",
+    "content-type",
+];
+
+/// Splits a text at the returned original. Linear in the length of the text.
+pub(super) fn split(text: &str) -> Split<'_> {
+    let mut marked = false;
+    let mut offset = 0;
+    for line in text.split_inclusive('\n') {
+        if header_name(line).is_some_and(|n| OPENERS.iter().any(|o| n.eq_ignore_ascii_case(o)))
+            && is_header_block(&text[offset..], marked)
+        {
+            return Split { words: &text[..offset], original: Some(&text[offset..]) };
+        }
+        if is_marker(line) {
+            marked = true;
+        }
+        offset += line.len();
+    }
+    Split { words: text, original: None }
+}
+
+fn is_marker(line: &str) -> bool {
+    let line = line.trim_matches(|c: char| c.is_whitespace() || matches!(c, '-' | '=' | '*' | '_' | '+' | '|'));
+    let start = line.char_indices().nth(64).map_or(line, |(i, _)| &line[..i]).to_lowercase();
+    MARKERS.iter().any(|m| start.starts_with(m)) || (start.contains("original message") && line.len() < 80)
+}
+
+/// The name of an unindented `Name: value` line.
+fn header_name(line: &str) -> Option<&str> {
+    let (name, _) = line.split_once(':')?;
+    let fits = !name.is_empty()
+        && name.len() <= 60
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+    fits.then_some(name)
+}
+
+/// Whether header lines follow one another here: two behind a marker, else three with one that only a message
+/// that has travelled carries (a bounce's own summary has From, To and Subject too).
+fn is_header_block(text: &str, marked: bool) -> bool {
+    let (mut fields, mut travelled) = (0, false);
+    for line in text.lines().take(40) {
+        if line.starts_with([' ', '\t']) && fields > 0 && !line.trim().is_empty() {
+            continue;
+        }
+        let Some(name) = header_name(line) else { break };
+        fields += 1;
+        travelled |= ["received", "message-id", "return-path", "mime-version", "x-mailer", "dkim-signature"]
+            .iter()
+            .any(|n| name.eq_ignore_ascii_case(n));
+    }
+    fields >= 2 && (marked || (fields >= 3 && travelled))
+}
+
+/// An address in running text and the byte range that it takes, quotes of a local part included.
+pub(super) fn addresses(text: &str) -> impl Iterator<Item = (std::ops::Range<usize>, Address)> {
+    memchr::memchr_iter(b'@', text.as_bytes()).filter_map(move |at| {
+        let start = local_part_start(&text[..at]);
+        let rest = &text[at + 1..];
+        let domain = if rest.starts_with('[') {
+            rest.find(']').filter(|&i| i < 64).map_or(0, |i| i + 1)
+        } else {
+            rest.char_indices()
+                .take(256)
+                .find(|&(_, c)| !(c.is_alphanumeric() || matches!(c, '.' | '-' | '_')))
+                .map_or(rest.len().min(LONGEST_DOMAIN), |(i, _)| i)
+        };
+        // A sentence's full stop and the dash of a bullet are not the domain's.
+        let domain = rest.get(..domain)?.trim_end_matches(['.', '-']).len();
+        let range = start..at + 1 + domain;
+        Address::parse(text.get(range.clone())?).map(|address| (range, address))
+    })
+}
+
+/// RFC 1035 §2.3.4.
+const LONGEST_DOMAIN: usize = 255;
+
+fn local_part_start(before: &str) -> usize {
+    if let Some(inside) = before.strip_suffix('"') {
+        let open = inside.rfind('"').filter(|&i| before.len() - i <= 66);
+        return open.unwrap_or(before.len());
+    }
+    before
+        .char_indices()
+        .rev()
+        .take(128)
+        .find(|&(_, c)| !(c.is_alphanumeric() || "!#$%&'*+-/=?^_`{|}~.".contains(c)))
+        .map_or_else(
+            || before.len().saturating_sub(before.chars().rev().take(128).map(char::len_utf8).sum()),
+            |(i, c)| i + c.len_utf8(),
+        )
+}
+
+/// At most this much text is kept for one recipient; the cause stands in the first lines.
+pub(super) const MOST_ABOUT: usize = 4096;
+
+/// The lines of a text that speak of each of `addresses` (normalised), in their order.
+///
+/// A line that names an address opens its block; the block goes on to the next blank line after it has said
+/// something, or to the next address. Addresses listed one under the other share the block that follows. One
+/// pass over the text, and at most [`MOST_ABOUT`] octets for each address.
+pub(super) fn blocks(words: &str, addresses_wanted: &[&str]) -> Vec<String> {
+    let index: HashMap<&str, usize> = addresses_wanted.iter().enumerate().map(|(i, a)| (*a, i)).collect();
+    let mut out = vec![String::new(); addresses_wanted.len()];
+    let mut current: Vec<usize> = Vec::new();
+    let mut said = false;
+    for line in words.lines() {
+        let named: Vec<_> = addresses(line).filter_map(|(r, a)| Some((r, *index.get(a.normalised())?))).collect();
+        if named.is_empty() {
+            if line.trim().is_empty() {
+                if said {
+                    current.clear();
+                }
+                continue;
+            }
+            said = true;
+        } else {
+            if said || current.len() >= MOST_SHARING {
+                current.clear();
+            }
+            let taken: usize = named.iter().map(|(r, _)| r.len()).sum();
+            said = line.trim().len().saturating_sub(taken) > "<>:(),;".len();
+            current.extend(named.into_iter().map(|(_, i)| i));
+            current.dedup();
+        }
+        for &i in &current {
+            if out[i].len() + line.len() < MOST_ABOUT {
+                out[i].push_str(line);
+                out[i].push('\n');
+            }
+        }
+    }
+    out
+}
+
+/// So many addresses may share one block of text.
+const MOST_SHARING: usize = 64;
+
+/// The first `most` octets, cut at a character.
+pub(super) fn clip(text: &str, most: usize) -> &str {
+    let mut end = text.len().min(most);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_original_is_split_off() {
+        let text = "Sorry.\n\n--- Below this line is a copy of the message.\n\nReturn-Path: <a@example.org>\nFrom: a\n\nbody\n";
+        let split = split(text);
+        assert!(split.words.ends_with("message.\n\n"));
+        assert!(split.original.expect("there").starts_with("Return-Path"));
+    }
+
+    #[test]
+    fn addresses_are_found_in_sentences() {
+        let text = "To <bob@example.org>, mailto:\"a b\"@example.com. and x@[192.0.2.1] (jörg@bücher.example).";
+        let found: Vec<_> = addresses(text).map(|(_, a)| a.given().to_owned()).collect();
+        assert_eq!(found, ["bob@example.org", "\"a b\"@example.com", "x@[192.0.2.1]", "jörg@bücher.example"]);
+    }
+
+    #[test]
+    fn each_address_gets_its_own_lines() {
+        let text = "Hi.\n\n<a@x.org>:\nno such user\n\n<b@x.org>\n<c@x.org>\n  mailbox full\n\nBye\n";
+        let blocks = blocks(text, &["a@x.org", "b@x.org", "c@x.org"]);
+        assert_eq!(blocks[0], "<a@x.org>:\nno such user\n");
+        assert_eq!(blocks[1], "<b@x.org>\n<c@x.org>\n  mailbox full\n");
+        assert_eq!(blocks[2], "<c@x.org>\n  mailbox full\n");
+    }
+
+    #[test]
+    fn a_summary_of_the_message_is_no_original() {
+        let text = "Your message\nTo: bob@example.org\nSubject: hi\ncould not be delivered\n";
+        assert_eq!(split(text).original, None);
+    }
+}
