@@ -1,1 +1,239 @@
-//! Verdicts + history -> who is suppressed. Pure: time and history come in as arguments.
+//! A verdict and what is known of its address -> whether the address goes onto the suppression list.
+//! Pure: the time and the history come in. Knows nothing of mail or SQL.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    codes::{Class, Fault},
+    report::{Action, Recipient, Verdict},
+    suppression::{HISTORY_DAYS, History, Origin, Suppression},
+};
+
+const DAY: i64 = 86_400;
+
+/// When soft bounces suppress an address. A hard one whose fault is the recipient does so at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Policy {
+    /// How many soft bounces it takes.
+    pub soft_count: u32,
+    /// How many days must lie between the first and the last of them, so that one bad week suppresses nobody.
+    pub soft_min_days: u32,
+    /// How many days may lie between the first and the last of them at most.
+    pub soft_window_days: u32,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { soft_count: 5, soft_min_days: 14, soft_window_days: 60 }
+    }
+}
+
+/// A policy that could never suppress, or would read farther back than the history reaches.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct PolicyError(String);
+
+impl Policy {
+    /// Refuses numbers that contradict each other.
+    ///
+    /// # Errors
+    /// The text names the key and what was expected.
+    pub fn check(&self) -> Result<(), PolicyError> {
+        let refuse = |text: String| Err(PolicyError(text));
+        if self.soft_count == 0 {
+            return refuse("soft_count is 0, expected 1 or more".to_owned());
+        }
+        if self.soft_window_days == 0 || self.soft_window_days > HISTORY_DAYS {
+            return refuse(format!("soft_window_days is {}, expected 1 to {HISTORY_DAYS}", self.soft_window_days));
+        }
+        if self.soft_min_days > self.soft_window_days {
+            return refuse(format!(
+                "soft_min_days is {}, expected at most soft_window_days ({})",
+                self.soft_min_days, self.soft_window_days
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether soft bounces at `times`, with the one at `at` among them, are enough: as many as it takes within
+    /// one window that holds `at`, far enough apart. Messages may be read in any order.
+    fn enough_soft(&self, mut times: Vec<i64>, at: i64) -> bool {
+        let (least, most) = (i64::from(self.soft_min_days) * DAY, i64::from(self.soft_window_days) * DAY);
+        times.sort_unstable();
+        let mut first = 0;
+        times.iter().enumerate().any(|(last, &end)| {
+            while end - times[first] > most {
+                first += 1;
+            }
+            let start = times[first];
+            let count = u32::try_from(last - first + 1).unwrap_or(u32::MAX);
+            (start..=end).contains(&at) && end - start >= least && count >= self.soft_count
+        })
+    }
+}
+
+/// Whether a verdict received at `at` (seconds since 1970-01-01 UTC) suppresses its recipient.
+///
+/// Only a failed recipient whose own fault it is can be suppressed. What a person decided stands: a manual entry is
+/// left alone, and an address taken off the list returns only by a hard bounce received after that.
+#[must_use]
+pub fn decide(
+    policy: &Policy,
+    history: &History,
+    recipient: &Recipient,
+    verdict: &Verdict,
+    at: i64,
+) -> Option<Suppression> {
+    let address = recipient.address.as_ref()?;
+    if verdict.fault != Fault::Recipient || recipient.action() != Action::Failed {
+        return None;
+    }
+    let origin = match (verdict.class, history.suppressed) {
+        (Class::Hard, None | Some(Origin::Soft)) if history.removed_at.is_none_or(|removed| at >= removed) => {
+            Origin::Hard
+        }
+        (Class::Soft, None) if history.removed_at.is_none() => {
+            let times = history.soft.iter().copied().chain([at]).collect();
+            policy.enough_soft(times, at).then_some(Origin::Soft)?
+        }
+        _ => return None,
+    };
+    Some(Suppression {
+        address: address.normalised().to_owned(),
+        origin,
+        reason: Some(verdict.reason),
+        rule: Some(verdict.rule.clone()),
+        diagnostic: recipient.diagnostic.clone(),
+        since: at,
+        note: None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{codes::Reason, report::Address};
+
+    const NOW: i64 = 1_800_000_000;
+
+    fn recipient(action: Option<Action>) -> Recipient {
+        Recipient { address: Address::parse("Ann@example.org"), action, ..Recipient::default() }
+    }
+
+    fn verdict(class: Class, fault: Fault) -> Verdict {
+        Verdict {
+            class,
+            reason: Reason::UserUnknown,
+            fault,
+            status: None,
+            reply: None,
+            rule: "codes:550".to_owned(),
+            conflict: false,
+            candidates: Vec::new(),
+        }
+    }
+
+    fn origin(history: &History, class: Class, fault: Fault) -> Option<Origin> {
+        decide(&Policy::default(), history, &recipient(None), &verdict(class, fault), NOW).map(|s| s.origin)
+    }
+
+    fn soft_on(days: &[i64]) -> History {
+        History { soft: days.iter().map(|day| NOW + day * DAY).collect(), ..History::default() }
+    }
+
+    #[test]
+    fn one_hard_bounce_suppresses_the_normalised_address() {
+        let found = decide(
+            &Policy::default(),
+            &History::default(),
+            &recipient(Some(Action::Failed)),
+            &verdict(Class::Hard, Fault::Recipient),
+            NOW,
+        );
+        let found = found.expect("suppressed");
+        assert_eq!((found.address.as_str(), found.origin, found.since), ("ann@example.org", Origin::Hard, NOW));
+        assert_eq!((found.reason, found.rule.as_deref()), (Some(Reason::UserUnknown), Some("codes:550")));
+    }
+
+    #[test]
+    fn only_the_recipients_own_fault_suppresses() {
+        for &fault in Fault::ALL {
+            let expected = (fault == Fault::Recipient).then_some(Origin::Hard);
+            assert_eq!(origin(&History::default(), Class::Hard, fault), expected, "{fault}");
+            let expected = (fault == Fault::Recipient).then_some(Origin::Soft);
+            assert_eq!(origin(&soft_on(&[-20, -15, -10, -5]), Class::Soft, fault), expected, "{fault}");
+        }
+    }
+
+    #[test]
+    fn only_a_failed_action_suppresses() {
+        for &action in Action::ALL {
+            let verdict = verdict(Class::Hard, Fault::Recipient);
+            let found = decide(&Policy::default(), &History::default(), &recipient(Some(action)), &verdict, NOW);
+            assert_eq!(found.is_some(), action == Action::Failed, "{action}");
+        }
+    }
+
+    #[test]
+    fn a_recipient_without_address_suppresses_nobody() {
+        let verdict = verdict(Class::Hard, Fault::Recipient);
+        assert_eq!(decide(&Policy::default(), &History::default(), &Recipient::default(), &verdict, NOW), None);
+    }
+
+    #[test]
+    fn soft_bounces_suppress_by_number_within_the_window_and_far_enough_apart() {
+        for (days, enough) in [
+            (&[-20, -15, -10, -5][..], true),
+            (&[-20, -15, -10], false),
+            (&[-14, -3, -2, -1], true),
+            (&[-13, -3, -2, -1], false),
+            (&[-60, -30, -20, -10], true),
+            (&[-61, -30, -20, -10], false),
+            (&[-200, -100, -60, -30, -20, -10], true),
+            // Read in another order: the verdict at hand is the first or in the middle.
+            (&[20, 15, 10, 5], true),
+            (&[-10, 10, 5, -5], true),
+            (&[-90, -85, -80, -75, -71, 70, 75, 80, 85, 90], false),
+        ] {
+            let found = origin(&soft_on(days), Class::Soft, Fault::Recipient);
+            assert_eq!(found, enough.then_some(Origin::Soft), "{days:?}");
+        }
+    }
+
+    #[test]
+    fn a_removal_sticks_until_a_hard_bounce_received_later() {
+        let removed = |seconds: i64| History { removed_at: Some(NOW + seconds), ..soft_on(&[-20, -15, -10, -5]) };
+        assert_eq!(origin(&removed(60), Class::Hard, Fault::Recipient), None, "older than the removal");
+        assert_eq!(origin(&removed(-60), Class::Hard, Fault::Recipient), Some(Origin::Hard));
+        assert_eq!(origin(&removed(-60), Class::Soft, Fault::Recipient), None);
+    }
+
+    #[test]
+    fn what_is_on_the_list_changes_only_from_soft_to_hard() {
+        for (listed, class, expected) in [
+            (Origin::Soft, Class::Hard, Some(Origin::Hard)),
+            (Origin::Soft, Class::Soft, None),
+            (Origin::Hard, Class::Hard, None),
+            (Origin::Hard, Class::Soft, None),
+            (Origin::Manual, Class::Hard, None),
+            (Origin::Manual, Class::Soft, None),
+        ] {
+            let history = History { suppressed: Some(listed), ..soft_on(&[-20, -15, -10, -5]) };
+            assert_eq!(origin(&history, class, Fault::Recipient), expected, "{listed} {class}");
+        }
+    }
+
+    #[test]
+    fn contradicting_numbers_are_refused() {
+        assert_eq!(Policy::default().check(), Ok(()));
+        for (policy, key) in [
+            (Policy { soft_count: 0, ..Policy::default() }, "soft_count"),
+            (Policy { soft_window_days: 401, ..Policy::default() }, "soft_window_days"),
+            (Policy { soft_min_days: 61, ..Policy::default() }, "soft_min_days"),
+        ] {
+            let error = policy.check().expect_err(key).to_string();
+            assert!(error.starts_with(key), "{error}");
+        }
+    }
+}

@@ -1,1 +1,128 @@
-//! SQLite: what was seen, who failed, who is suppressed. Knows nothing of parsing.
+//! Judged messages -> rows in an SQLite file, and the published list that mail servers read.
+//! Knows nothing of mail formats and of rules; what suppresses an address is a function that the caller brings.
+//!
+//! Times are seconds since 1970-01-01 UTC in every table and argument; the views show them as ISO 8601 text.
+
+mod commit;
+mod error;
+mod list;
+mod mailbox;
+mod published;
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+pub use commit::{Committed, Entry};
+pub use error::StoreError;
+pub use list::Listed;
+pub use mailbox::{Heartbeat, MailboxStatus};
+pub use published::Published;
+use sqlx::{
+    Executor, Sqlite, SqliteConnection, SqlitePool, Transaction,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+
+/// The `application_id` of a store (https://www.sqlite.org/fileformat.html#application_id): "bncd".
+const STORE_ID: i64 = 0x626e_6364;
+
+/// How long a statement waits for another process to finish its transaction.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// SQLite takes 32,766 variables a statement; the widest row here has 24.
+const ROWS_A_STATEMENT: usize = 1_000;
+
+/// The database file of one installation. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Store {
+    path: Arc<Path>,
+    /// One connection: SQLite has one writer at a time, and waiting here is fair where its own lock is not.
+    writer: SqlitePool,
+    readers: SqlitePool,
+}
+
+impl Store {
+    /// Opens the file, makes it when it is missing (but not its directory), and brings its tables up to date.
+    ///
+    /// # Errors
+    /// See [`StoreError`]; the text names the path and says what to do.
+    pub async fn open(path: &Path) -> Result<Self, StoreError> {
+        Self::connect(path, true).await
+    }
+
+    /// Like [`Store::open`], for commands that have nothing to say about a store that was never made.
+    ///
+    /// # Errors
+    /// Besides those of [`Store::open`]: [`StoreError::Unusable`] when there is no such file.
+    pub async fn open_existing(path: &Path) -> Result<Self, StoreError> {
+        if !path.exists() {
+            return Err(StoreError::missing(path));
+        }
+        Self::connect(path, false).await
+    }
+
+    async fn connect(path: &Path, create: bool) -> Result<Self, StoreError> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(create)
+            .journal_mode(SqliteJournalMode::Wal)
+            // A mail is moved away once its rows are committed, so the commit has to outlive a power cut.
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(BUSY_TIMEOUT);
+        let pool = || SqlitePoolOptions::new().acquire_timeout(BUSY_TIMEOUT);
+        let writer = pool()
+            .max_connections(1)
+            .connect_with(options.clone())
+            .await
+            .map_err(|error| StoreError::of(path, error))?;
+        let readers = pool().max_connections(4).connect_lazy_with(options.pragma("query_only", "on"));
+        let store = Self { path: path.into(), writer, readers };
+        store.migrate().await?;
+        Ok(store)
+    }
+
+    /// In one transaction, so that two processes that start at once do not both make the tables.
+    async fn migrate(&self) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        if !claim(&mut tx, STORE_ID).await.map_err(|error| self.error(error))? {
+            return Err(StoreError::foreign(&self.path));
+        }
+        sqlx::migrate!("./migrations").run(&mut *tx).await.map_err(|error| StoreError::migration(&self.path, error))?;
+        tx.commit().await.map_err(|error| self.error(error))
+    }
+
+    /// Where the file lies.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Finishes what is under way and closes the file; its `-wal` companion goes away with the last process.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+
+    /// IMMEDIATE: a transaction that reads before it writes would otherwise fail, whatever the busy timeout.
+    async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
+        self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(|error| self.error(error))
+    }
+
+    fn error(&self, error: sqlx::Error) -> StoreError {
+        StoreError::of(&self.path, error)
+    }
+}
+
+/// Marks an empty database file as ours; `false` when it is another program's, or another kind of ours.
+async fn claim(connection: &mut SqliteConnection, id: i64) -> Result<bool, sqlx::Error> {
+    let (found, tables): (i64, i64) = sqlx::query_as(
+        "SELECT (SELECT application_id FROM pragma_application_id), (SELECT count(*) FROM sqlite_schema)",
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    if found == 0 && tables == 0 {
+        // A pragma takes no bound values.
+        connection.execute(sqlx::AssertSqlSafe(format!("PRAGMA application_id = {id}"))).await?;
+        return Ok(true);
+    }
+    Ok(found == id)
+}

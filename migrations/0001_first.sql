@@ -1,0 +1,159 @@
+-- The store: every message read, every recipient it reports on, and the suppression list.
+-- Times are whole seconds since 1970-01-01 00:00 UTC; the views show them as ISO 8601 text in UTC.
+-- docs/database.md explains every column.
+
+-- Tells this store from any other, so that a published list knows whether it follows the right one.
+CREATE TABLE store (id TEXT NOT NULL) STRICT;
+INSERT INTO store (id) VALUES (lower(hex(randomblob(16))));
+
+CREATE TABLE message (
+    id           INTEGER PRIMARY KEY,
+    sha256       BLOB    NOT NULL UNIQUE CHECK (length(sha256) = 32),
+    mailbox      TEXT    NOT NULL,
+    uid_validity INTEGER,
+    uid          INTEGER,
+    maildir_key  TEXT,
+    message_id   TEXT,
+    received     INTEGER NOT NULL,
+    recorded     INTEGER NOT NULL DEFAULT (unixepoch()),
+    kind         TEXT    NOT NULL
+                 CHECK (kind IN ('bounce', 'delayed', 'delivered', 'auto_reply', 'complaint', 'not_bounce')),
+    format       TEXT    NOT NULL,
+    size         INTEGER NOT NULL,
+    CHECK ((uid_validity IS NULL) = (uid IS NULL) AND (uid IS NULL) <> (maildir_key IS NULL))
+) STRICT;
+
+CREATE INDEX message_by_mailbox ON message (mailbox, kind);
+CREATE INDEX message_by_received ON message (received);
+CREATE INDEX message_by_message_id ON message (message_id) WHERE message_id IS NOT NULL;
+CREATE INDEX message_by_maildir_key ON message (mailbox, maildir_key) WHERE maildir_key IS NOT NULL;
+
+CREATE TABLE bounce (
+    id                  INTEGER PRIMARY KEY,
+    message             INTEGER NOT NULL REFERENCES message (id) ON DELETE CASCADE,
+    position            INTEGER NOT NULL,
+    action              TEXT    NOT NULL
+                        CHECK (action IN ('failed', 'delayed', 'delivered', 'relayed', 'expanded')),
+    address_given       TEXT,
+    address             TEXT,
+    domain              TEXT,
+    class               TEXT    NOT NULL CHECK (class IN ('hard', 'soft', 'success')),
+    reason              TEXT    NOT NULL,
+    fault               TEXT    NOT NULL
+                        CHECK (fault IN ('recipient', 'sender', 'content', 'network', 'unknown')),
+    status              TEXT,
+    reply               INTEGER CHECK (reply BETWEEN 200 AND 599),
+    diagnostic          TEXT,
+    remote_mta          TEXT,
+    reporting_mta       TEXT,
+    original_message_id TEXT,
+    campaign            TEXT,
+    list_id             TEXT,
+    rule                TEXT    NOT NULL,
+    field               TEXT,
+    line                TEXT,
+    conflict            INTEGER NOT NULL CHECK (conflict IN (0, 1)),
+    at                  INTEGER NOT NULL,
+    UNIQUE (message, position)
+) STRICT;
+
+CREATE INDEX bounce_by_address ON bounce (address, at);
+CREATE INDEX bounce_by_domain ON bounce (domain, at);
+CREATE INDEX bounce_by_time ON bounce (at);
+
+CREATE TABLE suppression (
+    address    TEXT    NOT NULL PRIMARY KEY,
+    domain     TEXT    NOT NULL,
+    origin     TEXT    NOT NULL CHECK (origin IN ('hard', 'soft', 'manual')),
+    reason     TEXT,
+    rule       TEXT,
+    diagnostic TEXT,
+    bounce     INTEGER REFERENCES bounce (id) ON DELETE SET NULL,
+    since      INTEGER NOT NULL,
+    note       TEXT
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX suppression_by_domain ON suppression (domain);
+CREATE INDEX suppression_by_time ON suppression (since);
+CREATE INDEX suppression_by_bounce ON suppression (bounce) WHERE bounce IS NOT NULL;
+
+-- Every change of the list, in order. The published list follows it by its number, and a removal remembered
+-- here keeps old bounces from putting the address back.
+CREATE TABLE suppression_log (
+    revision INTEGER PRIMARY KEY AUTOINCREMENT,
+    at       INTEGER NOT NULL,
+    address  TEXT    NOT NULL,
+    change   TEXT    NOT NULL CHECK (change IN ('added', 'removed')),
+    origin   TEXT    NOT NULL CHECK (origin IN ('hard', 'soft', 'manual')),
+    note     TEXT
+) STRICT;
+
+CREATE INDEX suppression_log_by_address ON suppression_log (address, change, at);
+
+CREATE TABLE cursor (
+    mailbox      TEXT    NOT NULL PRIMARY KEY,
+    uid_validity INTEGER,
+    uid          INTEGER,
+    read_at      INTEGER,
+    failed_at    INTEGER,
+    failure      TEXT,
+    CHECK ((uid_validity IS NULL) = (uid IS NULL))
+) STRICT, WITHOUT ROWID;
+
+-- Places whose message is committed but perhaps not yet moved or flagged. UIDs are never 0 and keys never empty
+-- (RFC 9051 §9, nz-number), so 0 and '' stand for "not this kind of mailbox" and the key can be unique.
+CREATE TABLE unsettled (
+    mailbox      TEXT    NOT NULL,
+    uid_validity INTEGER NOT NULL,
+    uid          INTEGER NOT NULL,
+    maildir_key  TEXT    NOT NULL,
+    disposition  TEXT    NOT NULL CHECK (disposition IN ('processed', 'untouched')),
+    PRIMARY KEY (mailbox, uid_validity, uid, maildir_key)
+) STRICT, WITHOUT ROWID;
+
+CREATE VIEW hard_bounces AS
+SELECT b.address, b.domain, b.reason, b.fault, b.status, b.reply, b.diagnostic, b.remote_mta, b.reporting_mta,
+       b.original_message_id, b.campaign, b.list_id, b.rule,
+       strftime('%Y-%m-%dT%H:%M:%SZ', b.at, 'unixepoch') AS time,
+       m.mailbox, m.message_id, b.id AS bounce, m.id AS message
+FROM bounce AS b JOIN message AS m ON m.id = b.message
+WHERE b.action = 'failed' AND b.class = 'hard';
+
+CREATE VIEW soft_bounces AS
+SELECT b.address, b.domain, b.reason, b.fault, b.status, b.reply, b.diagnostic, b.remote_mta, b.reporting_mta,
+       b.original_message_id, b.campaign, b.list_id, b.rule,
+       strftime('%Y-%m-%dT%H:%M:%SZ', b.at, 'unixepoch') AS time,
+       m.mailbox, m.message_id, b.id AS bounce, m.id AS message
+FROM bounce AS b JOIN message AS m ON m.id = b.message
+WHERE b.action = 'failed' AND b.class = 'soft';
+
+CREATE VIEW suppression_list AS
+SELECT s.address, s.domain, s.origin, s.reason,
+       strftime('%Y-%m-%dT%H:%M:%SZ', s.since, 'unixepoch') AS since,
+       s.note, s.rule, b.status, b.reply, s.diagnostic, b.field, b.line,
+       strftime('%Y-%m-%dT%H:%M:%SZ', b.at, 'unixepoch') AS bounced,
+       m.mailbox, m.uid_validity, m.uid, m.maildir_key, m.message_id, s.bounce, b.message
+FROM suppression AS s
+LEFT JOIN bounce AS b ON b.id = s.bounce
+LEFT JOIN message AS m ON m.id = b.message;
+
+CREATE VIEW bounces_by_domain AS
+SELECT domain,
+       count(*) AS bounces,
+       sum(class = 'hard') AS hard,
+       sum(class = 'soft') AS soft,
+       count(DISTINCT address) AS addresses,
+       strftime('%Y-%m-%dT%H:%M:%SZ', min(at), 'unixepoch') AS first,
+       strftime('%Y-%m-%dT%H:%M:%SZ', max(at), 'unixepoch') AS last
+FROM bounce WHERE action = 'failed' AND domain IS NOT NULL
+GROUP BY domain;
+
+CREATE VIEW bounces_by_reason AS
+SELECT class, reason, fault,
+       count(*) AS bounces,
+       count(DISTINCT address) AS addresses,
+       count(DISTINCT domain) AS domains,
+       strftime('%Y-%m-%dT%H:%M:%SZ', min(at), 'unixepoch') AS first,
+       strftime('%Y-%m-%dT%H:%M:%SZ', max(at), 'unixepoch') AS last
+FROM bounce WHERE action = 'failed'
+GROUP BY class, reason, fault;

@@ -1,0 +1,115 @@
+//! Own-written judged messages, and a store in a directory of its own.
+
+use bounced::{
+    codes::{Class, Fault, Judgement, Reason},
+    message::{Disposition, Locator},
+    policy::{self, Policy},
+    report::{Action, Address, Candidate, Finding, Kind, Original, Outcome, Recipient, Report, Verdict},
+    store::{Committed, Entry, Store},
+    suppression::{History, Suppression},
+};
+use sha2::{Digest, Sha256};
+use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
+use tempfile::TempDir;
+
+/// 2026-01-01T00:00:00Z.
+pub const START: i64 = 1_767_225_600;
+pub const DAY: i64 = 86_400;
+pub const MAILBOX: &str = "bounces";
+
+pub struct Fixture {
+    _dir: TempDir,
+    pub store: Store,
+}
+
+impl Fixture {
+    pub async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("bounced.db")).await.unwrap();
+        Self { _dir: dir, store }
+    }
+
+    pub async fn commit(&self, entries: &[Entry]) -> Committed {
+        self.store.commit(MAILBOX, entries, None, decide).await.unwrap()
+    }
+
+    /// What one value of the database is.
+    pub async fn value<T>(&self, sql: &'static str) -> T
+    where
+        T: for<'r> sqlx::Decode<'r, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite> + Send + Unpin + 'static,
+    {
+        let options = SqliteConnectOptions::new().filename(self.store.path());
+        let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+        sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap()
+    }
+}
+
+pub fn decide(history: &History, recipient: &Recipient, verdict: &Verdict, at: i64) -> Option<Suppression> {
+    policy::decide(&Policy::default(), history, recipient, verdict, at)
+}
+
+pub const HARD: Judgement = Judgement { class: Class::Hard, reason: Reason::UserUnknown, fault: Fault::Recipient };
+pub const SOFT: Judgement = Judgement { class: Class::Soft, reason: Reason::MailboxFull, fault: Fault::Recipient };
+pub const BLOCKED: Judgement = Judgement { class: Class::Soft, reason: Reason::Blocked, fault: Fault::Sender };
+
+/// A message with UID `uid`, received `received`, about these recipients.
+pub fn entry(uid: u32, received: i64, recipients: &[(&str, Judgement)]) -> Entry {
+    let verdicts = recipients.iter().map(|(_, judgement)| verdict(*judgement)).collect();
+    let recipients = recipients.iter().map(|(address, judgement)| recipient(address, *judgement)).collect();
+    Entry {
+        locator: Locator::Imap { uid_validity: 7, uid },
+        sha256: Sha256::digest(format!("message {uid}")).into(),
+        received,
+        size: 2_048,
+        report: report(uid, recipients),
+        verdicts,
+        disposition: Disposition::Processed,
+    }
+}
+
+fn report(uid: u32, recipients: Vec<Recipient>) -> Report {
+    Report {
+        kind: Kind::Bounce,
+        kind_because: Finding { value: Kind::Bounce, place: "Content-Type", line: "multipart/report".to_owned() },
+        format: "rfc3464",
+        reporting_mta: Some("mx.example.org".to_owned()),
+        message_id: Some(format!("{uid}@mx.example.org")),
+        date: None,
+        recipients,
+        original: Original {
+            message_id: Some(format!("original-{uid}@example.org")),
+            campaign: Some(format!("campaign-{}", uid % 3)),
+            ..Original::default()
+        },
+    }
+}
+
+fn recipient(address: &str, judgement: Judgement) -> Recipient {
+    Recipient {
+        address: Address::parse(address),
+        action: Some(Action::Failed),
+        remote_mta: Some("mx.example.com".to_owned()),
+        diagnostic: Some(format!("550 5.0.0 <{address}>: {}", judgement.reason)),
+        ..Recipient::default()
+    }
+}
+
+fn verdict(judgement: Judgement) -> Verdict {
+    let rule = format!("codes:{}", judgement.reason);
+    Verdict {
+        class: judgement.class,
+        reason: judgement.reason,
+        fault: judgement.fault,
+        status: "5.1.1".parse().ok(),
+        reply: "550".parse().ok(),
+        rule: rule.clone(),
+        conflict: false,
+        candidates: vec![Candidate {
+            rule,
+            judgement,
+            place: "Diagnostic-Code",
+            line: "Diagnostic-Code: smtp; 550 5.1.1 no".to_owned(),
+            outcome: Outcome::Won,
+        }],
+    }
+}
