@@ -1,0 +1,33 @@
+//! The real servers that tests run against, each private to one test: own directory, own ports, gone with the test.
+#![allow(dead_code, reason = "each test binary uses its own part of this module")]
+
+pub mod postfix;
+pub mod sink;
+
+use std::{net::TcpListener, time::Duration};
+
+use tokio::time::{Instant, sleep, timeout};
+
+/// Says that a test is skipped and why. Where `BOUNCED_TEST_NO_SKIP` is set (scripts/test as root), skipping fails.
+pub fn skip(test: &str, why: &str) {
+    assert!(std::env::var_os("BOUNCED_TEST_NO_SKIP").is_none(), "{test} must not be skipped here: {why}");
+    println!("SKIP {test}: {why}");
+}
+
+/// A loopback port that nobody listens on.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port is free");
+    listener.local_addr().expect("it is bound").port()
+}
+
+/// Asks again and again until there is an answer; panics, naming what was awaited, when `limit` has passed.
+pub async fn until<T>(what: &str, limit: Duration, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + limit;
+    loop {
+        if let Ok(Some(answer)) = timeout(limit, ask()).await {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "waited {limit:?} in vain: {what}");
+        sleep(Duration::from_millis(20)).await;
+    }
+}

@@ -1,0 +1,229 @@
+//! A private Postfix: Debian's binaries with configuration, queue, log and ports of their own below one directory.
+//! Bounces reach a mailbox by the way given; everything else is relayed as routed. Needs root, as Postfix does.
+
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, chown},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    net::TcpStream,
+};
+
+const MASTER: &str = "/usr/lib/postfix/sbin/master";
+
+/// No chroot (Debian's default) anywhere: the processes must see the published list.
+const MASTER_CF: &str = "
+127.0.0.1:{port} inet n - n - - smtpd
+cleanup   unix n - n - 0 cleanup
+qmgr      unix n - n 1 1 qmgr
+rewrite   unix - - n - - trivial-rewrite
+bounce    unix - - n - 0 bounce
+defer     unix - - n - 0 bounce
+trace     unix - - n - 0 bounce
+proxymap  unix - - n - - proxymap
+smtp      unix - - n - - smtp
+lmtp      unix - - n - - lmtp
+virtual   unix - n n - - virtual
+error     unix - - n - - error
+retry     unix - - n - - error
+anvil     unix - - n - 1 anvil
+scache    unix - - n - 1 scache
+postlog   unix-dgram n - n - 1 postlogd
+";
+
+/// The domain whose mail, the bounces, stays here.
+pub const BOUNCE_DOMAIN: &str = "lists.example.org";
+
+/// The way of a bounce from Postfix into a mailbox.
+pub enum Delivery<'a> {
+    /// Into `DIR/bounces/`, a Maildir that belongs to this user and group.
+    Maildir {
+        /// Where the Maildir is made.
+        dir: &'a Path,
+        /// Numeric owner of the Maildir.
+        owner: (u32, u32),
+    },
+    /// To an LMTP server on this loopback port (RFC 2033).
+    Lmtp {
+        /// Its port.
+        port: u16,
+    },
+}
+
+/// A running Postfix; stops when dropped.
+pub struct Postfix {
+    config: PathBuf,
+    port: u16,
+    master: Child,
+}
+
+impl Postfix {
+    /// Why there can be no Postfix here, if so.
+    pub fn missing() -> Option<&'static str> {
+        if !Path::new(MASTER).exists() {
+            return Some("Postfix is not installed");
+        }
+        let root = fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0);
+        (!root).then_some("a private Postfix must be started by root")
+    }
+
+    /// Starts below `dir` and waits until SMTP is answered. `routes` are `(recipient domain, sink port)`; `relay`
+    /// takes all other mail.
+    pub async fn start(dir: &Path, relay: u16, routes: &[(String, u16)], delivery: Delivery<'_>) -> Self {
+        let config = dir.join("postfix");
+        let (queue, data, log) = (config.join("queue"), config.join("data"), config.join("log"));
+        fs::create_dir_all(&queue).expect("the test directory is writable");
+        fs::create_dir_all(&data).expect("the test directory is writable");
+        let postfix = fs::metadata("/var/lib/postfix").expect("Postfix is installed");
+        chown(&data, Some(postfix.uid()), None).expect("we are root");
+
+        let port = super::free_port();
+        fs::write(config.join("master.cf"), MASTER_CF.replace("{port}", &port.to_string())).expect("writable");
+        let transports: String =
+            routes.iter().map(|(domain, port)| format!("{domain} smtp:[127.0.0.1]:{port}\n")).collect();
+        fs::write(config.join("transport"), transports).expect("writable");
+        let virtual_transport = match delivery {
+            Delivery::Maildir { dir, owner: (uid, gid) } => {
+                fs::create_dir_all(dir).expect("writable");
+                chown(dir, Some(uid), Some(gid)).expect("we are root");
+                format!(
+                    "virtual\nvirtual_mailbox_base = {}\nvirtual_uid_maps = static:{uid}\nvirtual_gid_maps = \
+                     static:{gid}",
+                    dir.display()
+                )
+            }
+            Delivery::Lmtp { port } => format!("lmtp:inet:127.0.0.1:{port}"),
+        };
+        let (config_dir, queue_dir, data_dir) = (config.display(), queue.display(), data.display());
+        fs::write(
+            config.join("main.cf"),
+            format!(
+                "compatibility_level = 3.6
+queue_directory = {queue_dir}
+data_directory = {data_dir}
+maillog_file = {log}
+maillog_file_prefixes = {config_dir}
+myhostname = mx.lists.example.org
+mydestination =
+inet_interfaces = loopback-only
+inet_protocols = ipv4
+disable_dns_lookups = yes
+smtp_host_lookup = native
+smtp_tls_security_level = none
+smtpd_tls_security_level = none
+smtpd_peername_lookup = no
+alias_maps =
+alias_database =
+local_recipient_maps =
+biff = no
+recipient_delimiter = +
+virtual_mailbox_domains = {BOUNCE_DOMAIN}
+virtual_mailbox_maps = static:bounces/
+virtual_transport = {virtual_transport}
+relayhost = [127.0.0.1]:{relay}
+transport_maps = texthash:{config_dir}/transport
+# One mail, one connection: a refused greeting or a 421 shall not slow its neighbours down.
+smtp_connection_cache_on_demand = no
+smtp_destination_concurrency_failed_cohort_limit = 0
+smtp_destination_recipient_limit = 1
+# A deferred mail expires with the second attempt, so that a 4yz becomes a bounce within seconds.
+queue_run_delay = 1s
+minimal_backoff_time = 1s
+maximal_backoff_time = 1s
+maximal_queue_lifetime = 1s
+bounce_queue_lifetime = 60s
+smtpd_relay_restrictions = permit_mynetworks, reject
+smtpd_recipient_restrictions =
+",
+                log = log.display(),
+            ),
+        )
+        .expect("writable");
+        for file in ["dynamicmaps.cf", "postfix-files"] {
+            fs::copy(Path::new("/etc/postfix").join(file), config.join(file)).expect("Debian's Postfix has it");
+        }
+        let config_arg = config.to_str().expect("the test directory's name is text");
+        let check = Command::new("postfix").args(["-c", config_arg, "check"]).output().expect("Postfix is installed");
+        assert!(check.status.success(), "postfix check: {}", String::from_utf8_lossy(&check.stderr));
+        // A test that is killed takes its Postfix along.
+        let master = Command::new("setpriv")
+            .args(["--pdeathsig", "TERM", MASTER, "-s", "-c", config_arg])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(config.join("stderr")).expect("writable"))
+            .spawn()
+            .expect("util-linux has setpriv");
+        let postfix = Self { config, port, master };
+        super::until("Postfix answers", Duration::from_secs(20), async || {
+            TcpStream::connect(("127.0.0.1", port)).await.ok()
+        })
+        .await;
+        postfix
+    }
+
+    /// Refuses whom the published suppression list names, as README.md tells a Postfix to.
+    pub fn refuse_suppressed(&self, published: &Path) {
+        let map = self.config.join("suppressed.cf");
+        let query = "SELECT 'REJECT address is on the suppression list' FROM suppression WHERE email = lower('%s')";
+        fs::write(&map, format!("dbpath = {}\nquery = {query}\n", published.display())).expect("writable");
+        let restriction = format!("smtpd_recipient_restrictions = check_recipient_access sqlite:{}", map.display());
+        let mut main = fs::read_to_string(self.config.join("main.cf")).expect("written at the start");
+        main = main.replace("smtpd_recipient_restrictions =", &restriction);
+        fs::write(self.config.join("main.cf"), main).expect("writable");
+        let reload = Command::new("postfix").arg("-c").arg(&self.config).arg("reload").output().expect("installed");
+        assert!(reload.status.success(), "postfix reload: {}", String::from_utf8_lossy(&reload.stderr));
+    }
+
+    /// Hands in one small mail; `Err` is the first reply that was no success.
+    pub async fn submit(&self, sender: &str, recipient: &str) -> Result<(), String> {
+        let stream = TcpStream::connect(("127.0.0.1", self.port)).await.expect("Postfix listens");
+        let (read, mut write) = stream.into_split();
+        let mut lines = BufReader::new(read).lines();
+        let utf8 = if recipient.is_ascii() { "" } else { " SMTPUTF8" };
+        let mail = format!(
+            "From: News <news@{BOUNCE_DOMAIN}>\r\nTo: <{recipient}>\r\nSubject: The spring issue\r\nMessage-ID: \
+             <{}@{BOUNCE_DOMAIN}>\r\nList-Id: News <news.{BOUNCE_DOMAIN}>\r\nX-Campaign-ID: \
+             spring\r\n\r\nHello!\r\n.\r\n",
+            sender.replace(['@', '+'], ".")
+        );
+        for command in [
+            String::new(),
+            "EHLO localhost\r\n".to_owned(),
+            format!("MAIL FROM:<{sender}>{utf8}\r\n"),
+            format!("RCPT TO:<{recipient}>\r\n"),
+            "DATA\r\n".to_owned(),
+            mail,
+            "QUIT\r\n".to_owned(),
+        ] {
+            write.write_all(command.as_bytes()).await.expect("Postfix listens");
+            let reply = loop {
+                let line = lines.next_line().await.expect("Postfix answers").expect("Postfix answers");
+                if line.as_bytes().get(3) != Some(&b'-') {
+                    break line;
+                }
+            };
+            if !reply.starts_with(['2', '3']) {
+                return Err(reply);
+            }
+        }
+        Ok(())
+    }
+
+    /// What Postfix has logged, for a failing test to show.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.config.join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Postfix {
+    fn drop(&mut self) {
+        // SIGTERM, so that master takes its children along.
+        Command::new("kill").arg(self.master.id().to_string()).status().ok();
+        self.master.wait().ok();
+    }
+}
