@@ -1,10 +1,13 @@
 //! The real servers that tests run against, each private to one test: own directory, own ports, gone with the test.
 #![allow(dead_code, reason = "each test binary uses its own part of this module")]
 
+pub mod daemon;
+pub mod database;
+pub mod dovecot;
 pub mod postfix;
 pub mod sink;
 
-use std::{net::TcpListener, time::Duration};
+use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt, time::Duration};
 
 use tokio::time::{Instant, sleep, timeout};
 
@@ -12,6 +15,12 @@ use tokio::time::{Instant, sleep, timeout};
 pub fn skip(test: &str, why: &str) {
     assert!(std::env::var_os("BOUNCED_TEST_NO_SKIP").is_none(), "{test} must not be skipped here: {why}");
     println!("SKIP {test}: {why}");
+}
+
+/// A directory for the servers of one test; their users must be able to look into it.
+pub fn directory() -> tempfile::TempDir {
+    let everyone = fs::Permissions::from_mode(0o755);
+    tempfile::Builder::new().prefix("bounced-").permissions(everyone).tempdir().expect("there is room in $TMPDIR")
 }
 
 /// A loopback port that nobody listens on.

@@ -1,5 +1,5 @@
 //! A private Postfix: Debian's binaries with configuration, queue, log and ports of their own below one directory.
-//! Bounces reach a mailbox by the way given; everything else is relayed as routed. Needs root, as Postfix does.
+//! Bounces go to a Dovecot, everything else is relayed as routed. Needs root, as Postfix does.
 
 use std::{
     fs,
@@ -13,6 +13,8 @@ use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     net::TcpStream,
 };
+
+use super::{dovecot::Dovecot, free_port, until};
 
 const MASTER: &str = "/usr/lib/postfix/sbin/master";
 
@@ -36,24 +38,11 @@ scache    unix - - n - 1 scache
 postlog   unix-dgram n - n - 1 postlogd
 ";
 
-/// The domain whose mail, the bounces, stays here.
+/// The domain whose mail, the bounces, goes to Dovecot over LMTP.
 pub const BOUNCE_DOMAIN: &str = "lists.example.org";
 
-/// The way of a bounce from Postfix into a mailbox.
-pub enum Delivery<'a> {
-    /// Into `DIR/bounces/`, a Maildir that belongs to this user and group.
-    Maildir {
-        /// Where the Maildir is made.
-        dir: &'a Path,
-        /// Numeric owner of the Maildir.
-        owner: (u32, u32),
-    },
-    /// To an LMTP server on this loopback port (RFC 2033).
-    Lmtp {
-        /// Its port.
-        port: u16,
-    },
-}
+/// The same for bounces that need SMTPUTF8 (RFC 6531), which Dovecot 2.3's LMTP has not: straight into the Maildir.
+pub const UTF8_BOUNCE_DOMAIN: &str = "idn.example.org";
 
 /// A running Postfix; stops when dropped.
 pub struct Postfix {
@@ -74,7 +63,7 @@ impl Postfix {
 
     /// Starts below `dir` and waits until SMTP is answered. `routes` are `(recipient domain, sink port)`; `relay`
     /// takes all other mail.
-    pub async fn start(dir: &Path, relay: u16, routes: &[(String, u16)], delivery: Delivery<'_>) -> Self {
+    pub async fn start(dir: &Path, relay: u16, routes: &[(String, u16)], mailbox: &Dovecot) -> Self {
         let config = dir.join("postfix");
         let (queue, data, log) = (config.join("queue"), config.join("data"), config.join("log"));
         fs::create_dir_all(&queue).expect("the test directory is writable");
@@ -82,23 +71,16 @@ impl Postfix {
         let postfix = fs::metadata("/var/lib/postfix").expect("Postfix is installed");
         chown(&data, Some(postfix.uid()), None).expect("we are root");
 
-        let port = super::free_port();
+        let port = free_port();
         fs::write(config.join("master.cf"), MASTER_CF.replace("{port}", &port.to_string())).expect("writable");
-        let transports: String =
-            routes.iter().map(|(domain, port)| format!("{domain} smtp:[127.0.0.1]:{port}\n")).collect();
+        let mut transports = format!("{UTF8_BOUNCE_DOMAIN} virtual:\n");
+        for (domain, port) in routes {
+            transports.push_str(&format!("{domain} smtp:[127.0.0.1]:{port}\n"));
+        }
         fs::write(config.join("transport"), transports).expect("writable");
-        let virtual_transport = match delivery {
-            Delivery::Maildir { dir, owner: (uid, gid) } => {
-                fs::create_dir_all(dir).expect("writable");
-                chown(dir, Some(uid), Some(gid)).expect("we are root");
-                format!(
-                    "virtual\nvirtual_mailbox_base = {}\nvirtual_uid_maps = static:{uid}\nvirtual_gid_maps = \
-                     static:{gid}",
-                    dir.display()
-                )
-            }
-            Delivery::Lmtp { port } => format!("lmtp:inet:127.0.0.1:{port}"),
-        };
+        let maildir = mailbox.maildir();
+        let owner = fs::metadata(&maildir).expect("Dovecot has made it");
+        let (uid, gid) = (owner.uid(), owner.gid());
         let (config_dir, queue_dir, data_dir) = (config.display(), queue.display(), data.display());
         fs::write(
             config.join("main.cf"),
@@ -122,9 +104,13 @@ alias_database =
 local_recipient_maps =
 biff = no
 recipient_delimiter = +
-virtual_mailbox_domains = {BOUNCE_DOMAIN}
-virtual_mailbox_maps = static:bounces/
-virtual_transport = {virtual_transport}
+virtual_mailbox_domains = {BOUNCE_DOMAIN} {UTF8_BOUNCE_DOMAIN}
+virtual_transport = lmtp:inet:127.0.0.1:{lmtp}
+virtual_mailbox_base = {mail_base}
+virtual_mailbox_maps = static:mail/
+virtual_uid_maps = static:{uid}
+virtual_gid_maps = static:{gid}
+virtual_minimum_uid = 1
 relayhost = [127.0.0.1]:{relay}
 transport_maps = texthash:{config_dir}/transport
 # One mail, one connection: a refused greeting or a 421 shall not slow its neighbours down.
@@ -141,6 +127,8 @@ smtpd_relay_restrictions = permit_mynetworks, reject
 smtpd_recipient_restrictions =
 ",
                 log = log.display(),
+                lmtp = mailbox.lmtp,
+                mail_base = maildir.parent().expect("it is below a directory").display(),
             ),
         )
         .expect("writable");
@@ -159,7 +147,7 @@ smtpd_recipient_restrictions =
             .spawn()
             .expect("util-linux has setpriv");
         let postfix = Self { config, port, master };
-        super::until("Postfix answers", Duration::from_secs(20), async || {
+        until("Postfix answers", Duration::from_secs(20), async || {
             TcpStream::connect(("127.0.0.1", port)).await.ok()
         })
         .await;

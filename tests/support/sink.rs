@@ -17,9 +17,9 @@ pub enum Stage {
     Connect,
     /// In answer to MAIL FROM, looked up by what follows the `+` in the sender's local part.
     Mail,
-    /// In answer to RCPT TO, looked up by the recipient's local part.
+    /// In answer to RCPT TO, looked up by the recipient.
     Rcpt,
-    /// After the final dot, looked up by the first recipient's local part.
+    /// After the final dot, looked up by the first recipient.
     Data,
 }
 
@@ -104,11 +104,11 @@ async fn serve(stream: TcpStream, script: &Script, accept: &watch::Sender<Vec<St
             "EHLO" => "250-sink.example\n250-8BITMIME\n250-SMTPUTF8\n250 ENHANCEDSTATUSCODES",
             "MAIL" => {
                 recipients.clear();
-                let (_, key) = local_part(&line).split_once('+').unwrap_or_default();
+                let key = path(&line).split_once('+').and_then(|(_, rest)| rest.split_once('@')).map_or("", |(key, _)| key);
                 script.reply(Stage::Mail, key)
             }
             "RCPT" => {
-                let reply = script.reply(Stage::Rcpt, local_part(&line));
+                let reply = script.reply(Stage::Rcpt, path(&line));
                 if reply.starts_with('2') {
                     recipients.push(path(&line).to_owned());
                 }
@@ -118,8 +118,7 @@ async fn serve(stream: TcpStream, script: &Script, accept: &watch::Sender<Vec<St
             "DATA" => {
                 write.write_all(b"354 End data with <CR><LF>.<CR><LF>\r\n").await?;
                 while lines.next_line().await?.is_some_and(|line| line != ".") {}
-                let (local, _) = recipients[0].split_once('@').expect("a recipient has a domain");
-                let reply = script.reply(Stage::Data, local);
+                let reply = script.reply(Stage::Data, &recipients[0]);
                 if reply.starts_with('2') {
                     accept.send_modify(|seen| seen.append(&mut recipients));
                 }
@@ -133,8 +132,4 @@ async fn serve(stream: TcpStream, script: &Script, accept: &watch::Sender<Vec<St
 /// What stands between the angle brackets of a MAIL or RCPT command.
 fn path(command: &str) -> &str {
     command.split_once('<').and_then(|(_, rest)| rest.split_once('>')).map_or("", |(path, _)| path)
-}
-
-fn local_part(command: &str) -> &str {
-    path(command).split_once('@').map_or("", |(local, _)| local)
 }

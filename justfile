@@ -1,0 +1,38 @@
+# The few commands of a developer. CI calls the same scripts.
+
+# List them.
+default:
+    @just --list
+
+# See it work on a private Dovecot; Ctrl-C ends it.
+demo *args:
+    scripts/demo {{args}}
+
+# The whole suite, with the servers it needs.
+test *args:
+    scripts/test {{args}}
+
+# Formatting and lints, as CI sees them.
+lint:
+    cargo fmt --check
+    cargo clippy --locked --all-targets -- -D warnings
+
+# Parsing, classifying and storing: messages and megabytes a second.
+bench *args:
+    cargo bench --locked {{args}}
+
+# Draining a mailbox over IMAP: messages a second and peak memory.
+bench-imap *args:
+    scripts/bench-imap {{args}}
+
+# Accuracy on labelled mail beside this checkout.
+score *args:
+    scripts/score {{args}}
+
+# Licences, advisories and duplicates of the dependencies (needs cargo-deny).
+deny:
+    cargo deny check
+
+# Everything that CI does.
+ci:
+    .ci/run
