@@ -208,3 +208,209 @@ impl CodeTable {
 fn plain(row: &Row) -> Answer {
     Answer { rule: Arc::clone(&row.rule), judgement: row.judgement, weight: row.weight, variant: false }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::codes::{Fault, Reason};
+
+    fn reply(table: &CodeTable, code: &str, text: &str) -> Answer {
+        table.reply(code.parse().unwrap(), text).unwrap_or_else(|| panic!("no row answers {code} {text}"))
+    }
+
+    fn status(table: &CodeTable, code: &str) -> Answer {
+        table.status(code.parse().unwrap()).unwrap_or_else(|| panic!("no row answers {code}"))
+    }
+
+    fn in_words(answer: &Answer) -> String {
+        let Judgement { class, reason, fault } = answer.judgement;
+        format!("{class} {reason} {fault}")
+    }
+
+    /// What the default table must say, whoever edits it.
+    #[test]
+    fn replies_are_judged_by_their_words() {
+        let table = CodeTable::embedded();
+        for (code, text, rule, judgement) in [
+            ("550", "mailbox unavailable", "codes:550 \"mailbox unavailable\"", "hard user_unknown recipient"),
+            (
+                "550",
+                "5.1.1 <a@example.org>: User\r\n unknown",
+                "codes:550 \"user unknown\"",
+                "hard user_unknown recipient",
+            ),
+            ("550", "Relaying prohibited", "codes:550 \"relaying prohibited\"", "soft relaying sender"),
+            (
+                "550",
+                "From address not allowed",
+                "codes:550 \"from address not allowed\"",
+                "soft sender_rejected sender",
+            ),
+            (
+                "550",
+                "Sender address rejected: User unknown",
+                "codes:550 \"sender address rejected\"",
+                "soft sender_rejected sender",
+            ),
+            ("550", "", "codes:550", "soft undetermined recipient"),
+            ("550", "go away", "codes:550", "soft undetermined recipient"),
+            (
+                "551",
+                "User not local; please try <b@example.net>",
+                "codes:551 \"user not local\"",
+                "hard moved recipient",
+            ),
+            ("551", "User not local - Relay denied", "codes:551 \"relay denied\"", "soft relaying sender"),
+            ("551", "", "codes:551", "soft undetermined recipient"),
+            (
+                "552",
+                "exceeded storage allocation",
+                "codes:552 \"exceeded storage allocation\"",
+                "soft mailbox_full recipient",
+            ),
+            ("552", "Message size exceeds fixed limit", "codes:552 \"message size\"", "soft too_big content"),
+            ("553", "mailbox name not allowed", "codes:553 \"mailbox name not allowed\"", "hard bad_address recipient"),
+            ("553", "Too many messages per connection", "codes:553 \"too many messages\"", "soft rate_limited sender"),
+            ("553", "", "codes:553", "soft undetermined recipient"),
+            ("554", "Transaction failed", "codes:554", "soft undetermined unknown"),
+            ("556", "", "codes:556", "hard bad_domain recipient"),
+            ("557", "Too many duplicate messages", "codes:557", "soft rate_limited sender"),
+            ("572", "Relay not authorized", "codes:572", "soft relaying sender"),
+            ("525", "", "codes:525", "hard disabled recipient"),
+            ("530", "Access denied", "codes:530", "soft auth sender"),
+            ("421", "Service not available", "codes:421", "soft deferred network"),
+            ("421", "Too many connections", "codes:421 \"too many connections\"", "soft rate_limited sender"),
+            ("450", "User unknown", "codes:450 \"user unknown\"", "soft user_unknown recipient"),
+            ("451", "Greylisted", "codes:451 \"greylist\"", "soft deferred sender"),
+            ("452", "insufficient system storage", "codes:452", "soft system network"),
+            ("452", "Too many messages", "codes:452 \"too many messages\"", "soft rate_limited sender"),
+            ("250", "OK", "codes:250", "success delivered unknown"),
+            ("599", "", "codes:5", "soft undetermined unknown"),
+        ] {
+            let answer = reply(&table, code, text);
+            assert_eq!((&*answer.rule, &*in_words(&answer)), (rule, judgement), "{code} {text}");
+            assert_eq!(answer.variant, rule.contains('"'), "{code} {text}");
+        }
+    }
+
+    #[test]
+    fn statuses_are_judged_from_the_specific_to_the_general() {
+        let table = CodeTable::embedded();
+        for (code, rule, judgement, weight) in [
+            ("5.1.1", "codes:5.1.1", "hard user_unknown recipient", Weight::Specific),
+            ("4.1.1", "codes:4.1.1", "soft user_unknown recipient", Weight::Specific),
+            ("5.1.2", "codes:5.1.2", "hard bad_domain recipient", Weight::Specific),
+            ("5.1.3", "codes:5.1.3", "hard bad_address recipient", Weight::Specific),
+            ("5.1.6", "codes:5.1.6", "hard moved recipient", Weight::Specific),
+            ("5.1.7", "codes:5.1.7", "soft sender_rejected sender", Weight::Specific),
+            ("5.1.8", "codes:5.1.8", "soft sender_rejected sender", Weight::Specific),
+            ("5.1.10", "codes:5.1.10", "hard bad_domain recipient", Weight::Specific),
+            ("5.1.999", "codes:5.1.*", "soft undetermined recipient", Weight::Vague),
+            ("5.2.1", "codes:5.2.1", "hard disabled recipient", Weight::Vague),
+            ("4.2.1", "codes:4.2.1", "soft disabled recipient", Weight::Vague),
+            ("5.2.2", "codes:5.2.2", "soft mailbox_full recipient", Weight::Specific),
+            ("4.2.2", "codes:4.2.2", "soft mailbox_full recipient", Weight::Specific),
+            ("5.2.3", "codes:5.2.3", "soft too_big content", Weight::Specific),
+            ("5.3.4", "codes:5.3.4", "soft too_big content", Weight::Specific),
+            ("5.4.1", "codes:5.4.1", "soft network network", Weight::Vague),
+            ("5.4.7", "codes:5.4.7", "soft expired network", Weight::Vague),
+            ("5.6.0", "codes:5.6.0", "soft content content", Weight::Vague),
+            ("5.7.1", "codes:5.7.1", "soft policy sender", Weight::Vague),
+            ("5.7.13", "codes:5.7.13", "hard disabled recipient", Weight::Specific),
+            ("5.7.25", "codes:5.7.25", "soft auth sender", Weight::Specific),
+            ("4.7.999", "codes:4.7.*", "soft deferred sender", Weight::Vague),
+            ("5.0.0", "codes:5.0.0", "soft undetermined unknown", Weight::Vague),
+            ("5.9.9", "codes:5", "soft undetermined unknown", Weight::Vague),
+            ("2.1.5", "codes:2.1.5", "success delivered unknown", Weight::Specific),
+            ("2.2.1", "codes:2", "success delivered unknown", Weight::Vague),
+        ] {
+            let answer = status(&table, code);
+            assert_eq!((&*answer.rule, &*in_words(&answer), answer.weight), (rule, judgement, weight), "{code}");
+            assert!(!answer.variant, "{code}");
+        }
+    }
+
+    #[test]
+    fn codes_that_cover_many_things_are_vague() {
+        let table = CodeTable::embedded();
+        for code in ["5.0.0", "5.1.0", "5.2.0", "5.3.0", "5.4.0", "5.4.1", "5.5.0", "5.7.0", "5.7.1"] {
+            assert_eq!(status(&table, code).weight, Weight::Vague, "{code}");
+        }
+        for code in ["550", "551", "552", "553", "554"] {
+            assert_eq!(reply(&table, code, "").weight, Weight::Vague, "{code}");
+        }
+    }
+
+    #[test]
+    fn no_4_is_ever_hard() {
+        let table = CodeTable::embedded();
+        assert_eq!([2, 3, 4, 5].map(|digit| table.at_most(digit)), [None, None, Some(Class::Soft), None]);
+        let hard = table.rows().filter(|row| row.judgement.class == Class::Hard);
+        assert!(hard.map(|row| row.code.to_string()).all(|code| code.starts_with('5')));
+    }
+
+    #[test]
+    fn a_hard_answer_names_the_recipient_at_fault() {
+        let table = CodeTable::embedded();
+        let judgements = table
+            .rows()
+            .flat_map(|row| std::iter::once(row.judgement).chain(row.variants.iter().map(|variant| variant.judgement)));
+        for judgement in judgements.filter(|judgement| judgement.class == Class::Hard) {
+            assert_eq!(judgement.fault, Fault::Recipient, "{judgement:?}");
+        }
+    }
+
+    /// IANA's registry of enhanced status codes, as last detail of each subject (RFC 5248 and those after it).
+    #[test]
+    fn every_registered_status_has_a_row_of_its_own() {
+        let table = CodeTable::embedded();
+        for (subject, last) in [(0, 0), (1, 10), (2, 4), (3, 6), (4, 7), (5, 6), (6, 10), (7, 30)] {
+            for (class, detail) in [4, 5].into_iter().flat_map(|class| (0..=last).map(move |detail| (class, detail))) {
+                let code = EnhancedStatusCode::new(class, subject, detail).unwrap();
+                assert_eq!(status(&table, &code.to_string()).rule.as_ref(), format!("codes:{code}"));
+            }
+        }
+    }
+
+    /// RFC 5321 and its extensions, and the codes in use beside them.
+    #[test]
+    fn every_known_reply_has_a_row_of_its_own() {
+        let table = CodeTable::embedded();
+        let known = [200, 211, 214, 220, 221, 235, 334, 354, 520, 521, 530, 538, 571, 572];
+        let ranges =
+            [250..=253, 421..=422, 430..=430, 432..=432, 450..=456, 458..=459, 500..=504, 523..=525, 533..=535];
+        for code in known.into_iter().chain(ranges.into_iter().flatten()).chain(550..=557) {
+            let rule = reply(&table, &code.to_string(), "").rule;
+            assert_eq!(*rule, format!("codes:{code}"));
+        }
+    }
+
+    #[test]
+    fn the_first_variant_from_the_top_answers_wherever_its_words_stand() {
+        let table = CodeTable::embedded();
+        for text in ["Mailbox full; sender rejected", "sender rejected; mailbox full"] {
+            assert_eq!(reply(&table, "550", text).judgement.reason, Reason::SenderRejected, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_code_is_answered_and_no_text_panics(
+            class in prop::sample::select(vec![2u8, 4, 5]), subject in 0u16..1000, detail in 0u16..1000,
+            code in 200u16..600, text in "\\PC{0,200}"
+        ) {
+            static TABLE: std::sync::LazyLock<CodeTable> = std::sync::LazyLock::new(CodeTable::embedded);
+            prop_assert!(TABLE.status(EnhancedStatusCode::new(class, subject, detail).unwrap()).is_some());
+            let code = ReplyCode::new(code).unwrap();
+            prop_assert_eq!(TABLE.reply(code, &text).is_some(), code.class_digit() != 3 || TABLE.reply_row(code).is_some());
+        }
+
+        #[test]
+        fn folding_twice_changes_nothing(text in "\\PC{0,80}") {
+            let once = folded(&text);
+            prop_assert_eq!(folded(&once), once);
+        }
+    }
+}

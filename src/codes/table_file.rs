@@ -286,16 +286,24 @@ impl Reader<'_> {
                         format!("the phrase {own:?} would fit anything; expected {SHORTEST_PHRASE} letters or more");
                     return Err(self.refuse(&phrase.span(), &problem));
                 }
-                if let Some((_, first, _)) =
-                    earlier.iter().find(|(m, _, text)| own.contains(text) || (*m == n && text.contains(&own)))
-                {
+                // Within a variant the order of the phrases does not matter: the longer one is idle either way.
+                let idle = earlier.iter().find_map(|(m, other, text)| {
+                    if own.contains(text) {
+                        Some((phrase, *other))
+                    } else if *m == n && text.contains(&own) {
+                        Some((*other, phrase))
+                    } else {
+                        None
+                    }
+                });
+                if let Some((idle, first)) = idle {
                     let problem = format!(
-                        "the phrase \"{}\" makes no difference beside \"{}\" in line {}",
-                        phrase.get_ref(),
+                        "the phrase {:?} can never decide: {:?} in line {} answers first",
+                        idle.get_ref(),
                         first.get_ref(),
                         self.line(&first.span())
                     );
-                    return Err(self.refuse(&phrase.span(), &problem));
+                    return Err(self.refuse(&idle.span(), &problem));
                 }
                 earlier.push((n, phrase, own));
             }
@@ -334,4 +342,147 @@ fn subject_and_detail(code: &str) -> Option<(u16, Option<u16>)> {
     let wild = detail == "*";
     let probe: EnhancedStatusCode = format!("5.{subject}.{}", if wild { "0" } else { detail }).parse().ok()?;
     Some((probe.subject(), (!wild).then(|| probe.detail())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DIGITS: &str = r#"
+[[digit]]
+code = 2
+class = "success"
+reason = "delivered"
+fault = "unknown"
+description = "Success"
+advice = "None."
+reference = "RFC 3463"
+
+[[digit]]
+code = 4
+class = "soft"
+reason = "deferred"
+fault = "unknown"
+at_most = "soft"
+description = "Transient"
+advice = "Wait."
+reference = "RFC 3463"
+
+[[digit]]
+code = 5
+class = "soft"
+reason = "undetermined"
+fault = "unknown"
+description = "Permanent"
+advice = "Read."
+reference = "RFC 3463"
+"#;
+
+    /// A row in one line, so that a case's line numbers can be read off.
+    fn reply(code: &str, variants: &str) -> String {
+        format!(
+            "reply = [{{ code = {code}, class = \"soft\", reason = \"policy\", fault = \"sender\", description = \"d\", \
+             advice = \"a\", reference = \"r\", variant = [\n{variants}\n] }}]"
+        )
+    }
+
+    fn variant(phrases: &str) -> String {
+        format!("{{ any = [{phrases}], class = \"soft\", reason = \"policy\", fault = \"sender\" }},")
+    }
+
+    fn status(code: &str, outcomes: &str) -> String {
+        format!(
+            "status = [{{ code = \"{code}\",\n{outcomes} description = \"d\", advice = \"a\", reference = \"r\" }}]"
+        )
+    }
+
+    fn refusal(text: &str) -> String {
+        CodeTable::from_toml(text, "my.toml").expect_err(text).to_string()
+    }
+
+    #[test]
+    fn slips_of_the_pen_are_refused_with_file_and_line() {
+        const SOFT: &str = "class = \"soft\", reason = \"policy\", fault = \"sender\"";
+        for (head, problem) in [
+            ("[[reply]\n", "my.toml:1: "),
+            ("colour = 1\n", "my.toml:1: unknown field `colour`, expected one of `digit`, `reply`, `status`"),
+            (&reply("550", "{ any = [\"user unknown\"], clas = \"hard\" }"), "my.toml:2: unknown field `clas`"),
+            (
+                &reply("550", "").replace("soft", "sof"),
+                "my.toml:1: unknown variant `sof`, expected one of `hard`, `soft`, `success`",
+            ),
+            (
+                &reply("550", "").replace("policy", "police"),
+                "my.toml:1: unknown variant `police`, expected one of `user_unknown`",
+            ),
+            (&reply("550", "").replace("advice", "advise"), "my.toml:1: unknown field `advise`"),
+            (&reply("\"550\"", ""), "my.toml:1: invalid type: string \"550\", expected u16"),
+            (&reply("600", ""), "my.toml:1: `600` is no reply code; expected 200 to 599"),
+            (&reply("550", &variant("")), "my.toml:2: a variant without phrases can never answer"),
+            (&reply("550", &variant("\" no \"")), "my.toml:2: the phrase \"no\" would fit anything"),
+            (
+                &reply("550", &format!("{}\n\n{}", variant("\"user unknown\""), variant("\"Local  User unknown\""))),
+                "my.toml:4: the phrase \"Local  User unknown\" can never decide: \"user unknown\" in line 2 answers first",
+            ),
+            (
+                &reply("550", &variant("\"local user unknown\",\n\"user unknown\"")),
+                "my.toml:2: the phrase \"local user unknown\" can never decide: \"user unknown\" in line 3 answers first",
+            ),
+            (
+                &reply(
+                    "450",
+                    "{ any = [\"gone for good\"],\nclass = \"hard\", reason = \"moved\", fault = \"recipient\" }",
+                ),
+                "my.toml:3: class `hard` can't be reached: the [[digit]] row 4 has at_most = \"soft\"",
+            ),
+            (
+                &status("5.1.1", &format!("5 = {{ {SOFT} }},")),
+                "my.toml:1: `5.1.1` is no status; expected \"x.SUBJECT.DETAIL\"",
+            ),
+            (&status("x.1.1000", &format!("5 = {{ {SOFT} }},")), "my.toml:1: `x.1.1000` is no status"),
+            (&status("x.1.1", ""), "my.toml:1: x.1.1 says nothing; expected an outcome for 2, 4 or 5"),
+            (&status("x.1.1", &format!("3 = {{ {SOFT} }},")), "my.toml:2: unknown field `3`"),
+            (
+                &status("x.1.1", "4 = { class = \"hard\", reason = \"policy\", fault = \"sender\" },"),
+                "my.toml:2: class `hard` can't be reached",
+            ),
+        ] {
+            let found = refusal(&format!("{head}\n{DIGITS}"));
+            assert!(found.starts_with(problem), "\nexpected {problem}\n   found {found}");
+            assert!(!found.contains('\n'), "{found}");
+        }
+    }
+
+    #[test]
+    fn doubles_are_refused_with_both_places() {
+        let again = |row: &str| refusal(&format!("{DIGITS}\n{row}\n{row}"));
+        let digit = &DIGITS[DIGITS.rfind("[[digit]]").unwrap()..];
+        assert_eq!(again(digit), "my.toml:31: 5 has a row already, in line 22");
+        let row = "[[status]]\ncode = \"x.1.*\"\n5 = { class = \"soft\", reason = \"policy\", fault = \"sender\" }\n\
+                   description = \"\"\nadvice = \"\"\nreference = \"\"";
+        assert_eq!(again(row), "my.toml:37: 5.1.* has a row already, in line 31");
+    }
+
+    #[test]
+    fn each_first_digit_needs_its_row() {
+        assert!(refusal("").starts_with("my.toml:1: missing field `digit`"));
+        let without_5 = &DIGITS[..DIGITS.rfind("[[digit]]").unwrap()];
+        assert_eq!(
+            refusal(without_5),
+            "my.toml:1: no [[digit]] row for 5: 2, 4 and 5 each need one, for codes that have no row"
+        );
+        assert!(refusal(&DIGITS.replace("code = 5", "code = 6")).starts_with("my.toml:22: `6` is no first digit"));
+    }
+
+    #[test]
+    fn a_table_of_ones_own_replaces_the_default() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("my.toml");
+        fs::write(&path, DIGITS).unwrap();
+        let table = CodeTable::load(&path).unwrap();
+        assert_eq!(&*table.status("5.1.1".parse().unwrap()).unwrap().rule, "codes:5");
+
+        let missing = CodeTable::load(&dir.path().join("other.toml")).unwrap_err().to_string();
+        assert!(missing.contains("other.toml: can't read the code table: "), "{missing}");
+    }
 }
