@@ -1,1 +1,219 @@
-//! Report + tables -> Verdict. Knows nothing of MIME, mailboxes or databases.
+//! Report + tables -> verdicts. Knows nothing of MIME, mailboxes or databases, and decides nothing by itself:
+//! every judgement is a row's, and this floor only weighs rows against each other.
+
+mod fold;
+mod phrases;
+
+use std::path::Path;
+
+pub use phrases::{Phrases, PhrasesError, Speaker, Strength};
+
+use crate::{
+    codes::{Answer, Class, CodeTable, Fault, Judgement, Reason, TableError, Weight},
+    report::{Action, Candidate, Outcome, Recipient, Report, Verdict},
+};
+
+/// What a row's word is worth, the weakest first. The order is the policy: see docs/classification.md.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    /// A row that says no more than "undetermined", or only a class digit.
+    Empty,
+    /// A reply code that covers many things: bare 550.
+    VagueReply,
+    /// A status that covers many things: 5.7.1.
+    VagueStatus,
+    /// A phrase that beats vague codes only.
+    GenericPhrase,
+    /// A reply code that means one thing, or with the text variant of its row.
+    Reply,
+    /// An enhanced status code that means one thing.
+    Status,
+    /// A phrase that leaves no doubt.
+    UnmistakablePhrase,
+    /// The provider's own phrase.
+    ProviderPhrase,
+}
+
+/// Judges recipients by the code table and the phrases.
+#[derive(Debug)]
+pub struct Classifier {
+    codes: CodeTable,
+    phrases: Phrases,
+}
+
+/// Why tables could not be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The code table was refused.
+    #[error(transparent)]
+    Codes(#[from] TableError),
+    /// The phrases were refused.
+    #[error(transparent)]
+    Phrases(#[from] PhrasesError),
+}
+
+impl Classifier {
+    /// A classifier with these tables.
+    #[must_use]
+    pub const fn new(codes: CodeTable, phrases: Phrases) -> Self {
+        Self { codes, phrases }
+    }
+
+    /// A classifier with the tables that come with the program.
+    #[must_use]
+    pub fn embedded() -> Self {
+        Self::new(CodeTable::embedded(), Phrases::embedded())
+    }
+
+    /// A classifier with the given files in place of the tables that come with the program.
+    ///
+    /// # Errors
+    /// A file can't be read or is refused; the text names file and line.
+    pub fn load(codes: Option<&Path>, phrases: Option<&Path>) -> Result<Self, LoadError> {
+        Ok(Self::new(
+            codes.map_or_else(|| Ok(CodeTable::embedded()), CodeTable::load)?,
+            phrases.map_or_else(|| Ok(Phrases::embedded()), Phrases::load)?,
+        ))
+    }
+
+    /// The code table.
+    #[must_use]
+    pub const fn codes(&self) -> &CodeTable {
+        &self.codes
+    }
+
+    /// One verdict for each recipient of a report, in its order.
+    #[must_use]
+    pub fn judge(&self, report: &Report) -> Vec<Verdict> {
+        report.recipients.iter().map(|r| self.judge_recipient(r, report.reporting_mta.as_deref())).collect()
+    }
+
+    /// The verdict on one recipient.
+    #[must_use]
+    pub fn judge_recipient(&self, recipient: &Recipient, reporting_mta: Option<&str>) -> Verdict {
+        let mut weighed = match recipient.action() {
+            Action::Failed | Action::Delayed => self.candidates(recipient, reporting_mta),
+            Action::Delivered | Action::Relayed | Action::Expanded => Vec::new(),
+        };
+        // Stable: within a rank the order of the evidence and of the files decides.
+        weighed.sort_by_key(|(rank, _)| std::cmp::Reverse(*rank));
+        let best = weighed.first().map(|(rank, _)| *rank).filter(|rank| *rank > Rank::Empty);
+        let (conflict, limit) = self.limit(recipient, best);
+        let mut candidates: Vec<Candidate> = weighed.into_iter().map(|(_, candidate)| candidate).collect();
+        let (mut judgement, rule) = match candidates.first_mut().filter(|_| best.is_some()) {
+            Some(winner) => {
+                winner.outcome = Outcome::Won;
+                (winner.judgement, winner.rule.clone())
+            }
+            None => unexplained(recipient.action()),
+        };
+        if limit.is_some_and(|limit| judgement.class == Class::Hard && limit != Class::Hard) {
+            judgement.class = limit.unwrap_or(judgement.class);
+            candidates[0].outcome = Outcome::Limited;
+        }
+        let Judgement { class, reason, fault } = judgement;
+        Verdict {
+            class,
+            reason,
+            fault,
+            status: recipient.status(),
+            reply: recipient.reply(),
+            rule,
+            conflict,
+            candidates,
+        }
+    }
+
+    fn candidates(&self, recipient: &Recipient, reporting_mta: Option<&str>) -> Vec<(Rank, Candidate)> {
+        let mut found = Vec::new();
+        let diagnostic = recipient.diagnostic.as_deref().unwrap_or("");
+        let hosts = hosts(recipient, reporting_mta, diagnostic);
+        let speaker = Speaker { hosts: &hosts, status: recipient.status(), reply: recipient.reply() };
+        self.add_phrases(diagnostic, "Diagnostic-Code", &speaker, &mut found);
+        // The text around the recipient is asked only where the server's own words leave a doubt.
+        if !found.iter().any(|(rank, _)| *rank >= Rank::UnmistakablePhrase) && recipient.text != diagnostic {
+            self.add_phrases(&recipient.text, "text part", &speaker, &mut found);
+        }
+        for status in &recipient.statuses {
+            if let Some(answer) = self.codes.status(status.value) {
+                let rank = if answer.weight == Weight::Specific { Rank::Status } else { Rank::VagueStatus };
+                found.push(weigh(rank, answer, status.place, &status.line));
+            }
+        }
+        let words = if diagnostic.is_empty() { recipient.text.as_str() } else { diagnostic };
+        for reply in &recipient.replies {
+            if let Some(answer) = self.codes.reply(reply.value, words) {
+                let rank = match (answer.variant, answer.weight) {
+                    (_, Weight::Specific) => Rank::Reply,
+                    (true, Weight::Vague) => Rank::GenericPhrase,
+                    (false, Weight::Vague) => Rank::VagueReply,
+                };
+                found.push(weigh(rank, answer, reply.place, &reply.line));
+            }
+        }
+        found
+    }
+
+    fn add_phrases(&self, text: &str, place: &'static str, speaker: &Speaker<'_>, found: &mut Vec<(Rank, Candidate)>) {
+        if text.is_empty() {
+            return;
+        }
+        for spoken in self.phrases.find(text, speaker) {
+            let rank = match (spoken.scoped, spoken.strength) {
+                (true, _) => Rank::ProviderPhrase,
+                (false, Strength::Unmistakable) => Rank::UnmistakablePhrase,
+                (false, Strength::Generic) => Rank::GenericPhrase,
+            };
+            let answer =
+                Answer { rule: spoken.rule, judgement: spoken.judgement, weight: Weight::Specific, variant: true };
+            found.push(weigh(rank, answer, place, text));
+        }
+    }
+
+    /// Whether the recipient's codes contradict each other, and the worst class that their first digits allow.
+    fn limit(&self, recipient: &Recipient, best: Option<Rank>) -> (bool, Option<Class>) {
+        if recipient.action() == Action::Delayed {
+            return (false, self.codes.at_most(4));
+        }
+        // A bare x.0.0 beside a reply code is the reporting MTA's filler (Exim writes 5.0.0 for an expired 451).
+        let status = recipient.status().filter(|s| !s.is_bare() || recipient.reply().is_none());
+        let digits = [status.map(|s| s.class_digit()), recipient.reply().map(|r| r.class_digit())];
+        let conflict = matches!(digits, [Some(a), Some(b)] if a != b);
+        let limit = digits.into_iter().flatten().find_map(|digit| self.codes.at_most(digit));
+        // In a conflict the weaker signal never suppresses, unless the words leave no doubt.
+        let beyond_doubt = conflict && best >= Some(Rank::UnmistakablePhrase);
+        (conflict, limit.filter(|_| !beyond_doubt))
+    }
+}
+
+/// The verdict where no row has anything to say; unknown is an honest answer.
+fn unexplained(action: Action) -> (Judgement, String) {
+    let (class, reason, rule) = match action {
+        Action::Failed => (Class::Soft, Reason::Undetermined, "none"),
+        Action::Delayed => (Class::Soft, Reason::Deferred, "action:delayed"),
+        Action::Delivered => (Class::Success, Reason::Delivered, "action:delivered"),
+        Action::Relayed => (Class::Success, Reason::Delivered, "action:relayed"),
+        Action::Expanded => (Class::Success, Reason::Delivered, "action:expanded"),
+    };
+    (Judgement { class, reason, fault: Fault::Unknown }, rule.to_owned())
+}
+
+/// The hosts that may have spoken: remote-MTA, reporting-MTA, and what Postfix and qmail-remote name in the text.
+fn hosts(recipient: &Recipient, reporting_mta: Option<&str>, diagnostic: &str) -> Vec<String> {
+    let named = diagnostic.find("host ").map(|at| &diagnostic[at + "host ".len()..]);
+    let named = named.and_then(|rest| rest.split([' ', '[', ':', '(', ',']).next());
+    let all = [recipient.remote_mta.as_deref(), reporting_mta, named];
+    all.into_iter().flatten().map(|host| host.trim().trim_end_matches('.').to_lowercase()).collect()
+}
+
+fn weigh(rank: Rank, answer: Answer, place: &'static str, line: &str) -> (Rank, Candidate) {
+    let rank = if answer.judgement.reason == Reason::Undetermined { Rank::Empty } else { rank };
+    let candidate = Candidate {
+        rule: answer.rule.to_string(),
+        judgement: answer.judgement,
+        place,
+        line: line.to_owned(),
+        outcome: Outcome::Outranked,
+    };
+    (rank, candidate)
+}

@@ -46,8 +46,8 @@ pub struct Candidate {
 pub enum Outcome {
     /// It decided.
     Won,
-    /// A stronger kind of evidence stood against it.
+    /// Stronger evidence stood against it.
     Outranked,
-    /// A conflict between signals took its force.
-    Conflict,
+    /// It decided, but the first digit of the mail's codes allows no class as bad as the row's.
+    Limited,
 }
