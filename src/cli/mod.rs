@@ -2,6 +2,7 @@
 //! Knows no rules of its own; every answer comes from the floors below.
 
 mod exit;
+mod input;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
@@ -29,6 +30,8 @@ macro_rules! commands {
 
 commands! {
     check::Check,
+    classify::Classify,
+    explain::Explain,
 }
 
 /// Reads bounce messages, sorts each failed recipient hard or soft, and keeps a suppression list.

@@ -88,19 +88,8 @@ pub struct Report {
 
 impl Default for Report {
     fn default() -> Self {
-        let headers = [
-            "X-Listmonk-Campaign",
-            "X-Campaign-Id",
-            "X-CampaignID",
-            "X-Campaign",
-            "X-Mailgun-Tag",
-            "X-SES-Configuration-Set",
-            "X-Job-Id",
-            "X-Mailing-Id",
-            "Feedback-ID",
-        ];
         Self {
-            campaign_headers: headers.map(String::from).into(),
+            campaign_headers: crate::parse::Options::default().campaign_headers,
             processed: vec![Kind::Bounce, Kind::Delayed, Kind::Delivered],
         }
     }

@@ -33,6 +33,8 @@ impl Default for Options {
             "X-Mailgun-Tag",
             "X-MC-Tags",
             "X-Job-Id",
+            "X-SES-Configuration-Set",
+            "X-Mailing-Id",
             "Feedback-ID",
         ];
         Self { campaign_headers: headers.map(str::to_owned).to_vec(), most_octets: 10 * 1024 * 1024 }
@@ -57,11 +59,29 @@ pub fn parse(raw: &[u8], options: &Options) -> Report {
     }
 }
 
+/// Reads one SMTP reply on its own (`550 5.1.1 User unknown`), as if a report had quoted it.
+#[must_use]
+pub fn response(text: &str) -> Recipient {
+    let mut recipient = Recipient { text: text::clip(text, text::MOST_ABOUT).to_owned(), ..Recipient::default() };
+    general::read_codes(&mut recipient);
+    // The whole reply is the diagnostic, whatever stands before its code.
+    recipient.diagnostic = Some(mime::unfold(&recipient.text)).filter(|words| !words.is_empty());
+    recipient
+}
+
+/// An mbox file's separator line is no header.
+fn without_envelope(raw: &[u8]) -> &[u8] {
+    if !raw.starts_with(b"From ") {
+        return raw;
+    }
+    memchr::memchr(b'\n', raw).map_or(raw, |end| &raw[end + 1..])
+}
+
 /// A bounce forwarded as an attachment is read through this many wrappers.
 const DEEPEST_WRAPPER: u8 = 3;
 
 fn parse_lines(raw: &[u8], options: &Options, depth: u8) -> Report {
-    let Some(mail) = mime::read(raw, options.most_octets) else {
+    let Some(mail) = mime::read(without_envelope(raw), options.most_octets) else {
         return not_a_report(finding(Kind::NotBounce, "header", "the mail has no header"));
     };
     let mut report = read_mail(&mail, options);

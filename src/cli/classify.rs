@@ -1,0 +1,189 @@
+//! `bounced classify`: mails or SMTP replies in, verdicts out, for people and for scripts.
+
+use std::{
+    io::{self, BufRead, IsTerminal, Write},
+    path::PathBuf,
+};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+
+use super::{Exit, Failure, Globals, input};
+use crate::{
+    codes::{Class, EnhancedStatusCode, Fault, Reason, ReplyCode},
+    pipeline::Judge,
+    report::{Kind, Recipient, Report, Verdict},
+};
+
+/// Judge bounce messages without a mailbox or a database.
+///
+/// Each mail gives one line for each recipient, or with --json one JSON line for each mail:
+/// {"file", "kind", "recipients": [{"address", "status", "reply", "class", "reason", "fault", "rule", "diagnostic"}]}
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  bounced classify bounce.eml
+  bounced classify --json /var/mail/bounces/ | jq .
+  bounced classify --response '550 5.1.1 User unknown'
+  grep -o 'said: .*' /var/log/mail.log | bounced classify --response -")]
+pub struct Classify {
+    /// One JSON object a line.
+    #[arg(long)]
+    json: bool,
+    /// Judge this SMTP reply instead of mails; `-` reads one reply a line from standard input. Output is JSON lines.
+    #[arg(long, value_name = "TEXT", conflicts_with = "paths")]
+    response: Option<String>,
+    /// Mail files, mbox files, directories (searched through all levels), or `-` for standard input.
+    #[arg(value_name = "PATH", required_unless_present = "response")]
+    paths: Vec<PathBuf>,
+}
+
+/// One mail's line.
+#[derive(Serialize)]
+struct MailLine<'a> {
+    file: &'a str,
+    kind: Kind,
+    recipients: Vec<RecipientLine<'a>>,
+}
+
+#[derive(Serialize)]
+struct RecipientLine<'a> {
+    address: Option<&'a str>,
+    action: crate::report::Action,
+    status: Option<EnhancedStatusCode>,
+    reply: Option<ReplyCode>,
+    class: Class,
+    reason: Reason,
+    fault: Fault,
+    rule: &'a str,
+    diagnostic: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct ResponseLine<'a> {
+    response: &'a str,
+    status: Option<EnhancedStatusCode>,
+    reply: Option<ReplyCode>,
+    class: Class,
+    reason: Reason,
+    fault: Fault,
+    rule: &'a str,
+}
+
+impl Classify {
+    pub(super) fn execute(self, globals: &Globals) -> Result<Exit, Failure> {
+        let judge = Judge::new(&globals.config()?).map_err(|e| Failure::new(Exit::Config, e))?;
+        let mut out = io::BufWriter::new(io::stdout().lock());
+        let exit = match &self.response {
+            Some(text) if text == "-" => judge_lines(&judge, io::stdin().lock(), &mut out)?,
+            Some(text) => write_response(&judge, text, &mut out).map(|()| Exit::Yes)?,
+            None => self.judge_files(&judge, &mut out)?,
+        };
+        out.flush()?;
+        Ok(exit)
+    }
+
+    fn judge_files(&self, judge: &Judge, out: &mut impl Write) -> Result<Exit, Failure> {
+        let files = input::files(&self.paths);
+        let progress = progress(files.len());
+        let mut exit = Exit::Yes;
+        for path in files {
+            match input::mails(&path) {
+                Ok(mails) => {
+                    for mail in mails {
+                        let (report, verdicts) = judge.judge(&mail.bytes);
+                        self.write_mail(&mail.name, &report, &verdicts, out)?;
+                    }
+                }
+                Err(error) => {
+                    // The rest goes on; the exit code tells at the end.
+                    progress.suspend(|| eprintln!("bounced: {}: can't read it: {error}", path.display()));
+                    exit = Exit::Input;
+                }
+            }
+            progress.inc(1);
+        }
+        progress.finish_and_clear();
+        Ok(exit)
+    }
+
+    fn write_mail(&self, file: &str, report: &Report, verdicts: &[Verdict], out: &mut impl Write) -> io::Result<()> {
+        if self.json {
+            let recipients = report.recipients.iter().zip(verdicts).map(|(r, v)| recipient_line(r, v)).collect();
+            serde_json::to_writer(&mut *out, &MailLine { file, kind: report.kind, recipients })?;
+            return writeln!(out);
+        }
+        if report.recipients.is_empty() {
+            return writeln!(out, "{:<10} {file}", report.kind);
+        }
+        for (recipient, verdict) in report.recipients.iter().zip(verdicts) {
+            let line = recipient_line(recipient, verdict);
+            let or_dash = |code: Option<String>| code.unwrap_or_else(|| "-".to_owned());
+            writeln!(
+                out,
+                "{:<10} {:<7} {:<15} {:<3} {:<7} {:<32} {}  [{}]",
+                report.kind,
+                line.class,
+                line.reason,
+                or_dash(line.reply.map(|c| c.to_string())),
+                or_dash(line.status.map(|c| c.to_string())),
+                plain(line.address.unwrap_or("(no address)")),
+                file,
+                line.rule,
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// Mails are written by strangers: control characters could rewrite the terminal.
+pub(super) fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+fn recipient_line<'a>(recipient: &'a Recipient, verdict: &'a Verdict) -> RecipientLine<'a> {
+    RecipientLine {
+        address: recipient.address.as_ref().map(crate::report::Address::given),
+        action: recipient.action(),
+        status: verdict.status,
+        reply: verdict.reply,
+        class: verdict.class,
+        reason: verdict.reason,
+        fault: verdict.fault,
+        rule: &verdict.rule,
+        diagnostic: recipient.diagnostic.as_deref(),
+    }
+}
+
+fn judge_lines(judge: &Judge, input: impl BufRead, out: &mut impl Write) -> Result<Exit, Failure> {
+    for line in input.split(b'\n') {
+        let line = line?;
+        let text = String::from_utf8_lossy(&line);
+        write_response(judge, text.trim_end_matches('\r'), out)?;
+    }
+    Ok(Exit::Yes)
+}
+
+fn write_response(judge: &Judge, text: &str, out: &mut impl Write) -> io::Result<()> {
+    let verdict = judge.judge_response(text);
+    let line = ResponseLine {
+        response: text,
+        status: verdict.status,
+        reply: verdict.reply,
+        class: verdict.class,
+        reason: verdict.reason,
+        fault: verdict.fault,
+        rule: &verdict.rule,
+    };
+    serde_json::to_writer(&mut *out, &line)?;
+    writeln!(out)
+}
+
+/// A bar on standard error, when a person waits there and the answers go elsewhere.
+fn progress(files: usize) -> ProgressBar {
+    if files < 100 || !io::stderr().is_terminal() || io::stdout().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} mails, {per_sec}, {eta} left")
+        .expect("the template is a constant");
+    ProgressBar::new(files as u64).with_style(style)
+}
