@@ -182,7 +182,7 @@ impl Phrases {
     /// Unknown keys, words and scopes, bad codes and patterns, phrases that are too short, ids used twice.
     pub fn from_toml(text: &str, file: &str) -> Result<Self, PhrasesError> {
         let refuse = |span: Range<usize>, what: &str| {
-            let line = text[..span.start.min(text.len())].lines().count().max(1);
+            let line = text[..span.start.min(text.len())].matches('\n').count() + 1;
             PhrasesError(format!("{file}:{line}: {what}"))
         };
         let parsed: File =
