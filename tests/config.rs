@@ -10,3 +10,22 @@ fn the_reference_file_shows_the_defaults() {
     let loaded = Config::load(Some(&reference)).expect("the reference is valid");
     assert_eq!(Config { file: None, ..loaded }, Config::default());
 }
+
+#[test]
+fn the_mailboxes_of_the_reference_show_the_defaults() {
+    // A key is `#key`, a sentence is `# A sentence`.
+    let keys = include_str!("../config/bounced.toml").lines().filter_map(|line| line.strip_prefix('#'));
+    let keys: Vec<&str> = keys.filter(|line| line.starts_with(|c: char| c == '[' || c.is_ascii_lowercase())).collect();
+    let needed = ["[", "host", "user", "password", "path"];
+    let no_default = ["file", "port", "ca_file"];
+    let read = |keep: &dyn Fn(&str) -> bool| {
+        let lines: Vec<&str> =
+            keys.iter().copied().filter(|line| keep(line.split(' ').next().unwrap_or(line))).collect();
+        toml::from_str::<Config>(&lines.join("\n")).expect("every key exists")
+    };
+    let all = read(&|key| !no_default.contains(&key));
+    let least = read(&|key| key.starts_with('[') || needed.contains(&key));
+    assert_eq!((all.imap.len(), all.maildir.len()), (1, 1));
+    assert_eq!(all, least);
+    read(&|key| key != "file");
+}

@@ -74,6 +74,7 @@ impl Config {
             config.anchor(path.parent().unwrap_or(Path::new("")));
             config.file = Some(path.into());
         }
+        config.name_mailboxes();
         config.validate()?;
         Ok(config)
     }
@@ -84,18 +85,14 @@ impl Config {
             let file = self.file.as_ref().map_or_else(|| "configuration".into(), |f| f.display().to_string());
             Err(ConfigError::Values { file, message })
         };
-        let s = &self.suppressions;
-        if s.soft_count == 0 {
-            return complain("[suppressions] soft_count is 0, expected 1 or more".into());
+        if let Err(error) = self.suppressions.policy().check() {
+            return complain(format!("[suppressions] {error}"));
         }
-        if s.soft_min_days > s.soft_window_days {
-            return complain(format!(
-                "[suppressions] soft_min_days ({}) is above soft_window_days ({}), so no soft bounce would ever count",
-                s.soft_min_days, s.soft_window_days
-            ));
-        }
-        if self.database.path == s.path {
+        if self.database.path == self.suppressions.path {
             return complain("[database] path and [suppressions] path are the same file; give each its own".into());
+        }
+        if let Some(name) = self.imap.keys().find(|name| self.maildir.contains_key(*name)) {
+            return complain(format!("[imap.{name}] and [maildir.{name}] have one name; each mailbox needs its own"));
         }
         tracing_subscriber::EnvFilter::try_new(&self.log.level)
             .map_or_else(|error| complain(format!("[log] level `{}`: {error}", self.log.level)), |_| Ok(()))

@@ -3,12 +3,20 @@
 
 mod load;
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 pub use load::ConfigError;
 use serde::Deserialize;
 
-use crate::report::Kind;
+use crate::{
+    parse,
+    policy::Policy,
+    report::Kind,
+    source::{ImapSettings, MaildirSettings, PasswordSource},
+};
 
 /// Where the configuration lies when nobody says otherwise.
 pub const DEFAULT_FILE: &str = "/etc/bounced/bounced.toml";
@@ -32,6 +40,10 @@ pub struct Config {
     pub report: Report,
     /// What is logged, and how.
     pub log: Log,
+    /// `[imap.NAME]`: mailboxes by name, read over IMAP.
+    pub imap: BTreeMap<String, ImapSettings>,
+    /// `[maildir.NAME]`: mailboxes by name, read from a directory.
+    pub maildir: BTreeMap<String, MaildirSettings>,
 }
 
 /// `[database]`
@@ -64,7 +76,17 @@ pub struct Suppressions {
 
 impl Default for Suppressions {
     fn default() -> Self {
-        Self { path: "/var/lib/bounced/suppressions.db".into(), soft_count: 5, soft_min_days: 14, soft_window_days: 60 }
+        let Policy { soft_count, soft_min_days, soft_window_days } = Policy::default();
+        Self { path: "/var/lib/bounced/suppressions.db".into(), soft_count, soft_min_days, soft_window_days }
+    }
+}
+
+impl Suppressions {
+    /// The rule by which addresses are suppressed.
+    #[must_use]
+    pub const fn policy(&self) -> Policy {
+        let Self { soft_count, soft_min_days, soft_window_days, .. } = *self;
+        Policy { soft_count, soft_min_days, soft_window_days }
     }
 }
 
@@ -89,7 +111,7 @@ pub struct Report {
 impl Default for Report {
     fn default() -> Self {
         Self {
-            campaign_headers: crate::parse::Options::default().campaign_headers,
+            campaign_headers: parse::Options::default().campaign_headers,
             processed: vec![Kind::Bounce, Kind::Delayed, Kind::Delivered],
         }
     }
@@ -124,16 +146,36 @@ pub enum LogFormat {
 }
 
 impl Config {
+    /// The names of all mailboxes.
+    pub fn mailboxes(&self) -> impl Iterator<Item = &str> {
+        self.imap.keys().chain(self.maildir.keys()).map(String::as_str)
+    }
+
     /// Every path that may be relative.
     fn paths_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        let imap = self.imap.values_mut().flat_map(|imap| {
+            let password = match &mut imap.password {
+                PasswordSource::File(path) => Some(path),
+                PasswordSource::Env(_) | PasswordSource::Command(_) => None,
+            };
+            password.into_iter().chain(&mut imap.ca_file)
+        });
         [&mut self.database.path, &mut self.suppressions.path]
             .into_iter()
-            .chain(self.codes.file.as_mut())
-            .chain(self.phrases.file.as_mut())
+            .chain(&mut self.codes.file)
+            .chain(&mut self.phrases.file)
+            .chain(self.maildir.values_mut().map(|maildir| &mut maildir.path))
+            .chain(imap)
     }
 
     /// Relative paths start at the directory of the configuration file, whatever the working directory is.
     fn anchor(&mut self, directory: &Path) {
         self.paths_mut().for_each(|path| *path = directory.join(&*path));
+    }
+
+    /// A mailbox is called what its table is called.
+    fn name_mailboxes(&mut self) {
+        self.imap.iter_mut().for_each(|(name, imap)| imap.name.clone_from(name));
+        self.maildir.iter_mut().for_each(|(name, maildir)| maildir.name.clone_from(name));
     }
 }

@@ -4,11 +4,13 @@ use std::{path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 
-/// An IMAP mailbox. Only `name`, `host`, `user` and `password` must be given.
+/// An IMAP mailbox. Only `host`, `user` and `password` must be given.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImapSettings {
-    /// What this mailbox is called in the log and in the database; renaming it forgets where reading stopped.
+    /// What this mailbox is called in the log and in the database: the NAME of `[imap.NAME]`. Renaming it forgets
+    /// where reading stopped.
+    #[serde(skip)]
     pub name: String,
     /// DNS name or address of the server; the certificate must be made out to it.
     pub host: String,
@@ -51,11 +53,13 @@ pub struct ImapSettings {
     pub timeouts: Timeouts,
 }
 
-/// A Maildir. Only `name` and `path` must be given.
+/// A Maildir. Only `path` must be given.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MaildirSettings {
-    /// What this mailbox is called in the log and in the database; renaming it forgets what was read.
+    /// What this mailbox is called in the log and in the database: the NAME of `[maildir.NAME]`. Renaming it forgets
+    /// what was read.
+    #[serde(skip)]
     pub name: String,
     /// The directory that holds `new`, `cur` and `tmp`.
     pub path: PathBuf,
@@ -166,10 +170,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn four_keys_make_an_imap_mailbox() {
+    fn three_keys_make_an_imap_mailbox() {
         let settings: ImapSettings = toml::from_str(
             r#"
-            name = "bounces"
             host = "imap.example.org"
             user = "bounces@example.org"
             password = { file = "/etc/bounced/password" }
@@ -186,7 +189,6 @@ mod tests {
     fn every_choice_has_its_word() {
         let settings: ImapSettings = toml::from_str(
             r#"
-            name = "bounces"
             host = "127.0.0.1"
             tls = "starttls"
             user = "bounces"
@@ -200,14 +202,13 @@ mod tests {
         assert_eq!((settings.tls, settings.after), (Tls::StartTls, After::Move("Done".into())));
         assert_eq!(settings.poll, Duration::from_secs(300));
         assert_eq!(settings.timeouts.response, Duration::from_secs(10));
-        let maildir: MaildirSettings =
-            toml::from_str("name = 'm'\npath = '/var/mail/bounces'\nafter = 'flag'").unwrap();
+        let maildir: MaildirSettings = toml::from_str("path = '/var/mail/bounces'\nafter = 'flag'").unwrap();
         assert_eq!(maildir.after, After::Flag);
     }
 
     #[test]
     fn an_unknown_key_is_refused() {
-        let refused = toml::from_str::<MaildirSettings>("name = 'm'\npath = '/m'\npol = '1s'").unwrap_err();
+        let refused = toml::from_str::<MaildirSettings>("path = '/m'\npol = '1s'").unwrap_err();
         assert!(refused.message().contains("unknown field `pol`"), "{refused}");
     }
 }
