@@ -24,7 +24,8 @@ pub(super) fn read(mail: &Mail<'_>, original: &Original) -> Option<Draft> {
         return None;
     }
     name_the_nameless(mail, original, &mut draft.recipients);
-    let words = mail.texts().find(|t| !has_status_fields(t)).map_or("", |t| text::split(t).words);
+    let human = mail.texts().find(|t| !has_status_fields(t)).or_else(|| mail.texts().next());
+    let words = human.map_or("", |t| before_fields(text::split(t).words));
     add_words(words, &mut draft.recipients);
     draft.recipients.iter_mut().for_each(settle_codes);
     Some(draft)
@@ -46,6 +47,23 @@ fn has_status_fields(text: &str) -> bool {
         }
     }
     false
+}
+
+/// QUIRK: a report that lost its MIME structure has the words and the fields in one text.
+fn before_fields(text: &str) -> &str {
+    let is_field = |line: &str| {
+        ["Reporting-MTA:", "Final-Recipient:", "Original-Recipient:"]
+            .iter()
+            .any(|name| line.get(..name.len()).is_some_and(|l| l.eq_ignore_ascii_case(name)))
+    };
+    let mut offset = 0;
+    for line in text.split_inclusive('\n') {
+        if is_field(line) {
+            return &text[..offset];
+        }
+        offset += line.len();
+    }
+    text
 }
 
 /// One recipient's fields as they come in.
@@ -275,12 +293,20 @@ fn add_words(words: &str, recipients: &mut [Recipient]) {
 
 /// Collects the codes of the diagnostic and the words, and puts the most telling first.
 fn settle_codes(recipient: &mut Recipient) {
+    // QUIRK: Sendmail leaves Diagnostic-Code out, or fills it with its last exchange ("221 2.0.0 Bye").
+    if recipient.diagnostic.as_deref().is_none_or(is_farewell)
+        && let Some(said) = remote_words(&recipient.text)
+    {
+        recipient.diagnostic = Some(said);
+    }
     let diagnostic = recipient.diagnostic.clone().unwrap_or_default();
+    let cause = reply::cause_of_expiry(&diagnostic).unwrap_or(&diagnostic);
     let line = || unfold(&diagnostic);
-    if let Some((_, code)) = reply::best_reply(&diagnostic, Certainty::Weak) {
+    if let Some((_, code)) = reply::best_reply(cause, Certainty::Weak) {
         recipient.replies.insert(0, finding(code, "Diagnostic-Code", line()));
     }
-    if let Some((_, code)) = reply::best_status(&diagnostic) {
+    let status = reply::best_status(cause);
+    if let Some((_, code)) = status {
         // The remote server's own code stands in front: reporting MTAs shorten it or fall back to x.0.0.
         recipient.statuses.insert(0, finding(code, "Diagnostic-Code", line()));
     }
@@ -294,13 +320,34 @@ fn settle_codes(recipient: &mut Recipient) {
         let line = of_words(at);
         recipient.replies.push(finding(code, "text part", line));
     }
-    if recipient.statuses.iter().all(|s| s.value.is_bare())
+    if status.is_none()
+        && recipient.statuses.iter().all(|s| s.value.is_bare())
         && let Some((at, code)) = reply::best_status(&recipient.text)
     {
         let line = of_words(at);
         recipient.statuses.push(finding(code, "text part", line));
     }
     most_telling_first(&mut recipient.statuses);
+}
+
+/// A success reply that says nothing of why the recipient failed.
+fn is_farewell(diagnostic: &str) -> bool {
+    diagnostic.starts_with('2') && diagnostic.get(..3).is_some_and(|code| code.parse::<ReplyCode>().is_ok())
+}
+
+/// What the remote server said in Sendmail's transcript (`<<< 550 5.1.1 …`): the first failure, all its lines.
+fn remote_words(transcript: &str) -> Option<String> {
+    let said = |line: &str| line.trim().strip_prefix("<<< ").map(str::to_owned);
+    let fails = |line: &String| line.starts_with(['4', '5']);
+    let lines: Vec<String> = transcript
+        .lines()
+        .map(said)
+        .skip_while(|line| !line.as_ref().is_some_and(fails))
+        .map_while(|line| line.filter(fails))
+        .collect();
+    // A multi-line reply repeats its code (RFC 5321 §4.2.1); what follows with another code is another reply.
+    let code = lines.first()?.get(..3)?.to_owned();
+    Some(lines.into_iter().take_while(|l| l.starts_with(&code)).collect::<Vec<_>>().join(" "))
 }
 
 /// `x.0.0` says nothing that its class digit does not: it goes behind any other code.

@@ -97,7 +97,7 @@ pub(super) fn replies(text: &str) -> impl Iterator<Item = (usize, ReplyCode, Cer
 
 fn status_follows(text: &str, at: usize) -> bool {
     let Some(rest) = text.get(at..) else { return false };
-    let rest = rest.trim_start_matches([' ', '#', '(', '[', '<', '-']);
+    let rest = rest.trim_start_matches([' ', '#', '(', '[', '<', '-', '\'']);
     let bytes = rest.as_bytes();
     bytes.len() >= 5 && matches!(bytes[0], b'4' | b'5') && bytes[1] == b'.' && code_length(bytes).is_some()
 }
@@ -151,16 +151,28 @@ pub(super) fn best_reply(text: &str, least: Certainty) -> Option<(usize, ReplyCo
     best.map(|(at, code, _)| (at, code))
 }
 
-/// The best enhanced status code of a text: the first that says more than its class digit, else the first.
+/// The best enhanced status code of a text: one that follows a reply code before others, one that says more than
+/// its class digit before `x.0.0`, and the first among equals.
 pub(super) fn best_status(text: &str) -> Option<(usize, EnhancedStatusCode)> {
-    let mut first = None;
-    for found in statuses(text) {
-        if !found.1.is_bare() {
-            return Some(found);
-        }
-        first.get_or_insert(found);
+    let paired: Vec<usize> =
+        replies(text).filter(|r| r.2 == Certainty::Paired).map(|(at, ..)| at).take(MOST_PAIRS).collect();
+    let follows_reply = |at: usize| paired.iter().any(|&reply| (reply + 4..=reply + 8).contains(&at));
+    let rank = |&(at, code): &(usize, EnhancedStatusCode)| (code.is_bare(), !follows_reply(at));
+    statuses(text).take(MOST_PAIRS).min_by_key(rank)
+}
+
+/// More codes than this in one text are a transcript whose first lines tell enough.
+const MOST_PAIRS: usize = 32;
+
+/// RFC 3463 §3.5: an expiry (x.4.7) that quotes the last answer of the remote server: `554 4.4.7 Message
+/// expired: unable to deliver in 840 minutes.<421 4.4.2 Connection timed out>`. The quoted answer is the cause.
+pub(super) fn cause_of_expiry(text: &str) -> Option<&str> {
+    let (_, first) = statuses(text).next()?;
+    if (first.subject(), first.detail()) != (4, 7) {
+        return None;
     }
-    first
+    let quoted = replies(text).filter(|r| r.2 == Certainty::Paired).nth(1)?;
+    Some(&text[quoted.0..])
 }
 
 #[cfg(test)]
@@ -191,6 +203,7 @@ mod tests {
             ("error code 554", Some("554"), None),
             ("5.7.1 Message refused", None, Some("5.7.1")),
             ("550 5.0.0 (5.2.2) full", Some("550"), Some("5.2.2")),
+            ("5.1.0 - Unknown address error 550-'5.7.1 Access denied'", Some("550"), Some("5.7.1")),
             ("421-4.7.28 rate limited", Some("421"), Some("4.7.28")),
             ("550-Mailbox unknown", Some("550"), None),
         ] {
