@@ -2,6 +2,8 @@
 
 use std::{fmt, io, process::ExitCode};
 
+use crate::store::StoreError;
+
 /// How the process ends. The numbers are documented in docs/operations.md and never change their meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -71,5 +73,15 @@ impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         let exit = if error.kind() == io::ErrorKind::BrokenPipe { Exit::Yes } else { Exit::Io };
         Self::new(exit, format_args!("can't write the answer: {error}"))
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        let exit = match error {
+            StoreError::Busy(_) => Exit::Later,
+            StoreError::Unusable(_) => Exit::Io,
+        };
+        Self::new(exit, error)
     }
 }

@@ -32,6 +32,7 @@ commands! {
     check::Check,
     classify::Classify,
     explain::Explain,
+    suppressions::Suppressions,
 }
 
 /// Reads bounce messages, sorts each failed recipient hard or soft, and keeps a suppression list.

@@ -1,8 +1,6 @@
 //! A verdict and what is known of its address -> whether the address goes onto the suppression list.
 //! Pure: the time and the history come in. Knows nothing of mail or SQL.
 
-use serde::{Deserialize, Serialize};
-
 use crate::{
     codes::{Class, Fault},
     report::{Action, Recipient, Verdict},
@@ -12,8 +10,7 @@ use crate::{
 const DAY: i64 = 86_400;
 
 /// When soft bounces suppress an address. A hard one whose fault is the recipient does so at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
     /// How many soft bounces it takes.
     pub soft_count: u32,

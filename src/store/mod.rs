@@ -18,7 +18,7 @@ pub use mailbox::{Heartbeat, MailboxStatus};
 pub use published::Published;
 use sqlx::{
     Executor, Sqlite, SqliteConnection, SqlitePool, Transaction,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+    sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous},
 };
 
 /// The `application_id` of a store (https://www.sqlite.org/fileformat.html#application_id): "bncd".
@@ -63,7 +63,6 @@ impl Store {
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(create)
-            .journal_mode(SqliteJournalMode::Wal)
             // A mail is moved away once its rows are committed, so the commit has to outlive a power cut.
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
@@ -77,6 +76,8 @@ impl Store {
         let readers = pool().max_connections(4).connect_lazy_with(options.pragma("query_only", "on"));
         let store = Self { path: path.into(), writer, readers };
         store.migrate().await?;
+        // Not an option of the connection: that would turn another program's file into WAL before `claim` sees it.
+        store.writer.execute("PRAGMA journal_mode = WAL").await.map_err(|error| store.error(error))?;
         Ok(store)
     }
 

@@ -7,10 +7,7 @@
 
 use std::path::{Path, PathBuf};
 
-use sqlx::{
-    AssertSqlSafe, Connection, Executor, SqliteConnection,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode},
-};
+use sqlx::{AssertSqlSafe, Connection, Executor, SqliteConnection, sqlite::SqliteConnectOptions};
 
 use super::{BUSY_TIMEOUT, Store, StoreError, claim};
 
@@ -64,11 +61,8 @@ impl Published {
     }
 
     async fn bring_up(&self, store: &Store, extent: Extent) -> Result<(), StoreError> {
-        let options = SqliteConnectOptions::new()
-            .filename(&self.path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Delete)
-            .busy_timeout(BUSY_TIMEOUT);
+        let options =
+            SqliteConnectOptions::new().filename(&self.path).create_if_missing(true).busy_timeout(BUSY_TIMEOUT);
         let error = |error| StoreError::of(&self.path, error);
         let mut connection = SqliteConnection::connect_with(&options).await.map_err(error)?;
         if !prepare(&mut connection).await.map_err(error)? {
@@ -98,6 +92,8 @@ async fn prepare(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error>
 }
 
 async fn follow(connection: &mut SqliteConnection, store: &Path, extent: Extent) -> Result<(), sqlx::Error> {
+    // Where somebody's tool has turned it into WAL.
+    connection.execute("PRAGMA main.journal_mode = DELETE").await?;
     sqlx::query("ATTACH ?1 AS store").bind(store.to_string_lossy().as_ref()).execute(&mut *connection).await?;
     let (same, followed, newest): (bool, i64, i64) = sqlx::query_as(
         "SELECT f.store = s.id, f.revision, (SELECT coalesce(max(revision), 0) FROM store.suppression_log)
@@ -135,9 +131,9 @@ async fn carry(tx: &mut SqliteConnection, since: Option<i64>) -> Result<(), sqlx
     .execute(&mut *tx)
     .await?;
     sqlx::query(AssertSqlSafe(format!(
-        "INSERT OR REPLACE INTO main.suppression (email, class, reason, since)
+        "INSERT OR REPLACE INTO main.suppression (email, origin, reason, since)
          SELECT address, origin, coalesce(reason, origin), since FROM store.suppression WHERE address {changed}
-         EXCEPT SELECT email, class, reason, since FROM main.suppression WHERE email {changed}"
+         EXCEPT SELECT email, origin, reason, since FROM main.suppression WHERE email {changed}"
     )))
     .bind(since)
     .execute(&mut *tx)

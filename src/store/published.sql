@@ -2,7 +2,7 @@
 -- NOCASE, so that a look-up need not fold the case of an ASCII address first.
 CREATE TABLE IF NOT EXISTS suppression (
     email  TEXT    NOT NULL PRIMARY KEY COLLATE NOCASE,
-    class  TEXT    NOT NULL,
+    origin TEXT    NOT NULL,
     reason TEXT    NOT NULL,
     since  INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;

@@ -1,5 +1,7 @@
 //! Own-written judged messages, and a store in a directory of its own.
 
+use std::path::PathBuf;
+
 use bounced::{
     codes::{Class, Fault, Judgement, Reason},
     message::{Disposition, Locator},
@@ -18,7 +20,7 @@ pub const DAY: i64 = 86_400;
 pub const MAILBOX: &str = "bounces";
 
 pub struct Fixture {
-    _dir: TempDir,
+    dir: TempDir,
     pub store: Store,
 }
 
@@ -26,7 +28,12 @@ impl Fixture {
     pub async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(&dir.path().join("bounced.db")).await.unwrap();
-        Self { _dir: dir, store }
+        Self { dir, store }
+    }
+
+    /// A path in the fixture's own directory.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
     }
 
     pub async fn commit(&self, entries: &[Entry]) -> Committed {

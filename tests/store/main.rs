@@ -4,3 +4,4 @@
 
 mod commit;
 mod fixture;
+mod published;

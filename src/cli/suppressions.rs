@@ -1,0 +1,244 @@
+//! `bounced suppressions`: who is not to be mailed any more, why, and the person's last word on it.
+
+use std::{
+    io::{self, BufWriter, Write},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use clap::{Args, Subcommand, ValueEnum};
+use futures::TryStreamExt;
+use serde_json::json;
+
+use super::{Exit, Failure, Globals};
+use crate::{
+    config::Config,
+    report::Address,
+    store::{Listed, Published, Store},
+};
+
+/// Show the suppression list, say why an address is on it, and change it by hand.
+#[derive(Debug, Args)]
+pub struct Suppressions {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Print every address on the list and what put it there.
+    List {
+        /// A JSON array, one object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say whether an address is on the list, and why; exit code 0 when it is, 1 when it is not.
+    Check {
+        /// The address.
+        #[arg(value_parser = address)]
+        address: Address,
+        /// One JSON object; `{"address": …, "suppressed": false}` when it is not on the list.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Put an address on the list by hand; no policy takes it off again.
+    Add {
+        /// The address.
+        #[arg(value_parser = address)]
+        address: Address,
+        /// Why, for whoever asks later.
+        #[arg(long)]
+        note: Option<String>,
+    },
+    /// Take an address off the list; only a hard bounce received from now on puts it back. Exit code 1 when it is
+    /// not on the list.
+    Remove {
+        /// The address.
+        #[arg(value_parser = address)]
+        address: Address,
+    },
+    /// Print the list for other programs.
+    Export {
+        /// In which form.
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+}
+
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+enum Format {
+    /// One address a line.
+    #[default]
+    Txt,
+    /// With a header line; a cell that a spreadsheet would take for a formula starts with an apostrophe.
+    Csv,
+    /// An array, one object a line.
+    Json,
+}
+
+fn address(text: &str) -> Result<Address, String> {
+    Address::parse(text).ok_or_else(|| "expected one mail address, e.g. ann@example.org".to_owned())
+}
+
+impl Suppressions {
+    pub(super) fn execute(self, globals: &Globals) -> Result<Exit, Failure> {
+        let config = globals.config()?;
+        let mut out = BufWriter::new(io::stdout().lock());
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::new(Exit::Software, error))?;
+        let exit = runtime.block_on(self.action.run(&config, &mut out))?;
+        out.flush()?;
+        Ok(exit)
+    }
+}
+
+impl Action {
+    async fn run(self, config: &Config, out: &mut impl Write) -> Result<Exit, Failure> {
+        // Adding may well be the first thing that happens to a store; the rest would only answer for a wrong path.
+        let store = match self {
+            Self::Add { .. } => Store::open(&config.database.path).await?,
+            _ => Store::open_existing(&config.database.path).await?,
+        };
+        let published = Published::new(&config.suppressions.path);
+        let exit = match self {
+            Self::List { json: false } => list(&store, out).await?,
+            Self::List { json: true } | Self::Export { format: Format::Json } => json_array(&store, out).await?,
+            Self::Export { format: Format::Txt } => addresses(&store, out).await?,
+            Self::Export { format: Format::Csv } => csv(&store, out).await?,
+            Self::Check { address, json } => check(&store, &address, json, out).await?,
+            Self::Add { address, note } => {
+                let new = store.suppress(&address, note.as_deref(), now()).await?;
+                published.follow(&store).await?;
+                let was = if new { "is suppressed now" } else { "was suppressed already, and stays so by hand" };
+                writeln!(out, "{} {was}", address.normalised())?;
+                Exit::Yes
+            }
+            Self::Remove { address } => {
+                let removed = store.release(&address, now()).await?;
+                published.follow(&store).await?;
+                let (is, exit) = if removed {
+                    ("is off the list; only a hard bounce received from now on puts it back", Exit::Yes)
+                } else {
+                    ("is not on the list", Exit::No)
+                };
+                writeln!(out, "{} {is}", address.normalised())?;
+                exit
+            }
+        };
+        store.close().await;
+        Ok(exit)
+    }
+}
+
+/// Seconds since 1970-01-01 UTC.
+fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs().cast_signed())
+}
+
+async fn list(store: &Store, out: &mut impl Write) -> Result<Exit, Failure> {
+    let mut rows = store.suppressions();
+    while let Some(row) = rows.try_next().await? {
+        let why = row.rule.as_deref().or(row.note.as_deref()).unwrap_or_default();
+        let reason = row.reason.as_deref().unwrap_or("-");
+        writeln!(out, "{:<40} {:<6} {reason:<14} {}  {}", row.address, row.origin, row.since, printable(why))?;
+    }
+    Ok(Exit::Yes)
+}
+
+async fn addresses(store: &Store, out: &mut impl Write) -> Result<Exit, Failure> {
+    let mut rows = store.suppressions();
+    while let Some(row) = rows.try_next().await? {
+        writeln!(out, "{}", row.address)?;
+    }
+    Ok(Exit::Yes)
+}
+
+async fn json_array(store: &Store, out: &mut impl Write) -> Result<Exit, Failure> {
+    let mut rows = store.suppressions();
+    let mut before = "[\n";
+    while let Some(row) = rows.try_next().await? {
+        write!(out, "{before}")?;
+        serde_json::to_writer(&mut *out, &row).map_err(io::Error::from)?;
+        before = ",\n";
+    }
+    writeln!(out, "{}", if before == "[\n" { "[]" } else { "\n]" })?;
+    Ok(Exit::Yes)
+}
+
+async fn csv(store: &Store, out: &mut impl Write) -> Result<Exit, Failure> {
+    let mut rows = store.suppressions();
+    let mut writer = csv::Writer::from_writer(out);
+    let written = |error: csv::Error| Failure::from(io::Error::from(error));
+    writer
+        .write_record([
+            "address", "origin", "reason", "since", "rule", "status", "reply", "diagnostic", "note", "mailbox",
+            "message_id",
+        ])
+        .map_err(written)?;
+    while let Some(row) = rows.try_next().await? {
+        let reply = row.reply.map(|reply| reply.to_string());
+        let cells = [
+            Some(&row.address), Some(&row.origin), row.reason.as_ref(), Some(&row.since), row.rule.as_ref(),
+            row.status.as_ref(), reply.as_ref(), row.diagnostic.as_ref(), row.note.as_ref(), row.mailbox.as_ref(),
+            row.message_id.as_ref(),
+        ];
+        writer.write_record(cells.map(|cell| cell.map_or(String::new(), |text| no_formula(text)))).map_err(written)?;
+    }
+    writer.flush()?;
+    Ok(Exit::Yes)
+}
+
+/// Spreadsheets run a cell that starts like a formula, and these texts come from strangers.
+fn no_formula(text: &str) -> String {
+    let guard = if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { "'" } else { "" };
+    format!("{guard}{text}")
+}
+
+async fn check(store: &Store, address: &Address, json: bool, out: &mut impl Write) -> Result<Exit, Failure> {
+    let found = store.suppression(address).await?;
+    let exit = if found.is_some() { Exit::Yes } else { Exit::No };
+    if json {
+        let mut object = found.map_or_else(|| json!({ "address": address.normalised() }), |row| json!(row));
+        object["suppressed"] = json!(exit == Exit::Yes);
+        writeln!(out, "{object}")?;
+    } else if let Some(row) = found {
+        explain(&row, out)?;
+    } else {
+        writeln!(out, "{} is not on the list", address.normalised())?;
+    }
+    Ok(exit)
+}
+
+/// The way from an address back to the mail that put it on the list.
+fn explain(row: &Listed, out: &mut impl Write) -> io::Result<()> {
+    let reason = row.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    writeln!(out, "{} is suppressed since {} ({}{reason})", row.address, row.since, row.origin)?;
+    let place = match (row.uid, row.uid_validity, &row.maildir_key) {
+        (Some(uid), Some(uid_validity), _) => Some(format!("UID {uid} (UIDVALIDITY {uid_validity})")),
+        (_, _, key) => key.clone(),
+    };
+    let code = [row.reply.map(|reply| reply.to_string()), row.status.clone()].into_iter().flatten().collect::<Vec<_>>();
+    for (name, value) in [
+        ("note", row.note.clone()),
+        ("rule", row.rule.clone()),
+        ("code", Some(code.join(" "))),
+        ("field", row.field.clone()),
+        ("line", row.line.clone()),
+        ("diagnostic", row.diagnostic.clone()),
+        ("message-id", row.message_id.clone()),
+        ("received", row.bounced.clone()),
+        ("mailbox", row.mailbox.clone()),
+        ("place", place),
+    ] {
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
+            writeln!(out, "  {name:<11} {}", printable(&value))?;
+        }
+    }
+    Ok(())
+}
+
+/// A stranger's text must not steer the terminal.
+fn printable(text: &str) -> String {
+    text.replace(char::is_control, " ")
+}

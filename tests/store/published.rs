@@ -1,0 +1,205 @@
+//! The file that mail servers read follows the store, whatever happens in between.
+
+use std::{
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+use bounced::{
+    report::Address,
+    store::{Published, Store, StoreError},
+};
+use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
+
+use crate::fixture::{DAY, Fixture, HARD, SOFT, START, entry};
+
+struct List {
+    f: Fixture,
+    published: Published,
+}
+
+impl List {
+    async fn new() -> Self {
+        let f = Fixture::new().await;
+        let published = Published::new(f.path("suppressions.db"));
+        Self { f, published }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.published.path().to_owned()
+    }
+
+    async fn open(&self) -> SqliteConnection {
+        SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(self.path())).await.unwrap()
+    }
+
+    /// `address origin reason` of each row.
+    async fn rows(&self) -> Vec<String> {
+        rows(&mut self.open().await).await
+    }
+
+    async fn bounce(&self, uid: u32, address: &str) {
+        self.f.commit(&[entry(uid, START + i64::from(uid) * DAY, &[(address, HARD)])]).await;
+    }
+}
+
+async fn rows(connection: &mut SqliteConnection) -> Vec<String> {
+    sqlx::query_scalar("SELECT email || ' ' || origin || ' ' || reason FROM suppression ORDER BY email")
+        .fetch_all(connection)
+        .await
+        .unwrap()
+}
+
+async fn create(path: &Path) -> SqliteConnection {
+    SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(path).create_if_missing(true)).await.unwrap()
+}
+
+fn address(text: &str) -> Address {
+    Address::parse(text).unwrap()
+}
+
+#[tokio::test]
+async fn the_list_follows_every_change_under_an_open_handle() {
+    let l = List::new().await;
+    l.published.reconcile(&l.f.store).await.unwrap();
+    let mut reader = l.open().await;
+    assert!(rows(&mut reader).await.is_empty());
+    let inode = fs::metadata(l.path()).unwrap().ino();
+
+    l.bounce(1, "Ann@Example.org").await;
+    l.published.follow(&l.f.store).await.unwrap();
+    assert_eq!(rows(&mut reader).await, ["ann@example.org hard user_unknown"]);
+
+    l.f.store.suppress(&address("bob@example.org"), None, START).await.unwrap();
+    l.f.store.suppress(&address("ann@example.org"), Some("asked"), START).await.unwrap();
+    l.published.follow(&l.f.store).await.unwrap();
+    assert_eq!(rows(&mut reader).await, ["ann@example.org manual user_unknown", "bob@example.org manual manual"]);
+
+    l.f.store.release(&address("ann@example.org"), START + DAY).await.unwrap();
+    l.published.follow(&l.f.store).await.unwrap();
+    assert_eq!(rows(&mut reader).await, ["bob@example.org manual manual"]);
+    assert_eq!(fs::metadata(l.path()).unwrap().ino(), inode, "a mail server keeps its handle");
+}
+
+#[tokio::test]
+async fn a_soft_entry_that_turns_hard_is_published_as_hard() {
+    let l = List::new().await;
+    let soft: Vec<_> = (0..5).map(|n| entry(n, START + i64::from(n) * 4 * DAY, &[("ann@example.org", SOFT)])).collect();
+    l.f.commit(&soft).await;
+    l.published.follow(&l.f.store).await.unwrap();
+    assert_eq!(l.rows().await, ["ann@example.org soft mailbox_full"]);
+    l.bounce(30, "ann@example.org").await;
+    l.published.follow(&l.f.store).await.unwrap();
+    assert_eq!(l.rows().await, ["ann@example.org hard user_unknown"]);
+}
+
+#[tokio::test]
+async fn the_list_is_a_rollback_journal_file() {
+    let l = List::new().await;
+    l.bounce(1, "ann@example.org").await;
+    l.published.follow(&l.f.store).await.unwrap();
+    sqlx::raw_sql("PRAGMA journal_mode = WAL").execute(&mut l.open().await).await.unwrap();
+    l.published.follow(&l.f.store).await.unwrap();
+    // https://www.sqlite.org/fileformat.html: bytes 18 and 19 are 1 for rollback journalling and 2 for WAL.
+    assert_eq!(fs::read(l.path()).unwrap()[18..20], [1, 1]);
+    assert_eq!(fs::read(l.f.store.path()).unwrap()[18..20], [2, 2]);
+}
+
+#[tokio::test]
+async fn a_missing_list_is_rebuilt_with_the_next_change() {
+    let l = List::new().await;
+    l.bounce(1, "ann@example.org").await;
+    l.published.follow(&l.f.store).await.unwrap();
+    fs::remove_file(l.path()).unwrap();
+    l.bounce(2, "bob@example.org").await;
+    l.published.follow(&l.f.store).await.unwrap();
+    assert_eq!(l.rows().await, ["ann@example.org hard user_unknown", "bob@example.org hard user_unknown"]);
+}
+
+#[tokio::test]
+async fn a_crash_between_commit_and_publishing_heals() {
+    let l = List::new().await;
+    l.bounce(1, "ann@example.org").await;
+    l.published.follow(&l.f.store).await.unwrap();
+    l.bounce(2, "bob@example.org").await;
+    l.f.store.release(&address("ann@example.org"), START).await.unwrap();
+    l.f.store.close().await;
+
+    let store = Store::open(l.f.store.path()).await.unwrap();
+    Published::new(l.path()).follow(&store).await.unwrap();
+    assert_eq!(l.rows().await, ["bob@example.org hard user_unknown"]);
+}
+
+#[tokio::test]
+async fn an_edited_list_is_mended_at_the_start() {
+    let l = List::new().await;
+    l.bounce(1, "ann@example.org").await;
+    l.bounce(2, "bob@example.org").await;
+    l.published.follow(&l.f.store).await.unwrap();
+    sqlx::raw_sql(
+        "DELETE FROM suppression WHERE email = 'ann@example.org';
+         UPDATE suppression SET reason = 'spam';
+         INSERT INTO suppression VALUES ('eve@example.org', 'hard', 'user_unknown', 0)",
+    )
+    .execute(&mut l.open().await)
+    .await
+    .unwrap();
+    l.published.reconcile(&l.f.store).await.unwrap();
+    assert_eq!(l.rows().await, ["ann@example.org hard user_unknown", "bob@example.org hard user_unknown"]);
+}
+
+#[tokio::test]
+async fn a_list_of_another_store_is_replaced_whole() {
+    let l = List::new().await;
+    l.bounce(1, "ann@example.org").await;
+    l.published.follow(&l.f.store).await.unwrap();
+    let other = Store::open(&l.f.path("other.db")).await.unwrap();
+    other.suppress(&address("bob@example.org"), None, START).await.unwrap();
+    l.published.follow(&other).await.unwrap();
+    assert_eq!(l.rows().await, ["bob@example.org manual manual"]);
+}
+
+#[tokio::test]
+async fn a_database_of_somebody_else_is_refused_and_left_alone() {
+    let l = List::new().await;
+    sqlx::raw_sql("CREATE TABLE suppression (theirs TEXT); INSERT INTO suppression VALUES ('precious')")
+        .execute(&mut create(&l.f.path("theirs.db")).await)
+        .await
+        .unwrap();
+    let theirs = l.f.path("theirs.db");
+    let before = fs::read(&theirs).unwrap();
+    for path in [theirs.as_path(), l.f.store.path()] {
+        let error = Published::new(path).reconcile(&l.f.store).await.expect_err("refused");
+        assert!(matches!(&error, StoreError::Unusable(text) if text.contains("belongs to something else")), "{error}");
+    }
+    let error = Store::open(&theirs).await.expect_err("refused");
+    assert!(matches!(&error, StoreError::Unusable(text) if text.contains("belongs to something else")), "{error}");
+    assert_eq!(fs::read(&theirs).unwrap(), before);
+}
+
+#[tokio::test]
+async fn two_writers_at_once_leave_the_newest_state() {
+    let l = List::new().await;
+    let other = Store::open(l.f.store.path()).await.unwrap();
+    let change = |store: Store, name: &'static str| {
+        let published = l.published.clone();
+        async move {
+            for n in 0..20 {
+                let address = address(&format!("{name}{}@example.org", n % 3));
+                if n % 2 == 0 {
+                    store.suppress(&address, None, START).await.unwrap();
+                } else {
+                    store.release(&address, START).await.unwrap();
+                }
+                published.follow(&store).await.unwrap();
+            }
+        }
+    };
+    let (one, two) = tokio::join!(tokio::spawn(change(l.f.store.clone(), "ann")), tokio::spawn(change(other, "ann")));
+    one.and(two).unwrap();
+    let wanted: Option<String> =
+        l.f.value("SELECT group_concat(address) FROM (SELECT address FROM suppression ORDER BY address)").await;
+    let found: Vec<String> = l.rows().await.iter().map(|row| row.split(' ').next().unwrap().to_owned()).collect();
+    assert_eq!(found.join(","), wanted.unwrap_or_default());
+}
