@@ -31,6 +31,7 @@ macro_rules! commands {
 commands! {
     check::Check,
     classify::Classify,
+    codes::Codes,
     explain::Explain,
     suppressions::Suppressions,
 }
