@@ -16,8 +16,10 @@ use crate::{
 /// What a row's word is worth, the weakest first. The order is the policy: see docs/classification.md.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
-    /// A row that says no more than "undetermined", or only a class digit.
-    Empty,
+    /// A status of x.0.0, which says no more than its class digit: often the reporting MTA's filler beside a reply code.
+    Bare,
+    /// A row that says no more than "undetermined".
+    Undetermined,
     /// A reply code that covers many things: bare 550.
     VagueReply,
     /// A status that covers many things: 5.7.1.
@@ -97,10 +99,10 @@ impl Classifier {
         };
         // Stable: within a rank the order of the evidence and of the files decides.
         weighed.sort_by_key(|(rank, _)| std::cmp::Reverse(*rank));
-        let best = weighed.first().map(|(rank, _)| *rank).filter(|rank| *rank > Rank::Empty);
+        let best = weighed.first().map(|(rank, _)| *rank);
         let (conflict, limit) = self.limit(recipient, best);
         let mut candidates: Vec<Candidate> = weighed.into_iter().map(|(_, candidate)| candidate).collect();
-        let (mut judgement, rule) = match candidates.first_mut().filter(|_| best.is_some()) {
+        let (mut judgement, rule) = match candidates.first_mut() {
             Some(winner) => {
                 winner.outcome = Outcome::Won;
                 (winner.judgement, winner.rule.clone())
@@ -136,7 +138,11 @@ impl Classifier {
         }
         for status in &recipient.statuses {
             if let Some(answer) = self.codes.status(status.value) {
-                let rank = if answer.weight == Weight::Specific { Rank::Status } else { Rank::VagueStatus };
+                let rank = match answer.weight {
+                    Weight::Specific => Rank::Status,
+                    Weight::Vague if status.value.is_bare() => Rank::Bare,
+                    Weight::Vague => Rank::VagueStatus,
+                };
                 found.push(weigh(rank, answer, status.place, &status.line));
             }
         }
@@ -207,7 +213,7 @@ fn hosts(recipient: &Recipient, reporting_mta: Option<&str>, diagnostic: &str) -
 }
 
 fn weigh(rank: Rank, answer: Answer, place: &'static str, line: &str) -> (Rank, Candidate) {
-    let rank = if answer.judgement.reason == Reason::Undetermined { Rank::Empty } else { rank };
+    let rank = if answer.judgement.reason == Reason::Undetermined { rank.min(Rank::Undetermined) } else { rank };
     let candidate = Candidate {
         rule: answer.rule.to_string(),
         judgement: answer.judgement,
@@ -216,4 +222,30 @@ fn weigh(rank: Rank, answer: Answer, place: &'static str, line: &str) -> (Rank, 
         outcome: Outcome::Outranked,
     };
     (rank, candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::Finding;
+
+    fn rule(status: &str, reply: &str, diagnostic: &str) -> String {
+        fn finding<T>(value: T) -> Vec<Finding<T>> {
+            vec![Finding { value, place: "test", line: String::new() }]
+        }
+        let recipient = Recipient {
+            statuses: finding(status.parse().unwrap()),
+            replies: finding(reply.parse().unwrap()),
+            diagnostic: Some(diagnostic.to_owned()),
+            ..Recipient::default()
+        };
+        Classifier::embedded().judge_recipient(&recipient, None).rule
+    }
+
+    #[test]
+    fn a_filler_status_says_less_than_the_reply_beside_it() {
+        assert_eq!(rule("4.0.0", "452", "452 insufficient system storage"), "codes:452");
+        assert_eq!(rule("5.0.0", "554", "554 Transaction failed"), "codes:554");
+        assert_eq!(rule("5.1.1", "554", "554 5.1.1 Transaction failed"), "codes:5.1.1");
+    }
 }
