@@ -227,6 +227,6 @@ mod tests {
         assert_eq!(text.lines().count(), TABLE.rows().count());
         let row: serde_json::Value = serde_json::from_str(&answer_to(Some("552"), true).1).unwrap();
         assert_eq!((&row["code"], &row["class"], &row["rule"]), (&json!("552"), &json!("soft"), &json!("codes:552")));
-        assert_eq!(row["variants"][0]["any"][0], "mailbox full");
+        assert_eq!(row["variants"][0]["any"][0], "user unknown");
     }
 }

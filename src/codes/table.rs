@@ -270,6 +270,7 @@ mod tests {
                 "codes:552 \"exceeded storage allocation\"",
                 "soft mailbox_full recipient",
             ),
+            ("552", "mailbox not found", "codes:552 \"mailbox not found\"", "hard user_unknown recipient"),
             ("552", "Message size exceeds fixed limit", "codes:552 \"message size\"", "soft too_big content"),
             ("553", "mailbox name not allowed", "codes:553 \"mailbox name not allowed\"", "hard bad_address recipient"),
             ("553", "Too many messages per connection", "codes:553 \"too many messages\"", "soft rate_limited sender"),
@@ -351,15 +352,88 @@ mod tests {
         assert!(hard.map(|row| row.code.to_string()).all(|code| code.starts_with('5')));
     }
 
-    #[test]
-    fn a_hard_answer_names_the_recipient_at_fault() {
+    /// Names of the rows and variants whose answer fits, in the table's order; a variant goes by its first phrase.
+    fn rows_with(fits: impl Fn(Judgement) -> bool) -> Vec<String> {
         let table = CodeTable::embedded();
-        let judgements = table
-            .rows()
-            .flat_map(|row| std::iter::once(row.judgement).chain(row.variants.iter().map(|variant| variant.judgement)));
-        for judgement in judgements.filter(|judgement| judgement.class == Class::Hard) {
-            assert_eq!(judgement.fault, Fault::Recipient, "{judgement:?}");
-        }
+        let answers = table.rows().flat_map(|row| {
+            let variants = row.variants.iter().map(|v| (format!("{} {}", row.code, v.any[0]), v.judgement));
+            std::iter::once((row.code.to_string(), row.judgement)).chain(variants)
+        });
+        answers.filter(|(_, judgement)| fits(*judgement)).map(|(name, _)| name).collect()
+    }
+
+    /// A hard answer drops an address at once: a row that begins or ceases to give one has to be meant.
+    #[test]
+    fn only_these_rows_call_an_address_dead() {
+        let expected = [
+            "501 bad address syntax",
+            "521 does not accept mail",
+            "525",
+            "550 user unknown",
+            "550 mailbox unavailable",
+            "551 user unknown",
+            "551 user not local",
+            "552 user unknown",
+            "553 user unknown",
+            "553 mailbox name not allowed",
+            "554 user unknown",
+            "556",
+            "5.1.1",
+            "5.1.2",
+            "5.1.3",
+            "5.1.6",
+            "5.1.10",
+            "5.2.1",
+            "5.4.310",
+            "5.7.13",
+            "5.7.17",
+            "5.7.18",
+        ];
+        assert_eq!(rows_with(|judgement| judgement.class == Class::Hard), expected);
+    }
+
+    /// Soft answers with this fault drop an address when they go on for long.
+    #[test]
+    fn only_these_rows_blame_the_recipient_for_now() {
+        let expected = [
+            "422 mailbox full",
+            "450 user unknown",
+            "450 mailbox full",
+            "452 mailbox full",
+            "550",
+            "550 mailbox full",
+            "551",
+            "552",
+            "552 mailbox full",
+            "553",
+            "4.1.*",
+            "4.1.1",
+            "4.1.3",
+            "4.1.4",
+            "4.1.6",
+            "4.1.10",
+            "4.2.*",
+            "4.2.1",
+            "4.2.2",
+            "4.4.310",
+            "4.7.13",
+            "4.7.17",
+            "4.7.18",
+            "5.1.*",
+            "5.1.0",
+            "5.1.4",
+            "5.2.*",
+            "5.2.0",
+            "5.2.2",
+        ];
+        let blames = |j: Judgement| j.class == Class::Soft && j.fault == Fault::Recipient;
+        assert_eq!(rows_with(blames), expected);
+    }
+
+    #[test]
+    fn a_hard_answer_blames_the_recipient_and_a_success_nobody() {
+        assert!(rows_with(|j| j.class == Class::Hard && j.fault != Fault::Recipient).is_empty());
+        assert!(rows_with(|j| (j.class == Class::Success) != (j.reason == Reason::Delivered)).is_empty());
     }
 
     /// IANA's registry of enhanced status codes, as last detail of each subject (RFC 5248 and those after it).
