@@ -1,4 +1,8 @@
-//! The only wiring: bytes -> Report -> Verdicts -> one transaction -> settle.
+//! The only wiring: bytes -> Report -> Verdicts ([`Judge`]) -> one transaction -> settle ([`Pipeline`]).
+
+mod batch;
+
+pub use batch::{Halt, Pipeline, Tally};
 
 use crate::{
     classify::{Classifier, LoadError},

@@ -68,6 +68,17 @@ impl Failure {
     }
 }
 
+/// Whether trying again helps decides the code; the text names the file.
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        let exit = match error {
+            StoreError::Busy(_) => Exit::Later,
+            StoreError::Unusable(_) => Exit::Io,
+        };
+        Self::new(exit, error)
+    }
+}
+
 /// Writing the answer failed. A reader that closed the pipe (`| head`) has what it wanted.
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {

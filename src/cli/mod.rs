@@ -3,6 +3,7 @@
 
 mod exit;
 mod input;
+mod log;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
@@ -29,7 +30,9 @@ macro_rules! commands {
 }
 
 commands! {
+    run::Run,
     check::Check,
+    status::Status,
     classify::Classify,
     codes::Codes,
     explain::Explain,
@@ -63,6 +66,12 @@ impl Globals {
     pub fn config(&self) -> Result<Config, Failure> {
         Config::load(self.config.as_deref()).map_err(|e| Failure::new(Exit::Config, e))
     }
+}
+
+/// Runs what is asynchronous in a short command.
+fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| Failure::new(Exit::Software, format_args!("can't start: {error}")))?.block_on(future)
 }
 
 /// Runs the command that the process was started with.

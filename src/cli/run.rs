@@ -1,0 +1,87 @@
+//! `bounced run`: signals and log lines around [`daemon::run`].
+
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::mpsc,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{Exit, Failure, Globals, log};
+use crate::daemon::{self, Control, DaemonError};
+
+/// Watch the configured mailboxes until told to stop.
+///
+/// SIGTERM and SIGINT finish the batches in flight and end the process, a second one ends it at once; SIGHUP reads the
+/// code table and the phrases anew. The log goes to standard error.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  bounced check --connect && bounced run
+  bounced --config ./bounced.toml run
+  BOUNCED__LOG__LEVEL=debug BOUNCED__LOG__FORMAT=json bounced run")]
+pub struct Run {}
+
+impl Run {
+    pub(super) fn execute(self, globals: &Globals) -> Result<Exit, Failure> {
+        let config = globals.config()?;
+        log::start(&config.log);
+        let failed = |error| Failure::new(Exit::Software, format_args!("can't start: {error}"));
+        let runtime = tokio::runtime::Runtime::new().map_err(failed)?;
+        runtime.block_on(async {
+            let (reload, reloads) = mpsc::channel(1);
+            let stop = CancellationToken::new();
+            let control = Control { stop: stop.clone(), reload: reloads };
+            tokio::spawn(Signals::listen().map_err(failed)?.pass_on(stop, reload));
+            daemon::run(config, control).await?;
+            Ok(Exit::Yes)
+        })
+    }
+}
+
+impl From<DaemonError> for Failure {
+    fn from(error: DaemonError) -> Self {
+        let exit = match error {
+            DaemonError::Store(error) => return error.into(),
+            DaemonError::NoMailbox(_) | DaemonError::Tables(_) => Exit::Config,
+            DaemonError::Locked(_) => Exit::Later,
+            DaemonError::Refused(_) => Exit::Refused,
+            DaemonError::Died(_) => Exit::Software,
+        };
+        Self::new(exit, error)
+    }
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn pass_on(mut self, stop: CancellationToken, reload: mpsc::Sender<()>) {
+        loop {
+            let (name, kind) = tokio::select! {
+                _ = self.terminate.recv() => ("SIGTERM", SignalKind::terminate()),
+                _ = self.interrupt.recv() => ("SIGINT", SignalKind::interrupt()),
+                _ = self.hangup.recv() => {
+                    // Full means that a reload is already due, and it will read the newest file.
+                    let _ = reload.try_send(());
+                    continue;
+                }
+            };
+            if stop.is_cancelled() {
+                tracing::warn!("{name} again: ending at once");
+                std::process::exit(128 + kind.as_raw_value());
+            }
+            tracing::info!("{name}: finishing the batches in flight");
+            stop.cancel();
+        }
+    }
+}

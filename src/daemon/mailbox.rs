@@ -1,0 +1,181 @@
+//! One mailbox for as long as the daemon lives: opens it, drains it, waits, and comes back after every failure.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    pipeline::{Halt, Pipeline, Tally},
+    source::{Backoff, Source, SourceError},
+    store::{Heartbeat, StoreError},
+};
+
+/// The first and the longest wait before a lost connection or a busy database is tried again.
+const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
+/// A mailbox that refuses needs a person; until one comes it is asked now and then, not hammered.
+const REFUSED_RETRY: Duration = Duration::from_secs(300);
+/// How often the store is told that a mailbox was read: `bounced status` need not know it to the second.
+const BEAT: Duration = Duration::from_secs(30);
+/// How long saying goodbye to a mailbox may take.
+const GOODBYE: Duration = Duration::from_secs(3);
+
+/// How the first attempt to open a mailbox ended.
+#[derive(Debug)]
+pub(super) enum First {
+    /// It can be read, or perhaps later.
+    Going,
+    /// A retry can't help, the text says what does.
+    Refused(String),
+}
+
+/// The task of one mailbox.
+pub(super) struct Watch<S> {
+    mailbox: String,
+    source: S,
+    pipeline: Arc<Pipeline>,
+    stop: CancellationToken,
+    first: Option<mpsc::Sender<First>>,
+    backoff: Backoff,
+    beaten: Option<Instant>,
+    tally: Tally,
+}
+
+impl<S: Source> Watch<S> {
+    pub(super) fn new(
+        mailbox: &str,
+        source: S,
+        pipeline: Arc<Pipeline>,
+        stop: CancellationToken,
+        first: mpsc::Sender<First>,
+    ) -> Self {
+        Self {
+            mailbox: mailbox.to_owned(),
+            source,
+            pipeline,
+            stop,
+            first: Some(first),
+            backoff: Backoff::new(RETRY.0, RETRY.1),
+            beaten: None,
+            tally: Tally::default(),
+        }
+    }
+
+    /// Returns when told to stop, or with an error that no retry mends.
+    pub(super) async fn run(mut self) -> Result<(), StoreError> {
+        while let Err(halt) = self.session().await {
+            self.summarise();
+            let wait = self.failed(halt).await?;
+            if self.stop.run_until_cancelled(tokio::time::sleep(wait)).await.is_none() {
+                break;
+            }
+        }
+        self.summarise();
+        let _ = tokio::time::timeout(GOODBYE, self.source.close()).await;
+        Ok(())
+    }
+
+    /// From opening the mailbox to the stop signal. Only waiting is interrupted; a batch that has begun is finished.
+    async fn session(&mut self) -> Result<(), Halt> {
+        let stop = self.stop.clone();
+        match stop.run_until_cancelled(self.pipeline.open(&self.mailbox, &mut self.source)).await {
+            Some(opened) => opened?,
+            None => return Ok(()),
+        }
+        tracing::info!(mailbox = self.mailbox, "open");
+        self.tell_first(First::Going).await;
+        while let Some(batch) = stop.run_until_cancelled(self.source.fetch()).await {
+            let batch = batch?;
+            self.backoff.reset();
+            let idle = batch.is_empty();
+            if !idle {
+                let tally = self.pipeline.process(&self.mailbox, &mut self.source, batch).await?;
+                self.tally.add(tally);
+            }
+            self.beat(idle).await?;
+            if idle {
+                match stop.run_until_cancelled(self.source.wait()).await {
+                    Some(waited) => waited?,
+                    None => break,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Says what failed and how long to wait before the next attempt.
+    async fn failed(&mut self, halt: Halt) -> Result<Duration, StoreError> {
+        let (why, wait) = match halt {
+            Halt::Store(error @ StoreError::Unusable(_)) => return Err(error),
+            Halt::Source(SourceError::Refused(why)) => (why, None),
+            Halt::Store(StoreError::Busy(why)) | Halt::Source(SourceError::Lost(why)) => {
+                (why, Some(self.backoff.next_wait()))
+            }
+        };
+        self.beaten = None;
+        // The log tells the person already; a store that is busy now hears it the next time.
+        let _ = self.pipeline.store().heartbeat(&self.mailbox, now(), Heartbeat::Failed(&why)).await;
+        match wait {
+            Some(wait) => {
+                tracing::warn!(mailbox = self.mailbox, "{why}; trying again in {} s", wait.as_secs().max(1));
+                self.tell_first(First::Going).await;
+                Ok(wait)
+            }
+            // The first refusal is told by whoever supervises, as the reason to give up or as an error line.
+            None if self.first.is_some() => {
+                self.tell_first(First::Refused(why)).await;
+                Ok(REFUSED_RETRY)
+            }
+            None => {
+                tracing::error!(mailbox = self.mailbox, "{why}; trying again in {} s", REFUSED_RETRY.as_secs());
+                Ok(REFUSED_RETRY)
+            }
+        }
+    }
+
+    async fn tell_first(&mut self, first: First) {
+        if let Some(supervisor) = self.first.take() {
+            // Nobody listens any more when the daemon stops.
+            let _ = supervisor.send(first).await;
+        }
+    }
+
+    /// Notes now and then that the mailbox was read; at the end of a run of batches it also says what they held.
+    async fn beat(&mut self, idle: bool) -> Result<(), StoreError> {
+        let due = self.beaten.is_none_or(|beaten| beaten.elapsed() >= BEAT);
+        if idle || due {
+            self.summarise();
+        }
+        if due {
+            self.pipeline.store().heartbeat(&self.mailbox, now(), Heartbeat::Read).await?;
+            self.pipeline.publish().await?;
+            self.beaten = Some(Instant::now());
+        }
+        Ok(())
+    }
+
+    /// One line for what was read since the last one, none for nothing.
+    fn summarise(&mut self) {
+        let Tally { new, duplicates, kinds, suppressed } = std::mem::take(&mut self.tally);
+        if new + duplicates > 0 {
+            let kinds: Vec<String> = kinds.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+            tracing::info!(
+                mailbox = self.mailbox,
+                new,
+                duplicates,
+                suppressed,
+                "read {} messages: {}",
+                new + duplicates,
+                kinds.join(", ")
+            );
+        }
+    }
+}
+
+/// The only clock of the daemon, in seconds since 1970-01-01 UTC.
+fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs().cast_signed())
+}

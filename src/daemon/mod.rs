@@ -1,0 +1,176 @@
+//! The long-running service: watches every mailbox until it is told to stop.
+//! Knows no signals and no terminals; the caller brings a [`Control`].
+
+mod lock;
+mod mailbox;
+mod systemd;
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{sync::mpsc, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use self::{
+    lock::Lock,
+    mailbox::{First, Watch},
+};
+use crate::{
+    classify::LoadError,
+    config::{Config, DEFAULT_FILE},
+    pipeline::{Judge, Pipeline},
+    source::{Source, imap::ImapSource, maildir::MaildirSource},
+    store::{Store, StoreError},
+};
+
+/// How long a stop may take: the batches in flight are finished, what takes longer is found again at the next start.
+const GRACE: Duration = Duration::from_secs(20);
+
+/// What the caller can tell a running daemon.
+#[derive(Debug)]
+pub struct Control {
+    /// Finish the batches in flight and return.
+    pub stop: CancellationToken,
+    /// Each message reads the tables anew; when they are refused the old ones stay.
+    pub reload: mpsc::Receiver<()>,
+}
+
+/// Why the daemon gave up. Whatever a retry can mend is retried instead.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// There is nothing to watch.
+    #[error("{0}")]
+    NoMailbox(String),
+    /// The code table or the phrases are refused.
+    #[error(transparent)]
+    Tables(#[from] LoadError),
+    /// Another daemon works on the same database.
+    #[error("{0}")]
+    Locked(String),
+    /// The database or the published list can't be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Every mailbox refused at the first attempt: each one's text.
+    #[error("{0}")]
+    Refused(String),
+    /// A part of the daemon died: a bug.
+    #[error("{0}; this is a bug, please report it")]
+    Died(String),
+}
+
+/// Watches every mailbox of `config` until `control.stop` is cancelled.
+///
+/// # Errors
+/// See [`DaemonError`].
+pub async fn run(config: Config, mut control: Control) -> Result<(), DaemonError> {
+    let count = config.mailboxes().count();
+    if count == 0 {
+        let file = config.file.as_deref().map_or_else(|| DEFAULT_FILE.into(), |f| f.display().to_string());
+        return Err(DaemonError::NoMailbox(format!(
+            "no mailbox is configured; add [imap.NAME] or [maildir.NAME] to {file}, or name another file with --config"
+        )));
+    }
+    let judge = Judge::new(&config)?;
+    let _lock = Lock::take(&config.database.path)?;
+    let store = Store::open(&config.database.path).await?;
+    let pipeline = Arc::new(Pipeline::new(&config, judge, store).await?);
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        database = %config.database.path.display(),
+        suppressions = %config.suppressions.path.display(),
+        mailboxes = count,
+        "started"
+    );
+
+    let mut watches =
+        Watches { pipeline: &pipeline, stop: &control.stop, tasks: JoinSet::new(), first: mpsc::channel(count) };
+    for settings in config.imap.values() {
+        watches.start(&settings.name, ImapSource::new(settings.clone()));
+    }
+    for settings in config.maildir.values() {
+        watches.start(&settings.name, MaildirSource::new(settings.clone()));
+    }
+    let Watches { mut tasks, first: (_, mut first), .. } = watches;
+
+    let ended = supervise(&config, &pipeline, &mut control, &mut tasks, &mut first).await;
+    systemd::stopping();
+    control.stop.cancel();
+    let in_flight = tokio::time::timeout(GRACE, async { while tasks.join_next().await.is_some() {} }).await;
+    if in_flight.is_err() {
+        tracing::warn!("stopped in the middle of a batch that took too long; it is read again at the next start");
+        tasks.shutdown().await;
+    }
+    pipeline.store().close().await;
+    tracing::info!("stopped");
+    ended
+}
+
+/// The tasks on their way to be supervised.
+struct Watches<'a> {
+    pipeline: &'a Arc<Pipeline>,
+    stop: &'a CancellationToken,
+    tasks: JoinSet<Result<(), StoreError>>,
+    first: (mpsc::Sender<First>, mpsc::Receiver<First>),
+}
+
+impl Watches<'_> {
+    fn start(&mut self, mailbox: &str, source: impl Source + 'static) {
+        let watch = Watch::new(mailbox, source, Arc::clone(self.pipeline), self.stop.clone(), self.first.0.clone());
+        self.tasks.spawn(watch.run());
+    }
+}
+
+/// Returns when the daemon is to stop: told so, or because something happened that no retry mends.
+async fn supervise(
+    config: &Config,
+    pipeline: &Pipeline,
+    control: &mut Control,
+    tasks: &mut JoinSet<Result<(), StoreError>>,
+    first: &mut mpsc::Receiver<First>,
+) -> Result<(), DaemonError> {
+    let mut refused = Vec::new();
+    let mut awaited = tasks.len();
+    let mut watchdog = systemd::Watchdog::new();
+    loop {
+        tokio::select! {
+            () = control.stop.cancelled() => return Ok(()),
+            Some(attempt) = first.recv() => {
+                awaited -= 1;
+                if let First::Refused(why) = attempt {
+                    refused.push(why);
+                }
+                if awaited == 0 {
+                    // One that can be read is reason enough to go on; the others are tried again and again.
+                    if refused.len() == config.mailboxes().count() {
+                        return Err(DaemonError::Refused(refused.join("; ")));
+                    }
+                    for why in refused.drain(..) {
+                        tracing::error!("{why}");
+                    }
+                    systemd::ready();
+                }
+            }
+            Some(ended) = tasks.join_next() => match ended {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return Err(error.into()),
+                Err(error) => return Err(DaemonError::Died(format!("the task of a mailbox died: {error}"))),
+            },
+            Some(()) = control.reload.recv() => reload(config, pipeline).await,
+            () = watchdog.due() => systemd::alive(),
+        }
+    }
+}
+
+/// A table with a mistake must not stop mail from being judged: the old one stays.
+async fn reload(config: &Config, pipeline: &Pipeline) {
+    systemd::reloading();
+    let owned = config.clone();
+    match tokio::task::spawn_blocking(move || Judge::new(&owned)).await {
+        Ok(Ok(judge)) => {
+            pipeline.replace_judge(judge);
+            tracing::info!("code table and phrases read anew");
+        }
+        Ok(Err(error)) => tracing::error!("tables not reloaded, the old ones stay in force: {error}"),
+        Err(error) => tracing::error!("tables not reloaded, the old ones stay in force: {error}"),
+    }
+    systemd::ready();
+}

@@ -1,0 +1,192 @@
+//! A batch of messages -> rows, the published list, and a mailbox that knows what became of each message.
+//!
+//! The order is what keeps everything exactly once: rows first, then the published list, then the mailbox, and only
+//! then the note that the mailbox has been told. A crash between any two repeats the later steps, which does no harm.
+
+use std::{
+    collections::BTreeMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use sha2::{Digest, Sha256};
+
+use super::Judge;
+use crate::{
+    config::Config,
+    message::{Disposition, Locator, Message},
+    policy::{self, Policy},
+    report::{Finding, Kind, Original, Report, Verdict},
+    source::{Source, SourceError},
+    store::{Entry, Published, Store, StoreError},
+    suppression::Suppression,
+};
+
+/// Everything between a mailbox and the files: shared by all mailboxes of a process.
+#[derive(Debug)]
+pub struct Pipeline {
+    judge: RwLock<Arc<Judge>>,
+    store: Store,
+    published: Published,
+    policy: Policy,
+    processed: Vec<Kind>,
+}
+
+/// Why a batch was not finished. Whatever was not settled is found again by the next [`Pipeline::open`].
+#[derive(Debug, thiserror::Error)]
+pub enum Halt {
+    /// The store or the published list failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The mailbox failed.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+}
+
+/// What became of one or several batches.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Messages recorded for the first time.
+    pub new: usize,
+    /// Messages that had been recorded before.
+    pub duplicates: usize,
+    /// All of them, by kind.
+    pub kinds: BTreeMap<Kind, usize>,
+    /// Addresses that went onto the suppression list.
+    pub suppressed: usize,
+}
+
+impl Pipeline {
+    /// Brings the published list up to date; nothing else is touched yet.
+    ///
+    /// # Errors
+    /// The published list can't be written.
+    pub async fn new(config: &Config, judge: Judge, store: Store) -> Result<Self, StoreError> {
+        let published = Published::new(&config.suppressions.path);
+        published.reconcile(&store).await?;
+        Ok(Self {
+            judge: RwLock::new(Arc::new(judge)),
+            store,
+            published,
+            policy: config.suppressions.policy(),
+            processed: config.report.processed.clone(),
+        })
+    }
+
+    /// Batches that begin from now on are judged by this one.
+    pub fn replace_judge(&self, judge: Judge) {
+        *self.judge.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(judge);
+    }
+
+    /// Where the rows go.
+    #[must_use]
+    pub const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Carries into the published list what others changed in the store, and makes the list when it is missing.
+    ///
+    /// # Errors
+    /// The published list can't be written.
+    pub async fn publish(&self) -> Result<(), StoreError> {
+        self.published.follow(&self.store).await
+    }
+
+    /// Opens a mailbox where the last run left it.
+    ///
+    /// # Errors
+    /// The store can't be read, or the mailbox can't be opened.
+    pub async fn open(&self, mailbox: &str, source: &mut impl Source) -> Result<(), Halt> {
+        let resume = self.store.resume(mailbox).await?;
+        let unsettled: Vec<Locator> = resume.unsettled.iter().map(|(locator, _)| locator.clone()).collect();
+        source.open(resume).await?;
+        Ok(self.store.settled(mailbox, &unsettled).await?)
+    }
+
+    /// Judges, records and settles one batch. Runs to its end once begun: drop it only with the process.
+    ///
+    /// # Errors
+    /// See [`Halt`].
+    pub async fn process(&self, mailbox: &str, source: &mut impl Source, batch: Vec<Message>) -> Result<Tally, Halt> {
+        let entries = self.judge_all(mailbox, batch).await;
+        let cursor = entries.iter().filter_map(|entry| match entry.locator {
+            Locator::Imap { uid_validity, uid } => Some((uid_validity, uid)),
+            Locator::Maildir { .. } => None,
+        });
+        let committed = self
+            .store
+            .commit(mailbox, &entries, cursor.max(), |history, recipient, verdict, at| {
+                policy::decide(&self.policy, history, recipient, verdict, at)
+            })
+            .await?;
+        if !committed.suppressed.is_empty() {
+            self.publish().await?;
+        }
+        for Suppression { address, origin, rule, .. } in &committed.suppressed {
+            tracing::info!(mailbox, address, origin = origin.as_str(), rule, "suppressed");
+        }
+        // Commit first: a message marked done before its rows exist is lost.
+        let done: Vec<(Locator, Disposition)> = entries.iter().map(|e| (e.locator.clone(), e.disposition)).collect();
+        source.settle(&done).await?;
+        let settled: Vec<Locator> = done.into_iter().map(|(locator, _)| locator).collect();
+        self.store.settled(mailbox, &settled).await?;
+
+        let mut kinds = BTreeMap::new();
+        entries.iter().for_each(|entry| *kinds.entry(entry.report.kind).or_default() += 1);
+        Ok(Tally {
+            new: committed.new,
+            duplicates: committed.duplicates,
+            kinds,
+            suppressed: committed.suppressed.len(),
+        })
+    }
+
+    /// On a thread of its own, so that other mailboxes are not held up.
+    async fn judge_all(&self, mailbox: &str, batch: Vec<Message>) -> Vec<Entry> {
+        let judge = Arc::clone(&self.judge.read().unwrap_or_else(PoisonError::into_inner));
+        let (mailbox, processed) = (mailbox.to_owned(), self.processed.clone());
+        let judged = tokio::task::spawn_blocking(move || {
+            batch.into_iter().map(|message| entry(&judge, &mailbox, &processed, message)).collect()
+        });
+        judged.await.expect("a panic over a message is caught there, and nobody aborts the task")
+    }
+}
+
+fn entry(judge: &Judge, mailbox: &str, processed: &[Kind], message: Message) -> Entry {
+    let (report, verdicts) = judge_patiently(judge, mailbox, &message);
+    let disposition = if processed.contains(&report.kind) { Disposition::Processed } else { Disposition::Untouched };
+    let Message { locator, received, size, body } = message;
+    Entry { locator, sha256: Sha256::digest(&body).into(), received, size, report, verdicts, disposition }
+}
+
+/// One bad message must neither stop the run nor come back for ever: a bug in a reader costs this message's verdict,
+/// which is recorded, and leaves it untouched in its mailbox.
+fn judge_patiently(judge: &Judge, mailbox: &str, message: &Message) -> (Report, Vec<Verdict>) {
+    catch_unwind(AssertUnwindSafe(|| judge.judge(&message.body))).unwrap_or_else(|_| {
+        tracing::warn!(mailbox, message = %message.locator, "this message can't be read, a bug in bounced; left untouched");
+        (unreadable(), Vec::new())
+    })
+}
+
+fn unreadable() -> Report {
+    Report {
+        kind: Kind::NotBounce,
+        kind_because: Finding { value: Kind::NotBounce, place: "message", line: "the reader failed".to_owned() },
+        format: "none",
+        reporting_mta: None,
+        message_id: None,
+        date: None,
+        recipients: Vec::new(),
+        original: Original::default(),
+    }
+}
+
+impl Tally {
+    /// Adds what became of another batch.
+    pub fn add(&mut self, other: Self) {
+        self.new += other.new;
+        self.duplicates += other.duplicates;
+        other.kinds.into_iter().for_each(|(kind, count)| *self.kinds.entry(kind).or_default() += count);
+        self.suppressed += other.suppressed;
+    }
+}
