@@ -86,13 +86,3 @@ impl From<io::Error> for Failure {
         Self::new(exit, format_args!("can't write the answer: {error}"))
     }
 }
-
-impl From<StoreError> for Failure {
-    fn from(error: StoreError) -> Self {
-        let exit = match error {
-            StoreError::Busy(_) => Exit::Later,
-            StoreError::Unusable(_) => Exit::Io,
-        };
-        Self::new(exit, error)
-    }
-}

@@ -9,7 +9,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use futures::TryStreamExt;
 use serde_json::json;
 
-use super::{Exit, Failure, Globals};
+use super::{Exit, Failure, Globals, block_on};
 use crate::{
     config::Config,
     report::Address,
@@ -83,11 +83,7 @@ impl Suppressions {
     pub(super) fn execute(self, globals: &Globals) -> Result<Exit, Failure> {
         let config = globals.config()?;
         let mut out = BufWriter::new(io::stdout().lock());
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| Failure::new(Exit::Software, error))?;
-        let exit = runtime.block_on(self.action.run(&config, &mut out))?;
+        let exit = block_on(self.action.run(&config, &mut out))?;
         out.flush()?;
         Ok(exit)
     }
