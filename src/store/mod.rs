@@ -17,9 +17,10 @@ pub use list::Listed;
 pub use mailbox::{Heartbeat, MailboxStatus};
 pub use published::Published;
 use sqlx::{
-    Executor, Sqlite, SqliteConnection, SqlitePool, Transaction,
+    Connection, Executor, Sqlite, SqliteConnection, SqlitePool, Transaction,
     sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous},
 };
+use tokio::time::{Instant, sleep};
 
 /// The `application_id` of a store (https://www.sqlite.org/fileformat.html#application_id): "bncd".
 const STORE_ID: i64 = 0x626e_6364;
@@ -70,15 +71,28 @@ impl Store {
         let pool = || SqlitePoolOptions::new().acquire_timeout(BUSY_TIMEOUT);
         let writer = pool()
             .max_connections(1)
+            // On a full disk SQLite rolls back by itself, and sqlx goes on counting a transaction that is gone.
+            .before_acquire(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) }))
             .connect_with(options.clone())
             .await
             .map_err(|error| StoreError::of(path, error))?;
         let readers = pool().max_connections(4).connect_lazy_with(options.pragma("query_only", "on"));
         let store = Self { path: path.into(), writer, readers };
         store.migrate().await?;
-        // Not an option of the connection: that would turn another program's file into WAL before `claim` sees it.
-        store.writer.execute("PRAGMA journal_mode = WAL").await.map_err(|error| store.error(error))?;
+        store.write_ahead().await?;
         Ok(store)
+    }
+
+    /// Not an option of the connection: that would turn another program's file into WAL before `claim` sees it.
+    async fn write_ahead(&self) -> Result<(), StoreError> {
+        let give_up = Instant::now() + BUSY_TIMEOUT;
+        loop {
+            match self.writer.execute("PRAGMA journal_mode = WAL").await.map_err(|error| self.error(error)) {
+                // The one statement that a busy timeout does not cover.
+                Err(StoreError::Busy(_)) if Instant::now() < give_up => sleep(Duration::from_millis(5)).await,
+                done => return done.map(drop),
+            }
+        }
     }
 
     /// In one transaction, so that two processes that start at once do not both make the tables.
@@ -87,7 +101,11 @@ impl Store {
         if !claim(&mut tx, STORE_ID).await.map_err(|error| self.error(error))? {
             return Err(StoreError::foreign(&self.path));
         }
-        sqlx::migrate!("./migrations").run(&mut *tx).await.map_err(|error| StoreError::migration(&self.path, error))?;
+        // `run` takes anything that can be acquired, and its future is then not `Send` for every lifetime.
+        sqlx::migrate!("./migrations")
+            .run_direct(None, &mut *tx, false)
+            .await
+            .map_err(|error| StoreError::migration(&self.path, error))?;
         tx.commit().await.map_err(|error| self.error(error))
     }
 
@@ -126,4 +144,53 @@ async fn claim(connection: &mut SqliteConnection, id: i64) -> Result<bool, sqlx:
         return Ok(true);
     }
     Ok(found == id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::Address;
+
+    async fn store() -> (tempfile::TempDir, Store) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("bounced.db")).await.unwrap();
+        (dir, store)
+    }
+
+    fn ann() -> Address {
+        Address::parse("ann@example.org").unwrap()
+    }
+
+    fn busy(error: &StoreError, path: &Path, words: &str) {
+        assert!(matches!(error, StoreError::Busy(_)), "{error:?}");
+        let text = error.to_string();
+        assert!(text.contains(&path.display().to_string()) && text.contains(words) && !text.contains('\n'), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_loses_nothing_and_may_be_tried_again() {
+        let (_dir, store) = store().await;
+        // SQLite's own limit gives the answer of a full disk.
+        store.writer.execute("PRAGMA max_page_count = 1").await.unwrap();
+        let note = "long ".repeat(100_000);
+        let error = store.suppress(&ann(), Some(&note), 0).await.expect_err("full");
+        busy(&error, store.path(), "the disk is full");
+        assert_eq!(store.suppression(&ann()).await.unwrap(), None);
+
+        // The limit ended with its connection, as a full disk ends when space is freed.
+        assert!(store.suppress(&ann(), Some(&note), 0).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_locked_database_may_be_tried_again() {
+        let (_dir, store) = store().await;
+        let other = SqliteConnectOptions::new().filename(store.path());
+        let other = SqlitePool::connect_with(other).await.unwrap();
+        let held = other.begin_with("BEGIN IMMEDIATE").await.unwrap();
+        store.writer.execute("PRAGMA busy_timeout = 0").await.unwrap();
+        let error = store.suppress(&ann(), None, 0).await.expect_err("locked");
+        busy(&error, store.path(), "locked by another program");
+        held.rollback().await.unwrap();
+        assert!(store.suppress(&ann(), None, 0).await.unwrap());
+    }
 }

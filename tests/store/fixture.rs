@@ -1,6 +1,6 @@
 //! Own-written judged messages, and a store in a directory of its own.
 
-use std::path::PathBuf;
+use std::{fs, os::unix::fs::MetadataExt, path::PathBuf, process::Command};
 
 use bounced::{
     codes::{Class, Fault, Judgement, Reason},
@@ -11,7 +11,7 @@ use bounced::{
     suppression::{History, Suppression},
 };
 use sha2::{Digest, Sha256};
-use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
+use sqlx::{Connection, Decode, Sqlite, SqliteConnection, Type, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 
 /// 2026-01-01T00:00:00Z.
@@ -40,15 +40,48 @@ impl Fixture {
         self.store.commit(MAILBOX, entries, None, decide).await.unwrap()
     }
 
-    /// What one value of the database is.
+    /// One value from the store.
     pub async fn value<T>(&self, sql: &'static str) -> T
     where
-        T: for<'r> sqlx::Decode<'r, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite> + Send + Unpin + 'static,
+        T: for<'r> Decode<'r, Sqlite> + Type<Sqlite> + Send + Unpin + 'static,
     {
-        let options = SqliteConnectOptions::new().filename(self.store.path());
+        self.value_of("bounced.db", sql).await
+    }
+
+    /// One value from a database in the fixture's directory.
+    pub async fn value_of<T>(&self, name: &str, sql: &'static str) -> T
+    where
+        T: for<'r> Decode<'r, Sqlite> + Type<Sqlite> + Send + Unpin + 'static,
+    {
+        let options = SqliteConnectOptions::new().filename(self.path(name));
         let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
         sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap()
     }
+
+    /// Changes the store behind its back.
+    pub async fn execute(&self, sql: &'static str) {
+        let options = SqliteConnectOptions::new().filename(self.store.path());
+        let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+        sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+    }
+}
+
+/// The id of a user without rights, for a process of its own; only root can start one.
+pub fn nobody() -> Option<u32> {
+    let root = fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
+    if !root {
+        println!("skipped: only root can act as another user");
+    }
+    root.then_some(65_534)
+}
+
+/// SQLite's own shell.
+pub fn sqlite3() -> Option<&'static str> {
+    let there = Command::new("sqlite3").arg("--version").output().is_ok_and(|output| output.status.success());
+    if !there {
+        println!("skipped: no sqlite3 shell here");
+    }
+    there.then_some("sqlite3")
 }
 
 pub fn decide(history: &History, recipient: &Recipient, verdict: &Verdict, at: i64) -> Option<Suppression> {
@@ -58,6 +91,8 @@ pub fn decide(history: &History, recipient: &Recipient, verdict: &Verdict, at: i
 pub const HARD: Judgement = Judgement { class: Class::Hard, reason: Reason::UserUnknown, fault: Fault::Recipient };
 pub const SOFT: Judgement = Judgement { class: Class::Soft, reason: Reason::MailboxFull, fault: Fault::Recipient };
 pub const BLOCKED: Judgement = Judgement { class: Class::Soft, reason: Reason::Blocked, fault: Fault::Sender };
+
+pub const GONE: Judgement = Judgement { class: Class::Hard, reason: Reason::BadDomain, fault: Fault::Recipient };
 
 /// A message with UID `uid`, received `received`, about these recipients.
 pub fn entry(uid: u32, received: i64, recipients: &[(&str, Judgement)]) -> Entry {

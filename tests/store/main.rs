@@ -2,6 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
 
+mod at_once;
+mod cli;
 mod commit;
+mod errors;
 mod fixture;
+mod mailbox;
 mod published;
+mod queries;

@@ -1,0 +1,111 @@
+//! Batches of judged messages into SQLite, in messages a second: `cargo bench --bench store`.
+
+use bounced::{
+    codes::{Class, Fault, Judgement, Reason},
+    message::{Disposition, Locator},
+    policy::{self, Policy},
+    report::{Action, Address, Candidate, Finding, Kind, Original, Outcome, Recipient, Report, Verdict},
+    store::{Entry, Store},
+};
+use divan::{Bencher, counter::ItemsCount};
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+fn main() {
+    divan::main();
+}
+
+/// New messages, one recipient each; half of them hard, so that the suppression list grows as well.
+#[divan::bench(args = [1, 100, 500, 1_000])]
+fn commit_new(bencher: Bencher<'_, '_>, batch: u32) {
+    let bench = Bench::new();
+    let mut next = 0;
+    bencher
+        .counter(ItemsCount::new(batch))
+        .with_inputs(move || {
+            next += batch;
+            (next - batch..next).map(entry).collect::<Vec<_>>()
+        })
+        .bench_local_refs(|entries| bench.commit(entries));
+}
+
+/// Messages that are recorded already: what a replay costs.
+#[divan::bench]
+fn commit_replayed(bencher: Bencher<'_, '_>) {
+    let bench = Bench::new();
+    let entries: Vec<_> = (0..1_000).map(entry).collect();
+    bench.commit(&entries);
+    bencher.counter(ItemsCount::new(entries.len())).bench_local(|| bench.commit(&entries));
+}
+
+struct Bench {
+    runtime: Runtime,
+    store: Store,
+    _dir: TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let runtime = Runtime::new().expect("a runtime");
+        let store = runtime.block_on(Store::open(&dir.path().join("bounced.db"))).expect("a store");
+        Self { runtime, store, _dir: dir }
+    }
+
+    fn commit(&self, entries: &[Entry]) {
+        let decide = |history: &_, recipient: &_, verdict: &_, at| {
+            policy::decide(&Policy::default(), history, recipient, verdict, at)
+        };
+        let committed = self.store.commit("bench", entries, Some((1, 1)), decide);
+        divan::black_box(self.runtime.block_on(committed).expect("a commit"));
+    }
+}
+
+fn entry(uid: u32) -> Entry {
+    let (class, reason) =
+        if uid.is_multiple_of(2) { (Class::Hard, Reason::UserUnknown) } else { (Class::Soft, Reason::MailboxFull) };
+    let judgement = Judgement { class, reason, fault: Fault::Recipient };
+    let address = format!("user{uid}@domain{}.example", uid % 500);
+    let line =
+        format!("smtp; 550 5.1.1 <{address}>: Recipient address rejected: User unknown in local recipient table");
+    Entry {
+        locator: Locator::Imap { uid_validity: 1, uid: uid + 1 },
+        sha256: Sha256::digest(uid.to_le_bytes()).into(),
+        received: 1_767_225_600 + i64::from(uid),
+        size: 3_000,
+        report: Report {
+            kind: Kind::Bounce,
+            kind_because: Finding { value: Kind::Bounce, place: "Content-Type", line: "multipart/report".to_owned() },
+            format: "rfc3464",
+            reporting_mta: Some("mail.example.org".to_owned()),
+            message_id: Some(format!("2026010{uid}.ABCDEF@mail.example.org")),
+            date: None,
+            recipients: vec![Recipient {
+                address: Address::parse(&address),
+                action: Some(Action::Failed),
+                remote_mta: Some("mx.example.com".to_owned()),
+                diagnostic: Some(line.clone()),
+                ..Recipient::default()
+            }],
+            original: Original { message_id: Some(format!("{uid}@news.example.org")), ..Original::default() },
+        },
+        verdicts: vec![Verdict {
+            class,
+            reason,
+            fault: Fault::Recipient,
+            status: "5.1.1".parse().ok(),
+            reply: "550".parse().ok(),
+            rule: "codes:5.1.1".to_owned(),
+            conflict: false,
+            candidates: vec![Candidate {
+                rule: "codes:5.1.1".to_owned(),
+                judgement,
+                place: "Diagnostic-Code",
+                line,
+                outcome: Outcome::Won,
+            }],
+        }],
+        disposition: Disposition::Processed,
+    }
+}
