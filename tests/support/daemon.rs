@@ -95,7 +95,8 @@ impl Daemon {
 
     /// Waits until it ends by itself.
     pub async fn exit(&mut self) -> ExitStatus {
-        until("the daemon ends", Duration::from_secs(20), async || self.child.try_wait().expect("it is our child")).await
+        until("the daemon ends", Duration::from_secs(20), async || self.child.try_wait().expect("it is our child"))
+            .await
     }
 
     /// Whether it still runs.

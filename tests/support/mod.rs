@@ -7,8 +7,9 @@ pub mod dovecot;
 pub mod postfix;
 pub mod sink;
 
-use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt, time::Duration};
+use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
+use dovecot::Dovecot;
 use tokio::time::{Instant, sleep, timeout};
 
 /// Says that a test is skipped and why. Where `BOUNCED_TEST_NO_SKIP` is set (scripts/test as root), skipping fails.
@@ -21,6 +22,41 @@ pub fn skip(test: &str, why: &str) {
 pub fn directory() -> tempfile::TempDir {
     let everyone = fs::Permissions::from_mode(0o755);
     tempfile::Builder::new().prefix("bounced-").permissions(everyone).tempdir().expect("there is room in $TMPDIR")
+}
+
+/// A private Dovecot with `extra` in its configuration, unless there is none to be had here.
+pub fn dovecot(extra: &str) -> Option<Dovecot> {
+    let dovecot = Dovecot::with(extra);
+    if dovecot.is_none() {
+        skip("tests against Dovecot", "it is not installed");
+    }
+    dovecot
+}
+
+/// Configuration of a Dovecot that takes mail for anybody over LMTP (RFC 2033) on this port.
+pub fn lmtp_service(port: u16) -> String {
+    let listener = format!("inet_listener lmtp {{\n address = 127.0.0.1\n port = {port}\n }}");
+    let everybody = format!("passdb {{\n driver = static\n args = user={USER}\n}}", USER = dovecot::USER);
+    format!("protocols = imap lmtp\nservice lmtp {{\n {listener}\n}}\n{everybody}")
+}
+
+/// The table of the configuration that reads this Dovecot's INBOX and moves what is done to the folder Processed.
+pub fn as_mailbox(dovecot: &Dovecot) -> String {
+    let (port, ca_file) = (dovecot.imaps, dovecot.ca_file());
+    let password = dovecot.dir.path().join("password");
+    fs::write(&password, dovecot::PASSWORD).expect("the test directory is writable");
+    format!(
+        "[imap.bounces]\nhost = \"localhost\"\nport = {port}\nca_file = \"{}\"\nuser = \"{}\"\npassword = {{ file = \
+         \"{}\" }}\n",
+        ca_file.display(),
+        dovecot::USER,
+        password.display()
+    )
+}
+
+/// How many messages lie in the folder of a Maildir.
+pub fn messages(folder: &Path) -> usize {
+    ["new", "cur"].iter().filter_map(|sub| fs::read_dir(folder.join(sub)).ok()).map(Iterator::count).sum()
 }
 
 /// A loopback port that nobody listens on.

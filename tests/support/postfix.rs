@@ -1,5 +1,5 @@
 //! A private Postfix: Debian's binaries with configuration, queue, log and ports of their own below one directory.
-//! Bounces go to a Dovecot, everything else is relayed as routed. Needs root, as Postfix does.
+//! Bounces go to an LMTP server, everything else is relayed as routed. Needs root, as Postfix does.
 
 use std::{
     fs,
@@ -14,7 +14,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::{dovecot::Dovecot, free_port, until};
+use super::{free_port, until};
 
 const MASTER: &str = "/usr/lib/postfix/sbin/master";
 
@@ -38,11 +38,14 @@ scache    unix - - n - 1 scache
 postlog   unix-dgram n - n - 1 postlogd
 ";
 
-/// The domain whose mail, the bounces, goes to Dovecot over LMTP.
+/// The domain whose mail, the bounces, goes to the LMTP server (RFC 2033).
 pub const BOUNCE_DOMAIN: &str = "lists.example.org";
 
-/// The same for bounces that need SMTPUTF8 (RFC 6531), which Dovecot 2.3's LMTP has not: straight into the Maildir.
+/// The same for bounces that need SMTPUTF8 (RFC 6531), which Dovecot's LMTP has not: into a Maildir, by Postfix itself.
 pub const UTF8_BOUNCE_DOMAIN: &str = "idn.example.org";
+
+/// Postfix delivers as anybody but root.
+const NOBODY: u32 = 65534;
 
 /// A running Postfix; stops when dropped.
 pub struct Postfix {
@@ -62,8 +65,8 @@ impl Postfix {
     }
 
     /// Starts below `dir` and waits until SMTP is answered. `routes` are `(recipient domain, sink port)`; `relay`
-    /// takes all other mail.
-    pub async fn start(dir: &Path, relay: u16, routes: &[(String, u16)], mailbox: &Dovecot) -> Self {
+    /// takes all other mail; `lmtp` is the port that the bounces go to.
+    pub async fn start(dir: &Path, relay: u16, routes: &[(String, u16)], lmtp: u16) -> Self {
         let config = dir.join("postfix");
         let (queue, data, log) = (config.join("queue"), config.join("data"), config.join("log"));
         fs::create_dir_all(&queue).expect("the test directory is writable");
@@ -78,9 +81,9 @@ impl Postfix {
             transports.push_str(&format!("{domain} smtp:[127.0.0.1]:{port}\n"));
         }
         fs::write(config.join("transport"), transports).expect("writable");
-        let maildir = mailbox.maildir();
-        let owner = fs::metadata(&maildir).expect("Dovecot has made it");
-        let (uid, gid) = (owner.uid(), owner.gid());
+        let mail_base = config.join("mail");
+        fs::create_dir_all(&mail_base).expect("writable");
+        chown(&mail_base, Some(NOBODY), Some(NOBODY)).expect("we are root");
         let (config_dir, queue_dir, data_dir) = (config.display(), queue.display(), data.display());
         fs::write(
             config.join("main.cf"),
@@ -107,10 +110,9 @@ recipient_delimiter = +
 virtual_mailbox_domains = {BOUNCE_DOMAIN} {UTF8_BOUNCE_DOMAIN}
 virtual_transport = lmtp:inet:127.0.0.1:{lmtp}
 virtual_mailbox_base = {mail_base}
-virtual_mailbox_maps = static:mail/
-virtual_uid_maps = static:{uid}
-virtual_gid_maps = static:{gid}
-virtual_minimum_uid = 1
+virtual_mailbox_maps = static:bounces/
+virtual_uid_maps = static:{NOBODY}
+virtual_gid_maps = static:{NOBODY}
 relayhost = [127.0.0.1]:{relay}
 transport_maps = texthash:{config_dir}/transport
 # One mail, one connection: a refused greeting or a 421 shall not slow its neighbours down.
@@ -127,8 +129,7 @@ smtpd_relay_restrictions = permit_mynetworks, reject
 smtpd_recipient_restrictions =
 ",
                 log = log.display(),
-                lmtp = mailbox.lmtp,
-                mail_base = maildir.parent().expect("it is below a directory").display(),
+                mail_base = mail_base.display(),
             ),
         )
         .expect("writable");
@@ -147,10 +148,8 @@ smtpd_recipient_restrictions =
             .spawn()
             .expect("util-linux has setpriv");
         let postfix = Self { config, port, master };
-        until("Postfix answers", Duration::from_secs(20), async || {
-            TcpStream::connect(("127.0.0.1", port)).await.ok()
-        })
-        .await;
+        until("Postfix answers", Duration::from_secs(20), async || TcpStream::connect(("127.0.0.1", port)).await.ok())
+            .await;
         postfix
     }
 
@@ -165,6 +164,11 @@ smtpd_recipient_restrictions =
         fs::write(self.config.join("main.cf"), main).expect("writable");
         let reload = Command::new("postfix").arg("-c").arg(&self.config).arg("reload").output().expect("installed");
         assert!(reload.status.success(), "postfix reload: {}", String::from_utf8_lossy(&reload.stderr));
+    }
+
+    /// The Maildir with the mail for [`UTF8_BOUNCE_DOMAIN`].
+    pub fn utf8_maildir(&self) -> PathBuf {
+        self.config.join("mail/bounces")
     }
 
     /// Hands in one small mail; `Err` is the first reply that was no success.

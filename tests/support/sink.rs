@@ -104,7 +104,8 @@ async fn serve(stream: TcpStream, script: &Script, accept: &watch::Sender<Vec<St
             "EHLO" => "250-sink.example\n250-8BITMIME\n250-SMTPUTF8\n250 ENHANCEDSTATUSCODES",
             "MAIL" => {
                 recipients.clear();
-                let key = path(&line).split_once('+').and_then(|(_, rest)| rest.split_once('@')).map_or("", |(key, _)| key);
+                let key =
+                    path(&line).split_once('+').and_then(|(_, rest)| rest.split_once('@')).map_or("", |(key, _)| key);
                 script.reply(Stage::Mail, key)
             }
             "RCPT" => {
