@@ -1,41 +1,194 @@
-//! A mailbox of the kind maildir.
+//! A Maildir as a [`Source`]: files in `new` and `cur`, oldest name first. Trusts nothing that lies in them: only
+//! regular files are opened, and only so much of them is read. Knows nothing of bounces.
+
+mod files;
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
+
+use files::{Entry, Maildir, Settling};
+use tokio::task::spawn_blocking;
+use tracing::{info, warn};
 
 use super::{MaildirSettings, Source, SourceError};
 use crate::message::{Disposition, Locator, Message, Resume};
 
-/// Reads one mailbox.
+/// A portion ends at so many octets of messages, so that memory stays bounded.
+const PORTION: u64 = 16 << 20;
+
+/// A directory that changed less than this before it was listed may have changed again without a new time stamp:
+/// some file systems count in whole seconds.
+const RACY: Duration = Duration::from_secs(2);
+
+/// Reads one Maildir.
 #[derive(Debug)]
 pub struct MaildirSource {
     settings: MaildirSettings,
+    session: Option<Session>,
+}
+
+/// What is known of an open Maildir.
+#[derive(Debug)]
+struct Session {
+    maildir: Maildir,
+    settling: Settling,
+    /// Keys that need no second look.
+    known: HashSet<String>,
+    /// Listed but not read, oldest first.
+    waiting: VecDeque<Entry>,
+    /// Where messages lay when they were read, by key; until they are settled.
+    places: HashMap<String, PathBuf>,
+    /// When the directories changed last, as of the last listing, and when that was.
+    listed: Option<([Option<SystemTime>; 2], SystemTime)>,
+}
+
+/// What a glance at the directories says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    Changed,
+    /// They changed too shortly before they were listed to be sure.
+    Unsure,
+    Quiet,
 }
 
 impl MaildirSource {
     /// Nothing is opened yet.
     pub fn new(settings: MaildirSettings) -> Self {
-        Self { settings }
+        Self { settings, session: None }
     }
 
-    fn absent<T>(&self) -> Result<T, SourceError> {
-        Err(SourceError::Refused(format!("{}: this source is not built yet", self.settings.name)))
+    /// Does file work where it may block; the session comes back unless it failed or the caller gave up.
+    async fn blocking<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&mut Session, &MaildirSettings) -> Result<T, SourceError> + Send + 'static,
+    ) -> Result<T, SourceError> {
+        let name = &self.settings.name;
+        let mut session = self.session.take().ok_or_else(|| SourceError::Lost(format!("{name}: not open")))?;
+        let settings = self.settings.clone();
+        let (session, done) = spawn_blocking(move || {
+            let done = work(&mut session, &settings)?;
+            Ok((session, done))
+        })
+        .await
+        .map_err(|error| SourceError::Lost(format!("{name}: reading stopped: {error}")))??;
+        self.session = Some(session);
+        Ok(done)
+    }
+}
+
+impl Session {
+    fn fetch(&mut self, settings: &MaildirSettings) -> Result<Vec<Message>, SourceError> {
+        if self.waiting.is_empty() {
+            self.listed = Some((self.maildir.changed(), SystemTime::now()));
+            self.waiting = self.maildir.list(|key| !self.known.contains(key))?.into();
+        }
+        let (mut messages, mut octets) = (Vec::new(), 0);
+        while messages.len() < settings.batch.max(1) && octets < PORTION {
+            let Some(Entry { key, path }) = self.waiting.pop_front() else { break };
+            let read = match files::read(&path, settings.max_message) {
+                Ok(Some(read)) => read,
+                // Somebody moved or removed it meanwhile. Under its new name it is listed again.
+                Ok(None) => continue,
+                // One unreadable file must not stop the rest; the next start tries it again.
+                Err(error) => {
+                    warn!(mailbox = settings.name, "{error}; passed over");
+                    self.known.insert(key);
+                    continue;
+                }
+            };
+            octets += read.body.len() as u64;
+            self.known.insert(key.clone());
+            self.places.insert(key.clone(), path);
+            let locator = Locator::Maildir { key };
+            messages.push(Message { locator, received: read.modified, size: read.size, body: read.body.into() });
+        }
+        Ok(messages)
+    }
+
+    /// Compares the directories with what they were when they were listed.
+    fn look(&self) -> Look {
+        let Some((then, at)) = self.listed else { return Look::Changed };
+        let now = self.maildir.changed();
+        let settled = |time: &SystemTime| at.duration_since(*time).is_ok_and(|age| age >= RACY);
+        match then == now {
+            false => Look::Changed,
+            true if now.iter().flatten().all(settled) => Look::Quiet,
+            true => Look::Unsure,
+        }
+    }
+
+    fn settle(&mut self, done: &[(Locator, Disposition)]) -> Result<(), SourceError> {
+        let mut lost = HashSet::new();
+        for (locator, disposition) in done {
+            let Locator::Maildir { key } = locator else { continue };
+            let place = self.places.remove(key);
+            if *disposition == Disposition::Untouched || self.settling == Settling::Leave {
+                continue;
+            }
+            let entry = place.map(|path| Entry { key: key.clone(), path });
+            match entry {
+                Some(entry) if self.maildir.settle(&entry, &self.settling)? => {}
+                // Read by an earlier run, or renamed by another program since.
+                _ => {
+                    lost.insert(key.as_str());
+                }
+            }
+        }
+        if !lost.is_empty() {
+            for entry in self.maildir.list(|key| lost.contains(key))? {
+                self.maildir.settle(&entry, &self.settling)?;
+            }
+        }
+        self.maildir.sync(&self.settling)
     }
 }
 
 impl Source for MaildirSource {
-    async fn open(&mut self, _resume: Resume) -> Result<(), SourceError> {
-        self.absent()
+    async fn open(&mut self, resume: Resume) -> Result<(), SourceError> {
+        let maildir = Maildir::new(self.settings.path.clone());
+        self.session = Some(Session {
+            maildir,
+            settling: Settling::Leave,
+            known: resume.known,
+            waiting: VecDeque::new(),
+            places: HashMap::new(),
+            listed: None,
+        });
+        self.blocking(move |session, settings| {
+            session.settling = session.maildir.prepare(&settings.after)?;
+            session.settle(&resume.unsettled)
+        })
+        .await?;
+        info!(mailbox = self.settings.name, path = %self.settings.path.display(), "Maildir opened");
+        Ok(())
     }
 
     async fn fetch(&mut self) -> Result<Vec<Message>, SourceError> {
-        self.absent()
+        self.blocking(Session::fetch).await
     }
 
-    async fn settle(&mut self, _done: &[(Locator, Disposition)]) -> Result<(), SourceError> {
-        self.absent()
+    async fn settle(&mut self, done: &[(Locator, Disposition)]) -> Result<(), SourceError> {
+        let done = done.to_vec();
+        self.blocking(move |session, _| session.settle(&done)).await
     }
 
     async fn wait(&mut self) -> Result<(), SourceError> {
-        self.absent()
+        loop {
+            let look = self.blocking(|session, _| Ok(session.look())).await?;
+            if look == Look::Changed {
+                return Ok(());
+            }
+            tokio::time::sleep(self.settings.poll).await;
+            if look == Look::Unsure {
+                return Ok(());
+            }
+        }
     }
 
-    async fn close(&mut self) {}
+    async fn close(&mut self) {
+        self.session = None;
+    }
 }

@@ -1,0 +1,331 @@
+//! A connection to an IMAP server: TCP, TLS, commands and their answers, each with a time limit. Knows nothing of
+//! batches and dispositions; see the parent module.
+
+use std::{io, time::Duration};
+
+use futures::StreamExt;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_util::codec::FramedRead;
+use tracing::trace;
+
+use super::{
+    response::{Condition, Response, Status, parse},
+    tls,
+    wire::Wire,
+};
+use crate::source::{ImapSettings, SourceError, Timeouts, Tls};
+
+/// Read ahead this much: small messages then arrive many to a system call.
+const READ_AHEAD: usize = 64 << 10;
+
+/// A socket, with or without TLS.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// One connection; dropping it closes the socket.
+pub(super) struct Connection {
+    io: FramedRead<Box<dyn Stream>, Wire>,
+    /// `user at host:port`, for every line that tells of trouble.
+    who: String,
+    timeouts: Timeouts,
+    last_tag: u32,
+    capabilities: Vec<String>,
+    /// IDLE is on: the server takes nothing but DONE.
+    idling: bool,
+    /// How many messages the selected folder holds.
+    exists: u32,
+    /// The folder has grown since somebody set this to false.
+    pub(super) news: bool,
+    /// UIDVALIDITY of the selected folder.
+    pub(super) uid_validity: Option<u32>,
+}
+
+/// How an IDLE ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Idled {
+    /// The folder has grown, or the time is over.
+    Over,
+    /// The server wants no IDLE.
+    Refused,
+}
+
+impl Connection {
+    /// Connects, negotiates TLS as configured and reads the greeting.
+    pub(super) async fn open(settings: &ImapSettings) -> Result<(Self, Status), SourceError> {
+        let port = settings.port.unwrap_or(if settings.tls == Tls::Implicit { 993 } else { 143 });
+        let who = format!("{} at {}:{port}", settings.user, settings.host);
+        let limit = settings.timeouts.connect;
+        timeout(limit, Self::negotiate(settings, port, &who))
+            .await
+            .unwrap_or_else(|_| Err(SourceError::Lost(format!("{who}: no IMAP connection within {limit:?}"))))
+    }
+
+    async fn negotiate(settings: &ImapSettings, port: u16, who: &str) -> Result<(Self, Status), SourceError> {
+        let lost = |error: io::Error| SourceError::Lost(format!("{who}: can't connect: {error}"));
+        let tcp = TcpStream::connect((settings.host.as_str(), port)).await.map_err(lost)?;
+        tcp.set_nodelay(true).map_err(lost)?;
+        let private = tcp.peer_addr().map_err(lost)?.ip().is_loopback() || settings.insecure;
+        let tcp: Box<dyn Stream> = Box::new(tcp);
+        let mut connection = match settings.tls {
+            Tls::Implicit => Self::new(tls::handshake(tcp, settings, who).await?, settings, who),
+            Tls::StartTls => {
+                let tcp = Self::new(tcp, settings, who).start_tls().await?;
+                // Nothing that was said before TLS is believed: this is a new connection, greeted already.
+                return Ok((Self::new(tls::handshake(tcp, settings, who).await?, settings, who), Status::Ok));
+            }
+            Tls::Plain if private => Self::new(tcp, settings, who),
+            Tls::Plain => {
+                return Err(SourceError::Refused(format!(
+                    "{who}: tls = \"plain\" would show the password to everyone on the way; set tls to \"implicit\" or \
+                     \"starttls\", or accept the risk with insecure = true"
+                )));
+            }
+        };
+        let greeting = connection.greeting().await?;
+        Ok((connection, greeting))
+    }
+
+    fn new(stream: Box<dyn Stream>, settings: &ImapSettings, who: &str) -> Self {
+        let wire = Wire::new(READ_AHEAD.max(settings.max_message as usize));
+        Self {
+            io: FramedRead::with_capacity(stream, wire, READ_AHEAD),
+            who: who.into(),
+            timeouts: settings.timeouts.clone(),
+            last_tag: 0,
+            capabilities: Vec::new(),
+            idling: false,
+            exists: 0,
+            news: false,
+            uid_validity: None,
+        }
+    }
+
+    /// RFC 9051 §7.1: the greeting is OK, PREAUTH or BYE.
+    async fn greeting(&mut self) -> Result<Status, SourceError> {
+        match self.next().await? {
+            Response::Condition(greeting) => Ok(greeting.status),
+            _ => Err(self.refused("this is no IMAP server; check host, port and tls")),
+        }
+    }
+
+    /// RFC 9051 §6.2.1; gives the socket back, ready for the handshake.
+    async fn start_tls(mut self) -> Result<Box<dyn Stream>, SourceError> {
+        // RFC 9051 §6.2.1: logged in already, there is no STARTTLS. An attacker on the way greets like that.
+        if self.greeting().await? == Status::Preauth {
+            return Err(self.refused("the server skips STARTTLS by greeting with PREAUTH; set tls = \"implicit\""));
+        }
+        let answer = self.command("STARTTLS").await?;
+        if answer.status != Status::Ok {
+            return Err(self.failure(
+                &answer,
+                "STARTTLS was refused",
+                "set tls = \"implicit\" and the port (often 993)",
+            ));
+        }
+        if !self.io.read_buffer().is_empty() {
+            return Err(
+                self.refused("plain text followed STARTTLS, as from an attacker on the way; set tls = \"implicit\"")
+            );
+        }
+        Ok(self.io.into_inner())
+    }
+
+    /// Runs one command whose data nobody needs.
+    pub(super) async fn command(&mut self, command: &str) -> Result<Condition, SourceError> {
+        Ok(self.run(&[command.to_owned()], |_| ()).await?.remove(0))
+    }
+
+    /// Sends all `commands` at once; hands their untagged responses to `each` and returns how each of them ended.
+    ///
+    /// # Errors
+    /// [`SourceError::Lost`] when the server says BYE, closes, sends what is too long, or takes too long.
+    pub(super) async fn run(
+        &mut self,
+        commands: &[String],
+        mut each: impl FnMut(Response) + Send,
+    ) -> Result<Vec<Condition>, SourceError> {
+        let limit = self.timeouts.command;
+        let work = async {
+            let mut lines = String::new();
+            let mut tags = Vec::with_capacity(commands.len());
+            for command in commands {
+                trace!(server = self.who, command);
+                tags.push(self.tag());
+                lines.push_str(&format!("{} {command}\r\n", tags[tags.len() - 1]));
+            }
+            self.send(lines.as_bytes()).await?;
+            // RFC 9051 §5.5: commands that can't affect each other may be answered in any order.
+            let mut ends = vec![None; tags.len()];
+            while ends.contains(&None) {
+                match self.next().await? {
+                    Response::Done(tag, end) => {
+                        if let Some(n) = tags.iter().position(|t| *t == tag) {
+                            ends[n] = Some(end);
+                        }
+                    }
+                    response => each(response),
+                }
+            }
+            Ok(ends.into_iter().flatten().collect())
+        };
+        match timeout(limit, work).await {
+            Ok(ends) => ends,
+            Err(_) => Err(self.lost(format!("a command was not done within {limit:?}"))),
+        }
+    }
+
+    /// Sends a command, and each of `lines` when the server asks for more. Unlike [`Self::run`] it logs nothing: the
+    /// lines are secret.
+    pub(super) async fn converse(&mut self, command: &str, lines: &[&str]) -> Result<Condition, SourceError> {
+        let (tag, mut lines) = (self.tag(), lines.iter());
+        self.send(format!("{tag} {command}\r\n").as_bytes()).await?;
+        loop {
+            match self.next().await? {
+                Response::Done(done, end) if done == tag => return Ok(end),
+                // RFC 9051 §6.2.2: `*` cancels; this exchange should have been over.
+                Response::Continue => {
+                    self.send(lines.next().unwrap_or(&"*").as_bytes()).await?;
+                    self.send(b"\r\n").await?;
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// RFC 2177: waits until the folder grows, `limit` at most.
+    pub(super) async fn idle(&mut self, limit: Duration) -> Result<Idled, SourceError> {
+        let tag = self.tag();
+        self.send(format!("{tag} IDLE\r\n").as_bytes()).await?;
+        loop {
+            match self.next().await? {
+                Response::Continue => break,
+                Response::Done(done, _) if done == tag => return Ok(Idled::Refused),
+                _ => {}
+            }
+        }
+        self.idling = true;
+        let news = async {
+            while !self.news {
+                if let Response::Done(..) = self.receive().await? {
+                    return Ok(Idled::Refused);
+                }
+            }
+            Ok(Idled::Over)
+        };
+        let idled = timeout(limit, news).await.unwrap_or(Ok(Idled::Over))?;
+        if idled == Idled::Over {
+            self.send(b"DONE\r\n").await?;
+        }
+        self.idling = false;
+        if idled == Idled::Over {
+            while !matches!(self.next().await?, Response::Done(done, _) if done == tag) {}
+        }
+        Ok(idled)
+    }
+
+    /// Says goodbye in whatever state the connection is, and doesn't insist on an answer.
+    pub(super) async fn close(mut self) {
+        let goodbye = async {
+            if self.idling {
+                self.send(b"DONE\r\n").await?;
+            }
+            self.command("LOGOUT").await
+        };
+        let _ = timeout(Duration::from_secs(2), goodbye).await;
+    }
+
+    /// Asks anew what the server can do: after the login it is more than before.
+    pub(super) async fn ask_capabilities(&mut self) -> Result<(), SourceError> {
+        let mut capabilities = Vec::new();
+        let keep = |response| {
+            if let Response::Capability(list) = response {
+                capabilities = list;
+            }
+        };
+        self.run(&["CAPABILITY".into()], keep).await?;
+        self.capabilities = capabilities;
+        Ok(())
+    }
+
+    /// Whether the server can do this; in upper case.
+    pub(super) fn can(&self, capability: &str) -> bool {
+        self.capabilities.iter().any(|c| c == capability)
+    }
+
+    /// The server said NO or BAD to something without which nothing goes on.
+    pub(super) fn failure(&self, end: &Condition, what: &str, advice: &str) -> SourceError {
+        let said = if end.text.is_empty() { &end.code } else { &end.text };
+        if end.is_temporary() {
+            self.lost(format!("{what}: {said}"))
+        } else {
+            self.refused(format!("{what} ({said}); {advice}"))
+        }
+    }
+
+    pub(super) fn lost(&self, why: impl std::fmt::Display) -> SourceError {
+        SourceError::Lost(format!("{}: {why}", self.who))
+    }
+
+    pub(super) fn refused(&self, why: impl std::fmt::Display) -> SourceError {
+        SourceError::Refused(format!("{}: {why}", self.who))
+    }
+
+    fn tag(&mut self) -> String {
+        self.last_tag = self.last_tag.wrapping_add(1);
+        format!("A{}", self.last_tag)
+    }
+
+    async fn send(&mut self, octets: &[u8]) -> Result<(), SourceError> {
+        let limit = self.timeouts.response;
+        let stream = self.io.get_mut();
+        let sending = async {
+            stream.write_all(octets).await?;
+            stream.flush().await
+        };
+        match timeout(limit, sending).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(self.lost(format!("the connection broke: {error}"))),
+            Err(_) => Err(self.lost(format!("the server took nothing for {limit:?}"))),
+        }
+    }
+
+    async fn next(&mut self) -> Result<Response, SourceError> {
+        let limit = self.timeouts.response;
+        match timeout(limit, self.receive()).await {
+            Ok(response) => response,
+            Err(_) => Err(self.lost(format!("no answer within {limit:?}"))),
+        }
+    }
+
+    /// The next response, however long it takes; what it tells about connection and folder is noted.
+    async fn receive(&mut self) -> Result<Response, SourceError> {
+        let response = match self.io.next().await {
+            Some(Ok(response)) => parse(&response),
+            Some(Err(error)) => return Err(self.lost(format!("the connection broke: {error}"))),
+            None => return Err(self.lost("the server closed the connection")),
+        };
+        match &response {
+            Response::Condition(bye) if bye.status == Status::Bye => {
+                return Err(self.lost(format!("the server said goodbye: {}", bye.text)));
+            }
+            Response::Condition(condition) => {
+                let validity = condition.argument("UIDVALIDITY").and_then(|n| n.parse().ok());
+                if validity.is_some() && self.uid_validity.is_some_and(|known| Some(known) != validity) {
+                    return Err(self.lost("the folder's UIDVALIDITY changed"));
+                }
+                self.uid_validity = validity.or(self.uid_validity);
+            }
+            Response::Exists(exists) => {
+                self.news |= *exists > self.exists;
+                self.exists = *exists;
+            }
+            Response::Expunge => self.exists = self.exists.saturating_sub(1),
+            _ => {}
+        }
+        Ok(response)
+    }
+}

@@ -1,0 +1,210 @@
+//! The files of a Maildir (<https://cr.yp.to/proto/maildir.html>) and of its folders (Maildir++). Blocks.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, ErrorKind, Read},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use tracing::warn;
+
+use crate::source::{After, SourceError};
+
+/// The directories that hold delivered messages; what lies in `tmp` is still being written.
+const DELIVERED: [&str; 2] = ["new", "cur"];
+
+/// One directory with `new`, `cur` and `tmp`.
+#[derive(Debug)]
+pub(super) struct Maildir {
+    path: PathBuf,
+}
+
+/// One message file.
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// The unique part of its name, before `:2,`.
+    pub key: String,
+    pub path: PathBuf,
+}
+
+/// What was read of a file.
+pub(super) struct Contents {
+    pub body: Vec<u8>,
+    pub size: u64,
+    /// Seconds since 1970.
+    pub modified: i64,
+}
+
+/// What happens to committed messages.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Settling {
+    /// Into `cur` of this folder.
+    Move(PathBuf),
+    /// The flag S, for seen.
+    Flag,
+    Leave,
+}
+
+impl Maildir {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// Checks that this is a Maildir and creates the folder to move to.
+    pub(super) fn prepare(&self, after: &After) -> Result<Settling, SourceError> {
+        for part in DELIVERED.map(|part| self.path.join(part)) {
+            // Listing tells at once what reading would run into later.
+            fs::read_dir(&part).map_err(|error| trouble("this is no readable Maildir:", &part, &error))?;
+        }
+        match after {
+            After::Leave => Ok(Settling::Leave),
+            After::Flag => Ok(Settling::Flag),
+            After::Move(name) => {
+                let name = name.trim_start_matches('.');
+                if name.is_empty() || name.contains(['/', '\0']) {
+                    let path = self.path.display();
+                    return Err(SourceError::Refused(format!(
+                        "{path}: after can't move to a folder called {name:?}; Maildir folders are called like Processed or Bounces.Done"
+                    )));
+                }
+                let folder = self.path.join(format!(".{name}"));
+                for part in ["tmp", "new", "cur"].map(|part| folder.join(part)) {
+                    DirBuilder::new()
+                        .recursive(true)
+                        .mode(0o700)
+                        .create(&part)
+                        .map_err(|error| trouble("can't create the folder for processed messages:", &part, &error))?;
+                }
+                // Maildir++: tells delivery agents that this is a folder and no mailbox of its own.
+                File::create(folder.join("maildirfolder")).map_err(|error| trouble("can't write", &folder, &error))?;
+                Ok(Settling::Move(folder.join("cur")))
+            }
+        }
+    }
+
+    /// The messages whose key `wanted` takes, by name: names begin with the time of delivery.
+    pub(super) fn list(&self, mut wanted: impl FnMut(&str) -> bool) -> Result<Vec<Entry>, SourceError> {
+        let mut entries = Vec::new();
+        for part in DELIVERED.map(|part| self.path.join(part)) {
+            let listing = fs::read_dir(&part).and_then(|files| {
+                for file in files {
+                    let file = file?;
+                    // A name that is no UTF-8 was made by no delivery agent. Links and directories are a trap.
+                    let Ok(name) = file.file_name().into_string() else { continue };
+                    let key = key(&name);
+                    if !name.starts_with('.') && file.file_type()?.is_file() && wanted(key) {
+                        entries.push(Entry { key: key.to_owned(), path: file.path() });
+                    }
+                }
+                Ok(())
+            });
+            listing.map_err(|error| trouble("can't list", &part, &error))?;
+        }
+        entries.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        Ok(entries)
+    }
+
+    /// When `new` and `cur` changed.
+    pub(super) fn changed(&self) -> [Option<SystemTime>; 2] {
+        DELIVERED.map(|part| fs::metadata(self.path.join(part)).and_then(|meta| meta.modified()).ok())
+    }
+
+    /// Moves or flags one message; false when it is not where it was.
+    pub(super) fn settle(&self, entry: &Entry, settling: &Settling) -> Result<bool, SourceError> {
+        let name = entry.path.file_name().and_then(|name| name.to_str()).unwrap_or(&entry.key);
+        let target = match settling {
+            Settling::Move(cur) => cur.join(with_flag(name, None)),
+            Settling::Flag => self.path.join("cur").join(with_flag(name, Some('S'))),
+            Settling::Leave => return Ok(true),
+        };
+        match fs::rename(&entry.path, &target) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::NotFound && target.parent().is_some_and(Path::exists) => Ok(false),
+            Err(error) if error.kind() == ErrorKind::InvalidFilename => {
+                warn!("{}: the name is too long for flags, so the message stays where it is", entry.path.display());
+                Ok(true)
+            }
+            Err(error) => Err(trouble("can't move a message to", &target, &error)),
+        }
+    }
+
+    /// Makes renames last: a power cut may otherwise undo them, and the messages are looked at again.
+    pub(super) fn sync(&self, settling: &Settling) -> Result<(), SourceError> {
+        let target = match settling {
+            Settling::Move(cur) => Some(cur.clone()),
+            Settling::Flag => None,
+            Settling::Leave => return Ok(()),
+        };
+        for directory in target.into_iter().chain(DELIVERED.map(|part| self.path.join(part))) {
+            File::open(&directory)
+                .and_then(|directory| directory.sync_all())
+                .map_err(|error| trouble("can't sync", &directory, &error))?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads at most `limit` octets of a regular file; `None` when it is gone, or something else has taken its place.
+pub(super) fn read(path: &Path, limit: u32) -> Result<Option<Contents>, SourceError> {
+    // Between listing and opening the name may have become a link (ELOOP) or a FIFO (which would block without NONBLOCK).
+    let file = match OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(libc::ELOOP) => {
+            return Ok(None);
+        }
+        Err(error) => return Err(trouble("can't read", path, &error)),
+    };
+    let contents = file.metadata().and_then(|meta| {
+        let modified = meta.modified()?.duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs());
+        let mut body = Vec::new();
+        if meta.is_file() {
+            file.take(limit.into()).read_to_end(&mut body)?;
+        }
+        let modified = i64::try_from(modified).unwrap_or(i64::MAX);
+        Ok(meta.is_file().then_some(Contents { body, size: meta.len(), modified }))
+    });
+    contents.map_err(|error| trouble("can't read", path, &error))
+}
+
+/// The unique part of a file name.
+fn key(name: &str) -> &str {
+    name.split_once(":2,").map_or(name, |(key, _)| key)
+}
+
+/// The name for `cur`: with the info part, its flags in alphabetical order.
+fn with_flag(name: &str, flag: Option<char>) -> String {
+    let (key, flags) = name.split_once(":2,").unwrap_or((name, ""));
+    let mut flags: Vec<char> = flags.chars().chain(flag).collect();
+    flags.sort_unstable();
+    flags.dedup();
+    format!("{key}:2,{}", flags.into_iter().collect::<String>())
+}
+
+/// A disk that is full or away may come back; what is not there or not permitted stays so until somebody acts.
+fn trouble(what: &str, path: &Path, error: &io::Error) -> SourceError {
+    let text = format!("{what} {}: {error}", path.display());
+    match error.kind() {
+        ErrorKind::NotFound | ErrorKind::PermissionDenied | ErrorKind::NotADirectory | ErrorKind::CrossesDevices => {
+            SourceError::Refused(format!("{text}; correct path and permissions"))
+        }
+        _ => SourceError::Lost(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_are_added_in_order_and_once() {
+        for (name, expected) in
+            [("1.a", "1.a:2,S"), ("1.a:2,", "1.a:2,S"), ("1.a:2,RT", "1.a:2,RST"), ("1.a:2,S", "1.a:2,S")]
+        {
+            assert_eq!(with_flag(name, Some('S')), expected);
+            assert_eq!(key(name), "1.a");
+        }
+        assert_eq!(with_flag("1.a", None), "1.a:2,");
+    }
+}
