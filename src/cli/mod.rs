@@ -39,9 +39,18 @@ commands! {
     suppressions::Suppressions,
 }
 
+const EXAMPLES: &str = "\
+Examples:
+  bounced classify bounce.eml            what one mail says, judged
+  bounced explain bounce.eml             why it was judged so
+  bounced codes 5.1.1                    what a code means and what to do
+  bounced check --connect                try the configuration
+  bounced run                            watch the mailboxes
+  bounced suppressions check ann@example.org";
+
 /// Reads bounce messages, sorts each failed recipient hard or soft, and keeps a suppression list.
 #[derive(Parser)]
-#[command(version, max_term_width = 110, after_help = exit::HELP)]
+#[command(version, after_help = format!("{EXAMPLES}\n\n{}", exit::HELP))]
 struct Cli {
     #[command(flatten)]
     globals: Globals,

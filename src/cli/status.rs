@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::{Exit, Failure, Globals, block_on};
 use crate::store::{MailboxStatus, Store};
 
-/// Say when each mailbox was last read; exit with 1 when one of them was not read lately.
+/// Say when each mailbox was last read; exit with 1 when one is stale.
 ///
 /// With --json one array: [{"mailbox", "healthy", "read_at", "failed_at", "failure", "messages", "bounces", "newest",
 /// "unsettled"}], times in seconds since 1970-01-01 UTC.

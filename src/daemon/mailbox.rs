@@ -85,11 +85,9 @@ impl<S: Source> Watch<S> {
             Some(opened) => opened?,
             None => return Ok(()),
         }
-        tracing::info!(mailbox = self.mailbox, "open");
         self.tell_first(First::Going).await;
         while let Some(batch) = stop.run_until_cancelled(self.source.fetch()).await {
             let batch = batch?;
-            self.backoff.reset();
             let idle = batch.is_empty();
             if !idle {
                 let tally = self.pipeline.process(&self.mailbox, &mut self.source, batch).await?;
@@ -102,6 +100,8 @@ impl<S: Source> Watch<S> {
                     None => break,
                 }
             }
+            // Not sooner: a mailbox that opens but then always fails must not be hammered.
+            self.backoff.reset();
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ mod list;
 mod mailbox;
 mod published;
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{fs::File, os::unix::fs::OpenOptionsExt, path::Path, sync::Arc, time::Duration};
 
 pub use commit::{Committed, Entry};
 pub use error::StoreError;
@@ -61,6 +61,9 @@ impl Store {
     }
 
     async fn connect(path: &Path, create: bool) -> Result<Self, StoreError> {
+        if create {
+            make_private(path);
+        }
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(create)
@@ -129,6 +132,12 @@ impl Store {
     fn error(&self, error: sqlx::Error) -> StoreError {
         StoreError::of(&self.path, error)
     }
+}
+
+/// Who bounced is nobody else's business, so the file is made for its owner and group alone; SQLite gives its companions
+/// the same mode. Errors are left to SQLite, which meets them again.
+fn make_private(path: &Path) {
+    let _ = File::options().write(true).create_new(true).mode(0o640).open(path);
 }
 
 /// Marks an empty database file as ours; `false` when it is another program's, or another kind of ours.

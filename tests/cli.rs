@@ -1,0 +1,259 @@
+//! What the command line says when something is wrong: one line on standard error that says what to do, and the exit
+//! code of docs/operations.md.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Output,
+};
+
+use assert_cmd::Command;
+use tempfile::TempDir;
+
+/// A directory with a configuration and an empty Maildir.
+struct Place {
+    dir: TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let place = Self { dir: TempDir::new().unwrap() };
+        for part in ["new", "cur", "tmp"] {
+            fs::create_dir_all(place.path("box").join(part)).unwrap();
+        }
+        place.configure(
+            "[database]\npath = 'bounced.db'\n[suppressions]\npath = 'list.db'\n[maildir.box]\npath = 'box'\n",
+        );
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn configure(&self, text: &str) {
+        fs::write(self.path("bounced.toml"), text).unwrap();
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bounced"));
+        command.env_clear().arg("--config").arg(self.path("bounced.toml"));
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        self.command().args(args).output().unwrap()
+    }
+
+    /// The single line on standard error that is no log line.
+    fn complaint(&self, args: &[&str], exit: i32) -> String {
+        complaint(&self.run(args), exit)
+    }
+}
+
+fn complaint(output: &Output, exit: i32) -> String {
+    let error = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!(output.status.code(), Some(exit), "{error}");
+    let lines: Vec<&str> = error.lines().filter(|line| line.starts_with("bounced: ")).collect();
+    assert_eq!(lines.len(), 1, "one clear line: {error}");
+    lines[0].to_owned()
+}
+
+fn bare() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bounced"));
+    command.env_clear();
+    command
+}
+
+#[test]
+fn a_configuration_with_a_mistake_is_refused_with_file_line_and_key() {
+    for (text, line, expected) in [
+        ("[database]\npth = 'x'", 2, "[database] pth: unknown field `pth`, expected `path`"),
+        ("[databse]\npath = 'x'", 1, "[databse]: unknown field `databse`, expected one of `database`"),
+        ("# a\n[suppressions]\nsoft_count = 'five'", 3, "[suppressions] soft_count: invalid type: string"),
+        ("[suppressions]\nsoft_count = '5'", 2, "[suppressions] soft_count: invalid type"),
+        ("[log]\nformat = 'xml'", 2, "[log] format: unknown variant `xml`, expected one of `auto`, `pretty`, `json`"),
+        ("[report]\nprocessed = ['bounces']", 2, "[report] processed: unknown variant `bounces`"),
+        ("[log]\nlevel = 'info", 2, "[log] level: "),
+        ("[imap.a]\nhost = 'mail.example.org'\nuser = 'a'", 1, "[imap.a]: missing field `password`"),
+        ("[imap.a]\nhost = 'h'\nuser = 'a'\npassword = { env = 'P' }\ntls = 'ssl'", 5, "[imap.a] tls: unknown variant"),
+        ("[maildir.a]\npath = '/m'\npol = '1s'", 3, "[maildir.a] pol: unknown field `pol`"),
+        ("[pop3.a]\nhost = 'h'", 1, "[pop3.a]: unknown field `pop3`"),
+        ("[[mailbox]]\ntype = 'imap'", 1, "unknown field `mailbox`, expected one of"),
+    ] {
+        let place = Place::new();
+        place.configure(text);
+        let complaint = place.complaint(&["check"], 78);
+        let start = format!("bounced: {}:{line}: ", place.path("bounced.toml").display());
+        assert!(complaint.starts_with(&start) && complaint.contains(expected), "{complaint}");
+    }
+}
+
+#[test]
+fn values_that_contradict_each_other_are_refused() {
+    for (text, expected) in [
+        ("[suppressions]\nsoft_count = 0", "soft_count is 0"),
+        ("[suppressions]\nsoft_min_days = 90", "soft_min_days is 90, expected at most soft_window_days (60)"),
+        ("[database]\npath = 'a'\n[suppressions]\npath = 'a'", "the same file"),
+        ("[log]\nlevel = 'loud,,='", "[log] level `loud,,=`"),
+        ("[maildir.a]\npath = '/m'\n[imap.a]\nhost = 'h'\nuser = 'u'\npassword = { env = 'P' }", "have one name"),
+    ] {
+        let place = Place::new();
+        place.configure(text);
+        let complaint = place.complaint(&["check"], 78);
+        assert!(complaint.contains(expected), "{complaint}");
+    }
+}
+
+#[test]
+fn the_environment_overrides_the_file_and_is_as_strict() {
+    let place = Place::new();
+    let with = |name: &str, value: &str| place.command().arg("check").env(name, value).output().unwrap();
+
+    let output = with("BOUNCED__DATABASE__PATH", "/elsewhere/bounced.db");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("/elsewhere/bounced.db"), "{output:?}");
+    let output = with("BOUNCED__REPORT__PROCESSED", "bounce,complaint");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("bounce, complaint: moved"), "{output:?}");
+    let output = with("BOUNCED__MAILDIR__OTHER__PATH", "/007");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("other: Maildir /007"), "{output:?}");
+
+    let complaint_of = |name, value| complaint(&with(name, value), 78);
+    assert!(complaint_of("BOUNCED__DATABSE__PATH", "x").contains("unknown field `databse`"));
+    assert!(complaint_of("BOUNCED__SUPPRESSIONS__SOFT_COUNT", "five").contains("suppressions.soft_count"));
+}
+
+#[test]
+fn what_the_file_leaves_out_the_environment_may_add() {
+    let place = Place::new();
+    place.configure("[imap.a]\nhost = 'mail.example.org'\npassword = { env = 'P' }");
+    let output = place.command().arg("check").env("BOUNCED__IMAP__A__USER", "bounces").output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stdout).contains("a: bounces at mail.example.org:993 (TLS)"), "{output:?}");
+}
+
+#[test]
+fn a_configuration_that_is_not_there_is_an_error_only_when_it_was_named() {
+    let place = Place::new();
+    let output = bare().args(["--config", "/nonexistent/bounced.toml", "check"]).output().unwrap();
+    assert!(complaint(&output, 78).contains("/nonexistent/bounced.toml"));
+    fs::remove_file(place.path("bounced.toml")).unwrap();
+    assert!(place.complaint(&["run"], 78).contains("--config"));
+    assert_eq!(bare().args(["codes", "550"]).output().unwrap().status.code(), Some(0));
+}
+
+#[test]
+fn a_daemon_without_a_mailbox_says_where_to_add_one() {
+    let place = Place::new();
+    place.configure("");
+    for command in ["run", "check"] {
+        let complaint = place.complaint(&[command], 78);
+        assert!(complaint.contains("[imap.NAME]"), "{complaint}");
+    }
+}
+
+#[test]
+fn a_table_with_a_mistake_is_refused_with_file_and_line() {
+    let place = Place::new();
+    for (section, row) in [("codes", "[[reply]]\ncode = 'x'"), ("phrases", "[[phrase]]\nidd = 'x'")] {
+        let mut config = fs::read_to_string(place.path("bounced.toml")).unwrap();
+        config.push_str(&format!("[{section}]\nfile = '{section}.toml'\n"));
+        place.configure(&config);
+        fs::write(place.path(&format!("{section}.toml")), row).unwrap();
+        for command in [&["run"][..], &["check"], &["classify", "x"]] {
+            let complaint = place.complaint(command, 78);
+            assert!(complaint.contains(&format!("{section}.toml:")), "{complaint}");
+        }
+        fs::write(
+            place.path(&format!("{section}.toml")),
+            fs::read(Path::new("config").join(format!("{section}.toml"))).unwrap(),
+        )
+        .unwrap();
+    }
+}
+
+#[test]
+fn a_database_that_cant_be_used_is_named_with_what_to_do() {
+    // Root may write anywhere, so these are paths that nobody can write.
+    let place = Place::new();
+    fs::create_dir(place.path("directory")).unwrap();
+    fs::write(place.path("corrupt.db"), "This is no database, but long enough to be taken for one at first sight.")
+        .unwrap();
+    fs::write(place.path("file"), "").unwrap();
+    for (path, expected) in [
+        ("nowhere/bounced.db", "nowhere/bounced.db"),
+        ("directory", "is a directory"),
+        ("corrupt.db", "is damaged or no SQLite database"),
+        ("file/bounced.db", "file/bounced.db"),
+        ("/proc/bounced.db", "/proc/bounced.db"),
+    ] {
+        for key in ["BOUNCED__DATABASE__PATH", "BOUNCED__SUPPRESSIONS__PATH"] {
+            let output = place.command().arg("run").env(key, path).output().unwrap();
+            let complaint = complaint(&output, 74);
+            assert!(complaint.contains(expected), "{key}={path}: {complaint}");
+        }
+        let output =
+            place.command().args(["check", "--connect"]).env("BOUNCED__DATABASE__PATH", path).output().unwrap();
+        assert_eq!(output.status.code(), Some(74), "{path}: {output:?}");
+    }
+}
+
+#[test]
+fn a_mailbox_that_is_not_there_is_refused() {
+    let place = Place::new();
+    fs::remove_dir_all(place.path("box")).unwrap();
+    for command in [&["run"][..], &["check", "--connect"]] {
+        let complaint = place.complaint(command, 77);
+        assert!(complaint.contains("box"), "{complaint}");
+    }
+}
+
+#[test]
+fn checking_leaves_nothing_behind() {
+    let place = Place::new();
+    let output = place.run(&["check", "--connect"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let mut left: Vec<_> = fs::read_dir(place.dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["bounced.toml", "box"]);
+}
+
+#[test]
+fn status_without_a_database_says_so() {
+    let place = Place::new();
+    let complaint = place.complaint(&["status"], 74);
+    assert!(complaint.contains("does not exist"), "{complaint}");
+}
+
+#[test]
+fn every_command_has_a_help_text() {
+    let help = String::from_utf8(bare().arg("--help").output().unwrap().stdout).unwrap();
+    assert!(help.contains("Exit codes:") && help.contains("Examples:"), "{help}");
+    let commands = help.split("Commands:").nth(1).unwrap().split("Options:").next().unwrap();
+    let names: Vec<&str> =
+        commands.lines().filter(|l| !l.starts_with("   ")).filter_map(|l| l.split_whitespace().next()).collect();
+    assert!(names.len() >= 8, "{names:?}");
+    // Longer descriptions go on in lines that are indented deeper.
+    for line in commands.lines().filter(|line| line.starts_with("  ") && !line.starts_with("   ")) {
+        assert!(line.split_whitespace().count() > 1, "no description: {line}");
+    }
+    for name in names.into_iter().filter(|name| *name != "help") {
+        assert_eq!(bare().args([name, "--help"]).output().unwrap().status.code(), Some(0), "{name}");
+    }
+}
+
+#[test]
+fn a_command_line_that_makes_no_sense_exits_with_2() {
+    for args in [&[][..], &["runn"], &["status", "--max-age", "soon"], &["classify"]] {
+        assert_eq!(bare().args(args).output().unwrap().status.code(), Some(2), "{args:?}");
+    }
+}
+
+#[test]
+fn the_database_is_private_and_the_published_list_is_public() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = Place::new();
+    assert_eq!(place.run(&["suppressions", "add", "ann@example.org"]).status.code(), Some(0));
+    let others = |name: &str| fs::metadata(place.path(name)).unwrap().permissions().mode() & 0o007;
+    assert_eq!((others("bounced.db"), others("list.db")), (0, 4));
+}
