@@ -176,8 +176,13 @@ fn failed_addresses(bounce: &Bounce<'_>, words: &str) -> Vec<Address> {
     }
 }
 
+/// In characters, with brackets and blanks.
+const LONGEST_ANNOUNCEMENT: usize = 60;
+
 fn is_announced(before: &str) -> bool {
-    let before = before
+    // Only the last words count; a line may be as long as the mail.
+    let tail = before.char_indices().rev().nth(LONGEST_ANNOUNCEMENT).map_or(0, |(i, _)| i);
+    let before = before[tail..]
         .trim_end_matches(|c: char| {
             c.is_whitespace() || matches!(c, '<' | '"' | '\'' | '(' | '[' | '«' | '“' | '„' | ':')
         })

@@ -162,7 +162,8 @@ fn collect_parts<'a>(message: Message<'a>, parts: &mut Vec<Part<'a>>) {
 
 fn leaf(part: MessagePart<'_>) -> Option<Part<'_>> {
     let declared = part.content_type().map(type_name);
-    let content_type = declared.unwrap_or_else(|| "text/plain".to_owned());
+    // QUIRK: a multipart whose boundaries were lost on the way is a leaf, and its text is all there is.
+    let content_type = declared.filter(|t| !t.starts_with("multipart/")).unwrap_or_else(|| "text/plain".to_owned());
     let none: Cow<'_, [u8]> = Cow::Borrowed(&[]);
     let as_text = |text| Some(Part { content_type: content_type.clone(), text, message: none.clone() });
     match part.body {

@@ -1,0 +1,114 @@
+//! What reading and judging a mail costs beside mail-parser's bare parse of the same mails, and whether the cost of
+//! hostile mails grows in step with their size.
+
+use std::{fs, path::Path};
+
+use bounced::pipeline::Judge;
+use divan::{
+    Bencher,
+    counter::{BytesCount, ItemsCount},
+};
+
+fn main() {
+    divan::main();
+}
+
+/// Every sample mail of the project; `BOUNCED_BENCH_MAILS` names another directory.
+fn mails() -> Vec<Vec<u8>> {
+    let mut mails = Vec::new();
+    match std::env::var_os("BOUNCED_BENCH_MAILS") {
+        Some(directory) => collect(Path::new(&directory), &mut mails),
+        None => {
+            for directory in ["tests/mails", "scripts/samples"] {
+                collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join(directory), &mut mails);
+            }
+        }
+    }
+    assert!(!mails.is_empty(), "no sample mail was found");
+    mails
+}
+
+fn collect(directory: &Path, mails: &mut Vec<Vec<u8>>) {
+    let Ok(entries) = fs::read_dir(directory) else { return };
+    for path in entries.flatten().map(|e| e.path()) {
+        if path.is_dir() {
+            collect(&path, mails);
+        } else if path.extension().is_some_and(|e| e == "eml") {
+            mails.extend(fs::read(path));
+        }
+    }
+}
+
+fn octets(mails: &[Vec<u8>]) -> BytesCount {
+    BytesCount::new(mails.iter().map(Vec::len).sum::<usize>())
+}
+
+#[divan::bench]
+fn mail_parser_alone(bencher: Bencher) {
+    let mails = mails();
+    bencher.counter(ItemsCount::new(mails.len())).counter(octets(&mails)).bench(|| {
+        for mail in &mails {
+            divan::black_box(mail_parser::MessageParser::default().parse(divan::black_box(mail)));
+        }
+    });
+}
+
+#[divan::bench]
+fn parse_and_classify(bencher: Bencher) {
+    let (mails, judge) = (mails(), Judge::embedded());
+    bencher.counter(ItemsCount::new(mails.len())).counter(octets(&mails)).bench(|| {
+        for mail in &mails {
+            divan::black_box(judge.judge(divan::black_box(mail)));
+        }
+    });
+}
+
+#[divan::bench]
+fn one_response(bencher: Bencher) {
+    let judge = Judge::embedded();
+    let response = "550-5.1.1 The email account that you tried to reach does not exist. Please try double-checking";
+    bencher.counter(ItemsCount::new(1usize)).bench(|| judge.judge_response(divan::black_box(response)));
+}
+
+/// Mails that are made to hurt, by size in KiB: the time must double with the size.
+const SIZES: [usize; 3] = [512, 1024, 2048];
+
+fn hostile(bencher: Bencher, kib: usize, unit: &str, head: &str) {
+    let judge = Judge::embedded();
+    let mail = format!("{head}{}", unit.repeat(kib * 1024 / unit.len()));
+    bencher.counter(BytesCount::new(mail.len())).bench(|| judge.judge(divan::black_box(mail.as_bytes())));
+}
+
+const TEXT_BOUNCE: &str = "From: MAILER-DAEMON@mx.example.org\nSubject: failure notice\n\n";
+const DSN: &str = "From: MAILER-DAEMON@mx.example.org\nSubject: failure notice\nContent-Type: multipart/report; \
+                   report-type=delivery-status; boundary=b\n\n--b\nContent-Type: message/delivery-status\n\n";
+
+#[divan::bench(args = SIZES)]
+fn hostile_nesting(bencher: Bencher, kib: usize) {
+    hostile(bencher, kib, "Content-Type: message/rfc822\n\n", "");
+}
+
+#[divan::bench(args = SIZES)]
+fn hostile_headers(bencher: Bencher, kib: usize) {
+    hostile(bencher, kib, "X-Failed-Recipients: a@example.org\n", "From: MAILER-DAEMON@mx.example.org\n");
+}
+
+#[divan::bench(args = SIZES)]
+fn hostile_line(bencher: Bencher, kib: usize) {
+    hostile(bencher, kib, "550 5.1.1 <a@example.org> ", TEXT_BOUNCE);
+}
+
+#[divan::bench(args = SIZES)]
+fn hostile_addresses(bencher: Bencher, kib: usize) {
+    hostile(bencher, kib, "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa@@@@@@@@@@@", TEXT_BOUNCE);
+}
+
+#[divan::bench(args = SIZES)]
+fn hostile_recipients(bencher: Bencher, kib: usize) {
+    hostile(bencher, kib, "Final-Recipient: rfc822;a@example.org\nAction: failed\nStatus: 5.1.1\n\n", DSN);
+}
+
+#[divan::bench(args = SIZES)]
+fn hostile_paragraphs(bencher: Bencher, kib: usize) {
+    hostile(bencher, kib, "From: a\nTo: b\nSubject: c\n\n<a@example.org>:\nno\n\n", TEXT_BOUNCE);
+}
