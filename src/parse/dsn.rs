@@ -2,7 +2,7 @@
 //! Reads what the fields say and tolerates how real programs write them; refuses to judge.
 
 use super::{
-    Draft, finding,
+    Draft, finding, kinds,
     mime::{Mail, Part, unfold},
     reply::{self, Certainty},
     text,
@@ -27,6 +27,11 @@ pub(super) fn read(mail: &Mail<'_>, original: &Original) -> Option<Draft> {
     let human = mail.texts().find(|t| !has_status_fields(t)).or_else(|| mail.texts().next());
     let words = human.map_or("", |t| before_fields(text::split(t).words));
     add_words(words, &mut draft.recipients);
+    if kinds::gave_up(words) {
+        // QUIRK: OpenSMTPD and nullmailer report their final expiry as "delayed".
+        let delayed = draft.recipients.iter_mut().filter(|r| r.action == Some(Action::Delayed));
+        delayed.for_each(|r| r.action = Some(Action::Failed));
+    }
     draft.recipients.iter_mut().for_each(settle_codes);
     Some(draft)
 }
