@@ -2,7 +2,8 @@
 //! Reads what the fields say and tolerates how real programs write them; refuses to judge.
 
 use super::{
-    Draft, finding, kinds,
+    Draft, failed, finding,
+    formats::Formats,
     mime::{Mail, Part, unfold},
     reply::{self, Certainty},
     text,
@@ -23,15 +24,11 @@ pub(super) fn read(mail: &Mail<'_>, original: &Original) -> Option<Draft> {
     if draft.recipients.is_empty() {
         return None;
     }
-    name_the_nameless(mail, original, &mut draft.recipients);
     let human = mail.texts().find(|t| !has_status_fields(t)).or_else(|| mail.texts().next());
     let words = human.map_or("", |t| before_fields(text::split(t).words));
+    name_the_nameless(mail, original, words, &mut draft.recipients);
+    mend_delays(words, &mut draft.recipients);
     add_words(words, &mut draft.recipients);
-    if kinds::gave_up(words) {
-        // QUIRK: OpenSMTPD and nullmailer report their final expiry as "delayed".
-        let delayed = draft.recipients.iter_mut().filter(|r| r.action == Some(Action::Delayed));
-        delayed.for_each(|r| r.action = Some(Action::Failed));
-    }
     draft.recipients.iter_mut().for_each(settle_codes);
     Some(draft)
 }
@@ -261,19 +258,19 @@ fn from_xtext(value: &str) -> String {
 }
 
 /// QUIRK: a group without an address: the mail names it elsewhere.
-fn name_the_nameless(mail: &Mail<'_>, original: &Original, recipients: &mut [Recipient]) {
-    let nameless = recipients.iter().filter(|r| r.address.is_none()).count();
-    if nameless != 1 {
-        return;
-    }
+fn name_the_nameless(mail: &Mail<'_>, original: &Original, words: &str, recipients: &mut [Recipient]) {
     let known: Vec<Address> = recipients.iter().filter_map(|r| r.address.clone()).collect();
-    let failed = mail.header("X-Failed-Recipients").unwrap_or("").split(',').filter_map(Address::parse);
-    let mailed = original.to.iter().filter_map(|a| Address::parse(a));
-    let candidates: Vec<Address> = failed.chain(mailed).filter(|a| !known.contains(a)).collect();
-    if let Some(first) = candidates.first()
-        && let Some(recipient) = recipients.iter_mut().find(|r| r.address.is_none())
-    {
-        recipient.address = Some(first.clone());
+    let mut nameless = recipients.iter_mut().filter(|r| r.address.is_none());
+    let (Some(recipient), None) = (nameless.next(), nameless.next()) else { return };
+    let elsewhere = failed::find(mail, original, words).into_iter().map(|f| f.mailed);
+    recipient.address = elsewhere.into_iter().find(|a| !known.contains(a));
+}
+
+/// QUIRK: OpenSMTPD words the end of its retries as one more delay.
+fn mend_delays(words: &str, recipients: &mut [Recipient]) {
+    let all_delayed = recipients.iter().all(|r| r.action == Some(Action::Delayed));
+    if all_delayed && Formats::embedded().says_given_up(words) {
+        recipients.iter_mut().for_each(|r| r.action = Some(Action::Failed));
     }
 }
 

@@ -60,11 +60,6 @@ impl Mail<'_> {
         self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str())
     }
 
-    /// Every field in order: name and unfolded value, as written.
-    pub fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.headers.iter().map(|(name, value)| (name.as_ref(), value.as_str()))
-    }
-
     /// Every field of that name.
     pub fn headers_named<'s>(&'s self, name: &'s str) -> impl Iterator<Item = &'s str> {
         self.headers.iter().filter(move |(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str())
@@ -170,10 +165,18 @@ fn leaf(part: MessagePart<'_>) -> Option<Part<'_>> {
     // QUIRK: a multipart whose boundaries were lost on the way is a leaf, and its text is all there is.
     let content_type = declared.filter(|t| !t.starts_with("multipart/")).unwrap_or_else(|| "text/plain".to_owned());
     let none: Cow<'_, [u8]> = Cow::Borrowed(&[]);
+    let span = part.offset_body as usize..part.offset_end as usize;
     let as_text = |text| Some(Part { content_type: content_type.clone(), text, message: none.clone() });
     match part.body {
         PartType::Multipart(_) => None,
-        PartType::Message(inner) => Some(Part { content_type, text: Cow::Borrowed(""), message: inner.raw_message }),
+        PartType::Message(inner) => {
+            let message = match inner.raw_message {
+                // mail-parser gives a message that is not encoded the bytes of the whole mail around it.
+                Cow::Borrowed(whole) => whole.get(span).unwrap_or_default().into(),
+                decoded => decoded,
+            };
+            Some(Part { content_type, text: Cow::Borrowed(""), message })
+        }
         PartType::Html(html) => as_text(Cow::Owned(html_to_text(&html))),
         PartType::Text(text) if content_type == "text/html" => as_text(Cow::Owned(html_to_text(&text))),
         PartType::Text(text) => {

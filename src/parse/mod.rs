@@ -1,9 +1,11 @@
 //! Mail -> [`Report`]. Knows nothing of hard or soft; see classify.
 //!
-//! The order: what is certainly no delivery report ([`kinds`]), the DSN part ([`dsn`]), the formats of programs
-//! that write none ([`formats`], one file and one line each), the general text reader ([`general`]).
+//! The order: what is certainly no delivery report ([`kinds`]), the DSN part ([`dsn`]), the general text reader
+//! ([`general`]) for programs that write none. Which program it was, and the sentences that only it writes, are
+//! rows of a table ([`formats`]).
 
 mod dsn;
+mod failed;
 mod formats;
 mod general;
 mod kinds;
@@ -104,9 +106,13 @@ fn read_mail(mail: &mime::Mail<'_>, options: &Options) -> Report {
     }
     let original = original::find(mail, options);
     let found = dsn::read(mail, &original).map(|draft| ("rfc3464", draft)).or_else(|| {
-        let likeness = kinds::report_likeness(mail)?;
-        let mail = formats::Bounce { mail, original: &original, likeness: &likeness };
-        formats::read(&mail).or_else(|| general::read(&mail).map(|draft| ("text", draft)))
+        let words = general::words_of(mail);
+        let program = formats::Formats::embedded().recognise(mail, words);
+        let spoken = || program.as_ref().filter(|p| p.place == formats::Formats::SIGN);
+        let likeness = kinds::report_likeness(mail)
+            .or_else(|| spoken().map(|p| finding(Kind::Bounce, p.place, p.line.clone())))?;
+        let bounce = formats::Bounce { mail, original: &original, likeness: &likeness };
+        general::read(&bounce, words).map(|draft| (program.map_or("text", |p| p.value), draft))
     });
     let Some((format, draft)) = found else {
         return not_a_report(finding(Kind::NotBounce, "whole mail", "nothing in it reports on a delivery"));

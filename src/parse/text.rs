@@ -140,7 +140,7 @@ fn is_header_block(text: &str, marked: bool) -> bool {
 /// An address in running text and the byte range that it takes, quotes of a local part included.
 pub(super) fn addresses(text: &str) -> impl Iterator<Item = (std::ops::Range<usize>, Address)> {
     memchr::memchr_iter(b'@', text.as_bytes()).filter_map(move |at| {
-        let start = local_part_start(&text[..at]);
+        let start = at - without_decoration(&text[..at], local_part_start(&text[..at])).len();
         let rest = &text[at + 1..];
         let domain = if rest.starts_with('[') {
             rest.find(']').filter(|&i| i < 64).map_or(0, |i| i + 1)
@@ -174,6 +174,31 @@ fn local_part_start(before: &str) -> usize {
             || before.len().saturating_sub(before.chars().rev().take(128).map(char::len_utf8).sum()),
             |(i, c)| i + c.len_utf8(),
         )
+}
+
+/// Quotes and labels around an address in running text look like a part of it: `'anna@example.org'`,
+/// `SMTP=anna@example.org`. Between angle brackets everything belongs to it.
+fn without_decoration(before: &str, start: usize) -> &str {
+    let local = &before[start..];
+    if before[..start].ends_with('<') || local.starts_with('"') {
+        return local;
+    }
+    let local = local.trim_start_matches(['\'', '`', '*', '|', '=', '{', '#']);
+    match local.split_once('=') {
+        Some((label, bare)) if LABELS.iter().any(|l| label.eq_ignore_ascii_case(l)) => bare,
+        _ => local,
+    }
+}
+
+/// Labels that stand before an address with an equals sign.
+const LABELS: &[&str] = &["smtp", "rcpt", "to", "from", "mailto", "email", "e-mail", "addr", "address", "user"];
+
+/// Whether a block says nothing but addresses.
+pub(super) fn names_only(block: &str) -> bool {
+    block.lines().all(|line| {
+        let named: usize = addresses(line).map(|(range, _)| range.len()).sum();
+        line.trim().len().saturating_sub(named) <= "<>:(),;".len()
+    })
 }
 
 /// At most this much text is kept for one recipient; the cause stands in the first lines.

@@ -1,7 +1,11 @@
-//! Programs that write bounces without a DSN part: one file each, registered by one line in [`FORMATS`].
-//! Each takes a mail that looks like a report and answers `None` unless it is sure that its program wrote it.
+//! Programs that write bounces without a DSN part. What tells them apart and what stands before their failed
+//! addresses is data ([`table`], config/formats.toml); the general text reader reads them all.
 
-use super::{Draft, mime::Mail};
+mod table;
+
+pub(super) use table::Formats;
+
+use super::mime::Mail;
 use crate::report::{Finding, Kind, Original};
 
 /// A mail that looks like a delivery report.
@@ -12,15 +16,4 @@ pub(super) struct Bounce<'m> {
     pub original: &'m Original,
     /// Why it looks like a report.
     pub likeness: &'m Finding<Kind>,
-}
-
-/// One format: its name in [`crate::report::Report::format`], and its reader.
-type Format = (&'static str, fn(&Bounce<'_>) -> Option<Draft>);
-
-/// Every format, the most particular first.
-const FORMATS: &[Format] = &[];
-
-/// The first format that knows the mail.
-pub(super) fn read(bounce: &Bounce<'_>) -> Option<(&'static str, Draft)> {
-    FORMATS.iter().find_map(|(name, read)| read(bounce).map(|draft| (*name, draft)))
 }

@@ -1,0 +1,398 @@
+//! The words of a bounce -> the addresses that failed, by where they stand. Refuses to know codes and causes.
+//!
+//! The failed addresses of one report all stand in the same way: alone at the start of a line, behind `RCPT TO:`,
+//! or behind a word such as "recipient". So every address of the text is put down with its place, and one place
+//! is believed. An address to which one may write for help is nobody's recipient.
+
+use std::collections::{HashMap, HashSet};
+
+use super::{formats::Formats, mime::Mail, text};
+use crate::report::{Address, Original};
+
+/// A failed address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Failed {
+    /// The one that we mailed.
+    pub mailed: Address,
+    /// The one that the text goes on to speak of: where `mailed` was forwarded to, else `mailed` itself.
+    pub shown: Address,
+}
+
+impl Failed {
+    fn new(address: Address) -> Self {
+        Self { mailed: address.clone(), shown: address }
+    }
+}
+
+/// Where an address stands, the surest place first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Place {
+    /// At the start of a line, or behind the label with which a program announces a failed address.
+    Head,
+    /// In an SMTP command of a transcript.
+    Command,
+    /// Behind a word such as "to" or "user".
+    Announced,
+    /// In the summary of the returned header: `To: …`.
+    Summary,
+    /// Anywhere else.
+    Elsewhere,
+}
+
+/// The addresses of a text, each place apart.
+#[derive(Default)]
+struct Mentions {
+    found: Vec<(Place, Address)>,
+    /// Addresses of ours at the head of a line: somebody mails himself.
+    own: Vec<Address>,
+    /// What the text says about forwarding: normalised address -> the one that was mailed.
+    origin: HashMap<String, Address>,
+}
+
+impl Mentions {
+    fn at(&self, place: Place) -> Vec<Failed> {
+        distinct(self.found.iter().filter(|(p, _)| *p == place).map(|(_, a)| self.traced(a.clone())))
+    }
+
+    fn traced(&self, shown: Address) -> Failed {
+        let mailed = self.origin.get(shown.normalised()).unwrap_or(&shown).clone();
+        Failed { mailed, shown }
+    }
+}
+
+/// The failed addresses of a bounce, by the surest sign that it offers.
+pub(super) fn find(mail: &Mail<'_>, original: &Original, words: &str) -> Vec<Failed> {
+    let mut mailed = addresses_in(&original.to);
+    let mentions = mentions(words, &mailed, &own_addresses(mail, original));
+    let listed: Vec<Failed> = mail
+        .headers_named("X-Failed-Recipients")
+        .flat_map(|field| field.split(','))
+        .filter_map(Address::parse)
+        .map(|shown| mentions.traced(shown))
+        .collect();
+    if !listed.is_empty() {
+        return distinct(listed.into_iter());
+    }
+    if mailed.is_empty() {
+        mailed.extend(mentions.at(Place::Summary).into_iter().map(|f| f.mailed));
+    }
+    let sure = [Place::Head, Place::Command, Place::Announced].map(|place| mentions.at(place));
+    let knows = |list: &&Vec<Failed>| list.iter().any(|f| mailed.contains(&f.mailed));
+    if let Some(list) = sure.iter().find(knows).or_else(|| sure.iter().find(|list| !list.is_empty())) {
+        return list.clone();
+    }
+    let elsewhere = mentions.at(Place::Elsewhere);
+    let known: Vec<Failed> = elsewhere.iter().filter(|f| mailed.contains(&f.mailed)).cloned().collect();
+    if !known.is_empty() {
+        return known;
+    }
+    let named = last_resorts(mail, &mailed, words);
+    match (named.as_slice(), elsewhere.as_slice()) {
+        ([], [_]) => elsewhere,
+        ([], _) => mentions.own.into_iter().take(1).map(Failed::new).collect(),
+        _ => named.into_iter().map(Failed::new).collect(),
+    }
+}
+
+/// Where the words give no address: the only one that we mailed; those whose local part the words name (GroupWise
+/// writes `anna (user unknown)`); the one in our own envelope sender (VERP).
+fn last_resorts(mail: &Mail<'_>, mailed: &[Address], words: &str) -> Vec<Address> {
+    if let [_] = mailed {
+        return mailed.to_vec();
+    }
+    let spoken: HashSet<String> = words
+        .split(|c: char| c.is_whitespace() || matches!(c, '<' | '>' | '(' | ')' | ',' | ';' | ':' | '"' | '\''))
+        .map(str::to_lowercase)
+        .collect();
+    let local = |a: &Address| a.normalised().rsplit_once('@').map_or("", |(local, _)| local).to_owned();
+    let named: Vec<Address> = mailed.iter().filter(|a| spoken.contains(&local(a))).cloned().collect();
+    if !named.is_empty() {
+        return named;
+    }
+    let stamped = ["Delivered-To", "X-Original-To", "Envelope-To", "X-Envelope-To"];
+    let delivered = stamped.iter().filter_map(|name| mail.header(name)).map(str::to_owned);
+    delivered.chain(mail.to.iter().cloned()).find_map(|own| from_verp(&own)).into_iter().collect()
+}
+
+/// `bounces+anna=mail.example.org@shop.example` and `list-anna=mail.example.org@shop.example` were made for
+/// `anna@mail.example.org` (cr.yp.to/proto/verp.txt; the form with `+` is Postfix's and Mailman's).
+fn from_verp(own: &str) -> Option<Address> {
+    let (local, _) = own.trim().trim_matches(['<', '>']).rsplit_once('@')?;
+    let (before, domain) = local.rsplit_once('=')?;
+    if !domain.contains('.') {
+        return None;
+    }
+    let user = match before.split_once('+') {
+        Some((_, user)) => user,
+        None => before.rsplit_once('-')?.1,
+    };
+    Address::parse(&format!("{user}@{domain}"))
+}
+
+/// Puts down every address of the words with its place.
+fn mentions(words: &str, mailed: &[Address], own: &HashSet<String>) -> Mentions {
+    let mut mentions = Mentions::default();
+    let mut previous = "";
+    for line in words.lines() {
+        let header = header_of(line);
+        if !matches!(header, Some(Header::Other)) {
+            // The end and the place of the address before it in the line.
+            let mut last = (0, Place::Elsewhere);
+            for (range, address) in text::addresses(line) {
+                let before = tail(&line[..range.start]);
+                let known = mailed.contains(&address);
+                if came_from(before) {
+                    if let Some((Place::Head, shown)) = mentions.found.last() {
+                        mentions.origin.insert(shown.normalised().to_owned(), address);
+                    }
+                    continue;
+                }
+                let place = match header {
+                    Some(_) => Place::Summary,
+                    None if last.0 > 0 && line.get(last.0..range.start).is_some_and(is_separator) => last.1,
+                    None => place_of(before),
+                };
+                last = (range.end, place);
+                if known {
+                    mentions.found.push((place, address));
+                } else if own.contains(address.normalised()) {
+                    if place == Place::Head {
+                        mentions.own.push(address);
+                    }
+                } else if !is_service(&address) && !is_contact(previous, before) {
+                    mentions.found.push((place, address));
+                }
+            }
+        }
+        previous = line;
+    }
+    mentions
+}
+
+/// `a@example.org, b@example.org` stand in the same place.
+fn is_separator(between: &str) -> bool {
+    between.len() < 10 && between.chars().all(|c| c.is_whitespace() || matches!(c, ',' | ';' | '<' | '>' | '"' | '\''))
+}
+
+/// A line of the returned header, quoted or summarised among the words.
+enum Header {
+    To,
+    Other,
+}
+
+/// The names of header fields that carry addresses, in the languages that Exchange and Outlook write.
+fn header_of(line: &str) -> Option<Header> {
+    let (name, _) = line.trim_start_matches([' ', '\t', '>', '|', '*']).split_once([':', '：'])?;
+    match name.trim_end().to_lowercase().as_str() {
+        "to" | "cc" | "an" | "à" | "para" | "aan" | "till" | "do" | "komu" | "кому" => Some(Header::To),
+        "from" | "reply-to" | "sender" | "sender address" | "return-path" | "message-id" | "message id"
+        | "references" | "in-reply-to" | "mail from" | "received" | "envelope-from" | "von" | "de" | "da" | "van"
+        | "från" | "od" | "от" | "absender" | "expéditeur" | "remitente" | "mittente" | "remetente" => {
+            Some(Header::Other)
+        }
+        name if name.ends_with("mail from") => Some(Header::Other),
+        _ => None,
+    }
+}
+
+/// "(expanded from: <", "(generated from ", "Original address:": the address behind it is the one that we mailed.
+fn came_from(before: &str) -> bool {
+    let before = bare_end(before).to_lowercase();
+    ["expanded from", "generated from", "forwarded from", "original address", "redirected from", "aliased from"]
+        .iter()
+        .any(|w| before.ends_with(w))
+}
+
+/// Without the blanks, brackets, quotes and colons before an address.
+fn bare_end(before: &str) -> &str {
+    before.trim_end_matches(|c: char| {
+        c.is_whitespace() || matches!(c, '<' | '"' | '\'' | '`' | '(' | '[' | '«' | '“' | '„' | ':' | '：' | '=' | ';')
+    })
+}
+
+/// The last part of a line: as much as one sentence needs, and no more, for a line may be as long as the mail.
+fn tail(line: &str) -> &str {
+    line.char_indices().rev().nth(LONGEST_SENTENCE - 1).map_or(line, |(i, _)| &line[i..])
+}
+
+/// In characters.
+const LONGEST_SENTENCE: usize = 80;
+
+fn place_of(before: &str) -> Place {
+    let end = bare_end(before);
+    let head = end.trim_start_matches(|c: char| !c.is_alphanumeric());
+    // `550 5.1.1 <anna@example.org>... User unknown` says it at the head, too.
+    if head.split_whitespace().all(|w| w.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'#'))) {
+        return Place::Head;
+    }
+    let lower = head.to_lowercase();
+    if lower.ends_with("rcpt to") {
+        return Place::Command;
+    }
+    if Formats::embedded().ends_with_label(&lower) {
+        return Place::Head;
+    }
+    let last = lower.rsplit(|c: char| c.is_whitespace() || c == ':').next().unwrap_or("");
+    if ANNOUNCING.contains(&last) { Place::Announced } else { Place::Elsewhere }
+}
+
+/// Words that stand directly before the address that failed.
+const ANNOUNCING: &[&str] = &[
+    "to",
+    "recipient",
+    "recipients",
+    "recipient(s)",
+    "address",
+    "addresses",
+    "addressee",
+    "user",
+    "mailbox",
+    "account",
+    "rfc822",
+    "utf-8",
+    "smtp",
+    "reach",
+    "for",
+    "an",
+    "nutzer",
+    "benutzer",
+    "utilisateur",
+    "usuario",
+    "utente",
+    "à",
+    "a",
+    "para",
+    "aan",
+    "voor",
+    "till",
+    "do",
+    "użytkownik",
+    "пользователь",
+    "адрес",
+    "ящик",
+];
+
+/// Local parts that belong to whoever writes bounces, not to whom we mail.
+fn is_service(address: &Address) -> bool {
+    let local = address.normalised().split('@').next().unwrap_or("");
+    const SERVICE: &[&str] = &[
+        "postmaster",
+        "mailer-daemon",
+        "mailerdaemon",
+        "mailer_daemon",
+        "abuse",
+        "hostmaster",
+        "support",
+        "helpdesk",
+        "help",
+        "noc",
+        "dnsadmin",
+        "antispam",
+        "postmaster-feedback",
+    ];
+    SERVICE.contains(&local)
+}
+
+/// Whether the words before an address ask to write there. `previous` is the line above, for a wrapped sentence.
+fn is_contact(previous: &str, before: &str) -> bool {
+    const ASKS: &[&str] = &[
+        "contact",
+        "reply to",
+        "reply-to",
+        "write to",
+        "send mail to",
+        "send e-mail",
+        "send email",
+        "send a message",
+        "forward this",
+        "forward a copy",
+        "assistance",
+        "questions",
+        "complain",
+        "report this",
+        "abuse",
+        "administrator",
+        "wenden sie sich",
+        "kontakt",
+        "contacter",
+        "contattare",
+        "contacte",
+        "свяжитесь",
+        "please mail",
+        "please email",
+        "please e-mail",
+        "e-mail us",
+        "mailto:",
+        "on behalf of",
+        "message from",
+        "mail from",
+        "sent by",
+    ];
+    let wrapped = previous.trim_end();
+    // A sentence or a label that ended says nothing about the next line.
+    let ended = wrapped.ends_with(['.', ':', '!', '-', '*']) || wrapped.contains('@');
+    let joined = if ended { "" } else { wrapped };
+    let asked = format!("{} {before}", tail(joined)).to_lowercase();
+    ASKS.iter().any(|w| asked.contains(w))
+}
+
+/// Who we are: the addresses that the bounce was sent to and that the original came from. Message-IDs, too, look
+/// like addresses of ours.
+fn own_addresses(mail: &Mail<'_>, original: &Original) -> HashSet<String> {
+    let ids = [&mail.message_id, &original.message_id].into_iter().flatten();
+    let own = mail.to.iter().chain([&mail.from]).chain(&original.from).chain(ids);
+    own.filter_map(|a| Address::parse(a)).map(|a| a.normalised().to_owned()).collect()
+}
+
+fn addresses_in(list: &[String]) -> Vec<Address> {
+    list.iter().filter_map(|a| Address::parse(a)).collect()
+}
+
+fn distinct(failed: impl Iterator<Item = Failed>) -> Vec<Failed> {
+    let mut seen = HashSet::new();
+    failed.filter(|f| seen.insert(f.mailed.normalised().to_owned())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verp_senders_name_the_recipient() {
+        for (own, recipient) in [
+            ("bounces+anna=mail.example.org@shop.example", "anna@mail.example.org"),
+            ("list-return-12-anna=mail.example.org@shop.example", "anna@mail.example.org"),
+            ("bounces+anna-maria=mail.example.org@shop.example", "anna-maria@mail.example.org"),
+        ] {
+            assert_eq!(from_verp(own).expect(own).given(), recipient);
+        }
+        for own in ["news@shop.example", "a=b@shop.example", "bounce+K1.19.9ZQ.K7@shop.example"] {
+            assert_eq!(from_verp(own), None, "{own}");
+        }
+    }
+
+    #[test]
+    fn addresses_have_their_place() {
+        for (before, place) in [
+            ("", Place::Head),
+            ("  <", Place::Head),
+            (" - ", Place::Head),
+            ("550 5.1.1 <", Place::Head),
+            (">>> RCPT To:<", Place::Command),
+            ("<-- RCPT TO: ", Place::Command),
+            ("Failed to deliver to '", Place::Head),
+            ("c=US;a= ;p=example;dda:SMTP=", Place::Head),
+            ("The message to ", Place::Announced),
+            ("Mailbox of ", Place::Elsewhere),
+        ] {
+            assert_eq!(place_of(before), place, "{before:?}");
+        }
+    }
+
+    #[test]
+    fn a_help_desk_is_no_recipient() {
+        assert!(is_contact("", "For help please reply to <"));
+        assert!(is_contact("If you think this is wrong, contact", ""));
+        assert!(!is_contact("Please contact your administrator.", "<"));
+    }
+}

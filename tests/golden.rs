@@ -1,0 +1,93 @@
+//! Golden mails: every `tests/mails/**/NAME.eml` is read and compared with the `NAME.json` beside it, with LF,
+//! CRLF and CR-only line ends alike. `UPDATE=1 cargo test --test golden` writes the JSON anew: read the diff.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use bounced::{
+    parse::{Options, parse},
+    report::{Recipient, Report},
+};
+use serde_json::{Value, json};
+
+/// What a golden file states about a mail. Whoever adds an answer adds a line here and runs with `UPDATE=1`.
+fn stated(report: &Report) -> Value {
+    json!({
+        "kind": report.kind,
+        "format": report.format,
+        "recipients": report.recipients.iter().map(stated_of).collect::<Vec<_>>(),
+    })
+}
+
+fn stated_of(recipient: &Recipient) -> Value {
+    json!({
+        "address": recipient.address.as_ref().map(|a| a.given()),
+        "action": recipient.action(),
+        "status": recipient.status(),
+        "reply": recipient.reply(),
+        "diagnostic": recipient.diagnostic,
+    })
+}
+
+fn mails_below(dir: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).unwrap_or_else(|e| panic!("{}: {e}", dir.display())) {
+        let path = entry.expect("a readable directory").path();
+        if path.is_dir() {
+            mails_below(&path, found);
+        } else if path.extension().is_some_and(|e| e == "eml") {
+            found.push(path);
+        }
+    }
+}
+
+fn mails() -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    mails_below(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/mails"), &mut found);
+    found.sort();
+    assert!(!found.is_empty(), "no golden mail found");
+    found
+}
+
+/// The mail with each of the line ends that mail stores and old Macintosh programs use.
+fn with_line_ends(mail: &[u8]) -> [(&'static str, Vec<u8>); 3] {
+    let lf: Vec<u8> = mail.iter().copied().filter(|&b| b != b'\r').collect();
+    let replaced = |end: &[u8]| lf.split(|&b| b == b'\n').collect::<Vec<_>>().join(end);
+    [("CRLF", replaced(b"\r\n")), ("CR", replaced(b"\r")), ("LF", lf)]
+}
+
+#[test]
+fn every_golden_mail_reads_as_stated_whatever_its_line_ends() {
+    let update = std::env::var_os("UPDATE").is_some();
+    let mut wrong = Vec::new();
+    for path in mails() {
+        let expected_path = path.with_extension("json");
+        for (ends, mail) in with_line_ends(&fs::read(&path).unwrap()) {
+            let read = stated(&parse(&mail, &Options::default()));
+            if update && ends == "CRLF" {
+                fs::write(&expected_path, format!("{}\n", serde_json::to_string_pretty(&read).unwrap())).unwrap();
+            }
+            let expected = fs::read_to_string(&expected_path)
+                .unwrap_or_else(|e| panic!("{}: {e}; run with UPDATE=1", expected_path.display()));
+            let expected: Value = serde_json::from_str(&expected).unwrap();
+            if read != expected {
+                wrong.push(format!("{} ({ends})\n  stated {expected}\n  read   {read}", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} readings differ:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn no_golden_file_has_lost_its_mail() {
+    for mail in mails() {
+        let dir = mail.parent().unwrap();
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.expect("a readable directory").path();
+            if path.extension().is_some_and(|e| e == "json") {
+                assert!(path.with_extension("eml").exists(), "{} has no mail", path.display());
+            }
+        }
+    }
+}
