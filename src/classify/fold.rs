@@ -35,6 +35,33 @@ pub fn fold(text: &str) -> String {
     out
 }
 
+/// Takes the reporting MTA's own frame off a folded text, so that only the refusing server's words are left:
+/// `host mx.example.org[192.0.2.1] said: 550 no such user (in reply to RCPT TO command)` (Postfix smtp_trouble.c).
+/// Phrases that tell who is meant by words such as "host" and "command" would trip over it.
+#[must_use]
+pub fn unframe(folded: String) -> String {
+    if !folded.contains(" said: ") && !folded.contains(REPLY_TO) {
+        return folded;
+    }
+    let mut out = String::with_capacity(folded.len());
+    let mut rest = folded.as_str();
+    while let Some(at) = rest.find(REPLY_TO) {
+        let Some(end) = rest[at..].find(')') else { break };
+        out.push_str(rest[..at].trim_end());
+        rest = &rest[at + end + 1..];
+    }
+    out.push_str(rest);
+    let Some(said) = out.find(" said: ") else { return out };
+    let Some(host) = out[..said].rfind("host ").filter(|host| said - host < LONGEST_FRAME) else { return out };
+    out.replace_range(host..said + " said: ".len(), "");
+    out
+}
+
+const REPLY_TO: &str = "(in reply to ";
+
+/// Octets of a host name with its address.
+const LONGEST_FRAME: usize = 300;
+
 fn push_folded(c: char, out: &mut String) {
     match c {
         '\u{2018}'..='\u{201b}' | '\u{b4}' | '\u{2032}' => out.push('\''),
@@ -99,6 +126,18 @@ mod tests {
             ("メールボックス　満杯", "メールボックス 満杯"),
         ] {
             assert_eq!(fold(text), folded);
+        }
+    }
+
+    #[test]
+    fn the_frame_is_taken_off() {
+        for (framed, words) in [
+            ("host mx.example.org[192.0.2.1] said: 550 no such user (in reply to rcpt to command)", "550 no such user"),
+            ("<a@x>: host mx refused to talk to me: 554 no", "<a@x>: host mx refused to talk to me: 554 no"),
+            ("550 no (in reply to", "550 no (in reply to"),
+            ("he said: no", "he said: no"),
+        ] {
+            assert_eq!(unframe(framed.to_owned()), words);
         }
     }
 

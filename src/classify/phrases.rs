@@ -8,7 +8,7 @@ use regex::Regex;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::fold::fold;
+use super::fold::{fold, unframe};
 use crate::codes::{Class, EnhancedStatusCode, Fault, Judgement, Reason, ReplyCode};
 
 const EMBEDDED: (&str, &str) = ("config/phrases.toml", include_str!("../../config/phrases.toml"));
@@ -193,7 +193,7 @@ impl Phrases {
     /// Every row that speaks of the text, in the order of the file.
     #[must_use]
     pub fn find(&self, text: &str, speaker: &Speaker<'_>) -> Vec<Spoken> {
-        let folded = fold(text);
+        let folded = unframe(fold(text));
         let mut present = vec![false; self.calls.len()];
         let mut called = Vec::new();
         for found in self.matcher.find_overlapping_iter(&folded) {
