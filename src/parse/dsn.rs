@@ -2,8 +2,7 @@
 //! Reads what the fields say and tolerates how real programs write them; refuses to judge.
 
 use super::{
-    Draft, failed, finding,
-    formats::Formats,
+    Draft, failed, finding, kinds,
     mime::{Mail, Part, unfold},
     reply::{self, Certainty},
     text,
@@ -27,8 +26,12 @@ pub(super) fn read(mail: &Mail<'_>, original: &Original) -> Option<Draft> {
     let human = mail.texts().find(|t| !has_status_fields(t)).or_else(|| mail.texts().next());
     let words = human.map_or("", |t| before_fields(text::split(t).words));
     name_the_nameless(mail, original, words, &mut draft.recipients);
-    mend_delays(words, &mut draft.recipients);
     add_words(words, &mut draft.recipients);
+    if kinds::gave_up(words) {
+        // QUIRK: OpenSMTPD and nullmailer report their final expiry as "delayed".
+        let delayed = draft.recipients.iter_mut().filter(|r| r.action == Some(Action::Delayed));
+        delayed.for_each(|r| r.action = Some(Action::Failed));
+    }
     draft.recipients.iter_mut().for_each(settle_codes);
     Some(draft)
 }
@@ -264,14 +267,6 @@ fn name_the_nameless(mail: &Mail<'_>, original: &Original, words: &str, recipien
     let (Some(recipient), None) = (nameless.next(), nameless.next()) else { return };
     let elsewhere = failed::find(mail, original, words).into_iter().map(|f| f.mailed);
     recipient.address = elsewhere.into_iter().find(|a| !known.contains(a));
-}
-
-/// QUIRK: OpenSMTPD words the end of its retries as one more delay.
-fn mend_delays(words: &str, recipients: &mut [Recipient]) {
-    let all_delayed = recipients.iter().all(|r| r.action == Some(Action::Delayed));
-    if all_delayed && Formats::embedded().says_given_up(words) {
-        recipients.iter_mut().for_each(|r| r.action = Some(Action::Failed));
-    }
 }
 
 /// Gives each recipient what the human part says of it: Sendmail's DSN has only the first line of a reply.

@@ -5,12 +5,12 @@ use super::{
     Draft,
     failed::{self, Failed},
     finding,
-    formats::{Bounce, Formats},
+    formats::Bounce,
     mime::{Mail, unfold},
     reply::{self, Certainty},
     text,
 };
-use crate::report::{Action, Finding, Kind, Recipient};
+use crate::report::{Action, Kind, Recipient};
 
 /// Reads a report-like mail; `None` when it names nobody and gives no code.
 pub(super) fn read(bounce: &Bounce<'_>, words: &str) -> Option<Draft> {
@@ -23,8 +23,7 @@ pub(super) fn read(bounce: &Bounce<'_>, words: &str) -> Option<Draft> {
     if !told && bounce.likeness.place != "Subject" {
         return None;
     }
-    let kind = kind(bounce, words);
-    let action = match kind.value {
+    let action = match bounce.likeness.value {
         Kind::Delayed => Action::Delayed,
         Kind::Delivered => Action::Delivered,
         _ => Action::Failed,
@@ -32,20 +31,7 @@ pub(super) fn read(bounce: &Bounce<'_>, words: &str) -> Option<Draft> {
     for recipient in &mut recipients {
         recipient.action = Some(action);
     }
-    Some(Draft { kind: Some(kind), reporting_mta: None, recipients })
-}
-
-/// The likeness tells the kind; the program's sentences tell a delay from a failure.
-fn kind(bounce: &Bounce<'_>, words: &str) -> Finding<Kind> {
-    let formats = Formats::embedded();
-    match bounce.likeness.value {
-        Kind::Bounce => match formats.says_delayed(words) {
-            Some(sentence) => finding(Kind::Delayed, Formats::SIGN, sentence),
-            None => bounce.likeness.clone(),
-        },
-        Kind::Delayed if formats.says_given_up(words) => finding(Kind::Bounce, Formats::SIGN, "it has given up"),
-        _ => bounce.likeness.clone(),
-    }
+    Some(Draft { kind: Some(bounce.likeness.clone()), reporting_mta: None, recipients })
 }
 
 /// The program's own words: the first text part that has any before the returned message.

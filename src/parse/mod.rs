@@ -107,12 +107,9 @@ fn read_mail(mail: &mime::Mail<'_>, options: &Options) -> Report {
     let original = original::find(mail, options);
     let found = dsn::read(mail, &original).map(|draft| ("rfc3464", draft)).or_else(|| {
         let words = general::words_of(mail);
+        let bounce = formats::Bounce { mail, original: &original, likeness: &kinds::report_likeness(mail)? };
         let program = formats::Formats::embedded().recognise(mail, words);
-        let spoken = || program.as_ref().filter(|p| p.place == formats::Formats::SIGN);
-        let likeness = kinds::report_likeness(mail)
-            .or_else(|| spoken().map(|p| finding(Kind::Bounce, p.place, p.line.clone())))?;
-        let bounce = formats::Bounce { mail, original: &original, likeness: &likeness };
-        general::read(&bounce, words).map(|draft| (program.map_or("text", |p| p.value), draft))
+        general::read(&bounce, words).map(|draft| (program.unwrap_or("text"), draft))
     });
     let Some((format, draft)) = found else {
         return not_a_report(finding(Kind::NotBounce, "whole mail", "nothing in it reports on a delivery"));

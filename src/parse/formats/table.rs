@@ -6,13 +6,9 @@ use std::sync::LazyLock;
 use aho_corasick::AhoCorasick;
 use serde::Deserialize;
 
-use crate::{
-    parse::{
-        finding,
-        mime::{Mail, unfold},
-        text,
-    },
-    report::Finding,
+use crate::parse::{
+    mime::{Mail, unfold},
+    text,
 };
 
 /// A program's sentences stand near the top; below come transcripts and quoted mail.
@@ -41,46 +37,15 @@ struct Row {
     /// What stands directly before an address that failed.
     #[serde(default)]
     labels: Vec<String>,
-    /// Sentences which say that the program still tries.
-    #[serde(default)]
-    delayed: Vec<String>,
-    /// Sentences which say that it has given up, whatever else reads like a delay.
-    #[serde(default)]
-    given_up: Vec<String>,
 }
 
-/// The table, compiled: each list of sentences is one matcher over all rows.
+/// The table, compiled.
 pub(in crate::parse) struct Formats {
     rows: Vec<Row>,
-    signs: Matcher,
-    delayed: Matcher,
-    given_up: Matcher,
-    labels: Vec<String>,
-}
-
-/// Sentences and the row that each comes from.
-struct Matcher {
-    automaton: AhoCorasick,
+    /// The signs of all rows in one matcher, and the row of each.
+    signs: AhoCorasick,
     row_of: Vec<usize>,
-}
-
-impl Matcher {
-    fn new(rows: &[Row], sentences: impl Fn(&Row) -> &[String]) -> Self {
-        let all = || rows.iter().enumerate().flat_map(|(i, row)| sentences(row).iter().map(move |s| (i, s)));
-        Self {
-            automaton: AhoCorasick::builder()
-                .ascii_case_insensitive(true)
-                .build(all().map(|(_, sentence)| sentence))
-                .expect("the tests compile the embedded table"),
-            row_of: all().map(|(i, _)| i).collect(),
-        }
-    }
-
-    /// The topmost row of the table that has a sentence in the text, and the sentence's place.
-    fn topmost(&self, text: &str) -> Option<(usize, std::ops::Range<usize>)> {
-        let found = self.automaton.find_overlapping_iter(text);
-        found.map(|m| (self.row_of[m.pattern().as_usize()], m.range())).min_by_key(|(row, at)| (*row, at.start))
-    }
+    labels: Vec<String>,
 }
 
 impl Formats {
@@ -96,41 +61,23 @@ impl Formats {
         let mut labels: Vec<String> = rows.iter().flat_map(|r| r.labels.iter().cloned()).collect();
         labels.sort();
         labels.dedup();
-        Self {
-            signs: Matcher::new(&rows, |r| &r.signs),
-            delayed: Matcher::new(&rows, |r| &r.delayed),
-            given_up: Matcher::new(&rows, |r| &r.given_up),
-            labels,
-            rows,
-        }
+        let signs: Vec<(usize, &String)> =
+            rows.iter().enumerate().flat_map(|(i, row)| row.signs.iter().map(move |s| (i, s))).collect();
+        let automaton = AhoCorasick::builder()
+            .ascii_case_insensitive(true)
+            .build(signs.iter().map(|(_, sign)| sign))
+            .expect("the tests compile the embedded table");
+        let row_of = signs.iter().map(|(row, _)| *row).collect();
+        Self { signs: automaton, row_of, labels, rows }
     }
 
-    /// The name of the program that wrote a mail, and the sentence or header that gives it away.
-    pub fn recognise(&'static self, mail: &Mail<'_>, words: &str) -> Option<Finding<&'static str>> {
+    /// The name of the program that wrote a mail: the topmost row that has a sign or a header in it.
+    pub fn recognise(&self, mail: &Mail<'_>, words: &str) -> Option<&str> {
         let words = searched(words);
-        if let Some((row, at)) = self.signs.topmost(&words) {
-            return Some(finding(&self.rows[row].name, Self::SIGN, &words[at]));
-        }
-        self.rows.iter().find_map(|row| {
-            let header = row.headers.iter().find(|h| has_header(mail, h))?;
-            Some(finding(row.name.as_str(), "header", header))
-        })
-    }
-
-    /// The place of a program's own sentence. A header alone makes no report: many of these programs send other
-    /// mail, too.
-    pub const SIGN: &str = "text part";
-
-    /// The sentence which says that the program still tries; `None` where it has given up, too.
-    pub fn says_delayed(&self, words: &str) -> Option<String> {
-        let words = searched(words);
-        let (_, at) = self.delayed.topmost(&words)?;
-        self.given_up.topmost(&words).is_none().then(|| words[at].to_owned())
-    }
-
-    /// Whether the words say that the program has given up.
-    pub fn says_given_up(&self, words: &str) -> bool {
-        self.given_up.topmost(&searched(words)).is_some()
+        let signs = self.signs.find_overlapping_iter(&words).map(|m| self.row_of[m.pattern().as_usize()]);
+        let row =
+            signs.min().or_else(|| self.rows.iter().position(|row| row.headers.iter().any(|h| has_header(mail, h))))?;
+        Some(&self.rows[row].name)
     }
 
     /// Whether a text ends with the label of a failed address. The text is lower case and without trailing
@@ -169,7 +116,7 @@ mod tests {
         names.dedup();
         assert_eq!(names.len(), all, "a name stands twice");
         for row in &formats.rows {
-            let sentences = [&row.signs, &row.delayed, &row.given_up, &row.labels];
+            let sentences = [&row.signs, &row.labels];
             for sentence in sentences.into_iter().flatten() {
                 assert_eq!(&unfold(sentence), sentence, "{}: blanks", row.name);
             }
@@ -187,7 +134,7 @@ mod tests {
         let formats = Formats::embedded();
         let mail = Mail::default();
         let words = "Hi. This is the\nqmail-send program at mx.example.org.";
-        assert_eq!(formats.recognise(&mail, words).map(|k| k.value), Some("qmail"));
+        assert_eq!(formats.recognise(&mail, words), Some("qmail"));
         assert_eq!(formats.recognise(&mail, &format!("What is this?\n> {}", words.replace('\n', "\n> "))), None);
     }
 }

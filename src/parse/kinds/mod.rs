@@ -1,0 +1,263 @@
+//! What a mail is before anybody reads its recipients: reports told apart from what else lands in a bounce
+//! mailbox. [`Mail`] in, a kind and the line that speaks for it out; refuses to know recipients and codes.
+//!
+//! Structure decides where a standard gives it (RFC 3464, 5965, 8098). Everything else is weighed: signs in From,
+//! Return-Path, Subject, other fields and text add up, and the heaviest kind wins. The words and their weights
+//! are data ([`signs`], config/kinds.toml).
+
+mod signs;
+
+use signs::{At, For, Normalised, Place, SIGNS, Sign};
+
+use super::{finding, mime::Mail, text};
+use crate::report::{Finding, Kind};
+
+/// What is certainly no delivery report: automatic replies, complaints, read receipts, challenges, ordinary mail.
+pub(super) fn other_mail(mail: &Mail<'_>) -> Option<Finding<Kind>> {
+    by_structure(mail).or_else(|| {
+        // A report part is read, whatever surrounds it.
+        if mail.parts.iter().any(|p| p.content_type.ends_with("delivery-status")) {
+            return None;
+        }
+        weigh(mail).filter(|found| !is_report(found.value))
+    })
+}
+
+/// Why a mail without a DSN part may be a delivery report, and of which kind; `None` when nothing speaks for it.
+pub(super) fn report_likeness(mail: &Mail<'_>) -> Option<Finding<Kind>> {
+    weigh(mail).filter(|found| is_report(found.value))
+}
+
+/// Whether the words of a report say that its program has stopped trying, whatever its Action field says.
+pub(super) fn gave_up(words: &str) -> bool {
+    let mut normalised = Normalised::default();
+    normalised.push(text::clip(words, MOST_TEXT));
+    SIGNS.gave_up(&normalised.text)
+}
+
+fn is_report(kind: Kind) -> bool {
+    matches!(kind, Kind::Bounce | Kind::Delayed | Kind::Delivered)
+}
+
+/// Feedback reports (RFC 5965), also mislabelled ones, and disposition notifications (RFC 8098).
+fn by_structure(mail: &Mail<'_>) -> Option<Finding<Kind>> {
+    let part = |wanted: &str| mail.parts.iter().find(|p| p.content_type == wanted);
+    let reports = |wanted: &str| mail.content_type == "multipart/report" && mail.report_type == wanted;
+    let feedback = part("message/feedback-report");
+    if feedback.is_some() || reports("feedback-report") {
+        // RFC 5965 §7.3 has one type that takes a complaint back.
+        let pardoned = feedback.is_some_and(|p| p.text.to_ascii_lowercase().contains("feedback-type: not-spam"));
+        let kind = if pardoned { Kind::NotBounce } else { Kind::Complaint };
+        return Some(finding(kind, "Content-Type", "feedback-report"));
+    }
+    let receipt = part("message/disposition-notification").is_some() || reports("disposition-notification");
+    if receipt {
+        return Some(finding(Kind::NotBounce, "Content-Type", "disposition-notification"));
+    }
+    // RFC 8460 §5.3.
+    reports("tlsrpt").then(|| finding(Kind::NotBounce, "Content-Type", "tlsrpt"))
+}
+
+/// So much text is looked at: a program says what it has to say in its first lines.
+const MOST_TEXT: usize = 6 * 1024;
+/// So many text parts are looked at; a scanner's or a list's banner may stand first.
+const MOST_PARTS: usize = 3;
+
+/// The heaviest kind, if it is heavy enough, with its best line.
+fn weigh(mail: &Mail<'_>) -> Option<Finding<Kind>> {
+    let mut tally = Tally::default();
+    add_fields(mail, &mut tally);
+    add_sender(mail, &mut tally);
+    add_subject(mail, &mut tally);
+    let words = words(mail);
+    for (sign, range) in SIGNS.text.find(&words.text) {
+        tally.add(Place::Text, "text part", sign, || words.line_at(range.start).to_owned());
+    }
+    tally.verdict(|| SIGNS.gave_up(&words.text))
+}
+
+/// The first words of the mail's own texts, without what they quote or return.
+fn words<'m>(mail: &'m Mail<'_>) -> Normalised<'m> {
+    let mut words = Normalised::default();
+    for part in mail.texts().take(MOST_PARTS) {
+        let room = MOST_TEXT.saturating_sub(words.text.len());
+        words.push(text::split(text::clip(part, room)).words);
+    }
+    words
+}
+
+fn add_fields(mail: &Mail<'_>, tally: &mut Tally) {
+    for (name, value) in mail.fields() {
+        let Some(signs) = SIGNS.fields.get(&name.to_ascii_lowercase()) else { continue };
+        let lower = value.to_lowercase();
+        // RFC 5321 §4.5.5: the null sender stands beside a responder's fields as beside a bounce's.
+        let place = if name.eq_ignore_ascii_case("Return-Path") { Place::ReturnPath } else { Place::Field };
+        for row in signs.iter().filter(|row| row.fits(&lower)) {
+            tally.add(place, "header", row.sign, || format!("{name}: {value}"));
+        }
+    }
+}
+
+fn add_sender(mail: &Mail<'_>, tally: &mut Tally) {
+    let sender = match (mail.from_name.as_str(), mail.from.as_str()) {
+        (name, "") => name.to_owned(),
+        (name, address) => format!("{name} <{address}>"),
+    };
+    let normalised = Normalised::of(&sender);
+    for (sign, range) in SIGNS.from.find(&normalised.text) {
+        if sign.at != At::Whole || range.len() == normalised.text.len() {
+            tally.add(Place::From, "From", sign, || sender.clone());
+        }
+    }
+}
+
+/// What stands at the start of a subject says what the mail is; the rest may be the subject of another mail.
+fn add_subject(mail: &Mail<'_>, tally: &mut Tally) {
+    let subject = Normalised::of(&mail.subject);
+    let subject = subject.text.trim_end_matches(['.', '!', ' ']);
+    let (starts, answered) = starts(subject);
+    let fits = |(sign, range): &(Sign, std::ops::Range<usize>)| match sign.at {
+        At::Anywhere => true,
+        At::Start => starts.contains(&range.start),
+        At::Whole => starts.contains(&range.start) && range.end == subject.len(),
+    };
+    let found: Vec<Sign> = SIGNS.subject.find(subject).filter(fits).map(|(sign, _)| sign).collect();
+    let opening = |sign: &&Sign| sign.at != At::Anywhere;
+    let opens = found.iter().any(|s| opening(&s));
+    for sign in &found {
+        let family = Family::of(sign.speaks_for);
+        let quoted = opens && !found.iter().filter(opening).any(|s| Family::of(s.speaks_for) == family);
+        if !(quoted || (answered && family == Family::Report)) {
+            tally.add(Place::Subject, "Subject", *sign, || mail.subject.clone());
+        }
+    }
+    if answered {
+        let sign = Sign { speaks_for: For::NotBounce, weight: ANSWERED, at: At::Start };
+        tally.add(Place::Subject, "Subject", sign, || mail.subject.clone());
+    }
+}
+
+/// The weight of a reply prefix against a report: programs that answer with "Re:" exist, too.
+const ANSWERED: u32 = 2;
+
+/// Where a subject starts, read with and without the [tags] and reply prefixes that others put before it, and
+/// whether there was such a prefix.
+fn starts(subject: &str) -> (Vec<usize>, bool) {
+    let mut starts = vec![0];
+    let mut answered = false;
+    let mut at = 0;
+    while starts.len() < MOST_PREFIXES {
+        let rest = &subject[at..];
+        let close = match rest.chars().next() {
+            Some('[') => rest.find(']').map(|i| i + 1),
+            Some('{') => rest.find('}').map(|i| i + 1),
+            Some(c) if !c.is_alphanumeric() && c != '<' => Some(c.len_utf8()),
+            Some(_) => answer_prefix(rest).inspect(|_| answered = true),
+            None => None,
+        };
+        let Some(close) = close else { break };
+        at += close;
+        at += subject[at..].len() - subject[at..].trim_start().len();
+        starts.push(at);
+    }
+    (starts, answered)
+}
+
+/// So many tags and prefixes are taken off.
+const MOST_PREFIXES: usize = 16;
+
+/// The length of `re:`, `re[2]:` and the like in other languages.
+fn answer_prefix(subject: &str) -> Option<usize> {
+    let colon = subject.find(':')?;
+    let word = subject[..colon].trim_end();
+    let word = word.trim_end_matches(|c: char| c.is_ascii_digit() || matches!(c, '[' | ']' | '(' | ')' | '^'));
+    SIGNS.reply_prefixes.iter().any(|p| p == word).then_some(colon + 1)
+}
+
+/// What competes: the kinds of report stand together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Family {
+    Report,
+    Complaint,
+    AutoReply,
+    NotBounce,
+}
+
+impl Family {
+    fn of(speaks_for: For) -> Self {
+        match speaks_for {
+            For::Report | For::Bounce | For::Delayed | For::Delivered => Self::Report,
+            For::Complaint => Self::Complaint,
+            For::AutoReply => Self::AutoReply,
+            For::NotBounce => Self::NotBounce,
+        }
+    }
+}
+
+/// The heaviest sign found for each kind in each place.
+#[derive(Debug, Default)]
+struct Tally {
+    best: Vec<Best>,
+}
+
+#[derive(Debug)]
+struct Best {
+    place: Place,
+    speaks_for: For,
+    weight: u32,
+    finding: (&'static str, String),
+}
+
+impl Tally {
+    fn add(&mut self, place: Place, name: &'static str, sign: Sign, line: impl FnOnce() -> String) {
+        let Sign { speaks_for, weight, .. } = sign;
+        let known = self.best.iter_mut().find(|b| b.place == place && b.speaks_for == speaks_for);
+        match known {
+            Some(best) if best.weight >= weight => {}
+            Some(best) => (best.weight, best.finding) = (weight, (name, line())),
+            None => self.best.push(Best { place, speaks_for, weight, finding: (name, line()) }),
+        }
+    }
+
+    /// The heaviest sign of each place that `counts`, added up.
+    fn sum(&self, counts: impl Fn(For) -> bool) -> u32 {
+        let places = [Place::From, Place::ReturnPath, Place::Subject, Place::Field, Place::Text];
+        let heaviest = |place| {
+            let of_place = self.best.iter().filter(|b| b.place == place && counts(b.speaks_for));
+            of_place.map(|b| b.weight).max().unwrap_or(0)
+        };
+        places.into_iter().map(heaviest).sum()
+    }
+
+    fn verdict(&self, gave_up: impl FnOnce() -> bool) -> Option<Finding<Kind>> {
+        let weight = |family| self.sum(|speaks_for| Family::of(speaks_for) == family);
+        // A report wins a tie: a real bounce must not be lost.
+        let rising = [Family::NotBounce, Family::AutoReply, Family::Complaint, Family::Report];
+        let heaviest = rising.into_iter().max_by_key(|&family| weight(family))?;
+        if weight(heaviest) < SIGNS.enough {
+            return None;
+        }
+        let kind = match heaviest {
+            Family::Report => self.kind_of_report(gave_up),
+            Family::Complaint => Kind::Complaint,
+            Family::AutoReply => Kind::AutoReply,
+            Family::NotBounce => Kind::NotBounce,
+        };
+        let telling = self.best.iter().filter(|b| Family::of(b.speaks_for) == heaviest);
+        // What the subject says of itself is the line that a person looks for.
+        let best = telling.max_by_key(|b| (b.place == Place::Subject, b.weight))?;
+        Some(finding(kind, best.finding.0, best.finding.1.clone()))
+    }
+
+    fn kind_of_report(&self, gave_up: impl FnOnce() -> bool) -> Kind {
+        let weight = |wanted: For| self.sum(|speaks_for| speaks_for == wanted);
+        let (failed, delayed, delivered) = (weight(For::Bounce), weight(For::Delayed), weight(For::Delivered));
+        if delivered > failed.max(delayed) {
+            Kind::Delivered
+        } else if delayed > failed && !gave_up() {
+            Kind::Delayed
+        } else {
+            Kind::Bounce
+        }
+    }
+}
