@@ -1,33 +1,51 @@
 //! The IMAP source against a real Dovecot.
-
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 #[path = "support/dovecot.rs"]
 mod dovecot;
 
+use std::{fs, time::Duration};
+
 use bounced::{
     message::{Disposition, Locator, Message, Resume},
-    source::{ImapSettings, Source, imap::ImapSource},
+    source::{ImapSettings, Source, SourceError, imap::ImapSource},
 };
 use dovecot::{Dovecot, PASSWORD, USER};
+use tokio::time::timeout;
+
+/// Generous: only a test that fails waits so long.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// Settings for implicit TLS, with these TOML lines added or put in place of the usual ones.
 fn settings(server: &Dovecot, changes: &str) -> ImapSettings {
     let mut table: toml::Table = toml::from_str(&format!(
-        "host = 'localhost'\nport = {}\nuser = '{USER}'\nca_file = '{}'\npoll = '30s'",
+        "host = 'localhost'\nport = {}\nuser = '{USER}'\nca_file = '{}'\npoll = '10m'",
         server.imaps,
         server.ca_file().display()
     ))
     .unwrap();
     let secret = server.dir.path().join("secret");
-    std::fs::write(&secret, format!("{PASSWORD}\n")).unwrap();
+    fs::write(&secret, format!("{PASSWORD}\n")).unwrap();
     table.insert("password".into(), toml::Table::from_iter([("file".into(), secret.to_str().unwrap().into())]).into());
     table.extend(toml::from_str::<toml::Table>(changes).unwrap());
     ImapSettings { name: "test".into(), ..table.try_into().unwrap() }
 }
 
-fn source(server: &Dovecot, changes: &str) -> ImapSource {
-    ImapSource::new(settings(server, changes))
+async fn opened(server: &Dovecot, changes: &str) -> ImapSource {
+    let mut source = ImapSource::new(settings(server, changes));
+    source.open(Resume::default()).await.unwrap();
+    source
+}
+
+/// The one line that opening is refused with.
+async fn refusal(server: &Dovecot, changes: &str) -> String {
+    match ImapSource::new(settings(server, changes)).open(Resume::default()).await {
+        Err(SourceError::Refused(line)) => {
+            assert!(!line.contains('\n') && line.contains(USER) && !line.contains("wörd"), "{line}");
+            line
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 fn processed(messages: &[Message]) -> Vec<(Locator, Disposition)> {
@@ -46,23 +64,280 @@ fn mail(subject: &str) -> String {
     format!("From: <>\nSubject: {subject}\n\nNobody here.\n")
 }
 
+fn deliver_all(server: &Dovecot, subjects: &[&str]) {
+    subjects.iter().for_each(|subject| server.deliver(&mail(subject)));
+}
+
 #[tokio::test]
-async fn committed_messages_are_moved_and_the_rest_is_untouched() {
+async fn processed_messages_are_moved_and_the_rest_is_untouched() {
     let Some(server) = Dovecot::start() else { return };
-    for subject in ["one", "two", "three"] {
-        server.deliver(&mail(subject));
-    }
-    let mut source = source(&server, "");
-    source.open(Resume::default()).await.unwrap();
+    deliver_all(&server, &["one", "two", "three"]);
+    let mut source = opened(&server, "").await;
     let messages = source.fetch().await.unwrap();
     assert_eq!(subjects(&messages), ["one", "two", "three"]);
+    assert_eq!(messages[0].body.as_ref(), mail("one").replace('\n', "\r\n").as_bytes());
+    let now = jiff::Timestamp::now().as_second();
+    assert!((now - 600..=now + 600).contains(&messages[0].received), "{}", messages[0].received);
     assert!(source.fetch().await.unwrap().is_empty());
     let mut done = processed(&messages);
     done[1].1 = Disposition::Untouched;
     source.settle(&done).await.unwrap();
-    source.settle(&done).await.expect("settling twice is no error");
+    source.settle(&done).await.expect("what is moved already is no error");
     source.close().await;
     assert_eq!((server.count("INBOX"), server.count("Processed")), (1, 2));
     assert_eq!(server.doveadm(&["fetch", "flags", "mailbox", "INBOX"]).trim(), "flags:");
-    assert!(server.doveadm(&["mailbox list", "-s"]).contains("Processed"));
+    assert!(server.doveadm(&["mailbox list", "-s"]).contains("Processed"), "the new folder is subscribed to");
+}
+
+#[tokio::test]
+async fn an_earlier_run_is_continued_and_its_unsettled_messages_are_settled() {
+    let Some(server) = Dovecot::start() else { return };
+    deliver_all(&server, &["one", "two"]);
+    let mut source = opened(&server, "batch = 1").await;
+    let first = source.fetch().await.unwrap();
+    assert_eq!(subjects(&first), ["one"]);
+    let Locator::Imap { uid_validity, uid } = first[0].locator else { panic!() };
+    drop(source);
+    let resume = Resume { cursor: Some((uid_validity, uid)), unsettled: processed(&first), ..Resume::default() };
+    for _ in 0..2 {
+        let mut source = ImapSource::new(settings(&server, ""));
+        source.open(resume.clone()).await.expect("the second time, the message is moved already");
+        assert_eq!(subjects(&source.fetch().await.unwrap()), ["two"]);
+    }
+    assert_eq!((server.count("INBOX"), server.count("Processed")), (1, 1));
+}
+
+#[tokio::test]
+async fn another_uidvalidity_starts_again_and_settles_nothing_of_the_old() {
+    let Some(server) = Dovecot::start() else { return };
+    deliver_all(&server, &["one", "two"]);
+    let mut source = opened(&server, "").await;
+    let before = source.fetch().await.unwrap();
+    source.close().await;
+    let Locator::Imap { uid_validity, uid } = before[1].locator else { panic!() };
+    server.doveadm(&["mailbox update", "--uid-validity", &(uid_validity + 1).to_string(), "INBOX"]);
+    source
+        .open(Resume { cursor: Some((uid_validity, uid)), unsettled: processed(&before), ..Resume::default() })
+        .await
+        .unwrap();
+    let after = source.fetch().await.unwrap();
+    assert_eq!(subjects(&after), ["one", "two"]);
+    assert!(
+        after.iter().all(|m| matches!(m.locator, Locator::Imap { uid_validity: now, .. } if now == uid_validity + 1))
+    );
+    assert_eq!(server.count("INBOX"), 2);
+}
+
+#[tokio::test]
+async fn without_move_messages_are_copied_and_only_they_are_expunged() {
+    let Some(server) = Dovecot::with("imap_capability = IMAP4rev1 UIDPLUS IDLE AUTH=PLAIN") else { return };
+    deliver_all(&server, &["one", "two", "three"]);
+    let mut source = opened(&server, "").await;
+    let messages = source.fetch().await.unwrap();
+    // Somebody else's: it is marked as deleted and waits for somebody to expunge it.
+    server.doveadm(&["flags add", r"\Deleted", "mailbox", "INBOX", "subject", "three"]);
+    source.settle(&processed(&messages[..2])).await.unwrap();
+    source.settle(&processed(&messages[..2])).await.unwrap();
+    assert_eq!((server.count("INBOX"), server.count("Processed")), (1, 2));
+}
+
+#[tokio::test]
+async fn without_uidplus_messages_are_copied_once_and_stay_marked_as_deleted() {
+    let Some(server) = Dovecot::with("imap_capability = IMAP4rev1 IDLE AUTH=PLAIN") else { return };
+    deliver_all(&server, &["one", "two"]);
+    let mut source = opened(&server, "").await;
+    let messages = source.fetch().await.unwrap();
+    source.settle(&processed(&messages)).await.unwrap();
+    source.settle(&processed(&messages)).await.unwrap();
+    assert_eq!((server.count("INBOX"), server.count("Processed")), (2, 2));
+    // A new reader doesn't see what is marked as deleted.
+    assert!(opened(&server, "").await.fetch().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn flagged_messages_stay_seen_and_marked_and_left_ones_stay_as_they_are() {
+    let Some(server) = Dovecot::start() else { return };
+    deliver_all(&server, &["one"]);
+    for (after, expected) in [("leave", "flags:"), ("flag", "flags: \\Seen $Bounced")] {
+        let mut source = opened(&server, &format!("after = '{after}'")).await;
+        let messages = source.fetch().await.unwrap();
+        source.settle(&processed(&messages)).await.unwrap();
+        source.close().await;
+        assert_eq!(server.doveadm(&["fetch", "flags", "mailbox", "INBOX"]).trim(), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_folder_may_have_any_name() {
+    let Some(server) = Dovecot::start() else { return };
+    deliver_all(&server, &["one"]);
+    let name = r#"Erledigt & "zurück" 日本"#;
+    let mut source = opened(&server, &format!("after = {{ move = '{name}' }}")).await;
+    let messages = source.fetch().await.unwrap();
+    source.settle(&processed(&messages)).await.unwrap();
+    assert_eq!(server.count(name), 1);
+    // Deleted while the source is connected: it is created again.
+    server.doveadm(&["mailbox delete", "-s", name]);
+    deliver_all(&server, &["two"]);
+    timeout(LIMIT, source.wait()).await.unwrap().unwrap();
+    let messages = source.fetch().await.unwrap();
+    source.settle(&processed(&messages)).await.unwrap();
+    assert_eq!(server.count(name), 1);
+}
+
+#[tokio::test]
+async fn large_messages_are_cut_and_a_portion_is_bounded() {
+    let Some(server) = Dovecot::start() else { return };
+    let large = format!("{}{}", mail("large"), "x\n".repeat(4 << 20));
+    for _ in 0..5 {
+        server.deliver(&large);
+    }
+    let mut source = opened(&server, "max_message = 5000000").await;
+    let messages = source.fetch().await.unwrap();
+    assert_eq!(messages.len(), 3, "four would have been more than 16 MiB");
+    let wire = large.len() + large.matches('\n').count();
+    assert!(messages.iter().all(|m| m.body.len() == 5_000_000 && m.size == wire as u64));
+    assert_eq!(source.fetch().await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn thousands_of_messages_come_in_batches_once_each() {
+    let Some(server) = Dovecot::start() else { return };
+    let expected: Vec<String> = (0..2500).map(|n| format!("number {n}")).collect();
+    expected.iter().for_each(|subject| server.deliver(&mail(subject)));
+    // Gaps in the UIDs make sets that need more than one command.
+    server.doveadm(&["expunge", "mailbox", "INBOX", "subject", "7"]);
+    let mut source = opened(&server, "batch = 600").await;
+    let mut found = Vec::new();
+    loop {
+        let messages = source.fetch().await.unwrap();
+        assert!(messages.len() <= 600);
+        if messages.is_empty() {
+            break;
+        }
+        found.extend(subjects(&messages));
+    }
+    assert!(found.iter().eq(expected.iter().filter(|subject| !subject.contains('7'))));
+}
+
+#[tokio::test]
+async fn idle_sees_a_new_message() {
+    let Some(server) = Dovecot::start() else { return };
+    // The poll interval is ten minutes: only IDLE can end the wait.
+    let mut source = opened(&server, "").await;
+    for subject in ["one", "two"] {
+        assert!(source.fetch().await.unwrap().is_empty());
+        let (waited, ()) = tokio::join!(timeout(LIMIT, source.wait()), async { server.deliver(&mail(subject)) });
+        waited.expect("IDLE tells of it").unwrap();
+        assert_eq!(subjects(&source.fetch().await.unwrap()), [subject]);
+    }
+}
+
+#[tokio::test]
+async fn where_there_is_no_idle_the_folder_is_polled() {
+    let Some(server) = Dovecot::with("imap_capability = IMAP4rev1 MOVE AUTH=PLAIN") else { return };
+    let mut source = opened(&server, "poll = '10ms'").await;
+    server.deliver(&mail("one"));
+    let found = timeout(LIMIT, async {
+        loop {
+            source.wait().await.unwrap();
+            let messages = source.fetch().await.unwrap();
+            if !messages.is_empty() {
+                break subjects(&messages);
+            }
+        }
+    });
+    assert_eq!(found.await.unwrap(), ["one"]);
+}
+
+#[tokio::test]
+async fn starttls_and_plain_to_loopback_work_too() {
+    let Some(server) = Dovecot::start() else { return };
+    deliver_all(&server, &["one"]);
+    for tls in ["starttls", "plain"] {
+        let mut source = opened(&server, &format!("tls = '{tls}'\nport = {}", server.imap)).await;
+        assert_eq!(source.fetch().await.unwrap().len(), 1, "{tls}");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_refused() {
+    let Some(server) = Dovecot::start() else { return };
+    fs::write(server.dir.path().join("wrong"), "not the wörd").unwrap();
+    let wrong = format!("password = {{ file = '{}' }}", server.dir.path().join("wrong").display());
+    let line = refusal(&server, &wrong).await;
+    assert!(
+        line.contains("login failed") && line.contains("localhost:") && line.contains("check user and password"),
+        "{line}"
+    );
+}
+
+#[tokio::test]
+async fn the_password_may_come_from_a_command_and_a_failing_command_is_refused() {
+    let Some(server) = Dovecot::start() else { return };
+    fs::write(server.dir.path().join("pass"), format!("{PASSWORD}\nuser: x\n")).unwrap();
+    let command = |command: &str| format!("password = {{ command = '{command}' }}");
+    opened(&server, &command(&format!("cat {}/pass", server.dir.path().display()))).await;
+    let line = refusal(&server, &command("exit 3")).await;
+    assert!(line.contains("exit status: 3"), "{line}");
+    let line = refusal(&server, &command("true")).await;
+    assert!(line.contains("the password is empty"), "{line}");
+    let line = refusal(&server, "password = { env = 'BOUNCED_TEST_NOT_SET' }").await;
+    assert!(line.contains("BOUNCED_TEST_NOT_SET"), "{line}");
+    let line = refusal(&server, "password = { file = '/nonexistent/password' }").await;
+    assert!(line.contains("/nonexistent/password"), "{line}");
+}
+
+#[tokio::test]
+async fn a_certificate_from_elsewhere_or_for_another_name_is_refused() {
+    let Some(server) = Dovecot::start() else { return };
+    dovecot::certificate(server.dir.path(), "other", "localhost");
+    let other = server.dir.path().join("other.pem");
+    let line = refusal(&server, &format!("ca_file = '{}'", other.display())).await;
+    assert!(line.contains("certificate was not accepted") && line.contains("ca_file"), "{line}");
+    // The certificate is made out to localhost.
+    let line = refusal(&server, "host = '127.0.0.1'").await;
+    assert!(line.contains("certificate was not accepted"), "{line}");
+    let line = refusal(&server, "ca_file = '/nonexistent/ca.pem'").await;
+    assert!(line.contains("/nonexistent/ca.pem"), "{line}");
+    let key = server.dir.path().join("dovecot.key");
+    let line = refusal(&server, &format!("ca_file = '{}'", key.display())).await;
+    assert!(line.contains("no certificate"), "{line}");
+    let line = refusal(&server, &format!("tls = 'implicit'\nport = {}", server.imap)).await;
+    assert!(line.contains("does not speak TLS"), "{line}");
+}
+
+#[tokio::test]
+async fn a_missing_folder_is_refused() {
+    let Some(server) = Dovecot::start() else { return };
+    let line = refusal(&server, "folder = 'Bounces'").await;
+    assert!(line.contains("the folder Bounces can't be opened") && line.contains("create it"), "{line}");
+    let line = refusal(&server, "after = { move = 'inbox' }").await;
+    assert!(line.contains("name another"), "{line}");
+}
+
+#[tokio::test]
+async fn a_server_that_stops_is_lost_and_found_again_when_it_is_back() {
+    let Some(mut server) = Dovecot::start() else { return };
+    deliver_all(&server, &["one"]);
+    let mut source = opened(&server, "").await;
+    assert_eq!(source.fetch().await.unwrap().len(), 1);
+    let (waited, ()) = tokio::join!(timeout(LIMIT, source.wait()), async { server.stop() });
+    assert!(matches!(waited.unwrap(), Err(SourceError::Lost(_))));
+    assert!(matches!(source.fetch().await, Err(SourceError::Lost(_))), "without open there is nothing to fetch from");
+    assert!(matches!(source.open(Resume::default()).await, Err(SourceError::Lost(_))), "it is still away");
+    server.restart();
+    source.open(Resume::default()).await.unwrap();
+    assert_eq!(subjects(&source.fetch().await.unwrap()), ["one"]);
+}
+
+#[tokio::test]
+async fn a_message_expunged_by_somebody_else_is_no_error() {
+    let Some(server) = Dovecot::start() else { return };
+    deliver_all(&server, &["one", "two", "three"]);
+    let mut source = opened(&server, "batch = 1").await;
+    assert_eq!(subjects(&source.fetch().await.unwrap()), ["one"]);
+    // The source has found all three by now.
+    server.doveadm(&["expunge", "mailbox", "INBOX", "subject", "two"]);
+    assert_eq!(subjects(&source.fetch().await.unwrap()), ["three"]);
 }

@@ -145,7 +145,7 @@ pub fn deliver(maildir: &Path, message: &str) -> String {
 
 /// Writes NAME.pem and NAME.key for a host; the certificate is its own authority.
 pub fn certificate(dir: &Path, name: &str, host: &str) {
-    let signed = rcgen::generate_simple_self_signed([host.to_owned(), "127.0.0.1".to_owned()]).unwrap();
+    let signed = rcgen::generate_simple_self_signed([host.to_owned()]).unwrap();
     fs::write(dir.join(format!("{name}.pem")), signed.cert.pem()).unwrap();
     fs::write(dir.join(format!("{name}.key")), signed.signing_key.serialize_pem()).unwrap();
 }

@@ -1,0 +1,476 @@
+//! The IMAP source against servers that break, lie, or attack: a script in place of a server.
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
+use std::{
+    io::Write,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bounced::{
+    message::{Disposition, Locator, Message, Resume},
+    source::{ImapSettings, Source, SourceError, imap::ImapSource},
+};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    net::{TcpListener, TcpStream},
+    sync::mpsc,
+    time::timeout,
+};
+
+const PASSWORD: &str = "Correct-Horse";
+
+/// Generous: only a test that fails waits so long.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// What the script wants sent for a command; `TAG` stands for the command's tag. `None`: as a well-behaved server with
+/// two messages, UID 1 and 2.
+type Script = Box<dyn FnMut(&str) -> Option<Reply> + Send>;
+
+enum Reply {
+    Say(Vec<u8>),
+    SayAndClose(Vec<u8>),
+}
+
+fn say(text: &str) -> Option<Reply> {
+    Some(Reply::Say(text.into()))
+}
+
+fn say_and_close(text: &str) -> Option<Reply> {
+    Some(Reply::SayAndClose(text.into()))
+}
+
+struct Server {
+    port: u16,
+    /// Every line that clients sent, without its tag; `EOF` when one closed.
+    heard: mpsc::UnboundedReceiver<String>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Server {
+    /// Listens on loopback; one client at a time, and the script goes on from client to client.
+    async fn start(greeting: &'static str, mut script: impl FnMut(&str) -> Option<Reply> + Send + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (tell, heard) = mpsc::unbounded_channel();
+        let task = tokio::spawn(async move {
+            let mut script: Script = Box::new(move |line| script(line));
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                // A client that goes away in the middle is what some tests are about.
+                let _ = serve(stream, greeting, &mut script, &tell).await;
+                let _ = tell.send("EOF".into());
+            }
+        });
+        Self { port, heard, task }
+    }
+
+    fn source(&self) -> ImapSource {
+        self.source_with("")
+    }
+
+    fn source_with(&self, changes: &str) -> ImapSource {
+        let mut table: toml::Table = toml::from_str(&format!(
+            "host = '127.0.0.1'\nport = {}\ntls = 'plain'\nuser = 'bounces'\npassword = {{ command = 'echo {PASSWORD}' }}\n\
+             max_message = 100000\ntimeouts = {{ response = '10s' }}",
+            self.port
+        ))
+        .unwrap();
+        table.extend(toml::from_str::<toml::Table>(changes).unwrap());
+        ImapSource::new(ImapSettings { name: "test".into(), ..table.try_into().unwrap() })
+    }
+
+    async fn opened(&self) -> ImapSource {
+        let mut source = self.source();
+        source.open(Resume::default()).await.unwrap();
+        source
+    }
+
+    /// Waits until a client sends a line that begins like this.
+    async fn hears(&mut self, start: &str) {
+        let wanted = async { while !self.heard.recv().await.unwrap().starts_with(start) {} };
+        timeout(LIMIT, wanted).await.unwrap_or_else(|_| panic!("the client never said {start}"));
+    }
+}
+
+async fn serve(
+    mut stream: TcpStream,
+    greeting: &str,
+    script: &mut Script,
+    tell: &mpsc::UnboundedSender<String>,
+) -> std::io::Result<()> {
+    let (read, mut write) = stream.split();
+    write.write_all(format!("{greeting}\r\n").as_bytes()).await?;
+    let mut lines = BufReader::new(read).lines();
+    while let Some(line) = lines.next_line().await? {
+        let (tag, command) = line.split_once(' ').unwrap_or(("", &line));
+        let _ = tell.send(command.to_owned());
+        let reply = script(command).unwrap_or_else(|| Reply::Say(behave(command).into()));
+        let (Reply::Say(text) | Reply::SayAndClose(text)) = &reply;
+        // Only the head of a long reply is text.
+        let (head, rest) = text.split_at(text.len().min(4000));
+        write.write_all(String::from_utf8_lossy(head).replace("TAG", tag).as_bytes()).await?;
+        write.write_all(rest).await?;
+        if matches!(reply, Reply::SayAndClose(_)) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn behave(command: &str) -> String {
+    let data = match command.split(' ').take(2).collect::<Vec<_>>()[..] {
+        ["CAPABILITY", ..] => "* CAPABILITY IMAP4rev1 MOVE UIDPLUS IDLE",
+        ["SELECT", ..] => "* 2 EXISTS\r\n* OK [UIDVALIDITY 7] stable",
+        ["UID", "SEARCH"] if command.contains("UID 1:") => "* SEARCH 1 2",
+        ["UID", "SEARCH"] if command.ends_with("UID 1") => "* SEARCH 1",
+        // RFC 9051 §6.4.9: `3:*` matches the last message, 2.
+        ["UID", "SEARCH"] => "* SEARCH 2",
+        ["UID", "FETCH"] if command.contains("SIZE") => {
+            "* 1 FETCH (UID 1 RFC822.SIZE 5)\r\n* 2 FETCH (UID 2 RFC822.SIZE 5)"
+        }
+        ["UID", "FETCH"] => return fetch_bodies(command),
+        ["DONE", ..] | [""] => return String::new(),
+        _ => "* OK [X-NOTHING] to say",
+    };
+    format!("{data}\r\nTAG OK done\r\n")
+}
+
+/// The bodies of those of the messages 1 and 2 that were asked for.
+fn fetch_bodies(command: &str) -> String {
+    let set = command.split(' ').nth(2).unwrap_or_default();
+    let one = if set.starts_with('1') { "* 1 FETCH (UID 1 BODY[]<0> {5}\r\nfirst)\r\n" } else { "" };
+    let two = if set.contains('2') { "* 2 FETCH (UID 2 BODY[]<0> {5}\r\nsecon)\r\n" } else { "" };
+    format!("{one}{two}TAG OK done\r\n")
+}
+
+fn wants_bodies(command: &str) -> bool {
+    command.starts_with("UID FETCH") && command.contains("BODY")
+}
+
+fn uids(messages: &[Message]) -> Vec<u32> {
+    let uid = |message: &Message| match message.locator {
+        Locator::Imap { uid, .. } => uid,
+        Locator::Maildir { .. } => 0,
+    };
+    messages.iter().map(uid).collect()
+}
+
+fn assert_lost<T: std::fmt::Debug>(result: Result<T, SourceError>, why: &str) {
+    let Err(SourceError::Lost(line)) = result else { panic!("{result:?}") };
+    assert!(line.contains(why) && line.contains("bounces at 127.0.0.1:"), "{line}");
+}
+
+fn assert_refused<T: std::fmt::Debug>(result: Result<T, SourceError>, why: &str) {
+    let Err(SourceError::Refused(line)) = result else { panic!("{result:?}") };
+    assert!(line.contains(why) && line.contains("bounces at 127.0.0.1:"), "{line}");
+}
+
+#[tokio::test]
+async fn what_ends_a_fetch_early_is_a_lost_connection_and_yields_nothing() {
+    let endless = [b"* ".as_slice(), &vec![b'x'; 9 << 20]].concat();
+    let cases: [(&str, Vec<u8>); 6] = [
+        ("a literal of 419430400 octets", b"* 1 FETCH (UID 1 BODY[] {419430400}\r\nabc".to_vec()),
+        ("a literal of 1000000000000 octets", b"* 1 FETCH (UID 1 BODY[] {1000000000000}\r\nabc".to_vec()),
+        ("a line of more than", endless),
+        ("goodbye: shutting down", b"* 1 FETCH (UID 1 BODY[] {5}\r\nfirst)\r\n* BYE shutting down\r\n".to_vec()),
+        ("the server closed", b"* 1 FETCH (UID 1 BODY[] {5}\r\nfirst)\r\n".to_vec()),
+        ("the connection broke", b"* 1 FETCH (UID 1 BODY[] {5}\r\nfi".to_vec()),
+    ];
+    for (why, reply) in cases {
+        let server = Server::start("* OK hello", move |command| {
+            wants_bodies(command).then(|| Reply::SayAndClose(reply.clone()))
+        })
+        .await;
+        assert_lost(server.opened().await.fetch().await, why);
+    }
+}
+
+#[tokio::test]
+async fn a_refused_fetch_is_no_empty_one() {
+    let server =
+        Server::start("* OK hello", |command| wants_bodies(command).then(|| say("TAG NO disk on fire\r\n")).flatten())
+            .await;
+    assert_lost(server.opened().await.fetch().await, "the message with UID 1; it said: disk on fire");
+}
+
+#[tokio::test]
+async fn nothing_behind_a_message_that_did_not_come_is_handed_out() {
+    // Answers OK and leaves out a message that is there.
+    let script = |command: &str| match command {
+        _ if command.ends_with("UID 1:*") => say("* SEARCH 1 2 3\r\nTAG OK done\r\n"),
+        "UID SEARCH UID 2" => say("* SEARCH 2\r\nTAG OK done\r\n"),
+        _ if wants_bodies(command) && command.contains('3') => {
+            say("* 3 FETCH (UID 3 BODY[] {5}\r\nthird)\r\n* 1 FETCH (UID 1 BODY[] {5}\r\nfirst)\r\nTAG OK done\r\n")
+        }
+        _ => None,
+    };
+    let server = Server::start("* OK hello", script).await;
+    let mut source = server.opened().await;
+    let one = source.fetch().await.unwrap();
+    assert_eq!(uids(&one), [1], "1 only: whoever commits 3 would never come back for 2");
+    assert_lost(source.fetch().await, "did not deliver the message with UID 2");
+}
+
+#[tokio::test]
+async fn one_message_that_can_not_be_read_does_not_stop_the_rest_for_ever() {
+    // The first server says NO to message 1; the second drops the connection whenever message 1 is asked for.
+    for deadly in [false, true] {
+        let server = Server::start("* OK hello", move |command| {
+            let asks_for_one = wants_bodies(command) && command.split(' ').nth(2).unwrap().starts_with('1');
+            match asks_for_one {
+                true if deadly => say_and_close(""),
+                true if command.contains("1:2") => say("* 2 FETCH (UID 2 BODY[] {5}\r\nsecon)\r\nTAG NO can't\r\n"),
+                true => say("TAG NO can't\r\n"),
+                false => None,
+            }
+        })
+        .await;
+        let mut source = server.source();
+        let mut attempts = 0;
+        let found = loop {
+            attempts += 1;
+            assert!(attempts < 20, "still at it");
+            source.open(Resume::default()).await.unwrap();
+            match source.fetch().await {
+                Ok(messages) => break messages,
+                Err(error) => assert!(matches!(error, SourceError::Lost(_)), "{error}"),
+            }
+        };
+        assert_eq!(uids(&found), [2]);
+        assert!(attempts > 3, "it was not given up at once");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_idle_becomes_polling() {
+    let mut server = Server::start("* OK hello", |command| match command {
+        "IDLE" => say("TAG NO not today\r\n"),
+        _ => None,
+    })
+    .await;
+    let mut source = server.source_with("poll = '1ms'");
+    source.open(Resume::default()).await.unwrap();
+    source.fetch().await.unwrap();
+    for _ in 0..2 {
+        timeout(LIMIT, source.wait()).await.unwrap().unwrap();
+        server.hears("NOOP").await;
+    }
+}
+
+#[tokio::test]
+async fn what_arrived_before_idle_is_not_waited_for() {
+    // The announcement comes with the answer to another command; IDLE would not repeat it.
+    let server = Server::start("* OK hello", |command| match command {
+        _ if wants_bodies(command) => say("* 3 EXISTS\r\n* 1 FETCH (UID 1 BODY[] {5}\r\nfirst)\r\n* 2 FETCH (UID 2 BODY[] {5}\r\nsecon)\r\nTAG OK done\r\n"),
+        _ => None,
+    })
+    .await;
+    let mut source = server.source_with("poll = '1h'");
+    source.open(Resume::default()).await.unwrap();
+    assert_eq!(uids(&source.fetch().await.unwrap()), [1, 2]);
+    timeout(LIMIT, source.wait()).await.expect("the third message is news").unwrap();
+}
+
+#[tokio::test]
+async fn unknown_responses_are_passed_over() {
+    let noise = "* XYZZY (((( \"x\r\n* 5 GLITTER {3}\r\nabc\r\n* OK [ALERT]\u{e9}t\u{e9}\r\n* 1 FETCH (FLAGS (\\Seen))\r\n\
+                 * 1 FETCH (UID 1 INTERNALDATE NIL BODYSTRUCTURE ((((((((\r\n\r\n+ ?\r\n* 99999999999 EXISTS\r\n";
+    let server = Server::start("* OK hello", move |command| {
+        if command.starts_with("AUTHENTICATE") || command == "DONE" {
+            return None;
+        }
+        Some(Reply::Say(format!("{noise}{}", behave(command)).into_bytes()))
+    })
+    .await;
+    let mut source = server.opened().await;
+    let messages = source.fetch().await.unwrap();
+    assert_eq!(uids(&messages), [1, 2]);
+    let done: Vec<_> = messages.into_iter().map(|m| (m.locator, Disposition::Processed)).collect();
+    source.settle(&done).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_silent_server_is_lost_in_time() {
+    let server = Server::start("* OK hello", |command| command.starts_with("UID").then(|| say("")).flatten()).await;
+    let mut source = server.source_with("timeouts = { response = '50ms' }");
+    source.open(Resume::default()).await.unwrap();
+    assert_lost(timeout(LIMIT, source.fetch()).await.unwrap(), "no answer within 50ms");
+}
+
+#[tokio::test]
+async fn a_server_that_talks_without_end_is_lost_in_time() {
+    let chatter = "* OK still here\r\n".repeat(1000);
+    let server = Server::start("* OK hello", move |command| {
+        command.starts_with("UID").then(|| Reply::Say(chatter.clone().into_bytes()))
+    })
+    .await;
+    let mut source = server.source_with("timeouts = { command = '100ms' }");
+    source.open(Resume::default()).await.unwrap();
+    assert_lost(timeout(LIMIT, source.fetch()).await.unwrap(), "not done within 100ms");
+}
+
+#[tokio::test]
+async fn a_changed_uidvalidity_is_noticed_in_the_middle() {
+    let server = Server::start("* OK hello", |command| match command {
+        _ if wants_bodies(command) => say("* OK [UIDVALIDITY 8] new folder, same name\r\nTAG OK done\r\n"),
+        _ => None,
+    })
+    .await;
+    assert_lost(server.opened().await.fetch().await, "UIDVALIDITY changed");
+}
+
+#[tokio::test]
+async fn a_login_that_may_work_later_is_lost_and_any_other_is_refused() {
+    for (reply, lost) in [
+        ("TAG NO [UNAVAILABLE] Temporary authentication failure.", true),
+        ("TAG NO [INUSE] busy", true),
+        ("TAG NO [LIMIT] Too many connections.", true),
+        ("* BYE overloaded\r\nTAG NO x", true),
+        ("TAG NO [AUTHENTICATIONFAILED] no", false),
+        ("TAG NO wrong", false),
+        ("TAG BAD LOGIN disabled", false),
+    ] {
+        let server = Server::start("* OK hello", move |command| {
+            command.starts_with("LOGIN").then(|| say(&format!("{reply}\r\n"))).flatten()
+        })
+        .await;
+        let result = server.source().open(Resume::default()).await;
+        if lost { assert_lost(result, "") } else { assert_refused(result, "login failed") }
+    }
+}
+
+#[tokio::test]
+async fn a_settle_that_fails_is_tried_again_unless_it_is_forbidden() {
+    for (reply, lost) in [("TAG NO [OVERQUOTA] full", true), ("TAG NO oops", true), ("TAG NO [NOPERM] no", false)] {
+        let server = Server::start("* OK hello", move |command| {
+            command.starts_with("UID MOVE").then(|| say(&format!("{reply}\r\n"))).flatten()
+        })
+        .await;
+        let done = [(Locator::Imap { uid_validity: 7, uid: 1 }, Disposition::Processed)];
+        let result = server.opened().await.settle(&done).await;
+        if lost { assert_lost(result, "can't move") } else { assert_refused(result, "can't move") }
+    }
+}
+
+#[tokio::test]
+async fn a_read_only_folder_is_refused_unless_messages_are_left() {
+    let script = |command: &str| match command {
+        _ if command.starts_with("SELECT") => say("* OK [UIDVALIDITY 7] x\r\nTAG OK [READ-ONLY] look, don't touch\r\n"),
+        _ => None,
+    };
+    let server = Server::start("* OK hello", script).await;
+    assert_refused(server.source().open(Resume::default()).await, "read-only");
+    server.source_with("after = 'leave'").open(Resume::default()).await.unwrap();
+}
+
+#[tokio::test]
+async fn starttls_can_neither_be_skipped_nor_smuggled_past() {
+    type Case = (&'static str, fn(&str) -> Option<Reply>, &'static str);
+    let cases: [Case; 4] = [
+        ("* OK hello", |_| say("TAG BAD what?\r\n"), "STARTTLS was refused"),
+        ("* PREAUTH welcome", |_| None, "PREAUTH"),
+        ("* OK hello", |_| say("TAG OK go ahead\r\n* OK trust me\r\n"), "plain text followed STARTTLS"),
+        ("HTTP/1.1 400 Bad Request", |_| None, "no IMAP server"),
+    ];
+    for (greeting, script, why) in cases {
+        let mut server = Server::start(greeting, script).await;
+        let mut source = server.source_with("tls = 'starttls'");
+        assert_refused(source.open(Resume::default()).await, why);
+        drop(source);
+        // Nothing but STARTTLS was said in the clear, and not even that to the first that misbehaved.
+        while let Ok(line) = server.heard.try_recv() {
+            assert!(["STARTTLS", "EOF"].contains(&line.as_str()), "{line}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn plain_text_goes_to_loopback_only() {
+    // A connected UDP socket sends nothing; it only tells which of our own addresses leads out.
+    let out =
+        std::net::UdpSocket::bind("0.0.0.0:0").and_then(|s| s.connect("192.0.2.1:9").and_then(|()| s.local_addr()));
+    let Some(address) = out.ok().map(|a| a.ip()).filter(|ip| !ip.is_loopback()) else {
+        println!("skipped: this machine has only loopback");
+        return;
+    };
+    let listener = TcpListener::bind((address, 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let settings =
+        format!("host = '{address}'\nport = {port}\ntls = 'plain'\nuser = 'bounces'\npassword = {{ env = 'X' }}");
+    let settings: ImapSettings = toml::from_str(&settings).unwrap();
+    let refused = ImapSource::new(settings).open(Resume::default()).await;
+    assert!(matches!(&refused, Err(SourceError::Refused(line)) if line.contains("insecure = true")), "{refused:?}");
+}
+
+#[tokio::test]
+async fn dropping_or_closing_a_source_closes_the_socket() {
+    let mut server = Server::start("* OK hello", |command| match command {
+        "IDLE" => say("+ idling\r\n"),
+        _ => None,
+    })
+    .await;
+    let source = server.opened().await;
+    drop(source);
+    server.hears("EOF").await;
+    // A stop signal drops the wait in the middle of IDLE.
+    let mut source = server.source_with("poll = '1h'");
+    source.open(Resume::default()).await.unwrap();
+    source.fetch().await.unwrap();
+    tokio::select! {
+        waited = source.wait() => panic!("{waited:?}"),
+        () = server.hears("IDLE") => {}
+    }
+    source.close().await;
+    server.hears("LOGOUT").await;
+    server.hears("EOF").await;
+}
+
+/// Collects what is logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
+        Write::write(&mut *self.0.lock().unwrap(), text)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn the_password_is_in_no_log_line_and_in_no_error() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber =
+        tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || writer.clone()).finish();
+    // For all tests of this file: whatever they log, the password isn't in it.
+    tracing::subscriber::set_global_default(subscriber).unwrap();
+    for mechanism in ["LOGIN", "AUTHENTICATE"] {
+        let server = Server::start("* OK hello", move |command| match command {
+            "CAPABILITY" if mechanism == "AUTHENTICATE" => say("* CAPABILITY IMAP4rev1 AUTH=PLAIN\r\nTAG OK done\r\n"),
+            "AUTHENTICATE PLAIN" => say("+ \r\n"),
+            // A server that repeats what it was sent. The line with the secret of AUTHENTICATE has no space in it.
+            _ if command.starts_with("LOGIN") => say(&format!("TAG NO bad command {command}\r\n")),
+            _ if command.ends_with("==") || command.starts_with("AG") => say(&format!("A2 NO bad {command}\r\n")),
+            _ => None,
+        })
+        .await;
+        let Err(error) = server.source().open(Resume::default()).await else { panic!("it was let in") };
+        assert!(matches!(error, SourceError::Refused(_)) && error.to_string().contains("***"), "{error:?}");
+        // PASSWORD, and bounces + PASSWORD as AUTHENTICATE PLAIN sends it.
+        for secret in [PASSWORD, "AGJvdW5jZXMAQ29ycmVjdC1Ib3JzZQ"] {
+            assert!(!format!("{error:?}").contains(secret), "{error:?}");
+            let logged = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+            assert!(logged.contains("CAPABILITY") && !logged.contains(secret), "{logged}");
+        }
+    }
+}
