@@ -1,0 +1,362 @@
+//! The daemon over a Maildir: in this process where the library is meant, as a process where signals are.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    os::unix::net::UnixDatagram,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::mpsc as channel,
+    thread,
+    time::Duration,
+};
+
+use bounced::{
+    config::Config,
+    daemon::{self, Control, DaemonError},
+    report::Kind,
+    source::MaildirSettings,
+    store::Store,
+};
+use futures::TryStreamExt;
+use tempfile::TempDir;
+use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+/// Nothing here takes a second; longer than this is a failure, not bad luck.
+const LONG: Duration = Duration::from_secs(30);
+
+struct Place(TempDir);
+
+impl Place {
+    fn new() -> Self {
+        let place = Self(TempDir::new().unwrap());
+        for part in ["new", "cur", "tmp"] {
+            fs::create_dir_all(place.path("box").join(part)).unwrap();
+        }
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn deliver(&self, key: &str, mail: &str) {
+        fs::write(self.path("box/tmp").join(key), mail).unwrap();
+        fs::rename(self.path("box/tmp").join(key), self.path("box/new").join(key)).unwrap();
+    }
+
+    fn bounce(&self, key: &str, recipient: &str, answer: &str) {
+        self.deliver(key, &bounce(key, recipient, answer));
+    }
+
+    fn config(&self) -> Config {
+        let mut config = Config::default();
+        config.database.path = self.path("bounced.db");
+        config.suppressions.path = self.path("list.db");
+        let mut settings: MaildirSettings = toml::from_str("path = '/'\npoll = '20ms'").unwrap();
+        settings.path = self.path("box");
+        settings.name = "box".into();
+        config.maildir.insert("box".into(), settings);
+        config
+    }
+
+    /// The names of the files of a folder, without flags.
+    fn files(&self, folder: &str) -> Vec<String> {
+        let parts = ["new", "cur"].map(|part| self.path(folder).join(part));
+        let files = parts.iter().filter_map(|part| fs::read_dir(part).ok()).flatten();
+        let mut names: Vec<String> = files.map(|f| f.unwrap().file_name().into_string().unwrap()).collect();
+        names.iter_mut().for_each(|name| name.truncate(name.find(':').unwrap_or(name.len())));
+        names.sort();
+        names
+    }
+}
+
+fn bounce(id: &str, recipient: &str, answer: &str) -> String {
+    let status = answer.split(' ').nth(1).unwrap();
+    format!(
+        "From: MAILER-DAEMON@mx.example.org\nTo: bounces@lists.example.org\nSubject: Undelivered Mail\n\
+         Message-ID: <{id}@mx.example.org>\nMIME-Version: 1.0\n\
+         Content-Type: multipart/report; report-type=delivery-status; boundary=b\n\n\
+         --b\nContent-Type: text/plain\n\nSorry.\n\
+         --b\nContent-Type: message/delivery-status\n\nReporting-MTA: dns; mx.example.org\n\n\
+         Final-Recipient: rfc822; {recipient}\nAction: failed\nStatus: {status}\n\
+         Diagnostic-Code: smtp; {answer}\n--b--\n"
+    )
+}
+
+const UNKNOWN: &str = "550 5.1.1 User unknown";
+const PERSONAL: &str =
+    "From: ann@example.com\nTo: bounces@lists.example.org\nSubject: Lunch?\nMessage-ID: <l@example.com>\n\nAt noon?\n";
+
+/// A daemon within this process.
+struct Running {
+    stop: CancellationToken,
+    _reload: mpsc::Sender<()>,
+    ended: JoinHandle<Result<(), DaemonError>>,
+}
+
+impl Running {
+    fn start(config: Config) -> Self {
+        let (stop, (reload, reloads)) = (CancellationToken::new(), mpsc::channel(1));
+        let control = Control { stop: stop.clone(), reload: reloads };
+        Self { stop, _reload: reload, ended: tokio::spawn(daemon::run(config, control)) }
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        timeout(LONG, self.ended).await.expect("stops soon").unwrap().expect("stops without an error");
+    }
+}
+
+/// Waits until so many messages of the mailbox are recorded and settled.
+async fn recorded(config: &Config, messages: i64) {
+    let seen = async {
+        loop {
+            if let Ok(store) = Store::open_existing(&config.database.path).await {
+                let status = store.status().await.unwrap();
+                store.close().await;
+                if status.iter().any(|s| s.mailbox == "box" && s.messages == messages && s.unsettled == 0) {
+                    return;
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(LONG, seen).await.expect("the messages are recorded soon");
+}
+
+async fn suppressed(config: &Config) -> Vec<String> {
+    let store = Store::open_existing(&config.database.path).await.unwrap();
+    let list: Vec<_> = store.suppressions().try_collect().await.unwrap();
+    store.close().await;
+    list.into_iter().map(|listed| listed.address).collect()
+}
+
+#[tokio::test]
+async fn what_lies_in_the_mailbox_and_what_arrives_later_is_recorded_suppressed_and_moved() {
+    let place = Place::new();
+    let config = place.config();
+    place.bounce("1", "ann@example.com", UNKNOWN);
+    place.bounce("2", "bob@example.com", "452 4.2.2 Mailbox full");
+    place.deliver("3", PERSONAL);
+    let running = Running::start(config.clone());
+    recorded(&config, 3).await;
+    place.bounce("4", "eve@example.com", UNKNOWN);
+    recorded(&config, 4).await;
+    running.stop().await;
+
+    assert_eq!(suppressed(&config).await, ["ann@example.com", "eve@example.com"]);
+    assert_eq!(place.files("box"), ["3"], "what is no bounce stays");
+    assert_eq!(place.files("box/.Processed"), ["1", "2", "4"]);
+}
+
+#[tokio::test]
+async fn a_second_run_records_only_what_is_new() {
+    let place = Place::new();
+    let config = place.config();
+    place.bounce("1", "ann@example.com", UNKNOWN);
+    place.deliver("2", PERSONAL);
+    let running = Running::start(config.clone());
+    recorded(&config, 2).await;
+    running.stop().await;
+
+    // The same mail under another name, as a copy or a restored backup brings it.
+    place.bounce("3", "bob@example.com", UNKNOWN);
+    place.deliver("4", &bounce("1", "ann@example.com", UNKNOWN));
+    let running = Running::start(config.clone());
+    recorded(&config, 3).await;
+    let settled = async {
+        while !place.files("box/.Processed").contains(&"4".to_owned()) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(LONG, settled).await.expect("the copy is settled as well");
+    running.stop().await;
+    recorded(&config, 3).await;
+}
+
+#[tokio::test]
+async fn the_configuration_says_which_kinds_are_settled() {
+    let place = Place::new();
+    let mut config = place.config();
+    config.report.processed = vec![Kind::NotBounce];
+    place.bounce("1", "ann@example.com", UNKNOWN);
+    place.deliver("2", PERSONAL);
+    let running = Running::start(config.clone());
+    recorded(&config, 2).await;
+    running.stop().await;
+    assert_eq!((place.files("box"), place.files("box/.Processed")), (vec!["1".into()], vec!["2".into()]));
+}
+
+#[tokio::test]
+async fn a_mailbox_that_refuses_stops_the_daemon_only_when_no_other_can_be_read() {
+    let place = Place::new();
+    let mut config = place.config();
+    let mut gone = config.maildir["box"].clone();
+    gone.name = "gone".into();
+    gone.path = place.path("nowhere");
+    config.maildir.insert("gone".into(), gone.clone());
+    place.bounce("1", "ann@example.com", UNKNOWN);
+    let running = Running::start(config.clone());
+    recorded(&config, 1).await;
+    running.stop().await;
+    let store = Store::open_existing(&config.database.path).await.unwrap();
+    let status = store.status().await.unwrap();
+    assert!(status.iter().any(|s| s.mailbox == "gone" && s.failure.is_some()), "{status:?}");
+    store.close().await;
+
+    config.maildir.remove("box");
+    let ended = timeout(LONG, Running::start(config).ended).await.expect("gives up").unwrap();
+    assert!(matches!(&ended, Err(DaemonError::Refused(why)) if why.contains("nowhere")), "{ended:?}");
+}
+
+/// A daemon as a process of its own, and its log.
+struct Process {
+    child: Child,
+    log: channel::Receiver<String>,
+}
+
+impl Process {
+    fn start(place: &Place, environment: &[(&str, &str)]) -> Self {
+        let config = "[database]\npath = 'bounced.db'\n[suppressions]\npath = 'list.db'\n[codes]\nfile = 'codes.toml'\n\
+                      [maildir.box]\npath = 'box'\npoll = '20ms'\n";
+        fs::write(place.path("bounced.toml"), config).unwrap();
+        if !place.path("codes.toml").exists() {
+            fs::copy("config/codes.toml", place.path("codes.toml")).unwrap();
+        }
+        let mut child = Command::new(env!("CARGO_BIN_EXE_bounced"))
+            .arg("--config")
+            .arg(place.path("bounced.toml"))
+            .arg("run")
+            .env_clear()
+            .envs(environment.iter().copied())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (lines, log) = channel::channel();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| lines.send(line)));
+        Self { child, log }
+    }
+
+    /// Reads the log up to a line with this text.
+    fn says(&self, text: &str) -> String {
+        let mut seen = String::new();
+        loop {
+            let line = self.log.recv_timeout(LONG).unwrap_or_else(|_| panic!("no `{text}` in:\n{seen}"));
+            if line.contains(text) {
+                return line;
+            }
+            seen.push_str(&line);
+            seen.push('\n');
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    fn exit(mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Where the test failed; otherwise it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn each_stop_signal_ends_it_with_0() {
+    for signal in ["TERM", "INT"] {
+        let place = Place::new();
+        let process = Process::start(&place, &[]);
+        process.says("Maildir opened");
+        process.signal(signal);
+        process.says("stopped");
+        assert_eq!(process.exit(), Some(0), "{signal}");
+    }
+}
+
+#[test]
+fn a_reload_takes_a_good_table_and_refuses_a_broken_one() {
+    let place = Place::new();
+    let process = Process::start(&place, &[]);
+    place.bounce("1", "ann@example.com", "550 5.1.1 zzz");
+    assert!(process.says("suppressed").contains("codes:5.1.1"));
+
+    fs::write(place.path("codes.toml"), "[[status]]\ncode = 'five'").unwrap();
+    process.signal("HUP");
+    let refused = process.says("the old ones stay");
+    assert!(refused.contains("codes.toml:"), "names file and line: {refused}");
+    place.bounce("2", "bob@example.com", "550 5.1.1 zzz");
+    process.says("bob@example.com");
+    process.says("read 1 messages");
+
+    let table = fs::read_to_string("config/codes.toml").unwrap();
+    let (before, row) = table.split_once("code = \"x.1.1\"").unwrap();
+    let soft = format!("{before}code = \"x.1.1\"{}", row.replacen("\"hard\"", "\"soft\"", 1));
+    fs::write(place.path("codes.toml"), soft).unwrap();
+    process.signal("HUP");
+    process.says("read anew");
+    place.bounce("3", "eve@example.com", "550 5.1.1 zzz");
+    let read = process.says("read 1 messages");
+    assert!(read.contains("suppressed=0"), "{read}");
+    process.signal("TERM");
+    assert_eq!(process.exit(), Some(0));
+}
+
+#[test]
+fn two_daemons_never_share_a_database() {
+    let place = Place::new();
+    let first = Process::start(&place, &[]);
+    first.says("Maildir opened");
+    let second = Process::start(&place, &[]);
+    assert!(second.says("bounced: ").contains("another `bounced run`"));
+    assert_eq!(second.exit(), Some(75));
+    first.signal("TERM");
+    assert_eq!(first.exit(), Some(0));
+}
+
+#[test]
+fn json_log_lines_are_json() {
+    let place = Place::new();
+    let process = Process::start(&place, &[("BOUNCED__LOG__FORMAT", "json")]);
+    let line: serde_json::Value = serde_json::from_str(&process.says("started")).unwrap();
+    assert_eq!((line["level"].as_str(), line["mailboxes"].as_i64()), (Some("INFO"), Some(1)));
+    process.signal("TERM");
+    assert_eq!(process.exit(), Some(0));
+}
+
+#[test]
+fn systemd_hears_of_readiness_reload_life_and_the_end() {
+    let place = Place::new();
+    let socket = UnixDatagram::bind(place.path("notify")).unwrap();
+    socket.set_read_timeout(Some(LONG)).unwrap();
+    let hears = |text: &str| {
+        let mut datagram = [0; 4096];
+        loop {
+            let length = socket.recv(&mut datagram).unwrap();
+            if String::from_utf8_lossy(&datagram[..length]).contains(text) {
+                return;
+            }
+        }
+    };
+    let path = place.path("notify").to_str().unwrap().to_owned();
+    let process = Process::start(&place, &[("NOTIFY_SOCKET", &path), ("WATCHDOG_USEC", "200000")]);
+    hears("READY=1");
+    hears("WATCHDOG=1");
+    process.signal("HUP");
+    hears("RELOADING=1");
+    hears("READY=1");
+    process.signal("TERM");
+    hears("STOPPING=1");
+    assert_eq!(process.exit(), Some(0));
+}
