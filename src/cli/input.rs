@@ -58,7 +58,7 @@ pub(super) fn mails(path: &Path) -> io::Result<Vec<Input>> {
     } else {
         fs::read(path)?
     };
-    let starts = mbox_starts(&bytes);
+    let starts = if may_be_mbox(path) { mbox_starts(&bytes) } else { Vec::new() };
     if starts.len() < 2 {
         return Ok(vec![Input { name, bytes }]);
     }
@@ -67,6 +67,11 @@ pub(super) fn mails(path: &Path) -> io::Result<Vec<Input>> {
     Ok(mails
         .map(|(n, (&from, to))| Input { name: format!("{name}#{}", n + 1), bytes: bytes[from..to].to_vec() })
         .collect())
+}
+
+/// A file named as a single mail is one, whatever it quotes; `-` and names such as `Inbox` may be either.
+fn may_be_mbox(path: &Path) -> bool {
+    path.extension().is_none_or(|e| e.eq_ignore_ascii_case("mbox") || e.eq_ignore_ascii_case("mbx"))
 }
 
 /// Where the mails of an mbox file begin (RFC 4155); empty for a file that is none.

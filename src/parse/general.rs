@@ -10,7 +10,7 @@ use super::{
     reply::{self, Certainty},
     text,
 };
-use crate::report::{Action, Kind, Recipient};
+use crate::report::{Action, Address, Kind, Recipient};
 
 /// Reads a report-like mail; `None` when it names nobody and gives no code.
 pub(super) fn read(bounce: &Bounce<'_>, words: &str) -> Option<Draft> {
@@ -69,13 +69,21 @@ pub(super) fn read_codes(recipient: &mut Recipient) {
     let reply = reply::best_reply(words, Certainty::Strong);
     let status = reply::best_status(words);
     if recipient.diagnostic.is_none() {
-        let from = reply.map(|r| r.0).into_iter().chain(status.map(|s| s.0)).min();
-        let text = from.map_or(words.as_str(), |at| &words[at..]);
-        let paragraph = text.split("\n\n").next().unwrap_or(text);
+        let code_at = reply.map(|r| r.0).into_iter().chain(status.map(|s| s.0)).min();
+        let said = code_at.map_or_else(|| own_lines(recipient), |at| words[at..].to_owned());
+        let paragraph = said.split("\n\n").next().unwrap_or(&said);
         recipient.diagnostic = Some(unfold(text::clip(paragraph, MOST_DIAGNOSTIC))).filter(|d| !d.is_empty());
     }
     recipient.replies.extend(reply.map(|(at, code)| finding(code, "text part", line_at(at))));
     recipient.statuses.extend(status.map(|(at, code)| finding(code, "text part", line_at(at))));
+}
+
+/// Where no code shows the server's words: the lines that name the recipient, else all.
+fn own_lines(recipient: &Recipient) -> String {
+    let words = &recipient.text;
+    let shown = recipient.final_recipient.as_deref().and_then(Address::parse).or_else(|| recipient.address.clone());
+    let own = shown.and_then(|address| text::blocks(words, &[address.normalised()]).pop());
+    own.filter(|block| !text::names_only(block)).unwrap_or_else(|| words.clone())
 }
 
 /// Octets of a diagnostic that are kept.
