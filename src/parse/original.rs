@@ -38,3 +38,26 @@ fn read(raw: &[u8], options: &Options) -> Original {
         to: mail.to,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_returned_is_the_original_and_not_the_bounce() {
+        let samples = [
+            include_str!("../../scripts/samples/postfix-spam.eml"),
+            // Here only the headers are returned.
+            include_str!("../../scripts/samples/postfix-delivered.eml"),
+        ];
+        for (sample, message_id) in samples.into_iter().zip(["david.2026", "receipt.2026"]) {
+            for mail in [sample.to_owned(), sample.replace('\n', "\r\n")] {
+                let options = Options::default();
+                let original = find(&mime::read(mail.as_bytes(), options.most_octets).unwrap(), &options);
+                assert_eq!(original.message_id, Some(format!("{message_id}@lists.example.org")));
+                assert_eq!(original.list_id.as_deref(), Some("news.lists.example.org"));
+                assert_eq!(original.campaign.as_deref(), Some("spring-2026"));
+            }
+        }
+    }
+}
