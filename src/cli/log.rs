@@ -8,7 +8,9 @@ use crate::config::{Log, LogFormat};
 
 /// Once a process; later calls change nothing.
 pub(super) fn start(log: &Log) {
-    let filter = EnvFilter::try_new(&log.level).expect("the configuration was validated");
+    // A refused certificate is told once, with what to do, by whoever opened the connection.
+    let filter = format!("rustls_platform_verifier=off,{}", log.level);
+    let filter = EnvFilter::try_new(filter).expect("the configuration was validated");
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).with_target(false);
     let colours = || stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     // An error here says that somebody else logs already.

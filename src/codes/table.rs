@@ -280,7 +280,7 @@ mod tests {
             ("557", "Too many duplicate messages", "codes:557", "soft rate_limited sender"),
             ("572", "Relay not authorized", "codes:572", "soft relaying sender"),
             ("525", "", "codes:525", "hard disabled recipient"),
-            ("530", "Access denied", "codes:530", "soft auth sender"),
+            ("530", "Access denied", "codes:530 \"access denied\"", "soft auth sender"),
             ("421", "Service not available", "codes:421", "soft deferred network"),
             ("421", "Too many connections", "codes:421 \"too many connections\"", "soft rate_limited sender"),
             ("450", "User unknown", "codes:450 \"user unknown\"", "soft user_unknown recipient"),

@@ -74,6 +74,14 @@ impl Installation {
     }
 }
 
+impl Drop for Installation {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("bounced has logged:\n{}", self.log());
+        }
+    }
+}
+
 /// A running daemon; killed when dropped.
 pub struct Daemon {
     child: Child,

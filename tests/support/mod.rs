@@ -33,11 +33,10 @@ pub fn dovecot(extra: &str) -> Option<Dovecot> {
     dovecot
 }
 
-/// Configuration of a Dovecot that takes mail for anybody over LMTP (RFC 2033) on this port.
+/// Configuration of a Dovecot that takes mail for its user over LMTP (RFC 2033) on this port.
 pub fn lmtp_service(port: u16) -> String {
     let listener = format!("inet_listener lmtp {{\n address = 127.0.0.1\n port = {port}\n }}");
-    let everybody = format!("passdb {{\n driver = static\n args = user={USER}\n}}", USER = dovecot::USER);
-    format!("protocols = imap lmtp\nservice lmtp {{\n {listener}\n}}\n{everybody}")
+    format!("protocols = imap lmtp\nservice lmtp {{\n {listener}\n}}")
 }
 
 /// The table of the configuration that reads this Dovecot's INBOX and moves what is done to the folder Processed.
@@ -45,6 +44,7 @@ pub fn as_mailbox(dovecot: &Dovecot) -> String {
     let (port, ca_file) = (dovecot.imaps, dovecot.ca_file());
     let password = dovecot.dir.path().join("password");
     fs::write(&password, dovecot::PASSWORD).expect("the test directory is writable");
+    fs::set_permissions(&password, fs::Permissions::from_mode(0o600)).expect("it is ours");
     format!(
         "[imap.bounces]\nhost = \"localhost\"\nport = {port}\nca_file = \"{}\"\nuser = \"{}\"\npassword = {{ file = \
          \"{}\" }}\n",

@@ -39,7 +39,7 @@ postlog   unix-dgram n - n - 1 postlogd
 ";
 
 /// The domain whose mail, the bounces, goes to the LMTP server (RFC 2033).
-pub const BOUNCE_DOMAIN: &str = "lists.example.org";
+pub const BOUNCE_DOMAIN: &str = "example.org";
 
 /// The same for bounces that need SMTPUTF8 (RFC 6531), which Dovecot's LMTP has not: into a Maildir, by Postfix itself.
 pub const UTF8_BOUNCE_DOMAIN: &str = "idn.example.org";
@@ -82,8 +82,10 @@ impl Postfix {
         }
         fs::write(config.join("transport"), transports).expect("writable");
         let mail_base = config.join("mail");
-        fs::create_dir_all(&mail_base).expect("writable");
-        chown(&mail_base, Some(NOBODY), Some(NOBODY)).expect("we are root");
+        for sub in ["", "bounces", "bounces/new", "bounces/cur", "bounces/tmp"] {
+            fs::create_dir(mail_base.join(sub)).expect("writable");
+            chown(mail_base.join(sub), Some(NOBODY), Some(NOBODY)).expect("we are root");
+        }
         let (config_dir, queue_dir, data_dir) = (config.display(), queue.display(), data.display());
         fs::write(
             config.join("main.cf"),
@@ -93,7 +95,7 @@ queue_directory = {queue_dir}
 data_directory = {data_dir}
 maillog_file = {log}
 maillog_file_prefixes = {config_dir}
-myhostname = mx.lists.example.org
+myhostname = mx.example.org
 mydestination =
 inet_interfaces = loopback-only
 inet_protocols = ipv4
@@ -124,7 +126,7 @@ queue_run_delay = 1s
 minimal_backoff_time = 1s
 maximal_backoff_time = 1s
 maximal_queue_lifetime = 1s
-bounce_queue_lifetime = 60s
+bounce_queue_lifetime = 1s
 smtpd_relay_restrictions = permit_mynetworks, reject
 smtpd_recipient_restrictions =
 ",
@@ -205,11 +207,6 @@ smtpd_recipient_restrictions =
         }
         Ok(())
     }
-
-    /// What Postfix has logged, for a failing test to show.
-    pub fn log(&self) -> String {
-        fs::read_to_string(self.config.join("log")).unwrap_or_default()
-    }
 }
 
 impl Drop for Postfix {
@@ -217,5 +214,8 @@ impl Drop for Postfix {
         // SIGTERM, so that master takes its children along.
         Command::new("kill").arg(self.master.id().to_string()).status().ok();
         self.master.wait().ok();
+        if std::thread::panicking() {
+            eprintln!("Postfix has logged:\n{}", fs::read_to_string(self.config.join("log")).unwrap_or_default());
+        }
     }
 }
