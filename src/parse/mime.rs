@@ -182,8 +182,8 @@ fn leaf(part: MessagePart<'_>) -> Option<Part<'_>> {
             };
             Some(Part { content_type, text: Cow::Borrowed(""), message })
         }
-        PartType::Html(html) => as_text(Cow::Owned(html_to_text(&html))),
-        PartType::Text(text) if content_type == "text/html" => as_text(Cow::Owned(html_to_text(&text))),
+        PartType::Html(html) => as_text(Cow::Owned(from_html(&html))),
+        PartType::Text(text) if content_type == "text/html" => as_text(Cow::Owned(from_html(&text))),
         PartType::Text(text) => {
             if is_returned_message(&content_type) {
                 // QUIRK: an encoded or broken message/rfc822 arrives as text.
@@ -201,6 +201,17 @@ fn leaf(part: MessagePart<'_>) -> Option<Part<'_>> {
             useful.then(|| as_text(line_feeds(lossy(bytes)))).flatten()
         }
     }
+}
+
+/// mail-parser's reading of HTML puts nothing between the cells of a table.
+fn from_html(html: &str) -> String {
+    static CELLS: LazyLock<AhoCorasick> = LazyLock::new(|| {
+        AhoCorasick::builder()
+            .ascii_case_insensitive(true)
+            .build(["</td>", "</th>", "</tr>", "</li>"])
+            .expect("four short literals compile")
+    });
+    html_to_text(&CELLS.replace_all(html, &[" </td>", " </th>", "<br></tr>", "<br></li>"]))
 }
 
 fn is_returned_message(content_type: &str) -> bool {

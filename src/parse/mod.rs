@@ -87,10 +87,11 @@ fn parse_lines(raw: &[u8], options: &Options, depth: u8) -> Report {
         return not_a_report(finding(Kind::NotBounce, "header", "the mail has no header"));
     };
     let mut report = read_mail(&mail, options);
-    if report.kind == Kind::NotBounce && depth < DEEPEST_WRAPPER {
-        // A bounce wrapped by a person, a list or a scanner.
-        let wrapped = mail.parts.iter().filter(|p| !p.message.is_empty());
-        let inner = wrapped.map(|p| parse_lines(&p.message, options, depth + 1));
+    if depth < DEEPEST_WRAPPER && (report.kind == Kind::NotBounce || says_nothing(&report)) {
+        // A bounce wrapped by a person, a list or a scanner, or quoted in the text of another bounce.
+        let attached = mail.parts.iter().filter(|p| !p.message.is_empty()).map(|p| p.message.as_ref());
+        let quoted = original::quoted(&mail).filter(|_| report.kind != Kind::NotBounce);
+        let inner = attached.chain(quoted.as_deref().map(str::as_bytes)).map(|m| parse_lines(m, options, depth + 1));
         if let Some(inner) = inner.into_iter().find(|r| matches!(r.kind, Kind::Bounce | Kind::Delayed)) {
             report = inner;
         }
@@ -98,6 +99,13 @@ fn parse_lines(raw: &[u8], options: &Options, depth: u8) -> Report {
     report.message_id = mail.message_id.clone();
     report.date = mail.date;
     report
+}
+
+/// Words without a failed address and without a code: a wrapper's, perhaps.
+fn says_nothing(report: &Report) -> bool {
+    let silent =
+        |r: &Recipient| r.status().is_none() && r.reply().is_none() && text::addresses(&r.text).next().is_none();
+    report.format != "rfc3464" && report.recipients.iter().all(silent)
 }
 
 fn read_mail(mail: &mime::Mail<'_>, options: &Options) -> Report {

@@ -1,6 +1,8 @@
 //! The returned original message -> [`Original`]: from a message part, a header block part, or the text behind
 //! the bounce's own words.
 
+use std::borrow::Cow;
+
 use super::{Options, mime, mime::Mail, text};
 use crate::report::Original;
 
@@ -16,8 +18,25 @@ pub(super) fn find(mail: &Mail<'_>, options: &Options) -> Original {
         .rev()
         .find(|p| p.content_type.ends_with("rfc822-headers") || p.content_type == "message/global-headers")
         .map(|p| p.text.as_bytes());
-    let quoted = || mail.texts().find_map(|t| text::split(t).original).map(str::as_bytes);
-    returned.or(headers).or_else(quoted).map(|raw| read(raw, options)).unwrap_or_default()
+    match returned.or(headers) {
+        Some(raw) => read(raw, options),
+        None => quoted(mail).map(|text| read(text.as_bytes(), options)).unwrap_or_default(),
+    }
+}
+
+/// The original as it stands behind the words of a text part.
+pub(super) fn quoted<'m>(mail: &'m Mail<'_>) -> Option<Cow<'m, str>> {
+    mail.texts().find_map(|t| text::split(t).original).map(without_indent)
+}
+
+/// fml and others indent the original: blanks before its first line are taken off every line.
+fn without_indent(original: &str) -> Cow<'_, str> {
+    let indent = &original[..original.len() - original.trim_start_matches([' ', '\t']).len()];
+    if indent.is_empty() {
+        return original.into();
+    }
+    let line = |line: &str| line.strip_prefix(indent).unwrap_or(line).to_owned();
+    original.lines().map(line).collect::<Vec<_>>().join("\n").into()
 }
 
 fn read(raw: &[u8], options: &Options) -> Original {

@@ -48,7 +48,7 @@ pub(super) enum Certainty {
     Weak,
     /// At the start of a line, after a colon or bracket, or said to be a code.
     Strong,
-    /// Followed by an enhanced status code.
+    /// Followed by an enhanced status code, or quoted from the remote server.
     Paired,
 }
 
@@ -84,9 +84,11 @@ pub(super) fn replies(text: &str) -> impl Iterator<Item = (usize, ReplyCode, Cer
         if !ends || (code.get() / 10) % 10 > 7 {
             return None;
         }
-        let certainty = if status_follows(text, at + 4) {
+        // Sendmail puts its own code before an address and the remote server's behind it: `554 <a@b>... 550 text`.
+        let quoted = text[..at].ends_with("... ");
+        let certainty = if status_follows(text, at + 4) || quoted {
             Certainty::Paired
-        } else if starts_reply(&text[..at]) && !counts_something(after) {
+        } else if (starts_reply(&text[..at]) || address_follows(after)) && !counts_something(after) {
             Certainty::Strong
         } else {
             Certainty::Weak
@@ -101,6 +103,17 @@ fn status_follows(text: &str, at: usize) -> bool {
     let bytes = rest.as_bytes();
     bytes.len() >= 5 && matches!(bytes[0], b'4' | b'5') && bytes[1] == b'.' && code_length(bytes).is_some()
 }
+
+/// `550 anna@example.org... No such user`, `550 <anna@example.org> unknown`.
+fn address_follows(after: &[u8]) -> bool {
+    let Some(b' ') = after.first() else { return false };
+    let word: &[u8] = &after[1..after.len().min(LONGEST_PATH)];
+    let word = word.split(u8::is_ascii_whitespace).next().unwrap_or_default();
+    word.contains(&b'@')
+}
+
+/// RFC 5321 §4.5.3.1.3, with a blank.
+const LONGEST_PATH: usize = 257;
 
 /// Whether what stands before three digits announces a reply code.
 fn starts_reply(before: &str) -> bool {
@@ -204,6 +217,8 @@ mod tests {
             ("5.7.1 Message refused", None, Some("5.7.1")),
             ("550 5.0.0 (5.2.2) full", Some("550"), Some("5.2.2")),
             ("5.1.0 - Unknown address error 550-'5.7.1 Access denied'", Some("550"), Some("5.7.1")),
+            ("554 <a@example.org>... 550 Host unknown", Some("550"), None),
+            ("a@example.org: [192.0.2.5], 550 a@example.org... No such user", Some("550"), None),
             ("421-4.7.28 rate limited", Some("421"), Some("4.7.28")),
             ("550-Mailbox unknown", Some("550"), None),
         ] {

@@ -32,6 +32,7 @@ const MARKERS: &[&str] = &[
     "original message headers",
     "original message attached",
     "original mail header",
+    "original mail as follows", // fml
     "original header",
     "the original message follows",
     "the original message was received at", // Sendmail: never followed by headers, harmless
@@ -47,6 +48,9 @@ const MARKERS: &[&str] = &[
     "text of the original message",
     "text of message follows",
     "your original message",
+    "old message:", // SMTPSVC
+    "here is your returned mail",
+    "returned mail follows",
     "your message follows",
     "your message:",
     "included is a copy",
@@ -92,7 +96,9 @@ pub(super) fn split(text: &str) -> Split<'_> {
     let mut marked = false;
     let mut offset = 0;
     for line in text.split_inclusive('\n') {
-        if header_name(line).is_some_and(|n| OPENERS.iter().any(|o| n.eq_ignore_ascii_case(o)))
+        // Behind a marker, the original may be indented.
+        let start = if marked { line.trim_start_matches([' ', '\t']) } else { line };
+        if header_name(start).is_some_and(|n| OPENERS.iter().any(|o| n.eq_ignore_ascii_case(o)))
             && is_header_block(&text[offset..], marked)
         {
             return Split { words: &text[..offset], original: Some(&text[offset..]) };
@@ -124,7 +130,9 @@ fn header_name(line: &str) -> Option<&str> {
 /// that has travelled carries (a bounce's own summary has From, To and Subject too).
 fn is_header_block(text: &str, marked: bool) -> bool {
     let (mut fields, mut travelled) = (0, false);
+    let indent = &text[..text.len() - text.trim_start_matches([' ', '\t']).len()];
     for line in text.lines().take(40) {
+        let line = line.strip_prefix(indent).unwrap_or(line);
         if line.starts_with([' ', '\t']) && fields > 0 && !line.trim().is_empty() {
             continue;
         }
@@ -134,6 +142,8 @@ fn is_header_block(text: &str, marked: bool) -> bool {
             .iter()
             .any(|n| name.eq_ignore_ascii_case(n));
     }
+    // What is indented may be a summary of the header.
+    let marked = marked && (indent.is_empty() || travelled);
     fields >= 2 && (marked || (fields >= 3 && travelled))
 }
 
@@ -143,18 +153,35 @@ pub(super) fn addresses(text: &str) -> impl Iterator<Item = (std::ops::Range<usi
         let start = at - without_decoration(&text[..at], local_part_start(&text[..at])).len();
         let rest = &text[at + 1..];
         let domain = if rest.starts_with('[') {
-            rest.find(']').filter(|&i| i < 64).map_or(0, |i| i + 1)
+            rest.bytes().take(64).position(|b| b == b']').map_or(0, |i| i + 1)
         } else {
-            rest.char_indices()
-                .take(256)
-                .find(|&(_, c)| !(c.is_alphanumeric() || matches!(c, '.' | '-' | '_')))
-                .map_or(rest.len().min(LONGEST_DOMAIN), |(i, _)| i)
+            domain_length(rest)
         };
         // A sentence's full stop and the dash of a bullet are not the domain's.
         let domain = rest.get(..domain)?.trim_end_matches(['.', '-']).len();
         let range = start..at + 1 + domain;
         Address::parse(text.get(range.clone())?).map(|address| (range, address))
     })
+}
+
+fn domain_length(rest: &str) -> usize {
+    let mut before = '@';
+    let mut dotted = false;
+    for (i, c) in rest.char_indices().take(LONGEST_DOMAIN + 1) {
+        // Chinese and Japanese sentences go on without a blank: `anna@example.org不存在`.
+        let goes_on = dotted && before.is_ascii_alphanumeric() && is_east_asian(c);
+        if goes_on || !(c.is_alphanumeric() || matches!(c, '.' | '-' | '_')) {
+            return i;
+        }
+        dotted |= c == '.';
+        before = c;
+    }
+    rest.len().min(LONGEST_DOMAIN)
+}
+
+/// From the CJK radicals upwards: scripts that put no blanks between words.
+fn is_east_asian(c: char) -> bool {
+    c >= '\u{2E80}'
 }
 
 /// RFC 1035 §2.3.4.
@@ -165,15 +192,16 @@ fn local_part_start(before: &str) -> usize {
         let open = inside.rfind('"').filter(|&i| before.len() - i <= 66);
         return open.unwrap_or(before.len());
     }
-    before
-        .char_indices()
-        .rev()
-        .take(128)
-        .find(|&(_, c)| !(c.is_alphanumeric() || "!#$%&'*+-/=?^_`{|}~.".contains(c)))
-        .map_or_else(
-            || before.len().saturating_sub(before.chars().rev().take(128).map(char::len_utf8).sum()),
-            |(i, c)| i + c.len_utf8(),
-        )
+    let mut start = before.len();
+    let mut after = '@';
+    for (i, c) in before.char_indices().rev().take(128) {
+        let sentence = after.is_ascii_alphanumeric() && is_east_asian(c);
+        if sentence || !(c.is_alphanumeric() || "!#$%&'*+-/=?^_`{|}~.".contains(c)) {
+            break;
+        }
+        (start, after) = (i, c);
+    }
+    start
 }
 
 /// Quotes and labels around an address in running text look like a part of it: `'anna@example.org'`,
