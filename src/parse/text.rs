@@ -251,7 +251,8 @@ pub(super) fn blocks(words: &str, addresses_wanted: &[&str]) -> Vec<String> {
                 }
                 continue;
             }
-            said = true;
+            // "because:" announces what stands behind the blank line.
+            said = !line.trim_end().ends_with(':');
         } else {
             if said || current.len() >= MOST_SHARING {
                 current.clear();
