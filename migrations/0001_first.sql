@@ -23,8 +23,7 @@ CREATE TABLE message (
     CHECK ((uid_validity IS NULL) = (uid IS NULL) AND (uid IS NULL) <> (maildir_key IS NULL))
 ) STRICT;
 
-CREATE INDEX message_by_mailbox ON message (mailbox, kind);
-CREATE INDEX message_by_received ON message (received);
+CREATE INDEX message_by_mailbox ON message (mailbox, kind, received);
 CREATE INDEX message_by_message_id ON message (message_id) WHERE message_id IS NOT NULL;
 CREATE INDEX message_by_maildir_key ON message (mailbox, maildir_key) WHERE maildir_key IS NOT NULL;
 
@@ -73,8 +72,6 @@ CREATE TABLE suppression (
     note       TEXT
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX suppression_by_domain ON suppression (domain);
-CREATE INDEX suppression_by_time ON suppression (since);
 CREATE INDEX suppression_by_bounce ON suppression (bounce) WHERE bounce IS NOT NULL;
 
 -- Every change of the list, in order. The published list follows it by its number, and a removal remembered

@@ -91,6 +91,7 @@ impl Store {
                 })
                 .push(")")
                 .build()
+                .persistent(false)
                 .execute(&mut *tx)
                 .await
                 .map_err(|error| self.error(error))?;
@@ -159,6 +160,7 @@ pub(super) async fn insert_unsettled(
                 .push_bind(word(entry.disposition));
         })
         .build()
+        .persistent(false)
         .execute(&mut *tx)
         .await?;
     }

@@ -70,7 +70,9 @@ impl Store {
             // A mail is moved away once its rows are committed, so the commit has to outlive a power cut.
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
-            .busy_timeout(BUSY_TIMEOUT);
+            .busy_timeout(BUSY_TIMEOUT)
+            // A batch fills SQLite's own 1,000 pages, and each checkpoint waits for the disk twice.
+            .pragma("wal_autocheckpoint", "4000");
         let pool = || SqlitePoolOptions::new().acquire_timeout(BUSY_TIMEOUT);
         let writer = pool()
             .max_connections(1)
