@@ -121,7 +121,11 @@ impl Maildir {
         };
         match fs::rename(&entry.path, &target) {
             Ok(()) => Ok(true),
-            Err(error) if error.kind() == ErrorKind::NotFound && target.parent().is_some_and(Path::exists) => Ok(false),
+            Err(error) if error.kind() == ErrorKind::NotFound => match target.parent().is_some_and(Path::exists) {
+                true => Ok(false),
+                // Opening makes it again.
+                false => Err(SourceError::Lost(format!("the folder of {} is gone", target.display()))),
+            },
             Err(error) if error.kind() == ErrorKind::InvalidFilename => {
                 warn!("{}: the name is too long for flags, so the message stays where it is", entry.path.display());
                 Ok(true)

@@ -1,0 +1,267 @@
+//! The Maildir source against real files, friendly and hostile ones.
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
+#[path = "support/dovecot.rs"]
+mod dovecot;
+
+use std::{
+    collections::HashSet,
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use bounced::{
+    message::{Disposition, Locator, Message, Resume},
+    source::{MaildirSettings, Source, SourceError, maildir::MaildirSource},
+};
+use dovecot::deliver;
+use tempfile::TempDir;
+use tokio::time::timeout;
+
+/// Generous: only a test that fails waits so long.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// An empty Maildir.
+fn maildir() -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    ["new", "cur", "tmp"].iter().for_each(|part| fs::create_dir(dir.path().join(part)).unwrap());
+    dir
+}
+
+fn source(dir: &TempDir, changes: &str) -> MaildirSource {
+    let settings = format!("path = '{}'\npoll = '10ms'\n{changes}", dir.path().display());
+    let settings = toml::from_str::<MaildirSettings>(&settings).unwrap();
+    MaildirSource::new(MaildirSettings { name: "test".into(), ..settings })
+}
+
+async fn opened(dir: &TempDir, changes: &str) -> MaildirSource {
+    let mut source = source(dir, changes);
+    source.open(Resume::default()).await.unwrap();
+    source
+}
+
+async fn refusal(dir: &TempDir, changes: &str) -> String {
+    match source(dir, changes).open(Resume::default()).await {
+        Err(SourceError::Refused(line)) => line,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn keys(messages: &[Message]) -> Vec<&str> {
+    let key = |message| match message {
+        &Message { locator: Locator::Maildir { ref key }, .. } => key.as_str(),
+        other => panic!("{other:?}"),
+    };
+    messages.iter().map(key).collect()
+}
+
+fn processed(messages: &[Message]) -> Vec<(Locator, Disposition)> {
+    messages.iter().map(|message| (message.locator.clone(), Disposition::Processed)).collect()
+}
+
+/// File names in a directory, sorted.
+fn names(dir: &TempDir, part: &str) -> Vec<String> {
+    let files = fs::read_dir(dir.path().join(part)).unwrap();
+    let mut names: Vec<_> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort_unstable();
+    names
+}
+
+#[tokio::test]
+async fn processed_messages_are_moved_and_the_rest_is_untouched() {
+    let dir = maildir();
+    let [one, two] = ["one", "two"].map(|text| deliver(dir.path(), text));
+    let seen = deliver(dir.path(), "three");
+    let from = dir.path().join("new").join(&seen);
+    fs::rename(from, dir.path().join("cur").join(format!("{seen}:2,RS"))).unwrap();
+    let mut source = opened(&dir, "").await;
+    let messages = source.fetch().await.unwrap();
+    assert_eq!(keys(&messages), [&one, &two, &seen]);
+    assert_eq!((messages[0].body.as_ref(), messages[0].size), (b"one".as_slice(), 3));
+    let age = jiff::Timestamp::now().as_second() - messages[0].received;
+    assert!((-5..600).contains(&age), "{age}");
+    let mut done = processed(&messages);
+    done[1].1 = Disposition::Untouched;
+    source.settle(&done).await.unwrap();
+    source.settle(&done).await.expect("what is moved already is no error");
+    assert_eq!(names(&dir, "new"), [two]);
+    assert_eq!(names(&dir, ".Processed/cur"), [format!("{one}:2,"), format!("{seen}:2,RS")]);
+    assert!(names(&dir, "cur").is_empty());
+    assert!(source.fetch().await.unwrap().is_empty(), "what was handed out is not handed out again");
+}
+
+#[tokio::test]
+async fn flagged_messages_are_marked_as_seen_and_left_ones_stay_as_they_are() {
+    let dir = maildir();
+    let name = deliver(dir.path(), "one");
+    for (after, part, expected) in [("leave", "new", name.clone()), ("flag", "cur", format!("{name}:2,S"))] {
+        let mut source = opened(&dir, &format!("after = '{after}'")).await;
+        let messages = source.fetch().await.unwrap();
+        source.settle(&processed(&messages)).await.unwrap();
+        assert_eq!(names(&dir, part), [expected]);
+        assert!(source.fetch().await.unwrap().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn an_earlier_run_is_continued_and_its_unsettled_messages_are_settled() {
+    let dir = maildir();
+    let [one, two, three] = ["one", "two", "three"].map(|text| deliver(dir.path(), text));
+    // Another program has marked it since.
+    fs::rename(dir.path().join("new").join(&one), dir.path().join("cur").join(format!("{one}:2,S"))).unwrap();
+    let locator = |key: &str| Locator::Maildir { key: key.to_owned() };
+    let resume = Resume {
+        unsettled: vec![(locator(&one), Disposition::Processed), (locator("gone"), Disposition::Processed)],
+        known: HashSet::from([one.clone(), two.clone()]),
+        ..Resume::default()
+    };
+    for _ in 0..2 {
+        let mut source = source(&dir, "");
+        source.open(resume.clone()).await.unwrap();
+        assert_eq!(names(&dir, ".Processed/cur"), [format!("{one}:2,S")]);
+        assert_eq!(keys(&source.fetch().await.unwrap()), [&three]);
+    }
+    assert_eq!(names(&dir, "new"), [two, three]);
+}
+
+#[tokio::test]
+async fn a_message_that_another_program_moves_meanwhile_is_found_again() {
+    let dir = maildir();
+    let [one, two] = ["one", "two"].map(|text| deliver(dir.path(), text));
+    let mut source = opened(&dir, "batch = 1").await;
+    assert_eq!(keys(&source.fetch().await.unwrap()), [&one]);
+    // Listed under its old name by now.
+    fs::rename(dir.path().join("new").join(&two), dir.path().join("cur").join(format!("{two}:2,"))).unwrap();
+    assert!(source.fetch().await.unwrap().is_empty());
+    timeout(LIMIT, source.wait()).await.unwrap().unwrap();
+    let messages = source.fetch().await.unwrap();
+    assert_eq!(keys(&messages), [&two]);
+    // And moved again between reading and settling.
+    fs::rename(dir.path().join("cur").join(format!("{two}:2,")), dir.path().join("cur").join(format!("{two}:2,F")))
+        .unwrap();
+    source.settle(&processed(&messages)).await.unwrap();
+    assert_eq!(names(&dir, ".Processed/cur"), [format!("{two}:2,F")]);
+}
+
+#[tokio::test]
+async fn a_delivery_ends_the_wait() {
+    let dir = maildir();
+    let mut source = opened(&dir, "").await;
+    for text in ["one", "two"] {
+        assert!(source.fetch().await.unwrap().is_empty());
+        let name = deliver(dir.path(), text);
+        let found = timeout(LIMIT, async {
+            loop {
+                source.wait().await.unwrap();
+                let messages = source.fetch().await.unwrap();
+                if !messages.is_empty() {
+                    break messages;
+                }
+            }
+        });
+        assert_eq!(keys(&found.await.unwrap()), [&name]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quiet_mailbox_is_not_listed_again_and_again() {
+    let dir = maildir();
+    deliver(dir.path(), "one");
+    for part in ["new", "cur"] {
+        let touched = Command::new("touch").args(["-d", "2001-01-01"]).arg(dir.path().join(part)).status().unwrap();
+        assert!(touched.success());
+    }
+    let mut source = opened(&dir, "").await;
+    assert_eq!(source.fetch().await.unwrap().len(), 1);
+    // A thousand polls pass on the paused clock.
+    assert!(timeout(Duration::from_secs(10), source.wait()).await.is_err(), "nothing happened");
+}
+
+#[tokio::test]
+async fn batches_are_bounded_by_number_and_octets_and_messages_are_cut() {
+    let dir = maildir();
+    for _ in 0..6 {
+        deliver(dir.path(), &"x".repeat(6 << 20));
+    }
+    let mut source = opened(&dir, "max_message = 5000000\nbatch = 5").await;
+    let messages = source.fetch().await.unwrap();
+    assert_eq!(messages.len(), 4, "with these the 16 MiB are full");
+    assert!(messages.iter().all(|m| m.body.len() == 5_000_000 && m.size == 6 << 20));
+    drop(source);
+    let mut source = opened(&dir, "batch = 5\nmax_message = 10").await;
+    assert_eq!(source.fetch().await.unwrap().len(), 5);
+    assert_eq!(source.fetch().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn only_delivered_regular_files_are_read() {
+    let dir = maildir();
+    let good = deliver(dir.path(), "good");
+    let new = dir.path().join("new");
+    fs::write(dir.path().join("secret"), "not for you").unwrap();
+    symlink(dir.path().join("secret"), new.join("1.link")).unwrap();
+    symlink("/dev/zero", new.join("1.endless")).unwrap();
+    symlink("/nonexistent", new.join("1.dangling")).unwrap();
+    fs::create_dir(new.join("1.directory")).unwrap();
+    assert!(Command::new("mkfifo").arg(new.join("1.fifo")).status().unwrap().success());
+    let _socket = std::os::unix::net::UnixListener::bind(new.join("1.socket")).unwrap();
+    fs::write(new.join(".hidden"), "x").unwrap();
+    fs::write(dir.path().join("tmp/1.unfinished"), "x").unwrap();
+    let mut source = opened(&dir, "").await;
+    let messages = timeout(LIMIT, source.fetch()).await.expect("a FIFO blocks nobody").unwrap();
+    assert_eq!(keys(&messages), [&good]);
+}
+
+#[tokio::test]
+async fn what_becomes_a_link_after_it_was_listed_is_not_followed() {
+    let dir = maildir();
+    let [_, two, three] = ["one", "two", "three"].map(|text| deliver(dir.path(), text));
+    let mut source = opened(&dir, "batch = 1").await;
+    source.fetch().await.unwrap();
+    let replaced = dir.path().join("new").join(two);
+    fs::remove_file(&replaced).unwrap();
+    symlink("/etc/passwd", &replaced).unwrap();
+    assert_eq!(keys(&source.fetch().await.unwrap()), [&three]);
+}
+
+#[tokio::test]
+async fn a_name_too_long_for_flags_does_not_stop_the_rest() {
+    let dir = maildir();
+    fs::write(dir.path().join("new").join("1".repeat(255)), "x").unwrap();
+    let name = deliver(dir.path(), "two");
+    let mut source = opened(&dir, "").await;
+    let messages = source.fetch().await.unwrap();
+    assert_eq!(messages.len(), 2);
+    source.settle(&processed(&messages)).await.unwrap();
+    assert_eq!(names(&dir, ".Processed/cur"), [format!("{name}:2,")]);
+}
+
+#[tokio::test]
+async fn what_is_no_maildir_and_what_is_no_folder_name_is_refused() {
+    let empty = tempfile::tempdir().unwrap();
+    let line = refusal(&empty, "").await;
+    assert!(line.contains("no readable Maildir") && line.contains(&empty.path().display().to_string()), "{line}");
+    let dir = maildir();
+    for name in ["../elsewhere", "a/b", "", ".", ".."] {
+        let line = refusal(&dir, &format!("after = {{ move = '{name}' }}")).await;
+        assert!(line.contains("can't move to a folder called"), "{line}");
+    }
+    let outside: Vec<PathBuf> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(outside.len(), 3, "{outside:?}");
+}
+
+#[tokio::test]
+async fn a_folder_that_disappears_is_reported_and_made_again_at_the_next_opening() {
+    let dir = maildir();
+    deliver(dir.path(), "one");
+    let mut source = opened(&dir, "").await;
+    let messages = source.fetch().await.unwrap();
+    fs::remove_dir_all(dir.path().join(".Processed")).unwrap();
+    assert!(matches!(source.settle(&processed(&messages)).await, Err(SourceError::Lost(_))));
+    source.open(Resume { unsettled: processed(&messages), ..Resume::default() }).await.unwrap();
+    assert_eq!(names(&dir, ".Processed/cur").len(), 1);
+    assert!(!Path::new(&dir.path().join("new/one")).exists());
+}
