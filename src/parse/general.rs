@@ -7,8 +7,7 @@ use super::{
     finding,
     formats::Bounce,
     mime::{Mail, unfold},
-    reply::{self, Certainty},
-    text,
+    reply, text,
 };
 use crate::report::{Action, Address, Kind, Recipient};
 
@@ -66,10 +65,10 @@ pub(super) fn read_codes(recipient: &mut Recipient) {
         let start = words[..at].rfind('\n').map_or(0, |i| i + 1);
         unfold(words[start..].lines().next().unwrap_or(""))
     };
-    let reply = reply::best_reply(words, Certainty::Strong);
-    let status = reply::best_status(words);
+    let reply = reply::final_reply(words);
+    let status = reply::status_beside(words, reply);
     if recipient.diagnostic.is_none() {
-        let code_at = reply.map(|r| r.0).into_iter().chain(status.map(|s| s.0)).min();
+        let code_at = reply.map(|r| r.0).or(status.map(|s| s.0));
         let said = code_at.map_or_else(|| own_lines(recipient), |at| words[at..].to_owned());
         let paragraph = said.split("\n\n").next().unwrap_or(&said);
         recipient.diagnostic = Some(unfold(text::clip(paragraph, MOST_DIAGNOSTIC))).filter(|d| !d.is_empty());

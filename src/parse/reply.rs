@@ -119,7 +119,9 @@ const LONGEST_PATH: usize = 257;
 fn starts_reply(before: &str) -> bool {
     let line = before.trim_end_matches([' ', '\t']);
     let Some(last) = line.bytes().last() else { return true };
-    if matches!(last, b'\n' | b':' | b';' | b'>' | b'<' | b'(' | b'[' | b'"' | b'\'' | b'#' | b'=' | b'|') {
+    if line.ends_with(['：', '（', '，', '。', '「'])
+        || matches!(last, b'\n' | b':' | b';' | b'>' | b'<' | b'(' | b'[' | b'"' | b'\'' | b'#' | b'=' | b'|')
+    {
         return true;
     }
     let tail = line.char_indices().rev().nth(15).map_or(line, |(i, _)| &line[i..]).to_ascii_lowercase();
@@ -155,13 +157,42 @@ fn counts_something(after: &[u8]) -> bool {
 
 /// The best reply code of a text: the first of the greatest certainty, at least `least`.
 pub(super) fn best_reply(text: &str, least: Certainty) -> Option<(usize, ReplyCode)> {
-    let mut best: Option<(usize, ReplyCode, Certainty)> = None;
-    for found in replies(text) {
-        if found.2 >= least && best.is_none_or(|b| found.2 > b.2) {
-            best = Some(found);
+    best_ranked(replies(text).filter(|found| found.2 >= least), |_, certainty| certainty)
+}
+
+/// The reply code that ended the delivery, in a transcript: a failure before an earlier deferral.
+pub(super) fn final_reply(transcript: &str) -> Option<(usize, ReplyCode)> {
+    let sure = replies(transcript).filter(|found| found.2 > Certainty::Weak);
+    // 503 is what a server says to DATA after it has answered every RCPT: the cause stands before it.
+    best_ranked(sure, |code, certainty| (code.class_digit() == 5 && code.get() != 503, certainty))
+}
+
+/// The first of those that rank highest.
+fn best_ranked<R: PartialOrd>(
+    found: impl Iterator<Item = (usize, ReplyCode, Certainty)>,
+    rank: impl Fn(ReplyCode, Certainty) -> R,
+) -> Option<(usize, ReplyCode)> {
+    let mut best: Option<(usize, ReplyCode, R)> = None;
+    for (at, code, certainty) in found {
+        let rank = rank(code, certainty);
+        if best.as_ref().is_none_or(|b| rank > b.2) {
+            best = Some((at, code, rank));
         }
     }
     best.map(|(at, code, _)| (at, code))
+}
+
+/// The enhanced status code that belongs to a reply code of the text: the one behind it, else the best of its
+/// class, else the best of all.
+pub(super) fn status_beside(text: &str, reply: Option<(usize, ReplyCode)>) -> Option<(usize, EnhancedStatusCode)> {
+    let best = || best_status(text);
+    let Some((at, code)) = reply else { return best() };
+    let behind = status_follows(text, at + 4).then(|| statuses(&text[at + 4..]).next()).flatten();
+    behind
+        .map(|(i, status)| (at + 4 + i, status))
+        .filter(|(_, status)| !status.is_bare())
+        .or_else(|| statuses(text).find(|(_, s)| s.class_digit() == code.class_digit() && !s.is_bare()))
+        .or_else(best)
 }
 
 /// The best enhanced status code of a text: one that follows a reply code before others, one that says more than
