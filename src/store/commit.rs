@@ -131,7 +131,7 @@ async fn recorded(tx: &mut SqliteConnection, entries: &[Entry]) -> Result<HashSe
             values.push_bind(&entry.sha256[..]);
         }
         query.push(")");
-        for row in query.build().persistent(false).fetch_all(&mut *tx).await? {
+        for row in query.build().persistent(chunk.len() == ROWS_A_STATEMENT).fetch_all(&mut *tx).await? {
             found.extend(<[u8; 32]>::try_from(row.try_get::<&[u8], _>(0)?));
         }
     }
@@ -259,7 +259,7 @@ async fn insert_messages(tx: &mut SqliteConnection, mailbox: &str, fresh: &[Fres
                 .push_bind(i64::try_from(entry.size).unwrap_or(i64::MAX));
         })
         .build()
-        .persistent(false)
+        .persistent(chunk.len() == ROWS_A_STATEMENT)
         .execute(&mut *tx)
         .await?;
     }
@@ -303,7 +303,7 @@ async fn insert_bounces(tx: &mut SqliteConnection, reported: &[Reported<'_>]) ->
                 .push_bind(entry.received);
         })
         .build()
-        .persistent(false)
+        .persistent(chunk.len() == ROWS_A_STATEMENT)
         .execute(&mut *tx)
         .await?;
     }
@@ -335,7 +335,7 @@ async fn insert_suppressions(
               diagnostic = excluded.diagnostic, bounce = excluded.bounce",
         )
         .build()
-        .persistent(false)
+        .persistent(chunk.len() == ROWS_A_STATEMENT)
         .execute(&mut *tx)
         .await?;
         QueryBuilder::<Sqlite>::new("INSERT INTO suppression_log (at, address, change, origin, note) ")
@@ -347,7 +347,7 @@ async fn insert_suppressions(
                     .push_bind(suppression.note.as_deref());
             })
             .build()
-            .persistent(false)
+            .persistent(chunk.len() == ROWS_A_STATEMENT)
             .execute(&mut *tx)
             .await?;
     }

@@ -91,7 +91,7 @@ impl Store {
                 })
                 .push(")")
                 .build()
-                .persistent(false)
+                .persistent(chunk.len() == ROWS_A_STATEMENT)
                 .execute(&mut *tx)
                 .await
                 .map_err(|error| self.error(error))?;
@@ -160,7 +160,7 @@ pub(super) async fn insert_unsettled(
                 .push_bind(word(entry.disposition));
         })
         .build()
-        .persistent(false)
+        .persistent(chunk.len() == ROWS_A_STATEMENT)
         .execute(&mut *tx)
         .await?;
     }

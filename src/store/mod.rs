@@ -28,8 +28,9 @@ const STORE_ID: i64 = 0x626e_6364;
 /// How long a statement waits for another process to finish its transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// SQLite takes 32,766 variables a statement; the widest row here has 24.
-const ROWS_A_STATEMENT: usize = 1_000;
+/// A statement costs more than its rows, up to about here. Statements with just as many rows are prepared once and
+/// kept; shorter ones, of which there are many lengths, are not.
+const ROWS_A_STATEMENT: usize = 100;
 
 /// The database file of one installation. Cheap to clone.
 #[derive(Debug, Clone)]
