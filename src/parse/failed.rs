@@ -350,11 +350,16 @@ fn addresses_in(list: &[String]) -> Vec<Address> {
 
 fn distinct(failed: impl Iterator<Item = Failed>) -> Vec<Failed> {
     let mut seen = HashSet::new();
-    failed.filter(|f| seen.insert(f.mailed.normalised().to_owned())).collect()
+    failed.filter(|f| seen.insert(f.mailed.normalised().to_owned())).take(MOST_FAILED).collect()
 }
+
+/// A mail reports on at most this many recipients: ten times what RFC 5321 §4.5.3.1.8 has every server accept.
+const MOST_FAILED: usize = 1000;
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -386,6 +391,14 @@ mod tests {
             ("Mailbox of ", Place::Elsewhere),
         ] {
             assert_eq!(place_of(before), place, "{before:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_words_are_survived(words in "[a@.<>=\"' \n:;é收件人-]{0,80}") {
+            let mentions = mentions(&words, &[], &HashSet::new());
+            prop_assert!(mentions.at(Place::Head).len() <= words.matches('@').count());
         }
     }
 

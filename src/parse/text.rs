@@ -95,13 +95,18 @@ const OPENERS: &[&str] = &[
 pub(super) fn split(text: &str) -> Split<'_> {
     let mut marked = false;
     let mut offset = 0;
+    // Header lines up to here are known to begin no message: each is looked at once.
+    let mut looked_at = 0;
     for line in text.split_inclusive('\n') {
         // Behind a marker, the original may be indented.
         let start = if marked { line.trim_start_matches([' ', '\t']) } else { line };
-        if header_name(start).is_some_and(|n| OPENERS.iter().any(|o| n.eq_ignore_ascii_case(o)))
-            && is_header_block(&text[offset..], marked)
-        {
-            return Split { words: &text[..offset], original: Some(&text[offset..]) };
+        let opens = header_name(start).is_some_and(|n| OPENERS.iter().any(|o| n.eq_ignore_ascii_case(o)));
+        if opens && offset >= looked_at {
+            let (found, octets) = header_block(&text[offset..], marked);
+            if found {
+                return Split { words: &text[..offset], original: Some(&text[offset..]) };
+            }
+            looked_at = offset + octets;
         }
         if is_marker(line) {
             marked = true;
@@ -127,24 +132,26 @@ fn header_name(line: &str) -> Option<&str> {
 }
 
 /// Whether header lines follow one another here: two behind a marker, else three with one that only a message
-/// that has travelled carries (a bounce's own summary has From, To and Subject too).
-fn is_header_block(text: &str, marked: bool) -> bool {
+/// that has travelled carries (a bounce's own summary has From, To and Subject too). And how many octets they take.
+fn header_block(text: &str, marked: bool) -> (bool, usize) {
     let (mut fields, mut travelled) = (0, false);
     let indent = &text[..text.len() - text.trim_start_matches([' ', '\t']).len()];
-    for line in text.lines().take(40) {
-        let line = line.strip_prefix(indent).unwrap_or(line);
-        if line.starts_with([' ', '\t']) && fields > 0 && !line.trim().is_empty() {
-            continue;
+    let mut octets = 0;
+    for line in text.split_inclusive('\n').take(40) {
+        let bare = line.strip_prefix(indent).unwrap_or(line);
+        let folded = bare.starts_with([' ', '\t']) && fields > 0 && !bare.trim().is_empty();
+        if !folded {
+            let Some(name) = header_name(bare) else { break };
+            fields += 1;
+            travelled |= ["received", "message-id", "return-path", "mime-version", "x-mailer", "dkim-signature"]
+                .iter()
+                .any(|n| name.eq_ignore_ascii_case(n));
         }
-        let Some(name) = header_name(line) else { break };
-        fields += 1;
-        travelled |= ["received", "message-id", "return-path", "mime-version", "x-mailer", "dkim-signature"]
-            .iter()
-            .any(|n| name.eq_ignore_ascii_case(n));
+        octets += line.len();
     }
     // What is indented may be a summary of the header.
     let marked = marked && (indent.is_empty() || travelled);
-    fields >= 2 && (marked || (fields >= 3 && travelled))
+    (fields >= 2 && (marked || (fields >= 3 && travelled)), octets)
 }
 
 /// An address in running text and the byte range that it takes, quotes of a local part included.
