@@ -104,8 +104,9 @@ fn parse_lines(raw: &[u8], options: &Options, depth: u8) -> Report {
 /// Words without a failed address and without a code: a wrapper's, perhaps.
 fn says_nothing(report: &Report) -> bool {
     let silent = |r: &Recipient| {
-        let named = r.address.is_some() && text::addresses(&r.text).next().is_some();
-        !named && r.status().is_none() && r.reply().is_none()
+        let named = text::addresses(&r.text).any(|(_, a)| Some(&a) == r.address.as_ref());
+        let forwarded = r.final_recipient.is_some();
+        !named && !forwarded && r.status().is_none() && r.reply().is_none()
     };
     report.format != "rfc3464" && report.recipients.iter().all(silent)
 }
