@@ -4,7 +4,7 @@
 //! Hostile input is cut before mail-parser sees it: size, and the depth of nested messages (mail-parser 0.11
 //! drops nested messages recursively, so forty thousand of them would overflow the stack).
 
-use std::{borrow::Cow, sync::LazyLock};
+use std::{borrow::Cow, cell::OnceCell, sync::LazyLock};
 
 use aho_corasick::AhoCorasick;
 use mail_parser::{
@@ -36,10 +36,24 @@ pub struct Mail<'a> {
     pub content_type: String,
     /// The report-type parameter of multipart/report (RFC 6522 §3), lower case.
     pub report_type: String,
-    /// Header fields in order: name, unfolded raw value.
-    headers: Vec<(Cow<'a, str>, String)>,
+    /// Header fields in order.
+    headers: Vec<Field<'a>>,
     /// Leaf parts in document order. A returned message is one part with its bytes.
     pub parts: Vec<Part<'a>>,
+}
+
+/// A header field; few of the many that a mail has are ever looked at, so the value is unfolded on demand.
+#[derive(Debug)]
+struct Field<'a> {
+    name: Cow<'a, str>,
+    raw: &'a [u8],
+    unfolded: OnceCell<String>,
+}
+
+impl Field<'_> {
+    fn value(&self) -> &str {
+        self.unfolded.get_or_init(|| unfold(&String::from_utf8_lossy(self.raw)))
+    }
 }
 
 /// A leaf of the MIME tree.
@@ -57,17 +71,17 @@ impl Mail<'_> {
     /// The first field of that name (case-insensitive), unfolded, as written.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str())
+        self.headers.iter().find(|field| field.name.eq_ignore_ascii_case(name)).map(Field::value)
     }
 
     /// Every field in order: name and unfolded value, as written.
     pub fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.headers.iter().map(|(name, value)| (name.as_ref(), value.as_str()))
+        self.headers.iter().map(|field| (field.name.as_ref(), field.value()))
     }
 
     /// Every field of that name.
     pub fn headers_named<'s>(&'s self, name: &'s str) -> impl Iterator<Item = &'s str> {
-        self.headers.iter().filter(move |(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str())
+        self.headers.iter().filter(move |field| field.name.eq_ignore_ascii_case(name)).map(Field::value)
     }
 
     /// The texts of all readable parts that are not machine-readable reports.
@@ -84,11 +98,15 @@ impl Part<'_> {
     }
 }
 
+/// Parses only the fields that [`Mail`] has; a mail's many Received fields would cost as much as all of them.
+static PARSER: LazyLock<MessageParser> =
+    LazyLock::new(|| MessageParser::new().with_minimal_headers().with_message_ids());
+
 /// Reads a mail; `None` for what has no header at all. At most `most` bytes are looked at.
 #[must_use]
 pub fn read(raw: &[u8], most: usize) -> Option<Mail<'_>> {
     let raw = within_bounds(raw, most);
-    let message = MessageParser::default().parse(raw)?;
+    let message = PARSER.parse(raw)?;
     let mut mail = Mail::default();
     read_headers(&message, raw, &mut mail);
     collect_parts(message, &mut mail.parts);
@@ -115,9 +133,10 @@ fn read_headers<'a>(message: &Message<'a>, raw: &'a [u8], mail: &mut Mail<'a>) {
     mail.headers = root
         .headers
         .iter()
-        .map(|h| {
-            let value = raw.get(h.offset_start as usize..h.offset_end as usize).unwrap_or_default();
-            (header_name(&h.name), unfold(&String::from_utf8_lossy(value)))
+        .map(|h| Field {
+            name: header_name(&h.name),
+            raw: raw.get(h.offset_start as usize..h.offset_end as usize).unwrap_or_default(),
+            unfolded: OnceCell::new(),
         })
         .collect();
     mail.subject = unfold(message.subject().unwrap_or(""));
@@ -259,7 +278,7 @@ pub fn from_cr_only(raw: &[u8]) -> Option<Vec<u8>> {
 #[must_use]
 pub fn read_header_block(raw: &[u8], most: usize) -> Option<Mail<'_>> {
     let raw = &raw[..raw.len().min(most)];
-    let message = MessageParser::default().parse_headers(raw)?;
+    let message = PARSER.parse_headers(raw)?;
     let mut mail = Mail::default();
     read_headers(&message, raw, &mut mail);
     if mail.to.is_empty() {
