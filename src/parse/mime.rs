@@ -12,6 +12,8 @@ use mail_parser::{
     decoders::html::html_to_text,
 };
 
+use super::text;
+
 /// Nested messages beyond this many are cut off; a bounce of a bounce of a bounce has three.
 const MOST_NESTED: usize = 40;
 /// Leaf parts beyond this many are not looked at; reports have two to five.
@@ -44,14 +46,17 @@ pub struct Mail<'a> {
 
 /// A header field; few of the many that a mail has are ever looked at, so the value is unfolded on demand.
 #[derive(Debug)]
-struct Field<'a> {
-    name: Cow<'a, str>,
+pub struct Field<'a> {
+    /// The name, as written.
+    pub name: Cow<'a, str>,
     raw: &'a [u8],
     unfolded: OnceCell<String>,
 }
 
 impl Field<'_> {
-    fn value(&self) -> &str {
+    /// The value, unfolded, as written.
+    #[must_use]
+    pub fn value(&self) -> &str {
         self.unfolded.get_or_init(|| unfold(&String::from_utf8_lossy(self.raw)))
     }
 }
@@ -65,6 +70,8 @@ pub struct Part<'a> {
     pub text: Cow<'a, str>,
     /// Bytes of a returned message (message/rfc822 and message/global).
     pub message: Cow<'a, [u8]>,
+    /// Where the returned original begins in the text; found once, asked for by several readers.
+    original_at: OnceCell<Option<usize>>,
 }
 
 impl Mail<'_> {
@@ -74,9 +81,10 @@ impl Mail<'_> {
         self.headers.iter().find(|field| field.name.eq_ignore_ascii_case(name)).map(Field::value)
     }
 
-    /// Every field in order: name and unfolded value, as written.
-    pub fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.headers.iter().map(|field| (field.name.as_ref(), field.value()))
+    /// Every field in order.
+    #[must_use]
+    pub fn fields(&self) -> &[Field<'_>] {
+        &self.headers
     }
 
     /// Every field of that name.
@@ -85,12 +93,32 @@ impl Mail<'_> {
     }
 
     /// The texts of all readable parts that are not machine-readable reports.
-    pub fn texts(&self) -> impl Iterator<Item = &str> {
-        self.parts.iter().filter(|p| p.is_human() && !p.text.trim().is_empty()).map(|p| p.text.as_ref())
+    pub fn texts(&self) -> impl Iterator<Item = &Part<'_>> {
+        self.parts.iter().filter(|p| p.is_human() && !p.text.trim().is_empty())
     }
 }
 
-impl Part<'_> {
+impl<'a> Part<'a> {
+    fn new(content_type: String, text: Cow<'a, str>, message: Cow<'a, [u8]>) -> Self {
+        Self { content_type, text, message, original_at: OnceCell::new() }
+    }
+
+    /// The program's own words: the text up to the returned original.
+    #[must_use]
+    pub fn words(&self) -> &str {
+        &self.text[..self.original_at().unwrap_or(self.text.len())]
+    }
+
+    /// The returned original behind the words.
+    #[must_use]
+    pub fn original(&self) -> Option<&str> {
+        self.original_at().map(|at| &self.text[at..])
+    }
+
+    fn original_at(&self) -> Option<usize> {
+        *self.original_at.get_or_init(|| text::original_at(&self.text))
+    }
+
     /// text/plain, text/html and the like, but no header block and no report.
     #[must_use]
     pub fn is_human(&self) -> bool {
@@ -190,7 +218,7 @@ fn leaf(part: MessagePart<'_>) -> Option<Part<'_>> {
     let content_type = declared.filter(|t| !t.starts_with("multipart/")).unwrap_or_else(|| "text/plain".to_owned());
     let none: Cow<'_, [u8]> = Cow::Borrowed(&[]);
     let span = part.offset_body as usize..part.offset_end as usize;
-    let as_text = |text| Some(Part { content_type: content_type.clone(), text, message: none.clone() });
+    let as_text = |text| Some(Part::new(content_type.clone(), text, none.clone()));
     match part.body {
         PartType::Multipart(_) => None,
         PartType::Message(inner) => {
@@ -199,7 +227,7 @@ fn leaf(part: MessagePart<'_>) -> Option<Part<'_>> {
                 Cow::Borrowed(whole) => whole.get(span).unwrap_or_default().into(),
                 decoded => decoded,
             };
-            Some(Part { content_type, text: Cow::Borrowed(""), message })
+            Some(Part::new(content_type, Cow::Borrowed(""), message))
         }
         PartType::Html(html) => as_text(Cow::Owned(from_html(&html))),
         PartType::Text(text) if content_type == "text/html" => as_text(Cow::Owned(from_html(&text))),
@@ -207,13 +235,13 @@ fn leaf(part: MessagePart<'_>) -> Option<Part<'_>> {
             if is_returned_message(&content_type) {
                 // QUIRK: an encoded or broken message/rfc822 arrives as text.
                 let message = Cow::Owned(text.into_owned().into_bytes());
-                return Some(Part { content_type, text: Cow::Borrowed(""), message });
+                return Some(Part::new(content_type, Cow::Borrowed(""), message));
             }
             as_text(line_feeds(text))
         }
         PartType::Binary(bytes) | PartType::InlineBinary(bytes) => {
             if is_returned_message(&content_type) {
-                return Some(Part { content_type, text: Cow::Borrowed(""), message: bytes });
+                return Some(Part::new(content_type, Cow::Borrowed(""), bytes));
             }
             // message/delivery-status is Binary to mail-parser; images are of no use to anybody here.
             let useful = content_type.starts_with("message/") || content_type.starts_with("text/");

@@ -112,13 +112,14 @@ fn says_nothing(report: &Report) -> bool {
 }
 
 fn read_mail(mail: &mime::Mail<'_>, options: &Options) -> Report {
-    if let Some(kind) = kinds::other_mail(mail) {
+    let standing = kinds::Standing::of(mail);
+    if let Some(kind) = standing.other_mail() {
         return not_a_report(kind);
     }
     let original = original::find(mail, options);
     let found = dsn::read(mail, &original).map(|draft| ("rfc3464", draft)).or_else(|| {
         let words = general::words_of(mail);
-        let bounce = formats::Bounce { mail, original: &original, likeness: &kinds::report_likeness(mail)? };
+        let bounce = formats::Bounce { mail, original: &original, likeness: &standing.report_likeness()? };
         let program = formats::Formats::embedded().recognise(mail, words);
         general::read(&bounce, words).map(|draft| (program.unwrap_or("text"), draft))
     });
