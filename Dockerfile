@@ -11,7 +11,7 @@ RUN cargo build --locked --release --bin bounced
 FROM debian:bookworm-slim
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /src/target/release/bounced /usr/local/bin/bounced
-RUN useradd --system --uid 10001 --home-dir /var/lib/bounced --shell /usr/sbin/nologin bounced \
+RUN useradd --uid 10001 --no-create-home --home-dir /var/lib/bounced --shell /usr/sbin/nologin bounced \
     && install --directory --owner bounced --group bounced --mode 0755 /var/lib/bounced
 USER 10001
 WORKDIR /var/lib/bounced

@@ -279,6 +279,8 @@ fn each_stop_signal_ends_it_with_0() {
         let place = Place::new();
         let process = Process::start(&place, &[]);
         process.says("Maildir opened");
+        // As timeout(1) does, and Ctrl-C under a script that passes it on.
+        process.signal(signal);
         process.signal(signal);
         process.says("stopped");
         assert_eq!(process.exit(), Some(0), "{signal}");

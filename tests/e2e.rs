@@ -206,7 +206,10 @@ async fn what_the_server_said_is_what_the_rows_say_and_postfix_refuses_the_dead(
     let sender = format!("news@{BOUNCE_DOMAIN}");
     for address in ["unknown@rcpt.example", "Unknown@RCPT.example"] {
         let refused = postfix.submit(&sender, address).await.unwrap_err();
-        assert!(refused.starts_with("554 5.7.1") && refused.contains("on the suppression list"), "{refused}");
+        assert!(
+            refused.starts_with("554 5.1.1") && refused.contains("Suppressed after bounces: user_unknown"),
+            "{refused}"
+        );
     }
     for address in [alive, "full@rcpt.example", "spam@rcpt.example"] {
         assert_eq!(postfix.submit(&sender, address).await, Ok(()), "{address}");

@@ -428,6 +428,8 @@ async fn dropping_or_closing_a_source_closes_the_socket() {
         () = server.hears("IDLE") => {}
     }
     source.close().await;
+    // Within IDLE a server takes nothing else.
+    server.hears("DONE").await;
     server.hears("LOGOUT").await;
     server.hears("EOF").await;
 }

@@ -31,10 +31,10 @@ async fn survive_kills(mailbox: &str, maildir: &Path) {
 
     let mut kills = 0;
     while recorded().await < MAILS {
-        let goal = MAILS.min(recorded().await + random.random_range(1..200));
+        let goal = MAILS.min(recorded().await + random.random_range(1..120));
         let daemon = bounced.run();
         until("rows arrive", Duration::from_secs(60), async || (recorded().await >= goal).then_some(())).await;
-        sleep(Duration::from_micros(random.random_range(0..20_000))).await;
+        sleep(Duration::from_micros(random.random_range(0..80_000))).await;
         daemon.kill();
         kills += 1;
     }

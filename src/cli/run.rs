@@ -1,5 +1,7 @@
 //! `bounced run`: signals and log lines around [`daemon::run`].
 
+use std::time::{Duration, Instant};
+
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
@@ -50,6 +52,9 @@ impl From<DaemonError> for Failure {
     }
 }
 
+/// A terminal and a script around the process, or timeout(1), often send two signals where one is meant.
+const ONE_WISH: Duration = Duration::from_secs(1);
+
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -66,6 +71,7 @@ impl Signals {
     }
 
     async fn pass_on(mut self, stop: CancellationToken, reload: mpsc::Sender<()>) {
+        let mut asked: Option<Instant> = None;
         loop {
             let (name, kind) = tokio::select! {
                 _ = self.terminate.recv() => ("SIGTERM", SignalKind::terminate()),
@@ -76,12 +82,18 @@ impl Signals {
                     continue;
                 }
             };
-            if stop.is_cancelled() {
-                tracing::warn!("{name} again: ending at once");
-                std::process::exit(128 + kind.as_raw_value());
+            match asked {
+                None => {
+                    asked = Some(Instant::now());
+                    tracing::info!("{name}: finishing the batches in flight");
+                    stop.cancel();
+                }
+                Some(first) if first.elapsed() < ONE_WISH => {}
+                Some(_) => {
+                    tracing::warn!("{name} again: ending at once");
+                    std::process::exit(128 + kind.as_raw_value());
+                }
             }
-            tracing::info!("{name}: finishing the batches in flight");
-            stop.cancel();
         }
     }
 }

@@ -17,19 +17,20 @@ pub(super) fn read(mail: &Mail<'_>, original: &Original) -> Option<Draft> {
     let mut draft = Draft::default();
     for part in mail.parts.iter().filter(|p| is_status_part(p)) {
         // QUIRK: a report mislabelled as text may have the returned message behind it.
-        let fields = if part.is_human() { text::split(&part.text).words } else { &part.text };
+        let fields = if part.is_human() { part.words() } else { &part.text };
         read_part(fields, &mut draft);
     }
     if draft.recipients.is_empty() {
         return None;
     }
-    let human = mail.texts().find(|t| !has_status_fields(t)).or_else(|| mail.texts().next());
-    let words = human.map_or("", |t| before_fields(text::split(t).words));
+    let human = mail.texts().find(|p| !has_status_fields(&p.text)).or_else(|| mail.texts().next());
+    let words = human.map_or("", |p| before_fields(p.words()));
     name_the_nameless(mail, original, words, &mut draft.recipients);
     add_words(words, &mut draft.recipients);
-    if kinds::gave_up(words) {
+    let is_delayed = |r: &Recipient| r.action == Some(Action::Delayed);
+    if draft.recipients.iter().any(is_delayed) && kinds::gave_up(words) {
         // QUIRK: OpenSMTPD and nullmailer report their final expiry as "delayed".
-        let delayed = draft.recipients.iter_mut().filter(|r| r.action == Some(Action::Delayed));
+        let delayed = draft.recipients.iter_mut().filter(|r| is_delayed(r));
         delayed.for_each(|r| r.action = Some(Action::Failed));
     }
     draft.recipients.iter_mut().for_each(settle_codes);

@@ -6,7 +6,7 @@ use super::{
     failed::{self, Failed},
     finding,
     formats::Bounce,
-    mime::{Mail, unfold},
+    mime::{Mail, Part, unfold},
     reply, text,
 };
 use crate::report::{Action, Address, Kind, Recipient};
@@ -35,8 +35,12 @@ pub(super) fn read(bounce: &Bounce<'_>, words: &str) -> Option<Draft> {
 
 /// The program's own words: the first text part that has any before the returned message.
 pub(super) fn words_of<'m>(mail: &'m Mail<'_>) -> &'m str {
-    mail.texts().map(|t| text::split(t).words).find(|w| !w.trim().is_empty()).unwrap_or("")
+    let words = mail.texts().map(Part::words).find(|w| !w.trim().is_empty()).unwrap_or("");
+    text::clip(words, MOST_WORDS)
 }
+
+/// Octets of a program's own words that are read: room for a thousand recipients.
+const MOST_WORDS: usize = 256 * 1024;
 
 /// One recipient for each failed address, with its own lines. All of the words go to the only one, and to all of
 /// them where no address has a line of its own: the cause stands above or below the list.

@@ -1,16 +1,18 @@
-//! Bytes -> [`Mail`]: the headers and the leaf parts that bounce readers look at. Beside layout the only file
-//! that knows mail-parser; it refuses to know what a bounce is.
+//! Bytes -> [`Mail`]: the headers and the leaf parts that bounce readers look at. The only file that knows
+//! mail-parser; it refuses to know what a bounce is.
 //!
 //! Hostile input is cut before mail-parser sees it: size, and the depth of nested messages (mail-parser 0.11
 //! drops nested messages recursively, so forty thousand of them would overflow the stack).
 
-use std::{borrow::Cow, sync::LazyLock};
+use std::{borrow::Cow, cell::OnceCell, sync::LazyLock};
 
 use aho_corasick::AhoCorasick;
 use mail_parser::{
     Addr, HeaderName, HeaderValue, Message, MessageParser, MessagePart, MimeHeaders, PartType,
     decoders::html::html_to_text,
 };
+
+use super::text;
 
 /// Nested messages beyond this many are cut off; a bounce of a bounce of a bounce has three.
 const MOST_NESTED: usize = 40;
@@ -36,10 +38,27 @@ pub struct Mail<'a> {
     pub content_type: String,
     /// The report-type parameter of multipart/report (RFC 6522 §3), lower case.
     pub report_type: String,
-    /// Header fields in order: name, unfolded raw value.
-    headers: Vec<(Cow<'a, str>, String)>,
+    /// Header fields in order.
+    headers: Vec<Field<'a>>,
     /// Leaf parts in document order. A returned message is one part with its bytes.
     pub parts: Vec<Part<'a>>,
+}
+
+/// A header field; few of the many that a mail has are ever looked at, so the value is unfolded on demand.
+#[derive(Debug)]
+pub struct Field<'a> {
+    /// The name, as written.
+    pub name: Cow<'a, str>,
+    raw: &'a [u8],
+    unfolded: OnceCell<String>,
+}
+
+impl Field<'_> {
+    /// The value, unfolded, as written.
+    #[must_use]
+    pub fn value(&self) -> &str {
+        self.unfolded.get_or_init(|| unfold(&String::from_utf8_lossy(self.raw)))
+    }
 }
 
 /// A leaf of the MIME tree.
@@ -51,32 +70,55 @@ pub struct Part<'a> {
     pub text: Cow<'a, str>,
     /// Bytes of a returned message (message/rfc822 and message/global).
     pub message: Cow<'a, [u8]>,
+    /// Where the returned original begins in the text; found once, asked for by several readers.
+    original_at: OnceCell<Option<usize>>,
 }
 
 impl Mail<'_> {
     /// The first field of that name (case-insensitive), unfolded, as written.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str())
+        self.headers.iter().find(|field| field.name.eq_ignore_ascii_case(name)).map(Field::value)
     }
 
-    /// Every field in order: name and unfolded value, as written.
-    pub fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.headers.iter().map(|(name, value)| (name.as_ref(), value.as_str()))
+    /// Every field in order.
+    #[must_use]
+    pub fn fields(&self) -> &[Field<'_>] {
+        &self.headers
     }
 
     /// Every field of that name.
     pub fn headers_named<'s>(&'s self, name: &'s str) -> impl Iterator<Item = &'s str> {
-        self.headers.iter().filter(move |(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str())
+        self.headers.iter().filter(move |field| field.name.eq_ignore_ascii_case(name)).map(Field::value)
     }
 
     /// The texts of all readable parts that are not machine-readable reports.
-    pub fn texts(&self) -> impl Iterator<Item = &str> {
-        self.parts.iter().filter(|p| p.is_human() && !p.text.trim().is_empty()).map(|p| p.text.as_ref())
+    pub fn texts(&self) -> impl Iterator<Item = &Part<'_>> {
+        self.parts.iter().filter(|p| p.is_human() && !p.text.trim().is_empty())
     }
 }
 
-impl Part<'_> {
+impl<'a> Part<'a> {
+    fn new(content_type: String, text: Cow<'a, str>, message: Cow<'a, [u8]>) -> Self {
+        Self { content_type, text, message, original_at: OnceCell::new() }
+    }
+
+    /// The program's own words: the text up to the returned original.
+    #[must_use]
+    pub fn words(&self) -> &str {
+        &self.text[..self.original_at().unwrap_or(self.text.len())]
+    }
+
+    /// The returned original behind the words.
+    #[must_use]
+    pub fn original(&self) -> Option<&str> {
+        self.original_at().map(|at| &self.text[at..])
+    }
+
+    fn original_at(&self) -> Option<usize> {
+        *self.original_at.get_or_init(|| text::original_at(&self.text))
+    }
+
     /// text/plain, text/html and the like, but no header block and no report.
     #[must_use]
     pub fn is_human(&self) -> bool {
@@ -84,11 +126,15 @@ impl Part<'_> {
     }
 }
 
+/// Parses only the fields that [`Mail`] has; a mail's many Received fields would cost as much as all of them.
+static PARSER: LazyLock<MessageParser> =
+    LazyLock::new(|| MessageParser::new().with_minimal_headers().with_message_ids());
+
 /// Reads a mail; `None` for what has no header at all. At most `most` bytes are looked at.
 #[must_use]
 pub fn read(raw: &[u8], most: usize) -> Option<Mail<'_>> {
     let raw = within_bounds(raw, most);
-    let message = MessageParser::default().parse(raw)?;
+    let message = PARSER.parse(raw)?;
     let mut mail = Mail::default();
     read_headers(&message, raw, &mut mail);
     collect_parts(message, &mut mail.parts);
@@ -96,7 +142,7 @@ pub fn read(raw: &[u8], most: usize) -> Option<Mail<'_>> {
 }
 
 /// The readable prefix: at most `most` bytes, and cut before nested message number [`MOST_NESTED`].
-pub(super) fn within_bounds(raw: &[u8], most: usize) -> &[u8] {
+fn within_bounds(raw: &[u8], most: usize) -> &[u8] {
     static NESTED: LazyLock<AhoCorasick> = LazyLock::new(|| {
         AhoCorasick::builder()
             .ascii_case_insensitive(true)
@@ -115,9 +161,10 @@ fn read_headers<'a>(message: &Message<'a>, raw: &'a [u8], mail: &mut Mail<'a>) {
     mail.headers = root
         .headers
         .iter()
-        .map(|h| {
-            let value = raw.get(h.offset_start as usize..h.offset_end as usize).unwrap_or_default();
-            (header_name(&h.name), unfold(&String::from_utf8_lossy(value)))
+        .map(|h| Field {
+            name: header_name(&h.name),
+            raw: raw.get(h.offset_start as usize..h.offset_end as usize).unwrap_or_default(),
+            unfolded: OnceCell::new(),
         })
         .collect();
     mail.subject = unfold(message.subject().unwrap_or(""));
@@ -144,7 +191,7 @@ fn header_name<'a>(name: &HeaderName<'a>) -> Cow<'a, str> {
     }
 }
 
-pub(super) fn type_name(content_type: &mail_parser::ContentType<'_>) -> String {
+fn type_name(content_type: &mail_parser::ContentType<'_>) -> String {
     let mut name = content_type.ctype().to_ascii_lowercase();
     if let Some(subtype) = content_type.subtype() {
         name.push('/');
@@ -171,7 +218,7 @@ fn leaf(part: MessagePart<'_>) -> Option<Part<'_>> {
     let content_type = declared.filter(|t| !t.starts_with("multipart/")).unwrap_or_else(|| "text/plain".to_owned());
     let none: Cow<'_, [u8]> = Cow::Borrowed(&[]);
     let span = part.offset_body as usize..part.offset_end as usize;
-    let as_text = |text| Some(Part { content_type: content_type.clone(), text, message: none.clone() });
+    let as_text = |text| Some(Part::new(content_type.clone(), text, none.clone()));
     match part.body {
         PartType::Multipart(_) => None,
         PartType::Message(inner) => {
@@ -180,7 +227,7 @@ fn leaf(part: MessagePart<'_>) -> Option<Part<'_>> {
                 Cow::Borrowed(whole) => whole.get(span).unwrap_or_default().into(),
                 decoded => decoded,
             };
-            Some(Part { content_type, text: Cow::Borrowed(""), message })
+            Some(Part::new(content_type, Cow::Borrowed(""), message))
         }
         PartType::Html(html) => as_text(Cow::Owned(from_html(&html))),
         PartType::Text(text) if content_type == "text/html" => as_text(Cow::Owned(from_html(&text))),
@@ -188,13 +235,13 @@ fn leaf(part: MessagePart<'_>) -> Option<Part<'_>> {
             if is_returned_message(&content_type) {
                 // QUIRK: an encoded or broken message/rfc822 arrives as text.
                 let message = Cow::Owned(text.into_owned().into_bytes());
-                return Some(Part { content_type, text: Cow::Borrowed(""), message });
+                return Some(Part::new(content_type, Cow::Borrowed(""), message));
             }
             as_text(line_feeds(text))
         }
         PartType::Binary(bytes) | PartType::InlineBinary(bytes) => {
             if is_returned_message(&content_type) {
-                return Some(Part { content_type, text: Cow::Borrowed(""), message: bytes });
+                return Some(Part::new(content_type, Cow::Borrowed(""), bytes));
             }
             // message/delivery-status is Binary to mail-parser; images are of no use to anybody here.
             let useful = content_type.starts_with("message/") || content_type.starts_with("text/");
@@ -214,7 +261,7 @@ fn from_html(html: &str) -> String {
     html_to_text(&CELLS.replace_all(html, &[" </td>", " </th>", "<br></tr>", "<br></li>"]))
 }
 
-pub(super) fn is_returned_message(content_type: &str) -> bool {
+fn is_returned_message(content_type: &str) -> bool {
     matches!(content_type, "message/rfc822" | "message/global")
 }
 
@@ -259,7 +306,7 @@ pub fn from_cr_only(raw: &[u8]) -> Option<Vec<u8>> {
 #[must_use]
 pub fn read_header_block(raw: &[u8], most: usize) -> Option<Mail<'_>> {
     let raw = &raw[..raw.len().min(most)];
-    let message = MessageParser::default().parse_headers(raw)?;
+    let message = PARSER.parse_headers(raw)?;
     let mut mail = Mail::default();
     read_headers(&message, raw, &mut mail);
     if mail.to.is_empty() {

@@ -9,14 +9,10 @@ mod failed;
 mod formats;
 mod general;
 mod kinds;
-mod layout;
 mod mime;
 mod original;
 mod reply;
 mod text;
-
-pub use layout::{Block, Coding, Layout, Span};
-pub use mime::from_cr_only;
 
 use crate::report::{Finding, Kind, Original, Recipient, Report};
 
@@ -59,7 +55,7 @@ pub(crate) struct Draft {
 /// Reads one mail. Never fails: what is no report is a [`Report`] that says so.
 #[must_use]
 pub fn parse(raw: &[u8], options: &Options) -> Report {
-    match from_cr_only(raw) {
+    match mime::from_cr_only(raw) {
         Some(mended) => parse_lines(&mended, options, 0),
         None => parse_lines(raw, options, 0),
     }
@@ -75,35 +71,8 @@ pub fn response(text: &str) -> Recipient {
     recipient
 }
 
-/// The words that this floor looks for in mails, so that others can leave them alone.
-#[derive(Debug, Clone, Default)]
-pub struct Vocabulary {
-    /// Sentences and words of bounces, auto-replies and the like.
-    pub sentences: Vec<String>,
-    /// Names and local parts of those who write them.
-    pub senders: Vec<String>,
-}
-
-/// Every word that reading a mail depends on.
-#[must_use]
-pub fn vocabulary() -> Vocabulary {
-    let mut vocabulary = kinds::vocabulary();
-    vocabulary.sentences.extend(formats::Formats::embedded().sentences().map(str::to_owned));
-    vocabulary.sentences.extend(text::sentences().chain(failed::sentences()).map(|&s| s.to_owned()));
-    vocabulary.senders.extend(failed::SERVICE.iter().map(|&s| s.to_owned()));
-    vocabulary
-}
-
-/// Where in a text the returned original begins, header and all; `None` where there is none.
-#[must_use]
-pub fn returned_in(text: &str) -> Option<usize> {
-    let split = text::split(text);
-    split.original.map(|_| split.words.len())
-}
-
 /// An mbox file's separator line is no header.
-#[must_use]
-pub fn without_envelope(raw: &[u8]) -> &[u8] {
+fn without_envelope(raw: &[u8]) -> &[u8] {
     if !raw.starts_with(b"From ") {
         return raw;
     }
@@ -134,19 +103,23 @@ fn parse_lines(raw: &[u8], options: &Options, depth: u8) -> Report {
 
 /// Words without a failed address and without a code: a wrapper's, perhaps.
 fn says_nothing(report: &Report) -> bool {
-    let silent =
-        |r: &Recipient| r.status().is_none() && r.reply().is_none() && text::addresses(&r.text).next().is_none();
+    let silent = |r: &Recipient| {
+        let named = text::addresses(&r.text).any(|(_, a)| Some(&a) == r.address.as_ref());
+        let forwarded = r.final_recipient.is_some();
+        !named && !forwarded && r.status().is_none() && r.reply().is_none()
+    };
     report.format != "rfc3464" && report.recipients.iter().all(silent)
 }
 
 fn read_mail(mail: &mime::Mail<'_>, options: &Options) -> Report {
-    if let Some(kind) = kinds::other_mail(mail) {
+    let standing = kinds::Standing::of(mail);
+    if let Some(kind) = standing.other_mail() {
         return not_a_report(kind);
     }
     let original = original::find(mail, options);
     let found = dsn::read(mail, &original).map(|draft| ("rfc3464", draft)).or_else(|| {
         let words = general::words_of(mail);
-        let bounce = formats::Bounce { mail, original: &original, likeness: &kinds::report_likeness(mail)? };
+        let bounce = formats::Bounce { mail, original: &original, likeness: &standing.report_likeness()? };
         let program = formats::Formats::embedded().recognise(mail, words);
         general::read(&bounce, words).map(|draft| (program.unwrap_or("text"), draft))
     });

@@ -3,7 +3,10 @@
 
 use std::borrow::Cow;
 
-use super::{Options, mime, mime::Mail, text};
+use super::{
+    Options, mime,
+    mime::{Mail, Part},
+};
 use crate::report::Original;
 
 /// A header block is at most this long; what follows is body that nobody here reads.
@@ -26,7 +29,7 @@ pub(super) fn find(mail: &Mail<'_>, options: &Options) -> Original {
 
 /// The original as it stands behind the words of a text part.
 pub(super) fn quoted<'m>(mail: &'m Mail<'_>) -> Option<Cow<'m, str>> {
-    mail.texts().find_map(|t| text::split(t).original).map(without_indent)
+    mail.texts().find_map(Part::original).map(without_indent)
 }
 
 /// fml and others indent the original: blanks before its first line are taken off every line.

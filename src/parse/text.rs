@@ -1,17 +1,10 @@
 //! Text of a bounce -> the program's own words, and the returned original behind them.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::LazyLock};
+
+use aho_corasick::{AhoCorasick, Anchored, Input, StartKind};
 
 use crate::report::Address;
-
-/// The two halves of a bounce text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Split<'t> {
-    /// What the bouncing program says.
-    pub words: &'t str,
-    /// The returned original, from its first header line on.
-    pub original: Option<&'t str>,
-}
 
 /// Lines with which programs announce the returned original, lower case, without leading dashes and blanks.
 const MARKERS: &[&str] = &[
@@ -91,35 +84,43 @@ const OPENERS: &[&str] = &[
     "content-type",
 ];
 
-/// What this module looks for.
-pub(super) fn sentences() -> impl Iterator<Item = &'static &'static str> {
-    MARKERS.iter().chain(OPENERS).chain(LABELS)
-}
-
-/// Splits a text at the returned original. Linear in the length of the text.
-pub(super) fn split(text: &str) -> Split<'_> {
+/// Where the returned original begins in a text. Linear in the length of the text.
+pub(super) fn original_at(text: &str) -> Option<usize> {
     let mut marked = false;
     let mut offset = 0;
+    // Header lines up to here are known to begin no message: each is looked at once.
+    let mut looked_at = 0;
     for line in text.split_inclusive('\n') {
         // Behind a marker, the original may be indented.
         let start = if marked { line.trim_start_matches([' ', '\t']) } else { line };
-        if header_name(start).is_some_and(|n| OPENERS.iter().any(|o| n.eq_ignore_ascii_case(o)))
-            && is_header_block(&text[offset..], marked)
-        {
-            return Split { words: &text[..offset], original: Some(&text[offset..]) };
+        let opens = header_name(start).is_some_and(|n| OPENERS.iter().any(|o| n.eq_ignore_ascii_case(o)));
+        if opens && offset >= looked_at {
+            let (found, octets) = header_block(&text[offset..], marked);
+            if found {
+                return Some(offset);
+            }
+            looked_at = offset + octets;
         }
-        if is_marker(line) {
-            marked = true;
-        }
+        marked = marked || is_marker(line);
         offset += line.len();
     }
-    Split { words: text, original: None }
+    None
 }
 
 fn is_marker(line: &str) -> bool {
+    static ANNOUNCED: LazyLock<AhoCorasick> = LazyLock::new(|| {
+        AhoCorasick::builder()
+            .ascii_case_insensitive(true)
+            .start_kind(StartKind::Anchored)
+            .build(MARKERS)
+            .expect("a few dozen literals compile")
+    });
+    static NAMED: LazyLock<AhoCorasick> = LazyLock::new(|| {
+        let words = ["original message"];
+        AhoCorasick::builder().ascii_case_insensitive(true).build(words).expect("one literal compiles")
+    });
     let line = line.trim_matches(|c: char| c.is_whitespace() || matches!(c, '-' | '=' | '*' | '_' | '+' | '|'));
-    let start = line.char_indices().nth(64).map_or(line, |(i, _)| &line[..i]).to_lowercase();
-    MARKERS.iter().any(|m| start.starts_with(m)) || (start.contains("original message") && line.len() < 80)
+    ANNOUNCED.is_match(Input::new(line).anchored(Anchored::Yes)) || (line.len() < 80 && NAMED.is_match(line))
 }
 
 /// The name of an unindented `Name: value` line.
@@ -132,24 +133,26 @@ fn header_name(line: &str) -> Option<&str> {
 }
 
 /// Whether header lines follow one another here: two behind a marker, else three with one that only a message
-/// that has travelled carries (a bounce's own summary has From, To and Subject too).
-fn is_header_block(text: &str, marked: bool) -> bool {
+/// that has travelled carries (a bounce's own summary has From, To and Subject too). And how many octets they take.
+fn header_block(text: &str, marked: bool) -> (bool, usize) {
     let (mut fields, mut travelled) = (0, false);
     let indent = &text[..text.len() - text.trim_start_matches([' ', '\t']).len()];
-    for line in text.lines().take(40) {
-        let line = line.strip_prefix(indent).unwrap_or(line);
-        if line.starts_with([' ', '\t']) && fields > 0 && !line.trim().is_empty() {
-            continue;
+    let mut octets = 0;
+    for line in text.split_inclusive('\n').take(40) {
+        let bare = line.strip_prefix(indent).unwrap_or(line);
+        let folded = bare.starts_with([' ', '\t']) && fields > 0 && !bare.trim().is_empty();
+        if !folded {
+            let Some(name) = header_name(bare) else { break };
+            fields += 1;
+            travelled |= ["received", "message-id", "return-path", "mime-version", "x-mailer", "dkim-signature"]
+                .iter()
+                .any(|n| name.eq_ignore_ascii_case(n));
         }
-        let Some(name) = header_name(line) else { break };
-        fields += 1;
-        travelled |= ["received", "message-id", "return-path", "mime-version", "x-mailer", "dkim-signature"]
-            .iter()
-            .any(|n| name.eq_ignore_ascii_case(n));
+        octets += line.len();
     }
     // What is indented may be a summary of the header.
     let marked = marked && (indent.is_empty() || travelled);
-    fields >= 2 && (marked || (fields >= 3 && travelled))
+    (fields >= 2 && (marked || (fields >= 3 && travelled)), octets)
 }
 
 /// An address in running text and the byte range that it takes, quotes of a local part included.
@@ -296,9 +299,8 @@ mod tests {
     #[test]
     fn the_original_is_split_off() {
         let text = "Sorry.\n\n--- Below this line is a copy of the message.\n\nReturn-Path: <a@example.org>\nFrom: a\n\nbody\n";
-        let split = split(text);
-        assert!(split.words.ends_with("message.\n\n"));
-        assert!(split.original.expect("there").starts_with("Return-Path"));
+        let at = original_at(text).expect("there");
+        assert!(text[..at].ends_with("message.\n\n") && text[at..].starts_with("Return-Path"));
     }
 
     #[test]
@@ -320,6 +322,6 @@ mod tests {
     #[test]
     fn a_summary_of_the_message_is_no_original() {
         let text = "Your message\nTo: bob@example.org\nSubject: hi\ncould not be delivered\n";
-        assert_eq!(split(text).original, None);
+        assert_eq!(original_at(text), None);
     }
 }

@@ -4,6 +4,7 @@ use std::{
     fs,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use bounced::{
@@ -202,4 +203,31 @@ async fn two_writers_at_once_leave_the_newest_state() {
         l.f.value("SELECT group_concat(address) FROM (SELECT address FROM suppression ORDER BY address)").await;
     let found: Vec<String> = l.rows().await.iter().map(|row| row.split(' ').next().unwrap().to_owned()).collect();
     assert_eq!(found.join(","), wanted.unwrap_or_default());
+}
+
+#[tokio::test]
+async fn postfix_reads_the_list_as_the_docs_say() {
+    let Ok(true) =
+        Command::new("postconf").arg("-m").output().map(|o| String::from_utf8_lossy(&o.stdout).contains("sqlite"))
+    else {
+        return println!("skipped: no Postfix with sqlite tables here");
+    };
+    let l = List::new().await;
+    l.bounce(1, "ann@example.org").await;
+    l.published.follow(&l.f.store).await.unwrap();
+
+    let table = include_str!("../../docs/database.md").split("```\ndbpath = ").nth(1).unwrap();
+    let (documented, query) = table.split("\n```").next().unwrap().split_once('\n').unwrap();
+    assert_eq!(documented, "/var/lib/bounced/suppressions.db");
+    fs::write(l.f.path("suppressions.cf"), format!("dbpath = {}\n{query}\n", l.path().display())).unwrap();
+    // A configuration of its own: the machine's may not exist.
+    fs::write(l.f.path("main.cf"), "").unwrap();
+    let look_up = |address: &str| {
+        let table = format!("sqlite:{}", l.f.path("suppressions.cf").display());
+        let config = l.f.path("");
+        let output = Command::new("postmap").arg("-c").arg(config).args(["-q", address, &table]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(look_up("Ann@Example.org"), "REJECT 5.1.1 Suppressed after bounces: user_unknown\n");
+    assert_eq!(look_up("bob@example.org"), "");
 }

@@ -151,14 +151,20 @@ pub fn certificate(dir: &Path, name: &str, host: &str) {
     fs::write(dir.join(format!("{name}.key")), signed.signing_key.serialize_pem()).unwrap();
 }
 
+/// Debian keeps it where not every user's PATH looks.
+fn dovecot() -> Command {
+    let sbin = Path::new("/usr/sbin/dovecot");
+    Command::new(if sbin.exists() { sbin } else { Path::new("dovecot") })
+}
+
 fn version() -> Option<String> {
-    let output = Command::new("dovecot").arg("--version").output().ok()?;
+    let output = dovecot().arg("--version").output().ok()?;
     Some(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 fn launch(dir: &Path) -> Child {
     let log = fs::File::create(dir.join("log")).unwrap();
-    Command::new("dovecot")
+    dovecot()
         .arg("-F")
         .arg("-c")
         .arg(dir.join("dovecot.conf"))

@@ -155,10 +155,12 @@ smtpd_recipient_restrictions =
         postfix
     }
 
-    /// Refuses whom the published suppression list names, as README.md tells a Postfix to.
+    /// Refuses whom the published suppression list names, with the very lookup that docs/database.md shows.
     pub fn refuse_suppressed(&self, published: &Path) {
-        let map = self.config.join("suppressed.cf");
-        let query = "SELECT 'REJECT address is on the suppression list' FROM suppression WHERE email = lower('%s')";
+        let documented = include_str!("../../docs/database.md");
+        let (_, query) = documented.split_once("\nquery = ").expect("the lookup is documented");
+        let query = query.lines().next().expect("a line");
+        let map = self.config.join("suppressions.cf");
         fs::write(&map, format!("dbpath = {}\nquery = {query}\n", published.display())).expect("writable");
         let restriction = format!("smtpd_recipient_restrictions = check_recipient_access sqlite:{}", map.display());
         let mut main = fs::read_to_string(self.config.join("main.cf")).expect("written at the start");

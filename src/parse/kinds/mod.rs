@@ -7,30 +7,44 @@
 
 mod signs;
 
+use std::cell::OnceCell;
+
 use signs::{At, For, Normalised, Place, SIGNS, Sign};
 
 use super::{finding, mime::Mail, text};
 use crate::report::{Finding, Kind};
 
-/// What is certainly no delivery report: automatic replies, complaints, read receipts, challenges, ordinary mail.
-pub(super) fn other_mail(mail: &Mail<'_>) -> Option<Finding<Kind>> {
-    by_structure(mail).or_else(|| {
-        // A report part is read, whatever surrounds it.
-        if mail.parts.iter().any(|p| p.content_type.ends_with("delivery-status")) {
-            return None;
-        }
-        weigh(mail).filter(|found| !is_report(found.value))
-    })
+/// What speaks for a mail's kind. Weighing reads all of the mail, so it is done once and only where structure does
+/// not decide.
+pub(super) struct Standing<'m> {
+    mail: &'m Mail<'m>,
+    weighed: OnceCell<Option<Finding<Kind>>>,
 }
 
-/// Why a mail without a DSN part may be a delivery report, and of which kind; `None` when nothing speaks for it.
-pub(super) fn report_likeness(mail: &Mail<'_>) -> Option<Finding<Kind>> {
-    weigh(mail).filter(|found| is_report(found.value))
-}
+impl<'m> Standing<'m> {
+    pub(super) const fn of(mail: &'m Mail<'m>) -> Self {
+        Self { mail, weighed: OnceCell::new() }
+    }
 
-/// What the table looks for.
-pub(super) fn vocabulary() -> super::Vocabulary {
-    signs::vocabulary()
+    /// What is certainly no delivery report: automatic replies, complaints, read receipts, challenges, ordinary mail.
+    pub(super) fn other_mail(&self) -> Option<Finding<Kind>> {
+        by_structure(self.mail).or_else(|| {
+            // A report part is read, whatever surrounds it.
+            if self.mail.parts.iter().any(|p| p.content_type.ends_with("delivery-status")) {
+                return None;
+            }
+            self.weighed(|kind| !is_report(kind))
+        })
+    }
+
+    /// Why a mail without a DSN part may be a delivery report, and of which kind; `None` when nothing speaks for it.
+    pub(super) fn report_likeness(&self) -> Option<Finding<Kind>> {
+        self.weighed(is_report)
+    }
+
+    fn weighed(&self, wanted: impl Fn(Kind) -> bool) -> Option<Finding<Kind>> {
+        self.weighed.get_or_init(|| weigh(self.mail)).clone().filter(|found| wanted(found.value))
+    }
 }
 
 /// Whether the words of a report say that its program has stopped trying, whatever its Action field says.
@@ -86,14 +100,16 @@ fn words<'m>(mail: &'m Mail<'_>) -> Normalised<'m> {
     let mut words = Normalised::default();
     for part in mail.texts().take(MOST_PARTS) {
         let room = MOST_TEXT.saturating_sub(words.text.len());
-        words.push(text::split(text::clip(part, room)).words);
+        words.push(text::clip(part.words(), room));
     }
     words
 }
 
 fn add_fields(mail: &Mail<'_>, tally: &mut Tally) {
-    for (name, value) in mail.fields() {
+    for field in mail.fields() {
+        let name = field.name.as_ref();
         let Some(signs) = SIGNS.fields.get(&name.to_ascii_lowercase()) else { continue };
+        let value = field.value();
         let lower = value.to_lowercase();
         // RFC 5321 §4.5.5: the null sender stands beside a responder's fields as beside a bounce's.
         let place = if name.eq_ignore_ascii_case("Return-Path") { Place::ReturnPath } else { Place::Field };

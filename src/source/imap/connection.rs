@@ -34,7 +34,7 @@ pub(super) struct Connection {
     timeouts: Timeouts,
     last_tag: u32,
     capabilities: Vec<String>,
-    /// IDLE is on: the server takes nothing but DONE.
+    /// IDLE was sent: the server takes nothing but DONE.
     idling: bool,
     /// How many messages the selected folder holds.
     exists: u32,
@@ -199,15 +199,18 @@ impl Connection {
     /// RFC 2177: waits until the folder grows, `limit` at most.
     pub(super) async fn idle(&mut self, limit: Duration) -> Result<Idled, SourceError> {
         let tag = self.tag();
+        self.idling = true;
         self.send(format!("{tag} IDLE\r\n").as_bytes()).await?;
         loop {
             match self.next().await? {
                 Response::Continue => break,
-                Response::Done(done, _) if done == tag => return Ok(Idled::Refused),
+                Response::Done(done, _) if done == tag => {
+                    self.idling = false;
+                    return Ok(Idled::Refused);
+                }
                 _ => {}
             }
         }
-        self.idling = true;
         let news = async {
             while !self.news {
                 if let Response::Done(..) = self.receive().await? {
@@ -219,11 +222,10 @@ impl Connection {
         let idled = timeout(limit, news).await.unwrap_or(Ok(Idled::Over))?;
         if idled == Idled::Over {
             self.send(b"DONE\r\n").await?;
-        }
-        self.idling = false;
-        if idled == Idled::Over {
+            self.idling = false;
             while !matches!(self.next().await?, Response::Done(done, _) if done == tag) {}
         }
+        self.idling = false;
         Ok(idled)
     }
 
