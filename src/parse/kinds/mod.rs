@@ -7,11 +7,15 @@
 
 mod signs;
 
-use std::cell::OnceCell;
+use std::{cell::OnceCell, ops::Range};
 
 use signs::{At, For, Normalised, Place, SIGNS, Sign};
 
-use super::{finding, mime::Mail, text};
+use super::{
+    finding,
+    mime::{Mail, Part},
+    text,
+};
 use crate::report::{Finding, Kind};
 
 /// What speaks for a mail's kind. Weighing reads all of the mail, so it is done once and only where structure does
@@ -70,7 +74,7 @@ fn by_structure(mail: &Mail<'_>) -> Option<Finding<Kind>> {
         return Some(finding(kind, "Content-Type", "feedback-report"));
     }
     let receipt = part("message/disposition-notification").is_some() || reports("disposition-notification");
-    if receipt {
+    if receipt && !SIGNS.refused_by_receipt(&words(mail).text) {
         return Some(finding(Kind::NotBounce, "Content-Type", "disposition-notification"));
     }
     // RFC 8460 §5.3.
@@ -91,6 +95,11 @@ fn weigh(mail: &Mail<'_>) -> Option<Finding<Kind>> {
     let words = words(mail);
     for (sign, range) in SIGNS.text.find(&words.text) {
         tally.add(Place::Text, "text part", sign, || words.line_at(range.start).to_owned());
+    }
+    let returns = |p: &Part<'_>| !p.message.is_empty() || p.content_type.ends_with("headers") || p.original().is_some();
+    if mail.parts.iter().any(returns) {
+        let sign = Sign { speaks_for: For::Report, weight: SIGNS.returned_message, at: At::Anywhere };
+        tally.add(Place::Parts, "returned message", sign, || "the mail returns a message".to_owned());
     }
     tally.verdict(|| SIGNS.gave_up(&words.text))
 }
@@ -137,7 +146,7 @@ fn add_subject(mail: &Mail<'_>, tally: &mut Tally) {
     let subject = Normalised::of(&mail.subject);
     let subject = subject.text.trim_end_matches(['.', '!', ' ']);
     let (starts, answered) = starts(subject);
-    let fits = |(sign, range): &(Sign, std::ops::Range<usize>)| match sign.at {
+    let fits = |(sign, range): &(Sign, Range<usize>)| match sign.at {
         At::Anywhere => true,
         At::Start => starts.contains(&range.start),
         At::Whole => starts.contains(&range.start) && range.end == subject.len(),
@@ -153,13 +162,10 @@ fn add_subject(mail: &Mail<'_>, tally: &mut Tally) {
         }
     }
     if answered {
-        let sign = Sign { speaks_for: For::NotBounce, weight: ANSWERED, at: At::Start };
+        let sign = Sign { speaks_for: For::NotBounce, weight: SIGNS.answered, at: At::Start };
         tally.add(Place::Subject, "Subject", sign, || mail.subject.clone());
     }
 }
-
-/// The weight of a reply prefix against a report: programs that answer with "Re:" exist, too.
-const ANSWERED: u32 = 2;
 
 /// Where a subject starts, read with and without the [tags] and reply prefixes that others put before it, and
 /// whether there was such a prefix.
@@ -242,7 +248,7 @@ impl Tally {
 
     /// The heaviest sign of each place that `counts`, added up.
     fn sum(&self, counts: impl Fn(For) -> bool) -> u32 {
-        let places = [Place::From, Place::ReturnPath, Place::Subject, Place::Field, Place::Text];
+        let places = [Place::From, Place::ReturnPath, Place::Subject, Place::Field, Place::Text, Place::Parts];
         let heaviest = |place| {
             let of_place = self.best.iter().filter(|b| b.place == place && counts(b.speaks_for));
             of_place.map(|b| b.weight).max().unwrap_or(0)

@@ -39,6 +39,8 @@ pub(super) enum Place {
     Field,
     /// The text's first words.
     Text,
+    /// The other parts.
+    Parts,
 }
 
 /// Where in its place the words must stand.
@@ -69,9 +71,12 @@ pub(super) struct Sign {
 #[serde(deny_unknown_fields)]
 struct File {
     enough: u32,
+    returned_message: u32,
+    answered: u32,
     reply_prefixes: Vec<String>,
     gave_up: Vec<String>,
     goes_on: Vec<String>,
+    refused_by_receipt: Vec<String>,
     field: Vec<FieldRow>,
     sign: Vec<WordsRow>,
 }
@@ -152,6 +157,10 @@ impl FieldSign {
 pub(super) struct Signs {
     /// The least sum of weights that decides.
     pub enough: u32,
+    /// The weight of a returned message for a report.
+    pub returned_message: u32,
+    /// The weight of a reply prefix against a report.
+    pub answered: u32,
     /// Prefixes of answered and forwarded subjects, without the colon.
     pub reply_prefixes: Vec<String>,
     /// Field name in lower case -> its rows.
@@ -164,12 +173,18 @@ pub(super) struct Signs {
     pub text: Matcher,
     gave_up: AhoCorasick,
     goes_on: AhoCorasick,
+    refused_by_receipt: AhoCorasick,
 }
 
 impl Signs {
     /// Whether a normalised text says that nothing more will be tried.
     pub(super) fn gave_up(&self, text: &str) -> bool {
         self.gave_up.is_match(text) && !self.goes_on.is_match(text)
+    }
+
+    /// Whether a normalised text of a receipt says that the message was refused.
+    pub(super) fn refused_by_receipt(&self, text: &str) -> bool {
+        self.refused_by_receipt.is_match(text)
     }
 }
 
@@ -188,6 +203,8 @@ pub(super) static SIGNS: LazyLock<Signs> = LazyLock::new(|| {
     }
     Signs {
         enough: file.enough,
+        returned_message: file.returned_message,
+        answered: file.answered,
         reply_prefixes: file.reply_prefixes,
         fields,
         from,
@@ -195,6 +212,7 @@ pub(super) static SIGNS: LazyLock<Signs> = LazyLock::new(|| {
         text,
         gave_up: automaton(&file.gave_up),
         goes_on: automaton(&file.goes_on),
+        refused_by_receipt: automaton(&file.refused_by_receipt),
     }
 });
 
@@ -269,6 +287,7 @@ mod tests {
     fn words_stand_as_texts_are_normalised() {
         let file: File = toml::from_str(include_str!("../../../config/kinds.toml")).unwrap();
         let words = file.sign.iter().flat_map(|r| &r.words).chain(&file.gave_up).chain(&file.goes_on);
+        let words = words.chain(&file.refused_by_receipt);
         let mut seen = 0;
         for word in words {
             assert_eq!(Normalised::of(word).text, word.trim(), "never matches as it stands");
