@@ -10,6 +10,7 @@ pub mod message;
 pub mod parse;
 pub mod pipeline;
 pub mod policy;
+pub mod redact;
 pub mod report;
 pub mod source;
 pub mod store;

@@ -8,6 +8,7 @@ use crate::{
     classify::{Classifier, LoadError},
     config::Config,
     parse,
+    redact::Keep,
     report::{Recipient, Report, Verdict},
 };
 
@@ -42,6 +43,13 @@ impl Judge {
         let report = parse::parse(raw, &self.options);
         let verdicts = self.classifier.judge(&report);
         (report, verdicts)
+    }
+
+    /// What an anonymised copy of a mail must keep for the same verdict.
+    #[must_use]
+    pub fn keep(&self) -> Keep {
+        let parse::Vocabulary { sentences, senders } = parse::vocabulary();
+        Keep::new(self.classifier.vocabulary().chain(sentences.iter().map(String::as_str)), &senders)
     }
 
     /// What a person should do about this recipient's codes, by the code table.

@@ -6,6 +6,7 @@ mod phrases;
 
 use std::path::Path;
 
+pub use fold::fold;
 pub use phrases::{Phrases, PhrasesError, Speaker, Strength};
 
 use crate::{
@@ -82,6 +83,12 @@ impl Classifier {
     #[must_use]
     pub const fn codes(&self) -> &CodeTable {
         &self.codes
+    }
+
+    /// What the tables look for in the words of a server.
+    pub fn vocabulary(&self) -> impl Iterator<Item = &str> {
+        let variants = self.codes.rows().flat_map(|row| &row.variants).flat_map(|variant| &variant.any);
+        self.phrases.vocabulary().chain(variants.map(String::as_str))
     }
 
     /// One verdict for each recipient of a report, in its order.

@@ -157,6 +157,8 @@ pub struct Phrases {
     matcher: AhoCorasick,
     /// For each pattern of the matcher, the rows that it may call.
     calls: Vec<Vec<usize>>,
+    /// The matcher's patterns.
+    literals: Vec<String>,
 }
 
 impl Phrases {
@@ -188,6 +190,13 @@ impl Phrases {
         let parsed: File =
             toml::from_str(text).map_err(|e| refuse(e.span().unwrap_or_default(), e.message().trim_end()))?;
         Builder::default().build(parsed, &refuse)
+    }
+
+    /// What the rows look for: phrases (folded), hosts of scopes, and the patterns as they are written.
+    pub fn vocabulary(&self) -> impl Iterator<Item = &str> {
+        let hosts = self.scopes.iter().flat_map(|scope| &scope.hosts).map(String::as_str);
+        let patterns = self.rows.iter().filter_map(|row| row.pattern.as_ref()).map(Regex::as_str);
+        self.literals.iter().map(String::as_str).chain(hosts).chain(patterns)
     }
 
     /// Every row that speaks of the text, in the order of the file.
@@ -295,7 +304,7 @@ impl Builder {
             .match_kind(MatchKind::Standard)
             .build(&self.patterns)
             .map_err(|e| refuse(0..0, &format!("the phrases are too many to compile: {e}")))?;
-        Ok(Phrases { rows, scopes, matcher, calls: self.calls })
+        Ok(Phrases { rows, scopes, matcher, calls: self.calls, literals: self.patterns })
     }
 
     /// The matcher's pattern numbers of some phrases.

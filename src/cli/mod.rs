@@ -36,6 +36,7 @@ commands! {
     classify::Classify,
     codes::Codes,
     explain::Explain,
+    redact::Redact,
     suppressions::Suppressions,
 }
 
@@ -43,6 +44,7 @@ const EXAMPLES: &str = "\
 Examples:
   bounced classify bounce.eml            what one mail says, judged
   bounced explain bounce.eml             why it was judged so
+  bounced redact bounce.eml > copy.eml   a copy without names, to report a misread
   bounced codes 5.1.1                    what a code means and what to do
   bounced check --connect                try the configuration
   bounced run                            watch the mailboxes

@@ -218,6 +218,11 @@ fn tail(line: &str) -> &str {
 /// In characters.
 const LONGEST_SENTENCE: usize = 80;
 
+/// What this module looks for.
+pub(super) fn sentences() -> impl Iterator<Item = &'static &'static str> {
+    ANNOUNCING.iter().chain(ASKS)
+}
+
 fn place_of(before: &str) -> Place {
     let end = bare_end(before);
     let head = end.trim_start_matches(|c: char| !c.is_alphanumeric());
@@ -273,61 +278,64 @@ const ANNOUNCING: &[&str] = &[
 ];
 
 /// Local parts that belong to whoever writes bounces, not to whom we mail.
-fn is_service(address: &Address) -> bool {
+pub(super) const SERVICE: &[&str] = &[
+    "postmaster",
+    "mailer-daemon",
+    "mailerdaemon",
+    "mailer_daemon",
+    "abuse",
+    "hostmaster",
+    "support",
+    "helpdesk",
+    "help",
+    "noc",
+    "dnsadmin",
+    "antispam",
+    "postmaster-feedback",
+];
+
+pub(super) fn is_service(address: &Address) -> bool {
     let local = address.normalised().split('@').next().unwrap_or("");
-    const SERVICE: &[&str] = &[
-        "postmaster",
-        "mailer-daemon",
-        "mailerdaemon",
-        "mailer_daemon",
-        "abuse",
-        "hostmaster",
-        "support",
-        "helpdesk",
-        "help",
-        "noc",
-        "dnsadmin",
-        "antispam",
-        "postmaster-feedback",
-    ];
     SERVICE.contains(&local)
 }
 
+/// Words that ask to write to the address behind them.
+const ASKS: &[&str] = &[
+    "contact",
+    "reply to",
+    "reply-to",
+    "write to",
+    "send mail to",
+    "send e-mail",
+    "send email",
+    "send a message",
+    "forward this",
+    "forward a copy",
+    "assistance",
+    "questions",
+    "complain",
+    "report this",
+    "abuse",
+    "administrator",
+    "wenden sie sich",
+    "kontakt",
+    "contacter",
+    "contattare",
+    "contacte",
+    "свяжитесь",
+    "please mail",
+    "please email",
+    "please e-mail",
+    "e-mail us",
+    "mailto:",
+    "on behalf of",
+    "message from",
+    "mail from",
+    "sent by",
+];
+
 /// Whether the words before an address ask to write there. `previous` is the line above, for a wrapped sentence.
 fn is_contact(previous: &str, before: &str) -> bool {
-    const ASKS: &[&str] = &[
-        "contact",
-        "reply to",
-        "reply-to",
-        "write to",
-        "send mail to",
-        "send e-mail",
-        "send email",
-        "send a message",
-        "forward this",
-        "forward a copy",
-        "assistance",
-        "questions",
-        "complain",
-        "report this",
-        "abuse",
-        "administrator",
-        "wenden sie sich",
-        "kontakt",
-        "contacter",
-        "contattare",
-        "contacte",
-        "свяжитесь",
-        "please mail",
-        "please email",
-        "please e-mail",
-        "e-mail us",
-        "mailto:",
-        "on behalf of",
-        "message from",
-        "mail from",
-        "sent by",
-    ];
     let wrapped = previous.trim_end();
     // A sentence or a label that ended says nothing about the next line.
     let ended = wrapped.ends_with(['.', ':', '!', '-', '*']) || wrapped.contains('@');

@@ -1,5 +1,5 @@
-//! Bytes -> [`Mail`]: the headers and the leaf parts that bounce readers look at. The only file that knows
-//! mail-parser; it refuses to know what a bounce is.
+//! Bytes -> [`Mail`]: the headers and the leaf parts that bounce readers look at. Beside layout the only file
+//! that knows mail-parser; it refuses to know what a bounce is.
 //!
 //! Hostile input is cut before mail-parser sees it: size, and the depth of nested messages (mail-parser 0.11
 //! drops nested messages recursively, so forty thousand of them would overflow the stack).
@@ -142,7 +142,7 @@ pub fn read(raw: &[u8], most: usize) -> Option<Mail<'_>> {
 }
 
 /// The readable prefix: at most `most` bytes, and cut before nested message number [`MOST_NESTED`].
-fn within_bounds(raw: &[u8], most: usize) -> &[u8] {
+pub(super) fn within_bounds(raw: &[u8], most: usize) -> &[u8] {
     static NESTED: LazyLock<AhoCorasick> = LazyLock::new(|| {
         AhoCorasick::builder()
             .ascii_case_insensitive(true)
@@ -191,7 +191,7 @@ fn header_name<'a>(name: &HeaderName<'a>) -> Cow<'a, str> {
     }
 }
 
-fn type_name(content_type: &mail_parser::ContentType<'_>) -> String {
+pub(super) fn type_name(content_type: &mail_parser::ContentType<'_>) -> String {
     let mut name = content_type.ctype().to_ascii_lowercase();
     if let Some(subtype) = content_type.subtype() {
         name.push('/');
@@ -261,7 +261,7 @@ fn from_html(html: &str) -> String {
     html_to_text(&CELLS.replace_all(html, &[" </td>", " </th>", "<br></tr>", "<br></li>"]))
 }
 
-fn is_returned_message(content_type: &str) -> bool {
+pub(super) fn is_returned_message(content_type: &str) -> bool {
     matches!(content_type, "message/rfc822" | "message/global")
 }
 

@@ -9,10 +9,14 @@ mod failed;
 mod formats;
 mod general;
 mod kinds;
+mod layout;
 mod mime;
 mod original;
 mod reply;
 mod text;
+
+pub use layout::{Block, Coding, Layout, Span, is_bounce};
+pub use mime::from_cr_only;
 
 use crate::report::{Finding, Kind, Original, Recipient, Report};
 
@@ -55,7 +59,7 @@ pub(crate) struct Draft {
 /// Reads one mail. Never fails: what is no report is a [`Report`] that says so.
 #[must_use]
 pub fn parse(raw: &[u8], options: &Options) -> Report {
-    match mime::from_cr_only(raw) {
+    match from_cr_only(raw) {
         Some(mended) => parse_lines(&mended, options, 0),
         None => parse_lines(raw, options, 0),
     }
@@ -71,8 +75,34 @@ pub fn response(text: &str) -> Recipient {
     recipient
 }
 
+/// The words that this floor looks for in mails, so that others can leave them alone.
+#[derive(Debug, Clone, Default)]
+pub struct Vocabulary {
+    /// Sentences and words of bounces, auto-replies and the like.
+    pub sentences: Vec<String>,
+    /// Names and local parts of those who write them.
+    pub senders: Vec<String>,
+}
+
+/// Every word that reading a mail depends on.
+#[must_use]
+pub fn vocabulary() -> Vocabulary {
+    let mut vocabulary = kinds::vocabulary();
+    vocabulary.sentences.extend(formats::Formats::embedded().sentences().map(str::to_owned));
+    vocabulary.sentences.extend(text::sentences().chain(failed::sentences()).map(|&s| s.to_owned()));
+    vocabulary.senders.extend(failed::SERVICE.iter().map(|&s| s.to_owned()));
+    vocabulary
+}
+
+/// Where in a text the returned original begins, header and all; `None` where there is none.
+#[must_use]
+pub fn returned_in(text: &str) -> Option<usize> {
+    text::original_at(text)
+}
+
 /// An mbox file's separator line is no header.
-fn without_envelope(raw: &[u8]) -> &[u8] {
+#[must_use]
+pub fn without_envelope(raw: &[u8]) -> &[u8] {
     if !raw.starts_with(b"From ") {
         return raw;
     }

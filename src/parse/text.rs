@@ -84,6 +84,11 @@ const OPENERS: &[&str] = &[
     "content-type",
 ];
 
+/// What this module looks for.
+pub(super) fn sentences() -> impl Iterator<Item = &'static &'static str> {
+    MARKERS.iter().chain(OPENERS).chain(LABELS)
+}
+
 /// Where the returned original begins in a text. Linear in the length of the text.
 pub(super) fn original_at(text: &str) -> Option<usize> {
     let mut marked = false;

@@ -71,6 +71,11 @@ impl Formats {
         Self { signs: automaton, row_of, labels, rows }
     }
 
+    /// What the table looks for.
+    pub fn sentences(&self) -> impl Iterator<Item = &str> {
+        self.rows.iter().flat_map(|r| r.signs.iter().chain(&r.headers).chain(&r.labels)).map(String::as_str)
+    }
+
     /// The name of the program that wrote a mail: the topmost row that has a sign or a header in it.
     pub fn recognise(&self, mail: &Mail<'_>, words: &str) -> Option<&str> {
         let words = searched(words);

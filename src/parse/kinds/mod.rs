@@ -51,6 +51,11 @@ impl<'m> Standing<'m> {
     }
 }
 
+/// What the table looks for.
+pub(super) fn vocabulary() -> super::Vocabulary {
+    signs::vocabulary()
+}
+
 /// Whether the words of a report say that its program has stopped trying, whatever its Action field says.
 pub(super) fn gave_up(words: &str) -> bool {
     let mut normalised = Normalised::default();

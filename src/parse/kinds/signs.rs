@@ -6,6 +6,8 @@ use std::{borrow::Cow, collections::HashMap, ops::Range, sync::LazyLock};
 use aho_corasick::AhoCorasick;
 use serde::Deserialize;
 
+use crate::parse::Vocabulary;
+
 /// What a sign speaks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -188,9 +190,23 @@ impl Signs {
     }
 }
 
+fn embedded() -> File {
+    toml::from_str(include_str!("../../../config/kinds.toml")).expect("the embedded table is valid")
+}
+
+/// The words of the table.
+pub(super) fn vocabulary() -> Vocabulary {
+    let File { field, sign, gave_up, goes_on, reply_prefixes, .. } = embedded();
+    let (senders, others): (Vec<_>, Vec<_>) = sign.into_iter().partition(|row| row.place == WordsPlace::From);
+    let words = |rows: Vec<WordsRow>| rows.into_iter().flat_map(|row| row.words);
+    let values = field.into_iter().flat_map(|row| row.values);
+    let sentences = words(others).chain(values).chain(gave_up).chain(goes_on).chain(reply_prefixes);
+    Vocabulary { sentences: sentences.collect(), senders: words(senders).collect() }
+}
+
 /// The table of this build.
 pub(super) static SIGNS: LazyLock<Signs> = LazyLock::new(|| {
-    let file: File = toml::from_str(include_str!("../../../config/kinds.toml")).expect("the embedded table is valid");
+    let file = embedded();
     let words = |place| Matcher::new(file.sign.iter().filter(move |row| row.place == place));
     let (from, subject, text) = (words(WordsPlace::From), words(WordsPlace::Subject), words(WordsPlace::Text));
     let mut fields: HashMap<String, Vec<FieldSign>> = HashMap::new();

@@ -1,0 +1,170 @@
+//! Bytes -> [`Layout`]: which stretches of a mail are header, text, returned message or attachment, for those who
+//! write a changed copy. Sees the same parts as mime; refuses to change or judge anything.
+
+use std::ops::Range;
+
+use mail_parser::{
+    Encoding, Message, MessageParser, MessagePart, MimeHeaders, PartType,
+    decoders::{base64::base64_decode, quoted_printable::quoted_printable_decode},
+};
+
+use super::{failed, mime};
+use crate::report::Address;
+
+/// The stretches of a mail that have a meaning; what lies between them are boundaries and line ends.
+#[derive(Debug, Default)]
+pub struct Layout {
+    /// In the order of the mail, without overlaps.
+    pub spans: Vec<Span>,
+    /// The boundaries between MIME parts.
+    pub boundaries: Vec<String>,
+    /// Everything from here on is never read.
+    pub end: usize,
+}
+
+/// One stretch of a mail.
+#[derive(Debug)]
+pub struct Span {
+    /// Where it lies.
+    pub range: Range<usize>,
+    /// What it is.
+    pub block: Block,
+    /// How it is encoded.
+    pub coding: Coding,
+    /// Its bytes, where the coding hides them.
+    pub decoded: Option<Vec<u8>>,
+}
+
+/// What a stretch is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Block {
+    /// A header block of the mail itself or of one of its parts, with the blank line behind it.
+    Header,
+    /// The header block of a returned message.
+    ReturnedHeader,
+    /// Text that is read.
+    Text {
+        /// `type/subtype`, lower case.
+        content_type: String,
+        /// As the part names it.
+        charset: Option<String>,
+    },
+    /// A returned message whose bytes are encoded or broken.
+    ReturnedMessage,
+    /// What nobody reads: attachments, and the body of the returned message.
+    Unread,
+}
+
+/// Content-Transfer-Encoding (RFC 2045 §6), as far as it hides the bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Coding {
+    /// 7bit, 8bit, binary.
+    Plain,
+    /// quoted-printable.
+    QuotedPrintable,
+    /// base64.
+    Base64,
+}
+
+impl Coding {
+    /// The bytes behind it; `None` where there is nothing to decode, or not like this.
+    #[must_use]
+    pub fn decode(self, bytes: &[u8]) -> Option<Vec<u8>> {
+        match self {
+            Self::Plain => None,
+            Self::QuotedPrintable => quoted_printable_decode(bytes),
+            Self::Base64 => base64_decode(bytes),
+        }
+    }
+}
+
+impl Layout {
+    /// Takes a mail apart; `None` for what has no header at all. At most `most` octets are looked at.
+    #[must_use]
+    pub fn read(raw: &[u8], most: usize) -> Option<Self> {
+        let raw = mime::within_bounds(raw, most);
+        let message = MessageParser::default().parse(raw)?;
+        let mut layout = Self { end: raw.len(), ..Self::default() };
+        layout.add_message(&message, raw, is_dsn(&message), Block::Header);
+        layout.spans.sort_by_key(|s| s.range.start);
+        let mut end = 0;
+        layout.spans.retain(|span| {
+            let fits = span.range.start >= end && span.range.end >= span.range.start;
+            end = if fits { span.range.end } else { end };
+            fits
+        });
+        Some(layout)
+    }
+
+    fn add_message(&mut self, message: &Message<'_>, raw: &[u8], in_report: bool, header: Block) {
+        for (n, part) in message.parts.iter().enumerate() {
+            let block = if n == 0 { header.clone() } else { Block::Header };
+            self.add(part.offset_header..part.offset_body, raw, block, Coding::Plain);
+            self.add_body(part, raw, in_report);
+        }
+    }
+
+    fn add_body(&mut self, part: &MessagePart<'_>, raw: &[u8], in_report: bool) {
+        let content_type = part.content_type();
+        let name = content_type.map(mime::type_name);
+        let body = part.offset_body..part.offset_end;
+        let coding = match part.encoding {
+            Encoding::None => Coding::Plain,
+            Encoding::QuotedPrintable => Coding::QuotedPrintable,
+            Encoding::Base64 => Coding::Base64,
+        };
+        if let PartType::Multipart(_) = part.body {
+            self.boundaries.extend(content_type.and_then(|c| c.attribute("boundary")).map(str::to_owned));
+            return;
+        }
+        if let (PartType::Message(inner), Coding::Plain) = (&part.body, coding)
+            && let Some(root) = inner.parts.first()
+        {
+            if is_report(inner) && !in_report {
+                // A bounce that somebody forwarded is read like one that came by itself.
+                self.add_message(inner, raw, true, Block::Header);
+            } else {
+                self.add(root.offset_header..root.offset_body, raw, Block::ReturnedHeader, Coding::Plain);
+                self.add(root.offset_body..part.offset_end, raw, Block::Unread, Coding::Plain);
+            }
+            return;
+        }
+        // QUIRK: a multipart whose boundaries were lost on the way is a leaf, and its text is all there is.
+        let name = name.filter(|t| !t.starts_with("multipart/")).unwrap_or_else(|| "text/plain".to_owned());
+        let block = if mime::is_returned_message(&name) {
+            Block::ReturnedMessage
+        } else if name.starts_with("text/") || name.starts_with("message/") {
+            let charset = content_type.and_then(|c| c.attribute("charset")).map(str::to_owned);
+            Block::Text { content_type: name, charset }
+        } else {
+            Block::Unread
+        };
+        self.add(body, raw, block, coding);
+    }
+
+    fn add(&mut self, range: Range<u32>, raw: &[u8], block: Block, coding: Coding) {
+        let range = range.start as usize..(range.end as usize).min(raw.len());
+        let Some(bytes) = raw.get(range.clone()) else { return };
+        let decoded = coding.decode(bytes);
+        let coding = if decoded.is_some() { coding } else { Coding::Plain };
+        self.spans.push(Span { range, block, coding, decoded });
+    }
+}
+
+/// Whether a message that another one carries is itself a bounce, by its header.
+#[must_use]
+pub fn is_bounce(raw: &[u8]) -> bool {
+    MessageParser::default().parse_headers(raw).is_some_and(|message| is_report(&message))
+}
+
+/// Whether a message is a bounce rather than the message that a bounce returns.
+fn is_report(message: &Message<'_>) -> bool {
+    let from = message.from().and_then(|a| a.first()).and_then(|a| a.address()).and_then(Address::parse);
+    is_dsn(message) || message.header("X-Failed-Recipients").is_some() || from.is_some_and(|a| failed::is_service(&a))
+}
+
+/// RFC 6522: what such a message carries is the one that it returns.
+fn is_dsn(message: &Message<'_>) -> bool {
+    let content_type = message.parts.first().and_then(|root| root.content_type()).map(mime::type_name);
+    content_type.is_some_and(|t| t == "multipart/report")
+}

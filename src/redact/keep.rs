@@ -1,0 +1,168 @@
+//! The tables' words -> [`Keep`]: what a copy must not lose. Refuses to know mails.
+
+use std::collections::HashSet;
+
+use aho_corasick::{AhoCorasick, MatchKind};
+
+use crate::classify::fold;
+
+/// What stays in an anonymised copy, since the verdict may hang on it or since it says nothing about anybody.
+#[derive(Debug)]
+pub struct Keep {
+    /// Folded words of the tables and of the protocols.
+    words: HashSet<String>,
+    /// Hosts that the tables name: providers, blocklists, their help pages.
+    hosts: HashSet<String>,
+    /// The last labels of these hosts.
+    top_levels: HashSet<String>,
+    /// Names and local parts of programs.
+    senders: HashSet<String>,
+    /// The same, and the matcher that finds them inside of others.
+    sender_parts: AhoCorasick,
+    /// Phrases in scripts without blanks between words.
+    unspaced: AhoCorasick,
+}
+
+/// Words of mail headers, SMTP and delivery reports that mail servers write and readers look for.
+const PROTOCOL: &str = "a an and any are as at be been but by could did do does for from has have here how if in into is \
+    it its no none nor not of off on only or our out said says so than that the their them then there these this to \
+    too was were what when where which who why will with within without would you your \
+    mon tue wed thu fri sat sun jan feb mar apr may jun jul aug sep oct nov dec utc gmt est edt cst cdt pst pdt \
+    received return path delivered message id date subject mime version content type transfer encoding reply sender \
+    cc bcc text plain html multipart mixed report delivery status alternative related rfc822 headers charset utf us \
+    ascii iso windows quoted printable base64 7bit 8bit binary boundary inline attachment auto submitted replied \
+    encapsulated format part www generated precedence bulk list junk undisclosed recipients recipient \
+    reporting remote final original arrival last attempt retry until action diagnostic code dns smtp esmtp esmtps \
+    esmtpsa esmtpa lmtp http https mailto local localhost localdomain unknown envelope failed delayed relayed expanded \
+    host server command data rcpt mail ehlo helo quit rset mx transcript session follows reason error response \
+    postfix exim sendmail qmail dovecot tls ssl cipher bits verify version using client certificate requested \
+    spf dkim dmarc arc pass fail neutral none softfail signature re fwd fw aw wg person user name";
+
+/// Top levels of hosts that the tables don't name.
+const TOP_LEVELS: &[&str] = &[
+    "com",
+    "net",
+    "org",
+    "edu",
+    "gov",
+    "mil",
+    "int",
+    "arpa",
+    "info",
+    "biz",
+    "name",
+    "local",
+    "lan",
+    "internal",
+    "intern",
+    "corp",
+    "home",
+    "localdomain",
+    "example",
+    "test",
+    "invalid",
+];
+
+impl Keep {
+    /// What the tables look for: sentences, hosts and patterns; `senders` are the names and local parts by which
+    /// they know a program.
+    #[must_use]
+    pub fn new<'a>(sentences: impl Iterator<Item = &'a str>, senders: &'a [String]) -> Self {
+        let mut words: HashSet<String> = PROTOCOL.split_whitespace().map(str::to_owned).collect();
+        let mut hosts = HashSet::new();
+        let mut unspaced = Vec::new();
+        for sentence in sentences.chain(senders.iter().map(String::as_str)) {
+            // Patterns are regular expressions: `\.` is a dot, and the letter behind another backslash no text.
+            let plain = without_escapes(sentence);
+            words.extend(fold(&plain).split(|c: char| !c.is_alphanumeric()).map(str::to_owned));
+            hosts.extend(plain.split(|c: char| !is_host_char(c)).filter(|h| looks_like_host(h)).map(str::to_lowercase));
+            if sentence.chars().any(is_unspaced) {
+                unspaced.push(sentence.to_owned());
+            }
+        }
+        let last = |host: &String| host.rsplit('.').next().unwrap_or("").to_owned();
+        let top_levels = hosts.iter().map(last).chain(TOP_LEVELS.iter().map(|&t| t.to_owned())).collect();
+        let compiled = |words: &[String]| {
+            let builder = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(words);
+            builder.expect("the tables are far below the automaton's limits")
+        };
+        Self {
+            words,
+            hosts,
+            top_levels,
+            senders: senders.iter().map(|s| s.trim_end_matches('@').to_owned()).collect(),
+            sender_parts: compiled(senders),
+            unspaced: compiled(&unspaced),
+        }
+    }
+
+    /// Whether the tables or the protocols have this word.
+    #[must_use]
+    pub fn word(&self, word: &str) -> bool {
+        self.words.contains(&fold(word))
+    }
+
+    /// Whether the tables name this host or one above it.
+    #[must_use]
+    pub fn is_public(&self, host: &str) -> bool {
+        self.public_suffix(&host.to_lowercase()).is_some()
+    }
+
+    /// Where the public part of a host begins: `mx1.` of `mx1.google.com` is not public, all of `mail.ru` is.
+    pub(super) fn public_suffix(&self, host: &str) -> Option<usize> {
+        let starts = std::iter::once(0).chain(host.match_indices('.').map(|(dot, _)| dot + 1));
+        starts.take(MOST_LABELS).find(|&start| self.hosts.contains(&host[start..]))
+    }
+
+    /// Whether a host can end like this.
+    pub(super) fn top_level(&self, label: &str) -> bool {
+        self.top_levels.contains(label) || (label.len() == 2 && label.bytes().all(|b| b.is_ascii_lowercase()))
+    }
+
+    /// Whether this is the name or the local part of a program.
+    #[must_use]
+    pub fn sender(&self, name: &str) -> bool {
+        self.senders.contains(&name.to_lowercase())
+    }
+
+    /// Whether a local part or a name has that of a program in it.
+    pub(super) fn like_sender(&self, name: &str) -> bool {
+        self.sender_parts.is_match(&name.to_lowercase())
+    }
+
+    /// The phrases of a text without blanks, as byte ranges in order.
+    pub(super) fn phrases_in<'t>(&'t self, text: &'t str) -> impl Iterator<Item = std::ops::Range<usize>> + 't {
+        self.unspaced.find_iter(text).map(|found| found.range())
+    }
+}
+
+/// RFC 1035 §2.3.4: 255 octets hold no more labels.
+const MOST_LABELS: usize = 127;
+
+fn without_escapes(pattern: &str) -> String {
+    let mut plain = String::with_capacity(pattern.len());
+    let mut chars = pattern.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => plain.push(chars.next().filter(|c| !c.is_alphanumeric()).unwrap_or(' ')),
+            c => plain.push(c),
+        }
+    }
+    plain
+}
+
+pub(super) fn is_host_char(c: char) -> bool {
+    c.is_alphanumeric() || matches!(c, '.' | '-' | '_')
+}
+
+fn looks_like_host(text: &str) -> bool {
+    let labels: Vec<&str> = text.split('.').collect();
+    labels.len() >= 2
+        && labels.iter().all(|l| !l.is_empty())
+        && labels.last().is_some_and(|l| l.len() >= 2 && l.bytes().all(|b| b.is_ascii_alphabetic()))
+}
+
+/// Letters of scripts that put no blanks between words, and what stands among them.
+pub(super) fn is_unspaced(c: char) -> bool {
+    matches!(c, '\u{e00}'..='\u{e7f}' | '\u{2e80}'..='\u{9fff}' | '\u{ac00}'..='\u{d7af}' | '\u{f900}'..='\u{faff}' | '\u{ff66}'..='\u{ff9f}')
+}
