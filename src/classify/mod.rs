@@ -11,7 +11,7 @@ pub use phrases::{Phrases, PhrasesError, Speaker, Strength};
 
 use crate::{
     codes::{Answer, Class, CodeTable, Fault, Judgement, Reason, TableError, Weight},
-    report::{Action, Candidate, Outcome, Recipient, Report, Verdict},
+    report::{Action, Address, Candidate, Outcome, Recipient, Report, Verdict},
 };
 
 /// What a row's word is worth, the weakest first. The order is the policy: see docs/classification.md.
@@ -137,7 +137,10 @@ impl Classifier {
         let mut found = Vec::new();
         let diagnostic = recipient.diagnostic.as_deref().unwrap_or("");
         let hosts = hosts(recipient, reporting_mta, diagnostic);
-        let speaker = Speaker { hosts: &hosts, status: recipient.status(), reply: recipient.reply() };
+        let mut addresses: Vec<&str> = recipient.address.iter().map(Address::given).collect();
+        addresses.extend(recipient.final_recipient.as_deref().map(|f| f.rsplit([';', ' ']).next().unwrap_or(f)));
+        let speaker =
+            Speaker { hosts: &hosts, status: recipient.status(), reply: recipient.reply(), addresses: &addresses };
         self.add_phrases(diagnostic, "Diagnostic-Code", &speaker, &mut found);
         // The text around the recipient is asked only where the server's own words leave a doubt.
         if !found.iter().any(|(rank, _)| *rank >= Rank::UnmistakablePhrase) && recipient.text != diagnostic {

@@ -134,6 +134,8 @@ pub struct Speaker<'a> {
     pub status: Option<EnhancedStatusCode>,
     /// The reply code beside the text.
     pub reply: Option<ReplyCode>,
+    /// Addresses whose local parts say nothing: `over.quota@example.org` names a mailbox, not its state.
+    pub addresses: &'a [&'a str],
 }
 
 /// A row that speaks of a text.
@@ -202,7 +204,7 @@ impl Phrases {
     /// Every row that speaks of the text, in the order of the file.
     #[must_use]
     pub fn find(&self, text: &str, speaker: &Speaker<'_>) -> Vec<Spoken> {
-        let folded = unframe(fold(text));
+        let folded = without_names(unframe(fold(text)), speaker.addresses);
         let mut present = vec![false; self.calls.len()];
         let mut called = Vec::new();
         for found in self.matcher.find_overlapping_iter(&folded) {
@@ -235,6 +237,18 @@ impl Phrases {
             && row.scope.is_none_or(|s| self.scopes[s].holds(present, speaker))
             && row.pattern.as_ref().is_none_or(|p| p.is_match(folded))
     }
+}
+
+/// Puts `x` for the local parts of the given addresses in a folded text.
+fn without_names(mut folded: String, addresses: &[&str]) -> String {
+    for address in addresses {
+        let folded_address = fold(address);
+        let Some((_, domain)) = folded_address.rsplit_once('@') else { continue };
+        if folded.contains(&folded_address) {
+            folded = folded.replace(&folded_address, &format!("x@{domain}"));
+        }
+    }
+    folded
 }
 
 impl Scope {
@@ -407,6 +421,9 @@ fault = "recipient"
         assert_eq!(rules("gone fishing", &Speaker { hosts: &hosts, ..none }), ["phrases:example.gone"]);
         let hosts = ["badexample.org".to_owned()];
         assert!(rules("gone fishing", &Speaker { hosts: &hosts, ..none }).is_empty());
+        assert!(rules("<mailbox.full@example.net> is not mailbox full@example.net", &none).len() == 1);
+        let addresses = ["Mailbox Full@example.net"];
+        assert!(rules("<mailbox full@example.net>: no", &Speaker { addresses: &addresses, ..none }).is_empty());
         assert!(rules("access denied", &none).is_empty());
         let status = "5.4.1".parse().ok();
         assert_eq!(rules("access denied", &Speaker { status, ..none }), ["phrases:coded"]);
