@@ -1,0 +1,107 @@
+//! `bounced classify` and `bounced explain` as scripts and people use them.
+
+use std::{fs, path::Path};
+
+use assert_cmd::Command;
+use serde_json::Value;
+
+const SAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/samples");
+
+fn bounced() -> Command {
+    let mut command = Command::cargo_bin("bounced").expect("the binary is built with the tests");
+    command.env_remove("BOUNCED_CONFIG");
+    command
+}
+
+fn json_lines(output: &[u8]) -> Vec<Value> {
+    let text = std::str::from_utf8(output).expect("JSON is UTF-8");
+    text.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
+}
+
+#[test]
+fn the_default_table_holds_what_was_promised() {
+    let promised = [
+        ("550 mailbox unavailable", "hard"),
+        ("550 5.1.1 User unknown", "hard"),
+        ("551 User not local", "hard"),
+        ("550 Relaying prohibited", "soft"),
+        ("550 5.7.1 Message refused as spam", "soft"),
+        ("550 5.2.2 Mailbox full", "soft"),
+        ("452 Requested action not taken: insufficient system storage", "soft"),
+        ("452 Too many messages", "soft"),
+        ("552 Requested mail action aborted: exceeded storage allocation", "soft"),
+        ("557 Too many duplicate messages", "soft"),
+        ("572 Relay not authorized", "soft"),
+        ("421 Service not available, closing transmission channel", "soft"),
+    ];
+    let input: String = promised.iter().map(|(reply, _)| format!("{reply}\n")).collect();
+    let output = bounced().args(["classify", "--response", "-"]).write_stdin(input).assert().success();
+    let lines = json_lines(&output.get_output().stdout);
+    assert_eq!(lines.len(), promised.len());
+    for (line, (reply, class)) in lines.iter().zip(promised) {
+        assert_eq!(line["response"], reply, "answers come in the order of the questions");
+        assert_eq!(line["class"], class, "{line}");
+    }
+}
+
+#[test]
+fn one_json_line_a_mail_has_the_documented_fields() {
+    let file = format!("{SAMPLES}/postfix-mailbox-full.eml");
+    let output = bounced().args(["classify", "--json", &file]).assert().success();
+    let lines = json_lines(&output.get_output().stdout);
+    assert_eq!(lines.len(), 1);
+    assert_eq!(lines[0]["file"], file.as_str());
+    assert_eq!(lines[0]["kind"], "bounce");
+    let recipient = lines[0]["recipients"][0].as_object().expect("a recipient");
+    for field in ["address", "status", "reply", "class", "reason", "fault", "rule", "diagnostic"] {
+        assert!(recipient.contains_key(field), "{field} is missing");
+    }
+    assert_eq!(recipient["reason"], "mailbox_full");
+    assert_eq!(recipient["class"], "soft");
+}
+
+#[test]
+fn a_directory_is_walked_and_one_unreadable_path_stops_nobody() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let below = directory.path().join("a/b");
+    fs::create_dir_all(&below).expect("made");
+    fs::copy(format!("{SAMPLES}/postfix-user-unknown.eml"), below.join("1.eml")).expect("copied");
+    let missing = directory.path().join("missing.eml");
+    let output = bounced().args(["classify", "--json"]).arg(&missing).arg(directory.path()).assert().code(66);
+    let (stdout, stderr) = (&output.get_output().stdout, String::from_utf8_lossy(&output.get_output().stderr));
+    let lines = json_lines(stdout);
+    assert_eq!(lines.len(), 1);
+    assert_eq!(lines[0]["file"], below.join("1.eml").display().to_string());
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    assert!(stderr.contains(&missing.display().to_string()), "{stderr}");
+}
+
+#[test]
+fn every_mail_of_an_mbox_is_judged() {
+    let mail = |name: &str| fs::read_to_string(format!("{SAMPLES}/{name}.eml")).expect("a sample");
+    let separator = "From MAILER-DAEMON Mon Nov 23 10:00:00 2026\n";
+    let mbox = format!("{separator}{}\n{separator}{}", mail("postfix-user-unknown"), mail("out-of-office"));
+    let output = bounced().args(["classify", "--json", "-"]).write_stdin(mbox).assert().success();
+    let lines = json_lines(&output.get_output().stdout);
+    let told: Vec<_> = lines.iter().map(|l| (l["file"].as_str().unwrap(), l["kind"].as_str().unwrap())).collect();
+    assert_eq!(told, [("-#1", "bounce"), ("-#2", "auto_reply")]);
+}
+
+#[test]
+fn explain_names_the_line_the_row_and_what_lost() {
+    let file = Path::new(SAMPLES).join("postfix-mailbox-full.eml");
+    let output = bounced().arg("explain").arg(&file).assert().success();
+    let text = String::from_utf8_lossy(&output.get_output().stdout).into_owned();
+    let mail = fs::read_to_string(&file).expect("the sample");
+    for part in
+        ["kind      bounce", "decided by", "lost ", "Diagnostic-Code, line ", "soft · mailbox_full (fault: recipient)"]
+    {
+        assert!(text.contains(part), "{part} is missing in:\n{text}");
+    }
+    let line: usize = text
+        .split("Diagnostic-Code, line ")
+        .nth(1)
+        .and_then(|rest| rest.lines().next()?.trim().parse().ok())
+        .expect("a line number");
+    assert!(mail.lines().nth(line - 1).is_some_and(|l| l.contains("552") || l.contains("452")), "line {line}");
+}
