@@ -166,10 +166,7 @@ fn add_subject(mail: &Mail<'_>, tally: &mut Tally) {
             tally.add(Place::Subject, "Subject", *sign, || mail.subject.clone());
         }
     }
-    if answered {
-        let sign = Sign { speaks_for: For::NotBounce, weight: SIGNS.answered, at: At::Start };
-        tally.add(Place::Subject, "Subject", sign, || mail.subject.clone());
-    }
+    tally.answered = answered;
 }
 
 /// Where a subject starts, read with and without the [tags] and reply prefixes that others put before it, and
@@ -230,6 +227,8 @@ impl Family {
 #[derive(Debug, Default)]
 struct Tally {
     best: Vec<Best>,
+    /// Whether the subject has a reply prefix.
+    answered: bool,
 }
 
 #[derive(Debug)]
@@ -266,7 +265,8 @@ impl Tally {
         // A report wins a tie: a real bounce must not be lost.
         let rising = [Family::NotBounce, Family::AutoReply, Family::Complaint, Family::Report];
         let heaviest = rising.into_iter().max_by_key(|&family| weight(family))?;
-        if weight(heaviest) < SIGNS.enough {
+        let answered_report = self.answered && heaviest == Family::Report;
+        if weight(heaviest) < if answered_report { SIGNS.enough_answered } else { SIGNS.enough } {
             return None;
         }
         let kind = match heaviest {
@@ -275,18 +275,21 @@ impl Tally {
             Family::AutoReply => Kind::AutoReply,
             Family::NotBounce => Kind::NotBounce,
         };
-        let telling = self.best.iter().filter(|b| Family::of(b.speaks_for) == heaviest);
-        // What the subject says of itself is the line that a person looks for.
-        let best = telling.max_by_key(|b| (b.place == Place::Subject, b.weight))?;
+        let signs = || self.best.iter().filter(|b| Family::of(b.speaks_for) == heaviest);
+        // A subject is the line that a person looks for; one that a person may have written proves little alone.
+        let by_program = signs().any(|b| matches!(b.place, Place::From | Place::ReturnPath | Place::Field));
+        let best = signs().max_by_key(|b| (by_program == (b.place == Place::Subject), b.weight))?;
         Some(finding(kind, best.finding.0, best.finding.1.clone()))
     }
 
     fn kind_of_report(&self, gave_up: impl FnOnce() -> bool) -> Kind {
         let weight = |wanted: For| self.sum(|speaks_for| speaks_for == wanted);
-        let (failed, delayed, delivered) = (weight(For::Bounce), weight(For::Delayed), weight(For::Delivered));
+        let failed = weight(For::Bounce);
+        let delayed = SIGNS.rather_than_failure * weight(For::Delayed);
+        let delivered = SIGNS.rather_than_failure * weight(For::Delivered);
         if delivered > failed.max(delayed) {
             Kind::Delivered
-        } else if delayed > failed && !gave_up() {
+        } else if delayed > 0 && delayed >= failed && !gave_up() {
             Kind::Delayed
         } else {
             Kind::Bounce

@@ -74,7 +74,8 @@ pub(super) struct Sign {
 struct File {
     enough: u32,
     returned_message: u32,
-    answered: u32,
+    enough_answered: u32,
+    rather_than_failure: u32,
     reply_prefixes: Vec<String>,
     gave_up: Vec<String>,
     goes_on: Vec<String>,
@@ -129,8 +130,10 @@ impl Matcher {
         let mut words = Vec::new();
         for row in rows {
             let sign = Sign { speaks_for: row.speaks_for, weight: row.weight, at: row.at };
-            signs.extend(row.words.iter().map(|_| sign));
-            words.extend(&row.words);
+            for spelling in row.words.iter().flat_map(|word| spellings(word)) {
+                signs.push(sign);
+                words.push(spelling);
+            }
         }
         Self { automaton: automaton(&words), signs }
     }
@@ -161,8 +164,10 @@ pub(super) struct Signs {
     pub enough: u32,
     /// The weight of a returned message for a report.
     pub returned_message: u32,
-    /// The weight of a reply prefix against a report.
-    pub answered: u32,
+    /// The least sum that makes a mail a report where its subject has a reply prefix.
+    pub enough_answered: u32,
+    /// How many times the signs of a delay or a success count against those of a failure.
+    pub rather_than_failure: u32,
     /// Prefixes of answered and forwarded subjects, without the colon.
     pub reply_prefixes: Vec<String>,
     /// Field name in lower case -> its rows.
@@ -220,7 +225,8 @@ pub(super) static SIGNS: LazyLock<Signs> = LazyLock::new(|| {
     Signs {
         enough: file.enough,
         returned_message: file.returned_message,
-        answered: file.answered,
+        enough_answered: file.enough_answered,
+        rather_than_failure: file.rather_than_failure,
         reply_prefixes: file.reply_prefixes,
         fields,
         from,
@@ -234,6 +240,40 @@ pub(super) static SIGNS: LazyLock<Signs> = LazyLock::new(|| {
 
 fn automaton<W: AsRef<str>>(words: &[W]) -> AhoCorasick {
     AhoCorasick::new(words.iter().map(AsRef::as_ref)).expect("the embedded words are far fewer than 2^31")
+}
+
+/// A word as it stands, as ASCII keyboards write it in German, and as they write it elsewhere.
+fn spellings(word: &str) -> Vec<String> {
+    let mut spellings = vec![word.to_owned()];
+    let umlauts = word.replace('ä', "ae").replace('ö', "oe").replace('ü', "ue").replace('ß', "ss");
+    let bare: String = word.chars().map(without_accent).collect();
+    for other in [umlauts, bare] {
+        if !spellings.contains(&other) {
+            spellings.push(other);
+        }
+    }
+    spellings
+}
+
+fn without_accent(c: char) -> char {
+    match c {
+        'à' | 'á' | 'â' | 'ã' | 'ä' | 'å' | 'ą' => 'a',
+        'ç' | 'ć' | 'č' => 'c',
+        'è' | 'é' | 'ê' | 'ë' | 'ę' | 'ě' => 'e',
+        'ì' | 'í' | 'î' | 'ï' | 'ı' => 'i',
+        'ł' => 'l',
+        'ñ' | 'ń' | 'ň' => 'n',
+        'ò' | 'ó' | 'ô' | 'õ' | 'ö' | 'ő' | 'ø' => 'o',
+        'ř' => 'r',
+        'ś' | 'š' | 'ş' => 's',
+        'ť' => 't',
+        'ù' | 'ú' | 'û' | 'ü' | 'ů' | 'ű' => 'u',
+        'ý' => 'y',
+        'ź' | 'ż' | 'ž' => 'z',
+        'ğ' => 'g',
+        'ď' => 'd',
+        _ => c,
+    }
 }
 
 /// A text as the words of the table are written, and the way back to its lines.
@@ -310,6 +350,15 @@ mod tests {
             seen += 1;
         }
         assert!(seen > 1000, "only {seen} words");
+    }
+
+    #[test]
+    fn words_are_known_without_their_accents() {
+        for subject in
+            ["rückläufer", "ruecklaeufer", "rucklaufer", "não entregue", "nao entregue", "reponse automatique"]
+        {
+            assert!(SIGNS.subject.find(subject).count() > 0, "{subject}");
+        }
     }
 
     #[test]
