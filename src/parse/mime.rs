@@ -7,8 +7,9 @@
 use std::{borrow::Cow, cell::OnceCell, sync::LazyLock};
 
 use aho_corasick::AhoCorasick;
+use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
 use mail_parser::{
-    Addr, HeaderName, HeaderValue, Message, MessageParser, MessagePart, MimeHeaders, PartType,
+    Addr, Encoding, HeaderName, HeaderValue, Message, MessageParser, MessagePart, MimeHeaders, PartType,
     decoders::html::html_to_text,
 };
 
@@ -137,7 +138,7 @@ pub fn read(raw: &[u8], most: usize) -> Option<Mail<'_>> {
     let message = PARSER.parse(raw)?;
     let mut mail = Mail::default();
     read_headers(&message, raw, &mut mail);
-    collect_parts(message, &mut mail.parts);
+    collect_parts(message, raw, &mut mail.parts);
     Some(mail)
 }
 
@@ -204,20 +205,21 @@ fn addresses(field: Option<&mail_parser::Address<'_>>) -> Vec<String> {
     field.map(|a| a.iter().filter_map(Addr::address).map(str::to_owned).collect()).unwrap_or_default()
 }
 
-fn collect_parts<'a>(message: Message<'a>, parts: &mut Vec<Part<'a>>) {
+fn collect_parts<'a>(message: Message<'a>, raw: &[u8], parts: &mut Vec<Part<'a>>) {
     for part in message.parts.into_iter().take(MOST_PARTS) {
-        if let Some(part) = leaf(part) {
+        if let Some(part) = leaf(part, raw) {
             parts.push(part);
         }
     }
 }
 
-fn leaf(part: MessagePart<'_>) -> Option<Part<'_>> {
+fn leaf<'a>(part: MessagePart<'a>, raw: &[u8]) -> Option<Part<'a>> {
     let declared = part.content_type().map(type_name);
     // QUIRK: a multipart whose boundaries were lost on the way is a leaf, and its text is all there is.
     let content_type = declared.filter(|t| !t.starts_with("multipart/")).unwrap_or_else(|| "text/plain".to_owned());
     let none: Cow<'_, [u8]> = Cow::Borrowed(&[]);
     let span = part.offset_body as usize..part.offset_end as usize;
+    let unencoded = raw.get(span.clone()).filter(|_| part.encoding == Encoding::None);
     let as_text = |text| Some(Part::new(content_type.clone(), text, none.clone()));
     match part.body {
         PartType::Multipart(_) => None,
@@ -229,15 +231,17 @@ fn leaf(part: MessagePart<'_>) -> Option<Part<'_>> {
             };
             Some(Part::new(content_type, Cow::Borrowed(""), message))
         }
-        PartType::Html(html) => as_text(Cow::Owned(from_html(&html))),
-        PartType::Text(text) if content_type == "text/html" => as_text(Cow::Owned(from_html(&text))),
+        PartType::Html(html) => as_text(Cow::Owned(from_html(&legible(html, unencoded)))),
+        PartType::Text(text) if content_type == "text/html" => {
+            as_text(Cow::Owned(from_html(&legible(text, unencoded))))
+        }
         PartType::Text(text) => {
             if is_returned_message(&content_type) {
                 // QUIRK: an encoded or broken message/rfc822 arrives as text.
                 let message = Cow::Owned(text.into_owned().into_bytes());
                 return Some(Part::new(content_type, Cow::Borrowed(""), message));
             }
-            as_text(line_feeds(text))
+            as_text(line_feeds(legible(text, unencoded)))
         }
         PartType::Binary(bytes) | PartType::InlineBinary(bytes) => {
             if is_returned_message(&content_type) {
@@ -249,6 +253,20 @@ fn leaf(part: MessagePart<'_>) -> Option<Part<'_>> {
         }
     }
 }
+
+/// QUIRK: old programs send 8-bit and ISO-2022-JP text without saying so, and mail-parser then reads it as UTF-8.
+/// Where that left marks of damage, the charset is guessed from the bytes as they were sent.
+fn legible<'a>(text: Cow<'a, str>, unencoded: Option<&[u8]>) -> Cow<'a, str> {
+    let damaged = text.contains('\u{fffd}') || text.contains("\u{1b}$");
+    let Some(bytes) = unencoded.filter(|_| damaged) else { return text };
+    let mut detector = EncodingDetector::new(Iso2022JpDetection::Allow);
+    detector.feed(&bytes[..bytes.len().min(MOST_GUESSED)], true);
+    let (decoded, _, _) = detector.guess(None, Utf8Detection::Allow).decode(bytes);
+    Cow::Owned(decoded.into_owned())
+}
+
+/// Octets from which a charset is guessed.
+const MOST_GUESSED: usize = 16 * 1024;
 
 /// mail-parser's reading of HTML puts nothing between the cells of a table.
 fn from_html(html: &str) -> String {
@@ -319,4 +337,26 @@ pub fn read_header_block(raw: &[u8], most: usize) -> Option<Mail<'_>> {
         mail.message_id = Some(id.trim_matches(['<', '>', ' ']).to_owned());
     }
     Some(mail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_without_a_charset_is_legible() {
+        let words = [
+            ("ISO-2022-JP", "宛先が見つかりません。メールボックスが存在しません。"),
+            ("windows-1251", "Почтовый ящик переполнен. Сообщение не может быть доставлено получателю."),
+            ("KOI8-R", "Пользователь не найден, сообщение не доставлено. Почтовый ящик не существует."),
+            ("GBK", "收件人邮箱不存在，您的邮件无法送达。"),
+        ];
+        for (charset, text) in words {
+            let encoding = encoding_rs::Encoding::for_label(charset.as_bytes()).expect(charset);
+            let mut raw = b"From: MAILER-DAEMON@example.org\nSubject: failure notice\n\n".to_vec();
+            raw.extend_from_slice(&encoding.encode(text).0);
+            let mail = read(&raw, 10_000).expect("a mail");
+            assert_eq!(mail.parts[0].text.trim(), text, "{charset}");
+        }
+    }
 }
