@@ -121,7 +121,9 @@ fn parse_lines(raw: &[u8], options: &Options, depth: u8) -> Report {
         // A bounce wrapped by a person, a list or a scanner, or quoted in the text of another bounce.
         let attached = mail.parts.iter().filter(|p| !p.message.is_empty()).map(|p| p.message.as_ref());
         let quoted = original::quoted(&mail).filter(|_| report.kind != Kind::NotBounce);
-        let inner = attached.chain(quoted.as_deref().map(str::as_bytes)).map(|m| parse_lines(m, options, depth + 1));
+        let forwarded = original::forwarded(&mail).filter(|_| report.kind == Kind::NotBounce);
+        let texts = quoted.as_deref().into_iter().chain(forwarded.as_deref()).map(str::as_bytes);
+        let inner = attached.chain(texts).map(|m| parse_lines(m, options, depth + 1));
         if let Some(inner) = inner.into_iter().find(|r| matches!(r.kind, Kind::Bounce | Kind::Delayed)) {
             report = inner;
         }

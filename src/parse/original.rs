@@ -32,6 +32,24 @@ pub(super) fn quoted<'m>(mail: &'m Mail<'_>) -> Option<Cow<'m, str>> {
     mail.texts().find_map(Part::original).map(without_indent)
 }
 
+/// A report that a person forwards as quoted text, unquoted from its first header line on. Only one with the fields
+/// of a DSN counts: people quote much, and a quoted opinion is no report.
+pub(super) fn forwarded(mail: &Mail<'_>) -> Option<String> {
+    let subject = mail.subject.to_lowercase();
+    if !FORWARDED.iter().any(|prefix| subject.starts_with(prefix)) {
+        return None;
+    }
+    let unquote = |line: &str| line.strip_prefix('>').map(|l| l.strip_prefix(' ').unwrap_or(l).to_owned());
+    let text = mail.texts().find(|p| p.text.contains("\n> ") && p.text.contains("Final-Recipient:"))?;
+    let lines: Vec<String> =
+        text.text.lines().filter_map(unquote).skip_while(|line| !line.starts_with("From:")).collect();
+    (!lines.is_empty()).then(|| lines.join("\n"))
+}
+
+/// Subjects with which mail programs forward, lower case.
+const FORWARDED: &[&str] =
+    &["fwd:", "fw:", "wg:", "tr:", "rv:", "enc:", "doorst:", "pd:", "vb:", "vl:", "转发", "転送"];
+
 /// fml and others indent the original: blanks before its first line are taken off every line.
 fn without_indent(original: &str) -> Cow<'_, str> {
     let indent = &original[..original.len() - original.trim_start_matches([' ', '\t']).len()];
@@ -80,6 +98,20 @@ mod tests {
                 assert_eq!(original.list_id.as_deref(), Some("news.lists.example.org"));
                 assert_eq!(original.campaign.as_deref(), Some("spring-2026"));
             }
+        }
+    }
+
+    #[test]
+    fn a_quoted_report_is_read_when_it_was_forwarded_and_not_when_it_was_answered() {
+        let quoted = "> From: Mail Delivery Subsystem <MAILER-DAEMON@mx.example.org>\n> Subject: Returned mail\n>\n\
+                      > Final-Recipient: rfc822; anna@customer.example\n> Action: failed\n> Status: 5.1.1\n";
+        for (prefix, forwarded_is_some) in [("Fwd: ", true), ("WG: ", true), ("Re: ", false), ("", false)] {
+            let raw = format!("From: bob@example.org\nSubject: {prefix}Returned mail\n\nSee below.\n\n{quoted}");
+            let mail = mime::read(raw.as_bytes(), 10_000).unwrap();
+            assert_eq!(forwarded(&mail).is_some(), forwarded_is_some, "{prefix}");
+            let report = super::super::parse(raw.as_bytes(), &Options::default());
+            let failed: Vec<_> = report.recipients.iter().filter_map(|r| r.address.as_ref()).collect();
+            assert_eq!(failed.len(), usize::from(forwarded_is_some), "{prefix}");
         }
     }
 }
