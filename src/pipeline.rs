@@ -2,7 +2,7 @@
 
 mod batch;
 
-pub use batch::{Halt, Pipeline, Tally};
+pub use batch::{Halt, Pipeline, Recorded, Tally};
 
 use crate::{
     classify::{Classifier, LoadError},

@@ -179,6 +179,30 @@ async fn a_second_run_records_only_what_is_new() {
 }
 
 #[tokio::test]
+async fn told_to_stop_it_settles_what_it_has_recorded() {
+    let place = Place::new();
+    let mut config = place.config();
+    config.maildir.get_mut("box").unwrap().batch = 1;
+    let keys = (100..400).map(|n| n.to_string());
+    keys.for_each(|key| place.bounce(&key, &format!("user{key}@example.com"), UNKNOWN));
+    let running = Running::start(config.clone());
+    let some = async {
+        while place.files("box/.Processed").is_empty() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(LONG, some).await.expect("the first is moved soon");
+    running.stop().await;
+
+    let store = Store::open_existing(&config.database.path).await.unwrap();
+    let status = store.status().await.unwrap().remove(0);
+    store.close().await;
+    assert_eq!(status.unsettled, 0);
+    assert_eq!(place.files("box/.Processed").len() as i64, status.messages);
+    assert!(!place.files("box").is_empty(), "it was stopped long before the end");
+}
+
+#[tokio::test]
 async fn the_configuration_says_which_kinds_are_settled() {
     let place = Place::new();
     let mut config = place.config();
@@ -293,6 +317,7 @@ fn a_reload_takes_a_good_table_and_refuses_a_broken_one() {
     let process = Process::start(&place, &[]);
     place.bounce("1", "ann@example.com", "550 5.1.1 zzz");
     assert!(process.says("suppressed").contains("codes:5.1.1"));
+    process.says("read 1 messages");
 
     fs::write(place.path("codes.toml"), "[[status]]\ncode = 'five'").unwrap();
     process.signal("HUP");

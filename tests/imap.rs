@@ -192,11 +192,11 @@ async fn large_messages_are_cut_and_a_portion_is_bounded() {
     for _ in 0..5 {
         server.deliver(&large);
     }
-    let mut source = opened(&server, "max_message = 5000000").await;
+    let mut source = opened(&server, "max_message = 2500000").await;
     let messages = source.fetch().await.unwrap();
-    assert_eq!(messages.len(), 3, "four would have been more than 16 MiB");
+    assert_eq!(messages.len(), 3, "four would have been more than 8 MiB");
     let wire = large.len() + large.matches('\n').count();
-    assert!(messages.iter().all(|m| m.body.len() == 5_000_000 && m.size == wire as u64));
+    assert!(messages.iter().all(|m| m.body.len() == 2_500_000 && m.size == wire as u64));
     assert_eq!(source.fetch().await.unwrap().len(), 2);
 }
 
@@ -218,6 +218,20 @@ async fn thousands_of_messages_come_in_batches_once_each() {
         found.extend(subjects(&messages));
     }
     assert!(found.iter().eq(expected.iter().filter(|subject| !subject.contains('7'))));
+}
+
+#[tokio::test]
+async fn a_batch_is_settled_although_the_next_was_fetched_before() {
+    let Some(server) = Dovecot::start() else { return };
+    deliver_all(&server, &["one", "two"]);
+    let mut source = opened(&server, "batch = 1").await;
+    let first = source.fetch().await.unwrap();
+    let second = source.fetch().await.unwrap();
+    assert_eq!((subjects(&first), subjects(&second)), (vec!["one".to_owned()], vec!["two".to_owned()]));
+    source.settle(&processed(&first)).await.unwrap();
+    assert!(source.fetch().await.unwrap().is_empty(), "neither comes again");
+    source.settle(&processed(&second)).await.unwrap();
+    assert_eq!((server.count("INBOX"), server.count("Processed")), (0, 2));
 }
 
 #[tokio::test]

@@ -186,14 +186,30 @@ async fn batches_are_bounded_by_number_and_octets_and_messages_are_cut() {
     for _ in 0..6 {
         deliver(dir.path(), &"x".repeat(6 << 20));
     }
-    let mut source = opened(&dir, "max_message = 5000000\nbatch = 5").await;
+    let mut source = opened(&dir, "max_message = 2500000\nbatch = 5").await;
     let messages = source.fetch().await.unwrap();
-    assert_eq!(messages.len(), 4, "with these the 16 MiB are full");
-    assert!(messages.iter().all(|m| m.body.len() == 5_000_000 && m.size == 6 << 20));
+    assert_eq!(messages.len(), 4, "with these the 8 MiB are full");
+    assert!(messages.iter().all(|m| m.body.len() == 2_500_000 && m.size == 6 << 20));
     drop(source);
     let mut source = opened(&dir, "batch = 5\nmax_message = 10").await;
     assert_eq!(source.fetch().await.unwrap().len(), 5);
     assert_eq!(source.fetch().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_batch_is_settled_although_the_next_was_fetched_before() {
+    let dir = maildir();
+    let expected = [deliver(dir.path(), "one"), deliver(dir.path(), "two")];
+    let mut source = opened(&dir, "batch = 1").await;
+    let first = source.fetch().await.unwrap();
+    let second = source.fetch().await.unwrap();
+    for batch in [&first, &second] {
+        assert!(keys(batch).iter().all(|key| expected.iter().any(|name| name == key)));
+        assert!(source.fetch().await.unwrap().is_empty(), "neither comes again");
+        source.settle(&processed(batch)).await.unwrap();
+    }
+    let moved = ["new", "cur"].map(|part| fs::read_dir(dir.path().join(".Processed").join(part)).unwrap().count());
+    assert_eq!(moved.iter().sum::<usize>(), 2);
 }
 
 #[tokio::test]

@@ -9,7 +9,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    pipeline::{Halt, Pipeline, Tally},
+    message::Message,
+    pipeline::{Halt, Pipeline, Recorded, Tally},
     source::{Backoff, Source, SourceError},
     store::{Heartbeat, StoreError},
 };
@@ -20,7 +21,7 @@ const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 const REFUSED_RETRY: Duration = Duration::from_secs(300);
 /// How often the store is told that a mailbox was read: `bounced status` need not know it to the second.
 const BEAT: Duration = Duration::from_secs(30);
-/// How long saying goodbye to a mailbox may take.
+/// How long a mailbox may still take to answer, and how long saying goodbye to it may take, when told to stop.
 const GOODBYE: Duration = Duration::from_secs(3);
 
 /// How the first attempt to open a mailbox ended.
@@ -86,24 +87,36 @@ impl<S: Source> Watch<S> {
             None => return Ok(()),
         }
         self.tell_first(First::Going).await;
-        while let Some(batch) = stop.run_until_cancelled(self.source.fetch()).await {
-            let batch = batch?;
-            let idle = batch.is_empty();
-            if !idle {
-                let tally = self.pipeline.process(&self.mailbox, &mut self.source, batch).await?;
-                self.tally.add(tally);
-            }
+        let (mut batch, mut recorded) = (Vec::new(), Recorded::default());
+        loop {
+            let settles = !recorded.is_empty();
+            // The two sides take about as long as each other: while the store works on one batch, the mailbox hears
+            // of the one before and gives the one after.
+            let (stored, fetched) = tokio::join!(
+                self.pipeline.record(&self.mailbox, batch),
+                turn(&self.pipeline, &self.mailbox, &mut self.source, recorded, &stop),
+            );
+            let (tally, newly) = stored?;
+            self.tally.add(tally);
+            recorded = newly;
+            batch = match fetched? {
+                Fetched::Batch(batch) => batch,
+                Fetched::Stopped => return self.pipeline.settle(&self.mailbox, &mut self.source, recorded).await,
+                Fetched::Abandoned => return Ok(()),
+            };
+            let idle = batch.is_empty() && recorded.is_empty();
             self.beat(idle).await?;
             if idle {
                 match stop.run_until_cancelled(self.source.wait()).await {
                     Some(waited) => waited?,
-                    None => break,
+                    None => return Ok(()),
                 }
             }
             // Not sooner: a mailbox that opens but then always fails must not be hammered.
-            self.backoff.reset();
+            if idle || settles {
+                self.backoff.reset();
+            }
         }
-        Ok(())
     }
 
     /// Says what failed and how long to wait before the next attempt.
@@ -172,6 +185,34 @@ impl<S: Source> Watch<S> {
                 kinds.join(", ")
             );
         }
+    }
+}
+
+/// How the mailbox's side of a turn ended.
+enum Fetched {
+    /// The next messages, or none.
+    Batch(Vec<Message>),
+    /// Told to stop; nothing was asked for.
+    Stopped,
+    /// Told to stop while the mailbox took too long to answer: it can't be told anything until it is opened again.
+    Abandoned,
+}
+
+/// Settles the batch before and fetches the one after.
+async fn turn(
+    pipeline: &Pipeline,
+    mailbox: &str,
+    source: &mut impl Source,
+    recorded: Recorded,
+    stop: &CancellationToken,
+) -> Result<Fetched, Halt> {
+    pipeline.settle(mailbox, source, recorded).await?;
+    if stop.is_cancelled() {
+        return Ok(Fetched::Stopped);
+    }
+    tokio::select! {
+        batch = source.fetch() => Ok(Fetched::Batch(batch?)),
+        () = async { stop.cancelled().await; tokio::time::sleep(GOODBYE).await } => Ok(Fetched::Abandoned),
     }
 }
 

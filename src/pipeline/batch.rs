@@ -32,6 +32,20 @@ pub struct Pipeline {
     processed: Vec<Kind>,
 }
 
+/// Messages whose rows are committed, and of which their mailbox has not heard yet. Only [`Pipeline::record`] makes one
+/// with messages in it: a message marked done before its rows exist would be lost.
+#[derive(Debug, Default)]
+#[must_use = "what is not settled now is settled only after the next start"]
+pub struct Recorded(Vec<(Locator, Disposition)>);
+
+impl Recorded {
+    /// Nothing is to be settled.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 /// Why a batch was not finished. Whatever was not settled is found again by the next [`Pipeline::open`].
 #[derive(Debug, thiserror::Error)]
 pub enum Halt {
@@ -103,11 +117,14 @@ impl Pipeline {
         Ok(self.store.settled(mailbox, &unsettled).await?)
     }
 
-    /// Judges, records and settles one batch. Runs to its end once begun: drop it only with the process.
+    /// Judges and records one batch. Runs to its end once begun: drop it only with the process.
     ///
     /// # Errors
-    /// See [`Halt`].
-    pub async fn process(&self, mailbox: &str, source: &mut impl Source, batch: Vec<Message>) -> Result<Tally, Halt> {
+    /// See [`StoreError`]; nothing of the batch is recorded then, or all of it and the published list lags behind.
+    pub async fn record(&self, mailbox: &str, batch: Vec<Message>) -> Result<(Tally, Recorded), StoreError> {
+        if batch.is_empty() {
+            return Ok(Default::default());
+        }
         let entries = self.judge_all(mailbox, batch).await;
         let cursor = entries.iter().filter_map(|entry| match entry.locator {
             Locator::Imap { uid_validity, uid } => Some((uid_validity, uid)),
@@ -125,20 +142,30 @@ impl Pipeline {
         for Suppression { address, origin, rule, .. } in &committed.suppressed {
             tracing::info!(mailbox, address, origin = origin.as_str(), rule, "suppressed");
         }
-        // Commit first: a message marked done before its rows exist is lost.
-        let done: Vec<(Locator, Disposition)> = entries.iter().map(|e| (e.locator.clone(), e.disposition)).collect();
-        source.settle(&done).await?;
-        let settled: Vec<Locator> = done.into_iter().map(|(locator, _)| locator).collect();
-        self.store.settled(mailbox, &settled).await?;
-
         let mut kinds = BTreeMap::new();
         entries.iter().for_each(|entry| *kinds.entry(entry.report.kind).or_default() += 1);
-        Ok(Tally {
+        let tally = Tally {
             new: committed.new,
             duplicates: committed.duplicates,
             kinds,
             suppressed: committed.suppressed.len(),
-        })
+        };
+        let done = entries.into_iter().map(|entry| (entry.locator, entry.disposition)).collect();
+        Ok((tally, Recorded(done)))
+    }
+
+    /// Tells the mailbox what became of a batch, and the store that it was told.
+    ///
+    /// # Errors
+    /// See [`Halt`].
+    pub async fn settle(&self, mailbox: &str, source: &mut impl Source, recorded: Recorded) -> Result<(), Halt> {
+        let Recorded(done) = recorded;
+        if done.is_empty() {
+            return Ok(());
+        }
+        source.settle(&done).await?;
+        let settled: Vec<Locator> = done.into_iter().map(|(locator, _)| locator).collect();
+        Ok(self.store.settled(mailbox, &settled).await?)
     }
 
     /// On a thread of its own, so that other mailboxes are not held up.

@@ -16,8 +16,9 @@ use tracing::{info, warn};
 use super::{MaildirSettings, Source, SourceError};
 use crate::message::{Disposition, Locator, Message, Resume};
 
-/// A portion ends at so many octets of messages, so that memory stays bounded.
-const PORTION: u64 = 16 << 20;
+/// A portion ends at so many octets of messages, so that memory stays bounded: there are two at a time, one on its way
+/// into the store and the next.
+const PORTION: u64 = 8 << 20;
 
 /// A directory that changed less than this before it was listed may have changed again without a new time stamp:
 /// some file systems count in whole seconds.

@@ -1,7 +1,8 @@
 //! Where bounces lie: the contract between a mailbox and the pipeline. Knows nothing of bounces or databases.
 //!
-//! The order is fixed: [`Source::open`], then again and again [`Source::fetch`], the caller's commit,
-//! [`Source::settle`], and [`Source::wait`] when a fetch came back empty.
+//! The order is fixed: [`Source::open`], then for each batch [`Source::fetch`], the caller's commit and
+//! [`Source::settle`], and [`Source::wait`] when a fetch came back empty. The next batch may be fetched before the one
+//! before it is settled.
 
 mod backoff;
 pub mod imap;
@@ -34,7 +35,8 @@ pub trait Source: Send {
     /// Connects, selects, and settles what an earlier run left unsettled.
     fn open(&mut self, resume: Resume) -> impl Future<Output = Result<(), SourceError>> + Send;
 
-    /// The next batch, oldest first, at most the configured number of messages; empty when there is none now.
+    /// The next batch, oldest first, at most the configured number of messages; empty when there is none now. What was
+    /// fetched since the last `open` does not come again, whether it was settled or not.
     fn fetch(&mut self) -> impl Future<Output = Result<Vec<Message>, SourceError>> + Send;
 
     /// Carries out the dispositions. Called only after the rows of these messages are committed.

@@ -42,7 +42,7 @@ pub struct ImapSettings {
     /// Use IDLE (RFC 2177) where the server has it.
     #[serde(default = "yes")]
     pub idle: bool,
-    /// The most messages in one batch; a batch also ends at 16 MiB.
+    /// The most messages in one batch; a batch also ends at 8 MiB.
     #[serde(default = "batch")]
     pub batch: usize,
     /// The most octets to read of one message; the rest is left on the server.
@@ -69,7 +69,7 @@ pub struct MaildirSettings {
     /// How often to look whether something was delivered.
     #[serde(default = "half_second", with = "jiff::fmt::serde::unsigned_duration::required")]
     pub poll: Duration,
-    /// The most messages in one batch; a batch also ends at 16 MiB.
+    /// The most messages in one batch; a batch also ends at 8 MiB.
     #[serde(default = "batch")]
     pub batch: usize,
     /// The most octets to read of one message.

@@ -21,8 +21,9 @@ use crate::{
     source::{ImapSettings, SourceError},
 };
 
-/// A portion ends at so many octets of messages, so that memory stays bounded.
-const PORTION: u64 = 16 << 20;
+/// A portion ends at so many octets of messages, so that memory stays bounded: there are two at a time, one on its way
+/// into the store and the next.
+const PORTION: u64 = 8 << 20;
 
 /// Sizes and dates are asked for this many messages at once.
 const WINDOW: usize = 1000;
