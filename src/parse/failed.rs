@@ -286,6 +286,10 @@ pub(super) const SERVICE: &[&str] = &[
     "abuse",
     "hostmaster",
     "support",
+    "soporte",
+    "suporte",
+    "supporto",
+    "assistenza",
     "helpdesk",
     "help",
     "noc",
@@ -328,6 +332,11 @@ const ASKS: &[&str] = &[
     "please e-mail",
     "e-mail us",
     "mailto:",
+    "écrivez à",
+    "escriba a",
+    "escreva para",
+    "scrivere a",
+    "schreiben sie an",
     "on behalf of",
     "message from",
     "mail from",
@@ -341,6 +350,8 @@ fn is_contact(previous: &str, before: &str) -> bool {
     let ended = wrapped.ends_with(['.', ':', '!', '-', '*']) || wrapped.contains('@');
     let joined = if ended { "" } else { wrapped };
     let asked = format!("{} {before}", tail(joined)).to_lowercase();
+    // "An automatic reply to inform you that your mail could not be delivered to the address": nobody is to write there.
+    let asked = asked.rsplit("delivered").next().unwrap_or(&asked);
     ASKS.iter().any(|w| asked.contains(w))
 }
 
@@ -415,5 +426,6 @@ mod tests {
         assert!(is_contact("", "For help please reply to <"));
         assert!(is_contact("If you think this is wrong, contact", ""));
         assert!(!is_contact("Please contact your administrator.", "<"));
+        assert!(!is_contact("This is an automatic reply to say that mail could not be delivered", "to the address <"));
     }
 }

@@ -268,7 +268,8 @@ fn legible<'a>(text: Cow<'a, str>, unencoded: Option<&[u8]>) -> Cow<'a, str> {
 /// Octets from which a charset is guessed.
 const MOST_GUESSED: usize = 16 * 1024;
 
-/// mail-parser's reading of HTML puts nothing between the cells of a table.
+/// mail-parser's reading of HTML puts nothing between the cells of a table, and leaves `&nbsp;` what it is: in
+/// `550&nbsp;User&nbsp;unknown` it is a blank.
 fn from_html(html: &str) -> String {
     static CELLS: LazyLock<AhoCorasick> = LazyLock::new(|| {
         AhoCorasick::builder()
@@ -276,7 +277,7 @@ fn from_html(html: &str) -> String {
             .build(["</td>", "</th>", "</tr>", "</li>"])
             .expect("four short literals compile")
     });
-    html_to_text(&CELLS.replace_all(html, &[" </td>", " </th>", "<br></tr>", "<br></li>"]))
+    html_to_text(&CELLS.replace_all(html, &[" </td>", " </th>", "<br></tr>", "<br></li>"])).replace('\u{a0}', " ")
 }
 
 pub(super) fn is_returned_message(content_type: &str) -> bool {

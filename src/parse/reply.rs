@@ -121,6 +121,7 @@ fn starts_reply(before: &str) -> bool {
     let Some(last) = line.bytes().last() else { return true };
     if line.ends_with(['：', '（', '，', '。', '「'])
         || matches!(last, b'\n' | b':' | b';' | b'>' | b'<' | b'(' | b'[' | b'"' | b'\'' | b'#' | b'=' | b'|')
+        || ends_with_bracketed_number(line)
     {
         return true;
     }
@@ -132,6 +133,21 @@ fn starts_reply(before: &str) -> bool {
     .iter()
     .any(|word| tail.ends_with(word))
 }
+
+/// `mx.example.org [192.0.2.1] 550`, and Exchange 5.5's `(000B09B6) 550`.
+fn ends_with_bracketed_number(line: &str) -> bool {
+    let Some(inside) = line.strip_suffix([')', ']']) else { return false };
+    let mut number = inside.bytes().rev().take(LONGEST_IP + 1).take_while(|b| !matches!(b, b'(' | b'['));
+    let mut digits = 0;
+    let fits = number.all(|b| {
+        digits += usize::from(b.is_ascii_digit());
+        b.is_ascii_hexdigit() || matches!(b, b'.' | b':')
+    });
+    fits && (1..=LONGEST_IP).contains(&digits)
+}
+
+/// An IPv6 address in full.
+const LONGEST_IP: usize = 39;
 
 /// "500 characters", "450 KB": a number, not a code.
 fn counts_something(after: &[u8]) -> bool {
