@@ -45,9 +45,10 @@ fn is_status_part(part: &Part<'_>) -> bool {
 fn has_status_fields(text: &str) -> bool {
     let (mut recipient, mut outcome) = (false, false);
     for line in text.lines() {
-        let starts = |name: &str| line.get(..name.len()).is_some_and(|l| l.eq_ignore_ascii_case(name));
-        recipient |= starts("Final-Recipient:") || starts("Original-Recipient:");
-        outcome |= starts("Action:") || starts("Status:") || starts("Diagnostic-Code:");
+        let Some(name) = field_name(line) else { continue };
+        let is = |names: &[&str]| names.iter().any(|n| name.eq_ignore_ascii_case(n));
+        recipient |= is(&["Final-Recipient", "Original-Recipient"]);
+        outcome |= is(&["Action", "Status", "Diagnostic-Code"]);
         if recipient && outcome {
             return true;
         }
@@ -57,11 +58,8 @@ fn has_status_fields(text: &str) -> bool {
 
 /// QUIRK: a report that lost its MIME structure has the words and the fields in one text.
 fn before_fields(text: &str) -> &str {
-    let is_field = |line: &str| {
-        ["Reporting-MTA:", "Final-Recipient:", "Original-Recipient:"]
-            .iter()
-            .any(|name| line.get(..name.len()).is_some_and(|l| l.eq_ignore_ascii_case(name)))
-    };
+    let fields = ["Reporting-MTA", "Final-Recipient", "Original-Recipient"];
+    let is_field = |line| field_name(line).is_some_and(|name| fields.iter().any(|f| name.eq_ignore_ascii_case(f)));
     let mut offset = 0;
     for line in text.split_inclusive('\n') {
         if is_field(line) {
@@ -105,9 +103,9 @@ fn unfolded_fields(text: &str) -> Vec<(Option<&str>, String)> {
             fields.push((None, String::new()));
             continue;
         }
-        let named = line.split_once(':').filter(|(name, _)| is_field_name(name));
+        let named = field_name(line).zip(line.split_once(':'));
         match (named, fields.last_mut()) {
-            (Some((name, value)), _) => fields.push((Some(name.trim()), value.trim().to_owned())),
+            (Some((name, (_, value))), _) => fields.push((Some(name), value.trim().to_owned())),
             // QUIRK: continuation lines of a reply often lack the leading blank.
             (None, Some((Some(_), value))) => {
                 value.push(' ');
@@ -119,12 +117,14 @@ fn unfolded_fields(text: &str) -> Vec<(Option<&str>, String)> {
     fields
 }
 
-fn is_field_name(name: &str) -> bool {
-    // A folded line such as " said: 550" has a blank in front or inside.
-    !name.is_empty()
-        && name.len() <= 50
+/// The name of a `Name: value` line. A folded line such as " said: 550" has a blank in front or inside; one before
+/// the colon is RFC 822's obsolete form (RFC 5322 §4.5).
+fn field_name(line: &str) -> Option<&str> {
+    let name = line.split_once(':')?.0.trim_end_matches([' ', '\t']);
+    let fits = name.len() <= 50
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
-        && name.as_bytes()[0].is_ascii_alphabetic()
+        && name.as_bytes().first().is_some_and(u8::is_ascii_alphabetic);
+    fits.then_some(name)
 }
 
 fn read_field(name: &str, value: &str, group: &mut Group, draft: &mut Draft) {
