@@ -122,6 +122,7 @@ fn starts_reply(before: &str) -> bool {
     if line.ends_with(['：', '（', '，', '。', '「'])
         || matches!(last, b'\n' | b':' | b';' | b'>' | b'<' | b'(' | b'[' | b'"' | b'\'' | b'#' | b'=' | b'|')
         || ends_with_bracketed_number(line)
+        || ends_with_address(line)
     {
         return true;
     }
@@ -132,6 +133,11 @@ fn starts_reply(before: &str) -> bool {
     ]
     .iter()
     .any(|word| tail.ends_with(word))
+}
+
+/// `anna@example.org  550 unknown user`.
+fn ends_with_address(line: &str) -> bool {
+    line.bytes().rev().take(LONGEST_PATH).take_while(|b| !b.is_ascii_whitespace()).any(|b| b == b'@')
 }
 
 /// `mx.example.org [192.0.2.1] 550`, and Exchange 5.5's `(000B09B6) 550`.

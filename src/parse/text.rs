@@ -248,8 +248,8 @@ pub(super) const MOST_ABOUT: usize = 4096;
 /// The lines of a text that speak of each of `addresses` (normalised), in their order.
 ///
 /// A line that names an address opens its block; the block goes on to the next blank line after it has said
-/// something, or to the next address. Addresses listed one under the other share the block that follows. One
-/// pass over the text, and at most [`MOST_ABOUT`] octets for each address.
+/// something, or to the next address. Addresses listed one under the other share the block that follows, except what
+/// stands in brackets: that is said of the last one. One pass over the text, and at most [`MOST_ABOUT`] octets for each address.
 pub(super) fn blocks(words: &str, addresses_wanted: &[&str]) -> Vec<String> {
     let index: HashMap<&str, usize> = addresses_wanted.iter().enumerate().map(|(i, a)| (*a, i)).collect();
     let mut out = vec![String::new(); addresses_wanted.len()];
@@ -263,6 +263,10 @@ pub(super) fn blocks(words: &str, addresses_wanted: &[&str]) -> Vec<String> {
                     current.clear();
                 }
                 continue;
+            }
+            // Sendmail lists addresses, and below one of them its own "(reason: …)" or "(expanded from: …)".
+            if let (true, Some(&last)) = (line.trim_start().starts_with('('), current.last()) {
+                current = vec![last];
             }
             // "because:" announces what stands behind the blank line.
             said = !line.trim_end().ends_with(':');
@@ -322,6 +326,13 @@ mod tests {
         assert_eq!(blocks[0], "<a@x.org>:\nno such user\n");
         assert_eq!(blocks[1], "<b@x.org>\n<c@x.org>\n  mailbox full\n");
         assert_eq!(blocks[2], "<c@x.org>\n  mailbox full\n");
+    }
+
+    #[test]
+    fn brackets_speak_of_the_address_above_them() {
+        let blocks = blocks("<a@x.org>\n<b@x.org>\n    (reason: 550 Host unknown)\n", &["a@x.org", "b@x.org"]);
+        assert_eq!(blocks[0], "<a@x.org>\n<b@x.org>\n");
+        assert_eq!(blocks[1], "<b@x.org>\n    (reason: 550 Host unknown)\n");
     }
 
     #[test]
