@@ -61,6 +61,18 @@ fn one_json_line_a_mail_has_the_documented_fields() {
 }
 
 #[test]
+fn whom_the_mail_reached_is_no_recipient_of_a_failure() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/mails/formats/exchange/expanded-failed-delayed.eml");
+    let output = bounced().args(["classify", "--json", file]).assert().success();
+    let line = &json_lines(&output.get_output().stdout)[0];
+    let recipients = line["recipients"].as_array().expect("a list").iter();
+    let listed: Vec<_> = recipients.map(|r| (r["address"].as_str(), r["action"].as_str())).collect();
+    let expected = [("dd@mx-test.example", "failed"), ("late@mx-test.example", "delayed")];
+    assert_eq!(listed, expected.map(|(address, action)| (Some(address), Some(action))));
+    assert_eq!(line["delivered"], serde_json::json!(["ok@mx-test.example"]));
+}
+
+#[test]
 fn a_directory_is_walked_and_one_unreadable_path_stops_nobody() {
     let directory = tempfile::tempdir().expect("a directory");
     let below = directory.path().join("a/b");

@@ -12,7 +12,7 @@ use super::{Exit, Failure, Globals, input};
 use crate::{
     codes::{Class, EnhancedStatusCode, Fault, Reason, ReplyCode},
     pipeline::Judge,
-    report::{Kind, Recipient, Report, Verdict},
+    report::{Action, Kind, Recipient, Report, Verdict},
 };
 
 /// Judge bounce messages without a mailbox or a database.
@@ -43,12 +43,15 @@ struct MailLine<'a> {
     file: &'a str,
     kind: Kind,
     recipients: Vec<RecipientLine<'a>>,
+    /// Those of a failure or delay report whom the mail reached all the same.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    delivered: Vec<&'a str>,
 }
 
 #[derive(Serialize)]
 struct RecipientLine<'a> {
     address: Option<&'a str>,
-    action: crate::report::Action,
+    action: Action,
     status: Option<EnhancedStatusCode>,
     reply: Option<ReplyCode>,
     class: Class,
@@ -108,8 +111,14 @@ impl Classify {
 
     fn write_mail(&self, file: &str, report: &Report, verdicts: &[Verdict], out: &mut impl Write) -> io::Result<()> {
         if self.json {
-            let recipients = report.recipients.iter().zip(verdicts).map(|(r, v)| recipient_line(r, v)).collect();
-            serde_json::to_writer(&mut *out, &MailLine { file, kind: report.kind, recipients })?;
+            // In a success report they are what it is about.
+            let reached = |line: &RecipientLine<'_>| {
+                report.kind != Kind::Delivered && !matches!(line.action, Action::Failed | Action::Delayed)
+            };
+            let lines = report.recipients.iter().zip(verdicts).map(|(r, v)| recipient_line(r, v));
+            let (delivered, recipients): (Vec<_>, Vec<_>) = lines.partition(reached);
+            let delivered = delivered.iter().filter_map(|line| line.address).collect();
+            serde_json::to_writer(&mut *out, &MailLine { file, kind: report.kind, recipients, delivered })?;
             return writeln!(out);
         }
         if report.recipients.is_empty() {

@@ -36,7 +36,7 @@ pub(super) fn read(bounce: &Bounce<'_>, words: &str) -> Option<Draft> {
 /// The program's own words: the first text part that has any before the returned message.
 pub(super) fn words_of<'m>(mail: &'m Mail<'_>) -> &'m str {
     let words = mail.texts().map(Part::words).find(|w| !w.trim().is_empty()).unwrap_or("");
-    text::clip(words, MOST_WORDS)
+    text::without_footer(text::clip(words, MOST_WORDS))
 }
 
 /// Octets of a program's own words that are read: room for a thousand recipients.

@@ -119,7 +119,9 @@ const LONGEST_PATH: usize = 257;
 fn starts_reply(before: &str) -> bool {
     let line = before.trim_end_matches([' ', '\t']);
     let Some(last) = line.bytes().last() else { return true };
+    // MDaemon marks what the server said in a transcript: `<-- 550 text`.
     if line.ends_with(['：', '（', '，', '。', '「'])
+        || line.ends_with("<--")
         || matches!(last, b'\n' | b':' | b';' | b'>' | b'<' | b'(' | b'[' | b'"' | b'\'' | b'#' | b'=' | b'|')
         || ends_with_bracketed_number(line)
         || ends_with_address(line)

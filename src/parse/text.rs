@@ -112,6 +112,25 @@ pub(super) fn original_at(text: &str) -> Option<usize> {
     None
 }
 
+/// Without the footer that Mailman and its kin put below what passes through a list: a long line of underscores and
+/// a few lines that name the list.
+pub(super) fn without_footer(words: &str) -> &str {
+    let ruled = |line: &&str| line.len() >= SHORTEST_RULE && line.bytes().all(|b| b == b'_');
+    let mut end = words.len();
+    for line in words.rsplit('\n').take(LONGEST_FOOTER) {
+        end = end.saturating_sub(line.len() + 1);
+        if Some(line.trim()).as_ref().is_some_and(ruled) {
+            return words.get(..end).unwrap_or(words);
+        }
+    }
+    words
+}
+
+/// In octets; Mailman draws 47, Exchange 32 above the details for administrators.
+const SHORTEST_RULE: usize = 40;
+/// In lines, the rule included.
+const LONGEST_FOOTER: usize = 8;
+
 fn is_marker(line: &str) -> bool {
     static ANNOUNCED: LazyLock<AhoCorasick> = LazyLock::new(|| {
         AhoCorasick::builder()
