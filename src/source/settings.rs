@@ -158,7 +158,7 @@ fn yes() -> bool {
 }
 
 fn batch() -> usize {
-    200
+    500
 }
 
 fn max_message() -> u32 {
@@ -182,7 +182,7 @@ mod tests {
         assert_eq!(settings.password, PasswordSource::File("/etc/bounced/password".into()));
         assert_eq!((settings.tls, settings.port, settings.insecure), (Tls::Implicit, None, false));
         assert_eq!(settings.after, After::Move("Processed".into()));
-        assert_eq!((settings.folder.as_str(), settings.idle, settings.batch), ("INBOX", true, 200));
+        assert_eq!((settings.folder.as_str(), settings.idle, settings.batch), ("INBOX", true, 500));
     }
 
     #[test]

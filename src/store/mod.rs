@@ -79,7 +79,8 @@ impl Store {
             .max_connections(1)
             // On a full disk SQLite rolls back by itself, and sqlx goes on counting a transaction that is gone.
             .before_acquire(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) }))
-            .connect_with(options.clone())
+            // In KiB. SQLite's own 2 MB are less than a large batch changes, which then goes to the disk more than once.
+            .connect_with(options.clone().pragma("cache_size", "-8000"))
             .await
             .map_err(|error| StoreError::of(path, error))?;
         let readers = pool().max_connections(4).connect_lazy_with(options.pragma("query_only", "on"));
