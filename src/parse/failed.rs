@@ -45,6 +45,8 @@ struct Mentions {
     found: Vec<(Place, Address)>,
     /// Addresses of ours at the head of a line: somebody mails himself.
     own: Vec<Address>,
+    /// Normalised addresses that the text lists as delivered or still being tried.
+    spared: HashSet<String>,
     /// What the text says about forwarding: normalised address -> the one that was mailed.
     origin: HashMap<String, Address>,
 }
@@ -52,6 +54,14 @@ struct Mentions {
 impl Mentions {
     fn at(&self, place: Place) -> Vec<Failed> {
         distinct(self.found.iter().filter(|(p, _)| *p == place).map(|(_, a)| self.traced(a.clone())))
+    }
+
+    /// Forgets whom the text lists apart from those who failed. In a warning that is everybody: then nobody goes.
+    fn forget_spared(&mut self) {
+        let is_spared = |a: &Address| self.spared.contains(a.normalised());
+        if self.found.iter().any(|(place, a)| *place == Place::Head && !is_spared(a)) {
+            self.found.retain(|(_, a)| !is_spared(a));
+        }
     }
 
     fn traced(&self, shown: Address) -> Failed {
@@ -133,8 +143,12 @@ fn from_verp(own: &str) -> Option<Address> {
 fn mentions(words: &str, mailed: &[Address], own: &HashSet<String>) -> Mentions {
     let mut mentions = Mentions::default();
     let mut previous = "";
+    let mut sparing = false;
     for line in words.lines() {
         let header = header_of(line);
+        if line.trim_start().starts_with("-----") {
+            sparing = lists_survivors(line);
+        }
         if !matches!(header, Some(Header::Other)) {
             // The end and the place of the address before it in the line.
             let mut last = (0, Place::Elsewhere);
@@ -153,6 +167,9 @@ fn mentions(words: &str, mailed: &[Address], own: &HashSet<String>) -> Mentions 
                     None => place_of(before),
                 };
                 last = (range.end, place);
+                if sparing {
+                    mentions.spared.insert(address.normalised().to_owned());
+                }
                 if known {
                     mentions.found.push((place, address));
                 } else if own.contains(address.normalised()) {
@@ -166,8 +183,19 @@ fn mentions(words: &str, mailed: &[Address], own: &HashSet<String>) -> Mentions 
         }
         previous = line;
     }
+    mentions.forget_spared();
     mentions
 }
+
+/// Sendmail 8 before it wrote DSNs: `----- The following addresses had transient non-fatal errors -----` and
+/// `… had successful delivery notifications -----` stand beside the list of those who failed.
+fn lists_survivors(heading: &str) -> bool {
+    let heading = tail(heading).to_lowercase();
+    SURVIVORS.iter().any(|words| heading.contains(words))
+}
+
+/// What the headings of such lists say.
+const SURVIVORS: &[&str] = &["transient non-fatal", "successful delivery"];
 
 /// `a@example.org, b@example.org` stand in the same place.
 fn is_separator(between: &str) -> bool {
@@ -220,7 +248,7 @@ const LONGEST_SENTENCE: usize = 80;
 
 /// What this module looks for.
 pub(super) fn sentences() -> impl Iterator<Item = &'static &'static str> {
-    ANNOUNCING.iter().chain(ASKS)
+    ANNOUNCING.iter().chain(ASKS).chain(SURVIVORS)
 }
 
 fn place_of(before: &str) -> Place {
