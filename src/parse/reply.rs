@@ -146,12 +146,13 @@ fn ends_with_address(line: &str) -> bool {
 fn ends_with_bracketed_number(line: &str) -> bool {
     let Some(inside) = line.strip_suffix([')', ']']) else { return false };
     let mut number = inside.bytes().rev().take(LONGEST_IP + 1).take_while(|b| !matches!(b, b'(' | b'['));
-    let mut digits = 0;
+    let (mut octets, mut digits) = (0, 0);
     let fits = number.all(|b| {
+        octets += 1;
         digits += usize::from(b.is_ascii_digit());
-        b.is_ascii_hexdigit() || matches!(b, b'.' | b':')
+        b.is_ascii_alphanumeric() || matches!(b, b'.' | b':')
     });
-    fits && (1..=LONGEST_IP).contains(&digits)
+    fits && digits > 0 && octets <= LONGEST_IP
 }
 
 /// An IPv6 address in full.

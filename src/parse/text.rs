@@ -273,7 +273,8 @@ pub(super) fn blocks(words: &str, addresses_wanted: &[&str]) -> Vec<String> {
     let index: HashMap<&str, usize> = addresses_wanted.iter().enumerate().map(|(i, a)| (*a, i)).collect();
     let mut out = vec![String::new(); addresses_wanted.len()];
     let mut current: Vec<usize> = Vec::new();
-    let mut said = false;
+    // Whether the block has said something, and whether other lines stand between its addresses and this one.
+    let (mut said, mut interrupted) = (false, false);
     for line in words.lines() {
         let named: Vec<_> = addresses(line).filter_map(|(r, a)| Some((r, *index.get(a.normalised())?))).collect();
         if named.is_empty() {
@@ -287,12 +288,14 @@ pub(super) fn blocks(words: &str, addresses_wanted: &[&str]) -> Vec<String> {
             if let (true, Some(&last)) = (line.trim_start().starts_with('('), current.last()) {
                 current = vec![last];
             }
+            interrupted = true;
             // "because:" announces what stands behind the blank line.
             said = !line.trim_end().ends_with(':');
         } else {
-            if said || current.len() >= MOST_SHARING {
+            if said || interrupted || current.len() >= MOST_SHARING {
                 current.clear();
             }
+            interrupted = false;
             let taken: usize = named.iter().map(|(r, _)| r.len()).sum();
             said = line.trim().len().saturating_sub(taken) > "<>:(),;".len();
             current.extend(named.into_iter().map(|(_, i)| i));
@@ -345,6 +348,14 @@ mod tests {
         assert_eq!(blocks[0], "<a@x.org>:\nno such user\n");
         assert_eq!(blocks[1], "<b@x.org>\n<c@x.org>\n  mailbox full\n");
         assert_eq!(blocks[2], "<c@x.org>\n  mailbox full\n");
+    }
+
+    #[test]
+    fn a_transcript_below_a_list_is_no_part_of_it() {
+        let text = "<a@x.org>\n<b@x.org>\n\nwhile talking to x.org.:\nTo:<a@x.org>\n550 a\nTo:<b@x.org>\n552 b\n";
+        let blocks = blocks(text, &["a@x.org", "b@x.org"]);
+        assert!(blocks[0].ends_with("550 a\n") && !blocks[0].contains("552"), "{blocks:?}");
+        assert!(blocks[1].ends_with("552 b\n") && !blocks[1].contains("550"), "{blocks:?}");
     }
 
     #[test]

@@ -36,7 +36,8 @@ const PROTOCOL: &str = "a an and any are as at be been but by could did do does 
     esmtpsa esmtpa lmtp http https mailto local localhost localdomain unknown envelope failed delayed relayed expanded \
     host server command data rcpt mail ehlo helo quit rset mx transcript session follows reason error response \
     postfix exim sendmail qmail dovecot tls ssl cipher bits verify version using client certificate requested \
-    spf dkim dmarc arc pass fail neutral none softfail signature re fwd fw aw wg person user name";
+    spf dkim dmarc arc pass fail neutral none softfail signature re fwd fw aw wg person user name \
+    nbsp amp lt gt quot";
 
 /// Top levels of hosts that the tables don't name.
 const TOP_LEVELS: &[&str] = &[
