@@ -7,27 +7,31 @@ use std::{
 };
 
 use bounced::{
-    parse::{Options, parse},
-    report::{Recipient, Report},
+    codes::Reason,
+    pipeline::Judge,
+    report::{Recipient, Report, Verdict},
 };
 use serde_json::{Value, json};
 
 /// What a golden file states about a mail. Whoever adds an answer adds a line here and runs with `UPDATE=1`.
-fn stated(report: &Report) -> Value {
+fn stated((report, verdicts): &(Report, Vec<Verdict>)) -> Value {
     json!({
         "kind": report.kind,
         "format": report.format,
-        "recipients": report.recipients.iter().map(stated_of).collect::<Vec<_>>(),
+        "recipients": report.recipients.iter().zip(verdicts).map(stated_of).collect::<Vec<_>>(),
     })
 }
 
-fn stated_of(recipient: &Recipient) -> Value {
+fn stated_of((recipient, verdict): (&Recipient, &Verdict)) -> Value {
     json!({
         "address": recipient.address.as_ref().map(|a| a.given()),
         "action": recipient.action(),
         "status": recipient.status(),
         "reply": recipient.reply(),
         "diagnostic": recipient.diagnostic,
+        "class": verdict.class,
+        "reason": verdict.reason,
+        "fault": verdict.fault,
     })
 }
 
@@ -59,12 +63,13 @@ fn with_line_ends(mail: &[u8]) -> [(&'static str, Vec<u8>); 3] {
 
 #[test]
 fn every_golden_mail_reads_as_stated_whatever_its_line_ends() {
+    let judge = Judge::embedded();
     let update = std::env::var_os("UPDATE").is_some();
     let mut wrong = Vec::new();
     for path in mails() {
         let expected_path = path.with_extension("json");
         for (ends, mail) in with_line_ends(&fs::read(&path).unwrap()) {
-            let read = stated(&parse(&mail, &Options::default()));
+            let read = stated(&judge.judge(&mail));
             if update && ends == "CRLF" {
                 fs::write(&expected_path, format!("{}\n", serde_json::to_string_pretty(&read).unwrap())).unwrap();
             }
@@ -90,4 +95,14 @@ fn no_golden_file_has_lost_its_mail() {
             }
         }
     }
+}
+
+#[test]
+fn every_reason_has_a_golden_mail() {
+    let judge = Judge::embedded();
+    let mails = mails();
+    let told: Vec<Reason> =
+        mails.iter().flat_map(|path| judge.judge(&fs::read(path).unwrap()).1).map(|verdict| verdict.reason).collect();
+    let missing: Vec<_> = Reason::ALL.iter().filter(|reason| !told.contains(reason)).collect();
+    assert!(missing.is_empty(), "no golden mail is judged {missing:?}");
 }
