@@ -77,17 +77,33 @@ struct Group {
     actual_recipient: Option<String>,
     any: bool,
     named: bool,
+    /// A blank line stood behind the name.
+    parted: bool,
+}
+
+impl Group {
+    /// Whether it names a recipient and doesn't say yet what became of the message.
+    fn lacks_outcome(&self) -> bool {
+        let Recipient { action, statuses, diagnostic, .. } = &self.recipient;
+        self.named && action.is_none() && statuses.is_empty() && diagnostic.is_none()
+    }
 }
 
 fn read_part(fields: &str, draft: &mut Draft) {
     let mut group = Group::default();
     for (name, value) in unfolded_fields(fields) {
         let Some(name) = name else {
-            finish(&mut group, draft);
+            // QUIRK: a blank line between the name and the outcome of one recipient.
+            group.parted = group.lacks_outcome();
+            if !group.parted {
+                finish(&mut group, draft);
+            }
             continue;
         };
         // QUIRK: some programs write the groups without a blank line between them.
-        if name.eq_ignore_ascii_case("Final-Recipient") && group.recipient.final_recipient.is_some() {
+        let begins = name.eq_ignore_ascii_case("Final-Recipient")
+            || (group.parted && name.eq_ignore_ascii_case("Original-Recipient"));
+        if begins && group.recipient.final_recipient.is_some() {
             finish(&mut group, draft);
         }
         read_field(name, &value, &mut group, draft);
