@@ -1,0 +1,18 @@
+//! Any text as one SMTP reply: nothing panics, and the verdict agrees with what was read.
+#![no_main]
+
+use std::sync::LazyLock;
+
+use bounced::{parse, pipeline::Judge};
+use libfuzzer_sys::fuzz_target;
+
+static JUDGE: LazyLock<Judge> = LazyLock::new(Judge::embedded);
+
+fuzz_target!(|text: &str| {
+    let recipient = parse::response(text);
+    let verdict = JUDGE.judge_response(text);
+    assert_eq!((verdict.status, verdict.reply), (recipient.status(), recipient.reply()));
+    assert!(recipient.statuses.iter().all(|s| matches!(s.value.class_digit(), 2 | 4 | 5)));
+    assert!(!verdict.rule.is_empty(), "every verdict names its rule");
+    assert_eq!(verdict, JUDGE.judge_response(text), "the same text, the same verdict");
+});
