@@ -167,6 +167,8 @@ impl Classifier {
                 found.push(weigh(rank, answer, reply.place, &reply.line));
             }
         }
+        // The Action field comes first: a code of success does not say why a delivery failed.
+        found.retain(|(_, candidate)| candidate.judgement.class != Class::Success);
         found
     }
 

@@ -2,7 +2,7 @@
 //! Reads what the fields say and tolerates how real programs write them; refuses to judge.
 
 use super::{
-    Draft, failed, finding, kinds,
+    Draft, failed, finding, general, kinds,
     mime::{Mail, Part, unfold},
     reply::{self, Certainty},
     text,
@@ -24,7 +24,7 @@ pub(super) fn read(mail: &Mail<'_>, original: &Original) -> Option<Draft> {
         return None;
     }
     let human = mail.texts().find(|p| !has_status_fields(&p.text)).or_else(|| mail.texts().next());
-    let words = human.map_or("", |p| before_fields(p.words()));
+    let words = human.map_or("", |p| text::clip(before_fields(p.words()), general::MOST_WORDS));
     name_the_nameless(mail, original, words, &mut draft.recipients);
     add_words(words, &mut draft.recipients);
     let is_delayed = |r: &Recipient| r.action == Some(Action::Delayed);
@@ -177,13 +177,11 @@ fn add_diagnostic(words: &str, recipient: &mut Recipient) {
     if words.is_empty() {
         return;
     }
-    match &mut recipient.diagnostic {
-        Some(diagnostic) => {
-            diagnostic.push(' ');
-            diagnostic.push_str(words);
-        }
-        none => *none = Some(words.to_owned()),
+    let diagnostic = recipient.diagnostic.get_or_insert_default();
+    if !diagnostic.is_empty() {
+        diagnostic.push(' ');
     }
+    diagnostic.push_str(text::clip(words, text::MOST_ABOUT.saturating_sub(diagnostic.len())));
 }
 
 /// RFC 3464 §2.1.2: `type ; value`. The type is often missing, so only one that is a single word counts.
@@ -227,6 +225,10 @@ fn finish(group: &mut Group, draft: &mut Draft) {
         return;
     }
     let r = &mut group.recipient;
+    // QUIRK: an Action field that is missing or can't be read; a success code still tells it from a failure.
+    if r.action.is_none() && r.status().is_some_and(|s| s.class_digit() == 2) {
+        r.action = Some(Action::Delivered);
+    }
     r.address = [&r.original_recipient, &r.final_recipient, &group.actual_recipient]
         .into_iter()
         .find_map(|field| field.as_deref().and_then(address));
@@ -249,7 +251,9 @@ fn from_utf8_xtext(value: &str) -> String {
     while let Some(at) = rest.find("\\x{") {
         let (before, after) = rest.split_at(at);
         out.push_str(before);
-        let code = after[3..].split_once('}').and_then(|(hex, tail)| {
+        let digits = after[3..].bytes().take(LONGEST_HEX).take_while(u8::is_ascii_hexdigit).count();
+        let (hex, tail) = after[3..].split_at(digits);
+        let code = tail.strip_prefix('}').and_then(|tail| {
             let c = u32::from_str_radix(hex, 16).ok().and_then(char::from_u32)?;
             Some((c, tail))
         });
@@ -267,6 +271,9 @@ fn from_utf8_xtext(value: &str) -> String {
     out.push_str(rest);
     out
 }
+
+/// Digits of the highest code point, U+10FFFF, with a leading zero or two.
+const LONGEST_HEX: usize = 8;
 
 /// RFC 3461 §4: `+HEX`. QUIRK: RFC 3464 wants it decoded already, and `bob+4a@` is a fine address; so only codes
 /// of the characters that an MTA must encode are decoded.

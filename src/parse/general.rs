@@ -40,7 +40,7 @@ pub(super) fn words_of<'m>(mail: &'m Mail<'_>) -> &'m str {
 }
 
 /// Octets of a program's own words that are read: room for a thousand recipients.
-const MOST_WORDS: usize = 256 * 1024;
+pub(super) const MOST_WORDS: usize = 256 * 1024;
 
 /// One recipient for each failed address, with its own lines. All of the words go to the only one, and to all of
 /// them where no address has a line of its own: the cause stands above or below the list.

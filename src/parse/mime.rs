@@ -1,22 +1,25 @@
 //! Bytes -> [`Mail`]: the headers and the leaf parts that bounce readers look at. Beside layout the only file
 //! that knows mail-parser; it refuses to know what a bounce is.
 //!
-//! Hostile input is cut before mail-parser sees it: size, and the depth of nested messages (mail-parser 0.11
-//! drops nested messages recursively, so forty thousand of them would overflow the stack).
+//! Hostile input is cut before mail-parser decodes it: size, and the depth of nested messages (mail-parser 0.11
+//! drops them recursively, and copies those that are encoded once for each level: a few thousand of them would
+//! overflow the stack or take all memory).
 
 use std::{borrow::Cow, cell::OnceCell, sync::LazyLock};
 
 use aho_corasick::AhoCorasick;
 use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
 use mail_parser::{
-    Addr, Encoding, HeaderName, HeaderValue, Message, MessageParser, MessagePart, MimeHeaders, PartType,
-    decoders::html::html_to_text,
+    Addr, Encoding, Header, HeaderName, HeaderValue, Message, MessageParser, MessagePart, MimeHeaders, PartType,
+    decoders::{base64::base64_decode, html::html_to_text},
 };
 
 use super::text;
 
 /// Nested messages beyond this many are cut off; a bounce of a bounce of a bounce has three.
 const MOST_NESTED: usize = 40;
+/// A mail of so many bytes has no room for as many nested messages as would hurt.
+const SMALL: usize = 32 * 1024;
 /// Leaf parts beyond this many are not looked at; reports have two to five.
 const MOST_PARTS: usize = 100;
 
@@ -142,7 +145,7 @@ pub fn read(raw: &[u8], most: usize) -> Option<Mail<'_>> {
     Some(mail)
 }
 
-/// The readable prefix: at most `most` bytes, and cut before nested message number [`MOST_NESTED`].
+/// The readable prefix: at most `most` bytes, and nothing that nests deeper than mail-parser can bear.
 pub(super) fn within_bounds(raw: &[u8], most: usize) -> &[u8] {
     static NESTED: LazyLock<AhoCorasick> = LazyLock::new(|| {
         AhoCorasick::builder()
@@ -151,10 +154,52 @@ pub(super) fn within_bounds(raw: &[u8], most: usize) -> &[u8] {
             .expect("three short literals compile")
     });
     let raw = &raw[..raw.len().min(most)];
+    if raw.len() <= SMALL {
+        return raw;
+    }
     match NESTED.find_iter(raw).nth(MOST_NESTED) {
         Some(cut) => &raw[..cut.start()],
-        None => raw,
+        None => &raw[..bearable(raw)],
     }
+}
+
+/// Where to cut nested messages that no search for their usual spelling finds (`message (a comment)/rfc822`), and
+/// encoded ones: the first is read for [`SMALL`] bytes. Asks mail-parser itself, with decoding switched off.
+fn bearable(raw: &[u8]) -> usize {
+    static UNDECODED: LazyLock<MessageParser> = LazyLock::new(|| {
+        let types = MessageParser::new().header_content_type(HeaderName::ContentType);
+        types.ignore_header(HeaderName::ContentTransferEncoding)
+    });
+    let mut pending: Vec<Message<'_>> = UNDECODED.parse(raw).into_iter().collect();
+    let (mut cut, mut nested) = (raw.len(), 0);
+    // A list and no recursion: dropping them must not be what it guards against.
+    while let Some(message) = pending.pop() {
+        for part in message.parts {
+            if may_be_message(&part) && part.headers.iter().any(|h| is_encoding(h, raw)) {
+                cut = cut.min(part.offset_body as usize + SMALL);
+            }
+            if let PartType::Message(inner) = part.body {
+                nested += 1;
+                if nested == MOST_NESTED {
+                    cut = cut.min(part.offset_header as usize);
+                }
+                pending.push(inner);
+            }
+        }
+    }
+    cut
+}
+
+/// A part without a type is a message, too, within multipart/digest (RFC 2046 §5.1.5).
+fn may_be_message(part: &MessagePart<'_>) -> bool {
+    part.content_type().is_none_or(|t| t.ctype() == "message")
+}
+
+/// RFC 2045 §6.1: anything but the three encodings that leave the octets as they are.
+fn is_encoding(header: &Header<'_>, raw: &[u8]) -> bool {
+    let value = raw.get(header.offset_start as usize..header.offset_end as usize).unwrap_or_default().trim_ascii();
+    let as_it_is = [&b""[..], b"7bit", b"8bit", b"binary"].iter().any(|e| value.eq_ignore_ascii_case(e));
+    header.name == HeaderName::ContentTransferEncoding && !as_it_is
 }
 
 fn read_headers<'a>(message: &Message<'a>, raw: &'a [u8], mail: &mut Mail<'a>) {
@@ -213,7 +258,10 @@ fn collect_parts<'a>(message: Message<'a>, raw: &[u8], parts: &mut Vec<Part<'a>>
     }
 }
 
-fn leaf<'a>(part: MessagePart<'a>, raw: &[u8]) -> Option<Part<'a>> {
+fn leaf<'a>(mut part: MessagePart<'a>, raw: &[u8]) -> Option<Part<'a>> {
+    if let Some(decoded) = truncated_base64(&part) {
+        (part.body, part.encoding) = (PartType::Text(decoded.into()), Encoding::Base64);
+    }
     let declared = part.content_type().map(type_name);
     // QUIRK: a multipart whose boundaries were lost on the way is a leaf, and its text is all there is.
     let content_type = declared.filter(|t| !t.starts_with("multipart/")).unwrap_or_else(|| "text/plain".to_owned());
@@ -267,6 +315,16 @@ fn legible<'a>(text: Cow<'a, str>, unencoded: Option<&[u8]>) -> Cow<'a, str> {
 
 /// Octets from which a charset is guessed.
 const MOST_GUESSED: usize = 16 * 1024;
+
+/// QUIRK: of a mail that was cut within base64, mail-parser gives the characters; what they say is UTF-8 mostly.
+fn truncated_base64(part: &MessagePart<'_>) -> Option<String> {
+    let PartType::Text(text) = &part.body else { return None };
+    let encoded =
+        part.is_encoding_problem && part.content_transfer_encoding().is_some_and(|e| e.eq_ignore_ascii_case("base64"));
+    let digits = || text.bytes().filter(|b| !b.is_ascii_whitespace());
+    let whole: Vec<u8> = encoded.then(|| digits().take(digits().count() / 4 * 4).collect())?;
+    base64_decode(&whole).map(|octets| String::from_utf8_lossy(&octets).into_owned())
+}
 
 /// mail-parser's reading of HTML puts nothing between the cells of a table, and leaves `&nbsp;` what it is: in
 /// `550&nbsp;User&nbsp;unknown` it is a blank.

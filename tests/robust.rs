@@ -1,0 +1,513 @@
+//! Whatever a mail looks like: nothing panics, the good parts are kept, and the meaning does not depend on what
+//! happened to the mail on its way. Time and memory stay in proportion to its size.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::LazyLock,
+    time::{Duration, Instant},
+};
+
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use bounced::{
+    codes::{Class, EnhancedStatusCode, ReplyCode},
+    pipeline::Judge,
+    report::{Action, Kind, Report, Verdict},
+};
+use proptest::prelude::*;
+
+static JUDGE: LazyLock<Judge> = LazyLock::new(Judge::embedded);
+static MAILS: LazyLock<Vec<Fixture>> = LazyLock::new(fixtures);
+
+/// A mail of the project, with LF line ends.
+struct Fixture {
+    path: PathBuf,
+    mail: Vec<u8>,
+}
+
+fn fixtures() -> Vec<Fixture> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    for directory in ["tests/mails", "scripts/samples"] {
+        collect(&root.join(directory), &mut found);
+    }
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    assert!(found.len() > 100, "only {} mails found", found.len());
+    found
+}
+
+fn collect(directory: &Path, found: &mut Vec<Fixture>) {
+    for path in fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()) {
+        if path.is_dir() {
+            collect(&path, found);
+        } else if path.extension().is_some_and(|e| e == "eml") {
+            let mail = fs::read(&path).unwrap().into_iter().filter(|&b| b != b'\r').collect();
+            found.push(Fixture { path, mail });
+        }
+    }
+}
+
+/// What a mail comes to, for each recipient.
+#[derive(Debug, PartialEq)]
+struct Meaning {
+    kind: Kind,
+    recipients: Vec<(Option<String>, Action, Class, String, Option<EnhancedStatusCode>, Option<ReplyCode>)>,
+}
+
+fn meaning(mail: &[u8]) -> Meaning {
+    let (report, verdicts) = checked(mail);
+    let of = |(r, v): (&bounced::report::Recipient, &Verdict)| {
+        let address = r.address.as_ref().map(|a| a.normalised().to_owned());
+        (address, r.action(), v.class, v.reason.to_string(), v.status, v.reply)
+    };
+    Meaning { kind: report.kind, recipients: report.recipients.iter().zip(&verdicts).map(of).collect() }
+}
+
+/// Reads and judges a mail, and holds what is true of every mail.
+fn checked(mail: &[u8]) -> (Report, Vec<Verdict>) {
+    let (report, verdicts) = JUDGE.judge(mail);
+    assert_eq!(verdicts.len(), report.recipients.len(), "one verdict for each recipient");
+    for (recipient, verdict) in report.recipients.iter().zip(&verdicts) {
+        let fails = recipient.action() == Action::Failed;
+        assert!(!fails || report.kind == Kind::Bounce, "a {:?} has a failed recipient", report.kind);
+        match recipient.action() {
+            Action::Failed => assert_ne!(verdict.class, Class::Success),
+            Action::Delayed => assert_eq!(verdict.class, Class::Soft),
+            Action::Delivered | Action::Relayed | Action::Expanded => assert_eq!(verdict.class, Class::Success),
+        }
+    }
+    (report, verdicts)
+}
+
+/// Reads every bounce of the fixtures that `fits` anew, as `claim` does where it can, and names all that change
+/// their meaning by it.
+fn every_bounce(fits: impl Fn(&Fixture) -> bool, claim: impl Fn(&Fixture) -> Option<Meaning>) {
+    let (mut seen, mut wrong) = (0, Vec::new());
+    for fixture in MAILS.iter().filter(|f| fits(f)) {
+        let bare = meaning(&fixture.mail);
+        if bare.kind != Kind::Bounce {
+            continue;
+        }
+        let Some(read) = claim(fixture) else { continue };
+        if read != bare {
+            wrong.push(format!("{}\n  bare {bare:?}\n  read {read:?}", fixture.path.display()));
+        }
+        seen += 1;
+    }
+    assert!(seen > 15, "only {seen} fixtures fit");
+    assert!(wrong.is_empty(), "{} of {seen} changed their meaning:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+fn text_of(mail: &[u8]) -> String {
+    String::from_utf8_lossy(mail).into_owned()
+}
+
+/// Wraps a mail as message/rfc822 into a mail with these words before and behind it.
+fn wrapped(header: &str, words: &str, mail: &[u8], behind: &str) -> Vec<u8> {
+    let top = format!(
+        "{header}MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=\"=_wrap\"\n\n--=_wrap\n\
+         Content-Type: text/plain; charset=utf-8\n\n{words}\n--=_wrap\nContent-Type: message/rfc822\n\n"
+    );
+    let end = format!("\n{behind}--=_wrap--\n");
+    [top.as_bytes(), mail, end.as_bytes()].concat()
+}
+
+const SCANNER: &str = "Received: from scan.example.org by mx.example.org; Tue, 3 Mar 2026 10:00:00 +0000\n\
+    From: Mail Scanner <scanner@example.org>\nTo: bounces@lists.example.org\n\
+    Subject: [scanned] Undelivered Mail Returned to Sender\nMessage-ID: <scan.1@example.org>\n";
+
+const FORWARDED: &str = "From: Anna Example <anna@shop.example>\nTo: bounces@lists.example.org\n\
+    Subject: Fwd: Undelivered Mail Returned to Sender\nMessage-ID: <fwd.1@shop.example>\n";
+
+/// The fixtures that are mails of their own: a wrapper around a wrapper is another matter.
+fn is_bare(fixture: &Fixture) -> bool {
+    fixture.path.parent().is_some_and(|directory| !directory.ends_with("robust"))
+}
+
+fn has_report(fixture: &Fixture) -> bool {
+    is_bare(fixture) && text_of(&fixture.mail).contains("\nContent-Type: message/delivery-status")
+}
+
+#[test]
+fn a_bounce_forwarded_as_an_attachment_means_the_same() {
+    every_bounce(is_bare, |f| Some(meaning(&wrapped(FORWARDED, "See below, please take care of it.\n", &f.mail, ""))));
+}
+
+#[test]
+fn a_bounce_wrapped_by_a_scanner_means_the_same() {
+    let footer = "--=_wrap\nContent-Type: text/plain\n\n-- \nThis mail was scanned for viruses by example.org.\n";
+    every_bounce(is_bare, |f| Some(meaning(&wrapped(SCANNER, "The message below was scanned.\n", &f.mail, footer))));
+}
+
+#[test]
+fn a_bounce_with_a_footer_means_the_same() {
+    every_bounce(has_report, |f| {
+        let mail = text_of(&f.mail);
+        let end = mail.trim_end().rfind("\n--")?;
+        let boundary = mail[end + 1..].trim_end().strip_suffix("--")?;
+        let footer = format!(
+            "\n{boundary}\nContent-Type: text/plain\n\n-- \nnews mailing list\nhttps://lists.example.org/news\n"
+        );
+        Some(meaning(format!("{}{footer}{}", &mail[..end], &mail[end..]).as_bytes()))
+    });
+}
+
+/// The mail with its report part re-written by `rewrite`, which gets the part's fields.
+fn with_report(mail: &[u8], rewrite: impl Fn(&str) -> String) -> Option<Vec<u8>> {
+    let mail = text_of(mail);
+    let start = mail.find("\nContent-Type: message/delivery-status")? + 1;
+    let body = start + mail[start..].find("\n\n")? + 2;
+    if mail[start..body].to_ascii_lowercase().contains("transfer-encoding") {
+        return None;
+    }
+    let end = body + mail[body..].find("\n--")?;
+    Some([&mail[..start], &rewrite(&mail[body..end]), &mail[end..]].concat().into_bytes())
+}
+
+#[test]
+fn an_encoded_report_means_the_same() {
+    every_bounce(has_report, |f| {
+        let mail = with_report(&f.mail, |fields| {
+            let lines: Vec<String> =
+                BASE64.encode(fields).as_bytes().chunks(76).map(|c| String::from_utf8_lossy(c).into_owned()).collect();
+            let typed = "Content-Type: message/delivery-status\nContent-Transfer-Encoding: base64\n\n";
+            format!("{typed}{}\n", lines.join("\n"))
+        })?;
+        Some(meaning(&mail))
+    });
+    every_bounce(has_report, |f| {
+        let mail = with_report(&f.mail, |fields| {
+            let mut encoded = String::new();
+            for &byte in fields.as_bytes() {
+                match byte {
+                    b'\n' => encoded.push('\n'),
+                    b' '..=b'~' if byte != b'=' => encoded.push(char::from(byte)),
+                    _ => encoded.push_str(&format!("={byte:02X}")),
+                }
+                if encoded.len() - encoded.rfind('\n').map_or(0, |i| i + 1) > 70 {
+                    encoded.push_str("=\n");
+                }
+            }
+            format!("Content-Type: message/delivery-status\nContent-Transfer-Encoding: quoted-printable\n\n{encoded}")
+        })?;
+        Some(meaning(&mail))
+    });
+}
+
+#[test]
+fn a_report_mislabelled_as_text_means_the_same() {
+    every_bounce(has_report, |f| {
+        Some(meaning(&with_report(&f.mail, |fields| format!("Content-Type: text/plain\n\n{fields}"))?))
+    });
+}
+
+#[test]
+fn line_ends_change_no_verdict() {
+    for fixture in MAILS.iter() {
+        let lines = || fixture.mail.split(|&b| b == b'\n');
+        let crlf = meaning(&lines().collect::<Vec<_>>().join(&b"\r\n"[..]));
+        let cr = meaning(&lines().collect::<Vec<_>>().join(&b"\r"[..]));
+        let lf = meaning(&fixture.mail);
+        assert_eq!(lf, crlf, "{} with CRLF", fixture.path.display());
+        assert_eq!(lf, cr, "{} with CR", fixture.path.display());
+    }
+}
+
+#[test]
+fn truncated_mails_are_survived() {
+    for fixture in MAILS.iter() {
+        let step = (fixture.mail.len() / 12).max(1);
+        for end in (0..fixture.mail.len()).step_by(step) {
+            checked(&fixture.mail[..end]);
+        }
+    }
+}
+
+fn three_recipients(broken: &str) -> String {
+    let mut mail = "From: MAILER-DAEMON@mx.example.org\nSubject: Undelivered Mail Returned to Sender\n\
+                    Content-Type: multipart/report; report-type=delivery-status; boundary=b\n\n\
+                    --b\n\nCould not be delivered.\n\n--b\nContent-Type: message/delivery-status\n\n\
+                    Reporting-MTA: dns; mx.example.org\n"
+        .to_owned();
+    for name in ["anna", "broken", "carl"] {
+        let group = format!(
+            "\nFinal-Recipient: rfc822; {name}@example.org\nAction: failed\nStatus: 5.1.1\n\
+             Diagnostic-Code: smtp; 550 5.1.1 User unknown\n"
+        );
+        mail.push_str(if name == "broken" { broken } else { &group });
+    }
+    mail + "\n--b--\n"
+}
+
+#[test]
+fn one_broken_recipient_of_three_keeps_the_others() {
+    for broken in [
+        "",
+        "\n",
+        "\nFinal-Recipient:\nAction:\nStatus:\n",
+        "\nFinal-Recipient: rfc822; @@@@\nAction: failed\nStatus: five\n",
+        "\nFinal-Recipient; broken@example.org\nAction failed\n",
+        "\nFinal-Recipient: rfc822; broken\nAction: \0\0\nStatus: 9.9.9\nDiagnostic-Code\n",
+        "\nStatus: 5.1.1\n",
+        "\n\u{fffd}\u{fffd}: \u{1}\n : \n",
+        "\nFinal-Recipient: utf-8; \\x{110000}\\x{\\x{e4\nAction: failed\n",
+    ] {
+        let read = meaning(three_recipients(broken).as_bytes());
+        assert_eq!(read.kind, Kind::Bounce, "{broken:?}");
+        for name in ["anna@example.org", "carl@example.org"] {
+            let hard = read.recipients.iter().any(|r| r.0.as_deref() == Some(name) && r.2 == Class::Hard);
+            assert!(hard, "{name} is lost beside {broken:?}: {read:?}");
+        }
+    }
+}
+
+#[test]
+fn a_success_code_without_an_action_is_no_failure() {
+    let mail = three_recipients("\nFinal-Recipient: rfc822; broken@example.org\nAct\0ion: del\nStatus: 2.0.0\n");
+    let read = meaning(mail.as_bytes());
+    assert_eq!((read.recipients[1].1, read.recipients[1].2), (Action::Delivered, Class::Success));
+    // A failure stays one, whatever the code beside it says.
+    let mail = three_recipients("\nFinal-Recipient: rfc822; broken@example.org\nAction: failed\nStatus: 2.0.0\n");
+    let read = meaning(mail.as_bytes());
+    assert_eq!((read.recipients[1].1, read.recipients[1].2), (Action::Failed, Class::Soft));
+}
+
+#[test]
+fn truncated_base64_is_read_as_far_as_it_goes() {
+    let words = "Delivery to the following recipient failed permanently:\n\n    anna@example.org\n\n\
+                 550 5.1.1 no such user\n\n";
+    let body = BASE64.encode(words.repeat(2));
+    let mail = format!(
+        "From: MAILER-DAEMON@mx.example.org\nSubject: Undeliverable\nContent-Type: multipart/mixed; boundary=b\n\n\
+         --b\nContent-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: base64\n\n{body}"
+    );
+    for cut in 0..5 {
+        let read = meaning(&mail.as_bytes()[..mail.len() - cut]);
+        assert_eq!(read.recipients.len(), 1, "{cut}: {read:?}");
+        assert_eq!(read.recipients[0].0.as_deref(), Some("anna@example.org"), "{cut}");
+        assert_eq!(read.recipients[0].2, Class::Hard, "{cut}");
+    }
+}
+
+/// Something that happens to mails on their way.
+#[derive(Debug, Clone)]
+enum Damage {
+    Cut(usize),
+    DropLine(usize),
+    RepeatLine(usize),
+    SwapLines(usize, usize),
+    Insert(usize, Vec<u8>),
+    Replace(usize, u8),
+    Relabel(&'static str, &'static str),
+    MixLineEnds(usize),
+}
+
+fn damage() -> impl Strategy<Value = Damage> {
+    let at = || any::<usize>();
+    let garbage = prop_oneof![
+        Just(b"\0\0\0".to_vec()),
+        Just(b"\xff\xfe\xc3\x28".to_vec()),
+        Just(b"\x1b$B".to_vec()),
+        Just(b"=?utf-8?q?=F".to_vec()),
+        Just(b"\n\n".to_vec()),
+        proptest::collection::vec(any::<u8>(), 1..40),
+    ];
+    let relabel = prop_oneof![
+        Just(("utf-8", "no-such-charset")),
+        Just(("utf-8", "utf-16")),
+        Just(("us-ascii", "iso-2022-jp")),
+        Just(("boundary=", "bound=")),
+        Just(("7bit", "base64")),
+        Just(("8bit", "quoted-printable")),
+        Just(("base64", "quoted-printable")),
+        Just(("multipart/report", "multipart/digest")),
+        Just(("text/plain", "message/rfc822")),
+        Just(("message/delivery-status", "application/octet-stream")),
+        Just((": ", ":")),
+        Just(("@", "@@")),
+        Just(("<", "")),
+    ];
+    prop_oneof![
+        at().prop_map(Damage::Cut),
+        at().prop_map(Damage::DropLine),
+        at().prop_map(Damage::RepeatLine),
+        (at(), at()).prop_map(|(a, b)| Damage::SwapLines(a, b)),
+        (at(), garbage).prop_map(|(i, bytes)| Damage::Insert(i, bytes)),
+        (at(), any::<u8>()).prop_map(|(i, byte)| Damage::Replace(i, byte)),
+        relabel.prop_map(|(from, to)| Damage::Relabel(from, to)),
+        (2usize..9).prop_map(Damage::MixLineEnds),
+    ]
+}
+
+fn damaged(mail: &[u8], damage: &Damage) -> Vec<u8> {
+    let mut out = mail.to_vec();
+    if out.is_empty() {
+        return out;
+    }
+    let mut lines: Vec<&[u8]> = mail.split_inclusive(|&b| b == b'\n').collect();
+    let count = lines.len();
+    match damage {
+        Damage::Cut(at) => out.truncate(at % mail.len()),
+        Damage::DropLine(at) => {
+            lines.remove(at % count);
+            out = lines.concat();
+        }
+        Damage::RepeatLine(at) => {
+            lines.insert(at % count, lines[at % count]);
+            out = lines.concat();
+        }
+        Damage::SwapLines(a, b) => {
+            lines.swap(a % count, b % count);
+            out = lines.concat();
+        }
+        Damage::Insert(at, bytes) => {
+            let at = at % mail.len();
+            out.splice(at..at, bytes.iter().copied());
+        }
+        Damage::Replace(at, byte) => out[at % mail.len()] = *byte,
+        Damage::Relabel(from, to) => out = text_of(mail).replace(from, to).into_bytes(),
+        Damage::MixLineEnds(every) => {
+            let ended = |(i, line): (usize, &&[u8])| match (i % every, line.strip_suffix(b"\n")) {
+                (0, Some(bare)) => [bare, b"\r\n"].concat(),
+                (1, Some(bare)) => [bare, b"\r"].concat(),
+                _ => line.to_vec(),
+            };
+            out = lines.iter().enumerate().flat_map(ended).collect();
+        }
+    }
+    out
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn damaged_mails_are_survived(
+        which in any::<proptest::sample::Index>(),
+        damages in proptest::collection::vec(damage(), 1..6),
+    ) {
+        let mail = &which.get(&MAILS[..]).mail;
+        checked(&damages.iter().fold(mail.clone(), |mail, damage| damaged(&mail, damage)));
+    }
+
+    #[test]
+    fn any_bytes_are_survived(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+        checked(&bytes);
+    }
+
+    #[test]
+    fn any_response_is_survived(text in "[245.0-9 \\-#:<>@a-zA-Zé日\r\n\u{0}]{0,120}") {
+        let verdict = JUDGE.judge_response(&text);
+        prop_assert_eq!(&verdict, &JUDGE.judge_response(&text));
+    }
+
+    #[test]
+    fn any_text_is_a_code_or_none(text in "\\PC{0,12}") {
+        if let Ok(code) = text.parse::<EnhancedStatusCode>() {
+            prop_assert_eq!(code.to_string().parse::<EnhancedStatusCode>().ok(), Some(code));
+        }
+        if let Ok(code) = text.parse::<ReplyCode>() {
+            prop_assert_eq!(code.to_string(), text);
+        }
+    }
+}
+
+/// Reads a mail that is made to hurt on a thread with the stack of a worker, and says how long it took.
+fn time_of(mail: &[u8]) -> Duration {
+    LazyLock::force(&JUDGE);
+    let read = || {
+        let start = Instant::now();
+        checked(mail);
+        start.elapsed()
+    };
+    std::thread::scope(|scope| {
+        let worker = std::thread::Builder::new().stack_size(2 * 1024 * 1024);
+        worker.spawn_scoped(scope, read).unwrap().join().unwrap()
+    })
+}
+
+/// Unoptimised on a busy machine; what is not in proportion takes minutes or all memory.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[test]
+fn deep_nesting_is_survived() {
+    let encoded = |inner: &str, encoding: &str, body: String| {
+        format!("Content-Type: {inner}\nContent-Transfer-Encoding: {encoding}\n\n{body}\n")
+    };
+    let messages = "Content-Type: message/rfc822\n\n".repeat(40_000);
+    let in_base64 = || BASE64.encode("Content-Type: message/global\n\n".repeat(10_000));
+    for (name, mail) in [
+        ("messages", messages.clone()),
+        ("messages in disguise", "C o n t e n t-Type: message (in) / (disguise) rfc822\n\n".repeat(40_000)),
+        ("multiparts", "Content-Type: multipart/mixed; boundary=b\n\n--b\n".repeat(10_000)),
+        (
+            "multiparts of their own",
+            (0..10_000).map(|i| format!("Content-Type: multipart/mixed; boundary=b{i}\n\n--b{i}\n")).collect(),
+        ),
+        ("digests", "Content-Type: multipart/digest; boundary=b\n\n--b\n\n".repeat(10_000)),
+        ("in base64", encoded("message/rfc822", "base64", in_base64())),
+        ("in base64, in disguise", encoded("message (x)/rfc822", "=?utf-8?q?base64?=", in_base64())),
+        ("in quoted-printable", encoded("message/rfc822", "quoted-printable", messages)),
+        (
+            "in a digest",
+            format!(
+                "Content-Type: multipart/digest; boundary=b\n\n--b\nContent-Transfer-Encoding: base64\n\n{}\n",
+                in_base64()
+            ),
+        ),
+    ] {
+        let took = time_of(mail.as_bytes());
+        assert!(took < PATIENCE, "{name}: {took:?}");
+    }
+}
+
+#[test]
+fn large_and_repetitive_mails_are_survived() {
+    let text = "From: MAILER-DAEMON@mx.example.org\nSubject: failure notice\n\n";
+    let dsn = "From: MAILER-DAEMON@mx.example.org\nContent-Type: multipart/report; boundary=b\n\n--b\n\
+               Content-Type: message/delivery-status\n\n";
+    for (name, mail) in [
+        ("50 MB", format!("{text}{}", "550 5.1.1 no such user\n".repeat(50 * 1024 * 1024 / 23))),
+        ("headers", format!("From: a@example.org\n{}\n", "X-Failed-Recipients: a@example.org\n".repeat(60_000))),
+        (
+            "one line of addresses",
+            format!("{text}{}", (0..400_000).map(|i| format!("a{i}@example.org, ")).collect::<String>()),
+        ),
+        (
+            "groups",
+            format!(
+                "{dsn}{}",
+                (0..100_000)
+                    .map(|i| format!("Final-Recipient: rfc822; a{i}@example.org\nAction: failed\nStatus: 5.1.1\n\n"))
+                    .collect::<String>()
+            ),
+        ),
+        ("half an escape", format!("{dsn}Action: failed\nFinal-Recipient: utf-8; {}\n", "\\x{".repeat(500_000))),
+        (
+            "one diagnostic",
+            format!(
+                "{dsn}Final-Recipient: rfc822; a@example.org\nAction: failed\nDiagnostic-Code: smtp; {}\n",
+                "550 mailbox full, user unknown ".repeat(200_000)
+            ),
+        ),
+    ] {
+        let took = time_of(mail.as_bytes());
+        assert!(took < PATIENCE, "{name}: {took:?}");
+    }
+}
+
+#[test]
+fn an_encoded_original_does_not_hide_the_report() {
+    let original =
+        format!("From: news@lists.example.org\nTo: anna@example.org\nSubject: hi\n\n{}", "text\n".repeat(40_000));
+    let encoded = BASE64.encode(original);
+    let group = "Final-Recipient: rfc822; anna@example.org\nAction: failed\nStatus: 5.1.1\n";
+    let mail = format!(
+        "From: MAILER-DAEMON@mx.example.org\nContent-Type: multipart/report; boundary=b\n\n--b\n\nSorry.\n\n--b\n\
+         Content-Type: message/delivery-status\n\n{group}\n--b\nContent-Type: message/rfc822\n\
+         Content-Transfer-Encoding: base64\n\n{encoded}\n--b--\n"
+    );
+    let (report, verdicts) = checked(mail.as_bytes());
+    assert_eq!(verdicts[0].class, Class::Hard);
+    assert_eq!(report.original.from.as_deref(), Some("news@lists.example.org"));
+}
