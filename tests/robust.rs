@@ -10,9 +10,9 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use bounced::{
-    codes::{Class, EnhancedStatusCode, ReplyCode},
+    codes::{Class, EnhancedStatusCode, Reason, ReplyCode},
     pipeline::Judge,
-    report::{Action, Kind, Report, Verdict},
+    report::{Action, Kind, Recipient, Report, Verdict},
 };
 use proptest::prelude::*;
 
@@ -37,11 +37,11 @@ fn fixtures() -> Vec<Fixture> {
 }
 
 fn collect(directory: &Path, found: &mut Vec<Fixture>) {
-    for path in fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()) {
+    for path in fs::read_dir(directory).expect("a directory").map(|entry| entry.expect("an entry").path()) {
         if path.is_dir() {
             collect(&path, found);
         } else if path.extension().is_some_and(|e| e == "eml") {
-            let mail = fs::read(&path).unwrap().into_iter().filter(|&b| b != b'\r').collect();
+            let mail = fs::read(&path).expect("a readable mail").into_iter().filter(|&b| b != b'\r').collect();
             found.push(Fixture { path, mail });
         }
     }
@@ -51,14 +51,25 @@ fn collect(directory: &Path, found: &mut Vec<Fixture>) {
 #[derive(Debug, PartialEq)]
 struct Meaning {
     kind: Kind,
-    recipients: Vec<(Option<String>, Action, Class, String, Option<EnhancedStatusCode>, Option<ReplyCode>)>,
+    recipients: Vec<Said>,
+}
+
+/// What it says of one recipient.
+#[derive(Debug, PartialEq)]
+struct Said {
+    address: Option<String>,
+    action: Action,
+    class: Class,
+    reason: Reason,
+    status: Option<EnhancedStatusCode>,
+    reply: Option<ReplyCode>,
 }
 
 fn meaning(mail: &[u8]) -> Meaning {
     let (report, verdicts) = checked(mail);
-    let of = |(r, v): (&bounced::report::Recipient, &Verdict)| {
+    let of = |(r, v): (&Recipient, &Verdict)| {
         let address = r.address.as_ref().map(|a| a.normalised().to_owned());
-        (address, r.action(), v.class, v.reason.to_string(), v.status, v.reply)
+        Said { address, action: r.action(), class: v.class, reason: v.reason, status: v.status, reply: v.reply }
     };
     Meaning { kind: report.kind, recipients: report.recipients.iter().zip(&verdicts).map(of).collect() }
 }
@@ -255,7 +266,7 @@ fn one_broken_recipient_of_three_keeps_the_others() {
         let read = meaning(three_recipients(broken).as_bytes());
         assert_eq!(read.kind, Kind::Bounce, "{broken:?}");
         for name in ["anna@example.org", "carl@example.org"] {
-            let hard = read.recipients.iter().any(|r| r.0.as_deref() == Some(name) && r.2 == Class::Hard);
+            let hard = read.recipients.iter().any(|r| r.address.as_deref() == Some(name) && r.class == Class::Hard);
             assert!(hard, "{name} is lost beside {broken:?}: {read:?}");
         }
     }
@@ -265,11 +276,11 @@ fn one_broken_recipient_of_three_keeps_the_others() {
 fn a_success_code_without_an_action_is_no_failure() {
     let mail = three_recipients("\nFinal-Recipient: rfc822; broken@example.org\nAct\0ion: del\nStatus: 2.0.0\n");
     let read = meaning(mail.as_bytes());
-    assert_eq!((read.recipients[1].1, read.recipients[1].2), (Action::Delivered, Class::Success));
+    assert_eq!((read.recipients[1].action, read.recipients[1].class), (Action::Delivered, Class::Success));
     // A failure stays one, whatever the code beside it says.
     let mail = three_recipients("\nFinal-Recipient: rfc822; broken@example.org\nAction: failed\nStatus: 2.0.0\n");
     let read = meaning(mail.as_bytes());
-    assert_eq!((read.recipients[1].1, read.recipients[1].2), (Action::Failed, Class::Soft));
+    assert_eq!((read.recipients[1].action, read.recipients[1].class), (Action::Failed, Class::Soft));
 }
 
 #[test]
@@ -284,8 +295,8 @@ fn truncated_base64_is_read_as_far_as_it_goes() {
     for cut in 0..5 {
         let read = meaning(&mail.as_bytes()[..mail.len() - cut]);
         assert_eq!(read.recipients.len(), 1, "{cut}: {read:?}");
-        assert_eq!(read.recipients[0].0.as_deref(), Some("anna@example.org"), "{cut}");
-        assert_eq!(read.recipients[0].2, Class::Hard, "{cut}");
+        assert_eq!(read.recipients[0].address.as_deref(), Some("anna@example.org"), "{cut}");
+        assert_eq!(read.recipients[0].class, Class::Hard, "{cut}");
     }
 }
 
@@ -422,7 +433,7 @@ fn time_of(mail: &[u8]) -> Duration {
     };
     std::thread::scope(|scope| {
         let worker = std::thread::Builder::new().stack_size(2 * 1024 * 1024);
-        worker.spawn_scoped(scope, read).unwrap().join().unwrap()
+        worker.spawn_scoped(scope, read).expect("a thread").join().expect("no panic")
     })
 }
 
