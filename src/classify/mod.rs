@@ -116,8 +116,8 @@ impl Classifier {
             }
             None => unexplained(recipient.action()),
         };
-        if limit.is_some_and(|limit| judgement.class == Class::Hard && limit != Class::Hard) {
-            judgement.class = limit.unwrap_or(judgement.class);
+        if let Some(limit) = limit.filter(|limit| judgement.class == Class::Hard && *limit != Class::Hard) {
+            judgement.class = limit;
             candidates[0].outcome = Outcome::Limited;
         }
         let Judgement { class, reason, fault } = judgement;

@@ -1,7 +1,12 @@
 //! The phrase table: config/phrases.toml -> rows, and from a text to the rows that speak of it.
 //! Knows nothing of mails, and nothing of what outranks what beyond a row's own strength.
 
-use std::{collections::HashMap, ops::Range, path::Path, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    ops::Range,
+    path::Path,
+    sync::Arc,
+};
 
 use aho_corasick::{AhoCorasick, AhoCorasickBuilder, MatchKind};
 use regex::Regex;
@@ -282,12 +287,12 @@ impl Builder {
             let hosts = spec.remote_mta.iter().map(|h| h.to_lowercase()).collect();
             scopes.push(Scope { hosts, texts: self.literals(&spec.text, refuse)? });
         }
-        let mut ids: HashMap<String, ()> = HashMap::new();
+        let mut ids = HashSet::new();
         let mut rows = Vec::with_capacity(file.phrase.len());
         for spec in file.phrase {
             let span = spec.id.span();
             let id = spec.id.into_inner();
-            if ids.insert(id.clone(), ()).is_some() {
+            if !ids.insert(id.clone()) {
                 return Err(refuse(span, &format!("the id `{id}` is used twice; ids name the rule and must differ")));
             }
             let scope = match &spec.scope {

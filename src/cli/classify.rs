@@ -52,24 +52,34 @@ struct MailLine<'a> {
 struct RecipientLine<'a> {
     address: Option<&'a str>,
     action: Action,
-    status: Option<EnhancedStatusCode>,
-    reply: Option<ReplyCode>,
-    class: Class,
-    reason: Reason,
-    fault: Fault,
-    rule: &'a str,
+    #[serde(flatten)]
+    verdict: VerdictFields<'a>,
     diagnostic: Option<&'a str>,
 }
 
 #[derive(Serialize)]
 struct ResponseLine<'a> {
     response: &'a str,
+    #[serde(flatten)]
+    verdict: VerdictFields<'a>,
+}
+
+/// The fields that mails and replies have in common.
+#[derive(Serialize)]
+struct VerdictFields<'a> {
     status: Option<EnhancedStatusCode>,
     reply: Option<ReplyCode>,
     class: Class,
     reason: Reason,
     fault: Fault,
     rule: &'a str,
+}
+
+impl<'a> From<&'a Verdict> for VerdictFields<'a> {
+    fn from(verdict: &'a Verdict) -> Self {
+        let Verdict { status, reply, class, reason, fault, rule, .. } = verdict;
+        Self { status: *status, reply: *reply, class: *class, reason: *reason, fault: *fault, rule }
+    }
 }
 
 impl Classify {
@@ -131,13 +141,13 @@ impl Classify {
                 out,
                 "{:<10} {:<7} {:<15} {:<3} {:<7} {:<32} {}  [{}]",
                 report.kind,
-                line.class,
-                line.reason,
-                or_dash(line.reply.map(|c| c.to_string())),
-                or_dash(line.status.map(|c| c.to_string())),
+                line.verdict.class,
+                line.verdict.reason,
+                or_dash(line.verdict.reply.map(|c| c.to_string())),
+                or_dash(line.verdict.status.map(|c| c.to_string())),
                 plain(line.address.unwrap_or("(no address)")),
                 file,
-                line.rule,
+                line.verdict.rule,
             )?;
         }
         Ok(())
@@ -153,12 +163,7 @@ fn recipient_line<'a>(recipient: &'a Recipient, verdict: &'a Verdict) -> Recipie
     RecipientLine {
         address: recipient.address.as_ref().map(crate::report::Address::given),
         action: recipient.action(),
-        status: verdict.status,
-        reply: verdict.reply,
-        class: verdict.class,
-        reason: verdict.reason,
-        fault: verdict.fault,
-        rule: &verdict.rule,
+        verdict: verdict.into(),
         diagnostic: recipient.diagnostic.as_deref(),
     }
 }
@@ -174,15 +179,7 @@ fn judge_lines(judge: &Judge, input: impl BufRead, out: &mut impl Write) -> Resu
 
 fn write_response(judge: &Judge, text: &str, out: &mut impl Write) -> io::Result<()> {
     let verdict = judge.judge_response(text);
-    let line = ResponseLine {
-        response: text,
-        status: verdict.status,
-        reply: verdict.reply,
-        class: verdict.class,
-        reason: verdict.reason,
-        fault: verdict.fault,
-        rule: &verdict.rule,
-    };
+    let line = ResponseLine { response: text, verdict: (&verdict).into() };
     serde_json::to_writer(&mut *out, &line)?;
     writeln!(out)
 }

@@ -18,7 +18,7 @@ mod text;
 pub use layout::{Block, Coding, Layout, Span, is_bounce};
 pub use mime::from_cr_only;
 
-use crate::report::{Finding, Kind, Original, Recipient, Report};
+use crate::report::{Finding, Kind, Recipient, Report};
 
 /// What the caller decides about reading.
 #[derive(Debug, Clone)]
@@ -114,7 +114,7 @@ const DEEPEST_WRAPPER: u8 = 3;
 
 fn parse_lines(raw: &[u8], options: &Options, depth: u8) -> Report {
     let Some(mail) = mime::read(without_envelope(raw), options.most_octets) else {
-        return not_a_report(finding(Kind::NotBounce, "header", "the mail has no header"));
+        return Report::of_nobody(finding(Kind::NotBounce, "header", "the mail has no header"));
     };
     let mut report = read_mail(&mail, options);
     if depth < DEEPEST_WRAPPER && (report.kind == Kind::NotBounce || says_nothing(&report)) {
@@ -146,7 +146,7 @@ fn says_nothing(report: &Report) -> bool {
 fn read_mail(mail: &mime::Mail<'_>, options: &Options) -> Report {
     let standing = kinds::Standing::of(mail);
     if let Some(kind) = standing.other_mail() {
-        return not_a_report(kind);
+        return Report::of_nobody(kind);
     }
     let original = original::find(mail, options);
     let found = dsn::read(mail, &original).map(|draft| ("rfc3464", draft)).or_else(|| {
@@ -156,7 +156,7 @@ fn read_mail(mail: &mime::Mail<'_>, options: &Options) -> Report {
         general::read(&bounce, words).map(|draft| (program.unwrap_or("text"), draft))
     });
     let Some((format, draft)) = found else {
-        return not_a_report(finding(Kind::NotBounce, "whole mail", "nothing in it reports on a delivery"));
+        return Report::of_nobody(finding(Kind::NotBounce, "whole mail", "nothing in it reports on a delivery"));
     };
     let kind_because = draft.kind.unwrap_or_else(|| kind_of(&draft.recipients));
     Report {
@@ -183,19 +183,6 @@ fn kind_of(recipients: &[Recipient]) -> Finding<Kind> {
         (Kind::Delivered, "every recipient was delivered, relayed or expanded")
     };
     finding(kind, "Action", line)
-}
-
-fn not_a_report(kind_because: Finding<Kind>) -> Report {
-    Report {
-        kind: kind_because.value,
-        kind_because,
-        format: "none",
-        reporting_mta: None,
-        message_id: None,
-        date: None,
-        recipients: Vec::new(),
-        original: Original::default(),
-    }
 }
 
 fn finding<T>(value: T, place: &'static str, line: impl Into<String>) -> Finding<T> {

@@ -16,7 +16,7 @@ use crate::{
     config::Config,
     message::{Disposition, Locator, Message},
     policy::{self, Policy},
-    report::{Finding, Kind, Original, Report, Verdict},
+    report::{Finding, Kind, Report, Verdict},
     source::{Source, SourceError},
     store::{Entry, Published, Store, StoreError},
     suppression::Suppression,
@@ -191,21 +191,9 @@ fn entry(judge: &Judge, mailbox: &str, processed: &[Kind], message: Message) -> 
 fn judge_patiently(judge: &Judge, mailbox: &str, message: &Message) -> (Report, Vec<Verdict>) {
     catch_unwind(AssertUnwindSafe(|| judge.judge(&message.body))).unwrap_or_else(|_| {
         tracing::warn!(mailbox, message = %message.locator, "this message can't be read, a bug in bounced; left untouched");
-        (unreadable(), Vec::new())
+        let because = Finding { value: Kind::NotBounce, place: "message", line: "the reader failed".to_owned() };
+        (Report::of_nobody(because), Vec::new())
     })
-}
-
-fn unreadable() -> Report {
-    Report {
-        kind: Kind::NotBounce,
-        kind_because: Finding { value: Kind::NotBounce, place: "message", line: "the reader failed".to_owned() },
-        format: "none",
-        reporting_mta: None,
-        message_id: None,
-        date: None,
-        recipients: Vec::new(),
-        original: Original::default(),
-    }
 }
 
 impl Tally {

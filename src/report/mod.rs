@@ -75,6 +75,23 @@ pub struct Report {
     pub original: Original,
 }
 
+impl Report {
+    /// What is said of a mail that reports on nobody.
+    #[must_use]
+    pub fn of_nobody(kind_because: Finding<Kind>) -> Self {
+        Self {
+            kind: kind_because.value,
+            kind_because,
+            format: "none",
+            reporting_mta: None,
+            message_id: None,
+            date: None,
+            recipients: Vec::new(),
+            original: Original::default(),
+        }
+    }
+}
+
 /// One recipient of a report (RFC 3464 §2.3).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Recipient {
