@@ -1,6 +1,9 @@
 //! Golden mails: every `tests/mails/**/NAME.eml` is read and compared with the `NAME.json` beside it, with LF,
 //! CRLF and CR-only line ends alike. `UPDATE=1 cargo test --test golden` writes the JSON anew: read the diff.
 
+#[path = "support/line_ends.rs"]
+mod line_ends;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -11,6 +14,7 @@ use bounced::{
     pipeline::Judge,
     report::{Recipient, Report, Verdict},
 };
+use line_ends::with_line_ends;
 use serde_json::{Value, json};
 
 /// What a golden file states about a mail. Whoever adds an answer adds a line here and runs with `UPDATE=1`.
@@ -52,13 +56,6 @@ fn mails() -> Vec<PathBuf> {
     found.sort();
     assert!(!found.is_empty(), "no golden mail found");
     found
-}
-
-/// The mail with each of the line ends that mail stores and old Macintosh programs use.
-fn with_line_ends(mail: &[u8]) -> [(&'static str, Vec<u8>); 3] {
-    let lf: Vec<u8> = mail.iter().copied().filter(|&b| b != b'\r').collect();
-    let replaced = |end: &[u8]| lf.split(|&b| b == b'\n').collect::<Vec<_>>().join(end);
-    [("CRLF", replaced(b"\r\n")), ("CR", replaced(b"\r")), ("LF", lf)]
 }
 
 #[test]

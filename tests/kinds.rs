@@ -2,12 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
+#[path = "support/line_ends.rs"]
+mod line_ends;
+
 use std::{fs, path::Path};
 
 use bounced::{
     parse::{Options, parse},
     report::{Action, Kind},
 };
+use line_ends::with_line_ends;
 
 const KINDS: [Kind; 6] =
     [Kind::Bounce, Kind::Delayed, Kind::Delivered, Kind::AutoReply, Kind::Complaint, Kind::NotBounce];
@@ -27,13 +31,6 @@ fn mails() -> Vec<(String, Kind, Vec<u8>)> {
         .collect();
     assert!(mails.len() >= 60, "only {} mails found", mails.len());
     mails
-}
-
-/// The mail with each of the line ends that mail stores and old Macintosh programs use.
-fn with_line_ends(mail: &[u8]) -> [(&'static str, Vec<u8>); 3] {
-    let lf: Vec<u8> = mail.iter().copied().filter(|&b| b != b'\r').collect();
-    let replaced = |end: &[u8]| lf.split(|&b| b == b'\n').collect::<Vec<_>>().join(end);
-    [("CRLF", replaced(b"\r\n")), ("CR", replaced(b"\r")), ("LF", lf)]
 }
 
 #[test]

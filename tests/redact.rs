@@ -5,6 +5,9 @@
 
 mod support;
 
+#[path = "support/line_ends.rs"]
+mod line_ends;
+
 use std::{
     collections::BTreeSet,
     fs,
@@ -18,6 +21,7 @@ use bounced::{
     pipeline::Judge,
     redact::{Keep, differences, redact},
 };
+use line_ends::with_line_ends;
 use mail_parser::{Message, MessageParser, PartType, decoders::html::html_to_text};
 use proptest::prelude::*;
 use regex::Regex;
@@ -45,12 +49,6 @@ fn mails() -> Vec<PathBuf> {
     assert!(found.len() > 50, "only {} mails", found.len());
     found.sort();
     found
-}
-
-fn with_line_ends(mail: &[u8]) -> [(&'static str, Vec<u8>); 3] {
-    let lf: Vec<u8> = mail.iter().copied().filter(|&b| b != b'\r').collect();
-    let replaced = |end: &[u8]| lf.split(|&b| b == b'\n').collect::<Vec<_>>().join(end);
-    [("CRLF", replaced(b"\r\n")), ("CR", replaced(b"\r")), ("LF", lf)]
 }
 
 /// Everything that a person or a program can read in a mail: its bytes, its decoded fields and its decoded parts.
