@@ -100,17 +100,17 @@ impl Classify {
         let progress = progress(files.len());
         let mut exit = Exit::Yes;
         for path in files {
-            match input::mails(&path) {
-                Ok(mails) => {
-                    for mail in mails {
+            for mail in input::mails(&path) {
+                match mail {
+                    Ok(mail) => {
                         let (report, verdicts) = judge.judge(&mail.bytes);
                         self.write_mail(&mail.name, &report, &verdicts, out)?;
                     }
-                }
-                Err(error) => {
-                    // The rest goes on; the exit code tells at the end.
-                    progress.suspend(|| eprintln!("bounced: {}: can't read it: {error}", path.display()));
-                    exit = Exit::Input;
+                    Err(error) => {
+                        // The rest goes on; the exit code tells at the end.
+                        progress.suspend(|| eprintln!("bounced: {}: can't read it: {error}", path.display()));
+                        exit = Exit::Input;
+                    }
                 }
             }
             progress.inc(1);

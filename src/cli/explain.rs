@@ -25,9 +25,10 @@ pub struct Explain {
 impl Explain {
     pub(super) fn execute(self, globals: &Globals) -> Result<Exit, Failure> {
         let judge = Judge::new(&globals.config()?).map_err(|e| Failure::new(Exit::Config, e))?;
-        let unreadable = |e| Failure::new(Exit::Input, format_args!("{}: can't read it: {e}", self.path.display()));
+        let unreadable = |e: io::Error| Failure::new(Exit::Input, format_args!("{}: can't read it: {e}", self.path.display()));
         let mut out = io::stdout().lock();
-        for mail in input::mails(&self.path).map_err(unreadable)? {
+        for mail in input::mails(&self.path) {
+            let mail = mail.map_err(unreadable)?;
             let (report, verdicts) = judge.judge(&mail.bytes);
             let text = String::from_utf8_lossy(&mail.bytes);
             explain(&mail.name, &text, &report, &verdicts, &judge, &mut out)?;

@@ -1,17 +1,20 @@
-//! File names, directories, mbox files and `-` -> mails, one after the other; memory holds one file at a time.
+//! File names, directories, mbox files and `-` -> mails, one after the other. Memory holds two mails of an mbox at
+//! most, whatever the file's length; what is longer than anybody reads of one mail is passed over.
 
 use std::{
-    fs,
-    io::{self, Read},
+    fs::{self, File},
+    io::{self, BufRead, BufReader, Read},
     path::{Path, PathBuf},
 };
+
+use crate::parse::Options;
 
 /// One mail and the name by which to speak of it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Input {
     /// The path as given plus what was found below; `PATH#2` is the second mail of an mbox; `-` standard input.
     pub name: String,
-    /// The bytes.
+    /// The bytes, at most [`Options::most_octets`] of them.
     pub bytes: Vec<u8>,
 }
 
@@ -38,35 +41,40 @@ fn walk(path: &Path, files: &mut Vec<PathBuf>) {
     let mut below: Vec<PathBuf> = entries.flatten().map(|e| e.path()).collect();
     below.sort();
     for entry in below {
-        if entry.is_symlink() && entry.is_dir() {
-            continue;
+        let linked_directory = entry.is_symlink() && entry.is_dir();
+        if !linked_directory && !is_endless(&entry) {
+            walk(&entry, files);
         }
-        walk(&entry, files);
     }
 }
 
-/// The mails of one file.
-///
-/// # Errors
-/// The file can't be read.
-pub(super) fn mails(path: &Path) -> io::Result<Vec<Input>> {
-    let name = path.display().to_string();
-    let bytes = if name == "-" {
-        let mut bytes = Vec::new();
-        io::stdin().lock().read_to_end(&mut bytes)?;
-        bytes
-    } else {
-        fs::read(path)?
+/// A FIFO, a socket or a device below a directory is no mail, and reading it may never end. One that was named is
+/// read: `bounced classify <(command)` names a FIFO.
+fn is_endless(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|m| !m.is_file() && !m.is_dir())
+}
+
+/// The mails of one file, or of standard input; an error is the last that comes.
+pub(super) fn mails(path: &Path) -> impl Iterator<Item = io::Result<Input>> {
+    let (mails, error) = match open(path) {
+        Ok(mails) => (Some(mails), None),
+        Err(error) => (None, Some(Err(error))),
     };
-    let starts = if may_be_mbox(path) { mbox_starts(&bytes) } else { Vec::new() };
-    if starts.len() < 2 {
-        return Ok(vec![Input { name, bytes }]);
-    }
-    let ends = starts.iter().skip(1).copied().chain([bytes.len()]);
-    let mails = starts.iter().zip(ends).enumerate();
-    Ok(mails
-        .map(|(n, (&from, to))| Input { name: format!("{name}#{}", n + 1), bytes: bytes[from..to].to_vec() })
-        .collect())
+    mails.into_iter().flatten().chain(error)
+}
+
+fn open(path: &Path) -> io::Result<Mails<Box<dyn BufRead>>> {
+    let name = path.display().to_string();
+    let source: Box<dyn BufRead> = if name == "-" {
+        Box::new(BufReader::new(io::stdin()))
+    } else {
+        let file = File::open(path)?;
+        if file.metadata()?.is_dir() {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
+        Box::new(BufReader::new(file))
+    };
+    Mails::of(name, source, may_be_mbox(path))
 }
 
 /// A file named as a single mail is one, whatever it quotes; `-` and names such as `Inbox` may be either.
@@ -74,38 +82,164 @@ fn may_be_mbox(path: &Path) -> bool {
     path.extension().is_none_or(|e| e.eq_ignore_ascii_case("mbox") || e.eq_ignore_ascii_case("mbx"))
 }
 
-/// Where the mails of an mbox file begin (RFC 4155); empty for a file that is none.
-fn mbox_starts(bytes: &[u8]) -> Vec<usize> {
-    if !bytes.starts_with(b"From ") {
-        return Vec::new();
-    }
-    let mut starts = vec![0];
-    for at in memchr::memmem::find_iter(bytes, b"\nFrom ") {
-        let line = &bytes[at + 1..];
-        let line = &line[..memchr::memchr(b'\n', line).unwrap_or(line.len())];
-        let after_blank = bytes[..at].ends_with(b"\n") || bytes[..at].ends_with(b"\n\r");
-        if after_blank && has_time(line) {
-            starts.push(at + 1);
-        }
-    }
-    starts
+/// The mails of one source; an mbox (RFC 4155) is taken apart at its separators.
+struct Mails<S> {
+    name: String,
+    lines: Lines<S>,
+    is_mbox: bool,
+    /// So many mails were given.
+    given: usize,
+    /// The line that begins the next mail; `None` behind the last.
+    next: Option<Vec<u8>>,
 }
 
-/// A separator line carries a time of day; a sentence that begins with "From" hardly ever does.
-fn has_time(line: &[u8]) -> bool {
-    line.windows(5).any(|w| w[2] == b':' && [w[0], w[1], w[3], w[4]].iter().all(|b| b.is_ascii_digit() || *b == b' '))
+impl<S: BufRead> Mails<S> {
+    fn of(name: String, source: S, may_be_mbox: bool) -> io::Result<Self> {
+        let mut lines = Lines { source, begins_line: true };
+        let mut first = Vec::new();
+        lines.read(&mut first)?;
+        let is_mbox = may_be_mbox && first.starts_with(b"From ");
+        Ok(Self { name, lines, is_mbox, given: 0, next: Some(first) })
+    }
+
+    fn read(&mut self, mut mail: Vec<u8>) -> io::Result<Input> {
+        let most = Options::default().most_octets;
+        let mut line = Vec::new();
+        let mut blank_before = false;
+        loop {
+            line.clear();
+            let begins = self.lines.begins_line;
+            if !self.lines.read(&mut line)? {
+                break;
+            }
+            if self.is_mbox && begins && blank_before && is_separator(&line) {
+                self.next = Some(line);
+                break;
+            }
+            blank_before = begins && matches!(line.as_slice(), b"\n" | b"\r\n");
+            let room = most.saturating_sub(mail.len());
+            mail.extend_from_slice(&line[..line.len().min(room)]);
+        }
+        self.given += 1;
+        // An mbox of one mail is spoken of by its file's name.
+        let alone = self.given == 1 && self.next.is_none();
+        let name = if alone { self.name.clone() } else { format!("{}#{}", self.name, self.given) };
+        Ok(Input { name, bytes: mail })
+    }
+}
+
+impl<S: BufRead> Iterator for Mails<S> {
+    type Item = io::Result<Input>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let first = self.next.take()?;
+        Some(self.read(first))
+    }
+}
+
+/// Lines in pieces of bounded length.
+struct Lines<S> {
+    source: S,
+    /// Whether the next piece begins a line.
+    begins_line: bool,
+}
+
+impl<S: BufRead> Lines<S> {
+    /// Adds the next line, or so much of it as fits in a piece; false at the end.
+    fn read(&mut self, line: &mut Vec<u8>) -> io::Result<bool> {
+        let octets = (&mut self.source).take(LONGEST_PIECE).read_until(b'\n', line)?;
+        self.begins_line = line.ends_with(b"\n");
+        Ok(octets > 0)
+    }
+}
+
+/// In octets; no separator is nearly as long.
+const LONGEST_PIECE: u64 = 64 * 1024;
+
+/// `From SENDER Mon Nov 23 10:00:00 2026`: a separator carries a time of day; a sentence that begins with "From"
+/// hardly ever does.
+fn is_separator(line: &[u8]) -> bool {
+    let is_digit = |b: &u8| b.is_ascii_digit() || *b == b' ';
+    let is_time = |w: &[u8]| w[2] == b':' && [w[0], w[1], w[3], w[4]].iter().all(is_digit);
+    line.starts_with(b"From ") && line.windows(5).any(is_time)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{os::unix, process::Command};
+
+    use tempfile::TempDir;
+
     use super::*;
 
+    const FIRST: &str =
+        "From a@x Mon Nov 23 10:00:00 2026\nSubject: 1\n\nFrom here on\n\n>From b@x Mon Nov 23 10:00:01 2026\n\n";
+    const SECOND: &str = "From b@x Mon Nov 23 10:00:02 2026\nSubject: 2\n\nlast";
+
+    fn taken_apart(mbox: &[u8], may_be_mbox: bool) -> Vec<(String, String)> {
+        let mails = Mails::of("box".into(), mbox, may_be_mbox).unwrap();
+        mails.map(Result::unwrap).map(|mail| (mail.name, String::from_utf8(mail.bytes).unwrap())).collect()
+    }
+
+    fn pair(name: &str, mail: &str) -> (String, String) {
+        (name.into(), mail.into())
+    }
+
     #[test]
-    fn an_mbox_is_taken_apart_at_its_separators() {
-        let mbox = b"From a@x Mon Nov 23 10:00:00 2026\nSubject: 1\n\nFrom here on\n\nFrom b@x Mon Nov 23 10:00:01 2026\nSubject: 2\n\nb\n";
-        let starts = mbox_starts(mbox);
-        assert_eq!(starts.len(), 2);
-        assert!(mbox[starts[1]..].starts_with(b"From b@x"));
-        assert!(mbox_starts(b"Subject: 1\n\nFrom b@x Mon Nov 23 10:00:01 2026\n").is_empty());
+    fn an_mbox_is_taken_apart_at_its_separators_whatever_its_line_ends() {
+        let both = format!("{FIRST}{SECOND}");
+        assert_eq!(taken_apart(both.as_bytes(), true), [pair("box#1", FIRST), pair("box#2", SECOND)]);
+        let (first, second) = (FIRST.replace('\n', "\r\n"), SECOND.replace('\n', "\r\n"));
+        let both = format!("{first}{second}");
+        assert_eq!(taken_apart(both.as_bytes(), true), [pair("box#1", &first), pair("box#2", &second)]);
+    }
+
+    #[test]
+    fn a_separator_needs_a_blank_line_before_it_and_a_time_of_day() {
+        for mbox in [FIRST.trim_end().to_owned() + "\n" + SECOND, format!("{FIRST}From now on, all is well\n")] {
+            assert_eq!(taken_apart(mbox.as_bytes(), true), [pair("box", &mbox)]);
+        }
+    }
+
+    #[test]
+    fn what_does_not_begin_with_a_separator_or_is_named_as_a_mail_is_one_mail() {
+        let quotes = format!("Subject: 0\n\n{FIRST}{SECOND}");
+        assert_eq!(taken_apart(quotes.as_bytes(), true), [pair("box", &quotes)]);
+        let both = format!("{FIRST}{SECOND}");
+        assert_eq!(taken_apart(both.as_bytes(), false), [pair("box", &both)]);
+        for (path, may_be) in [("a.eml", false), ("a.mbox", true), ("A.MBX", true), ("Inbox", true), ("-", true)] {
+            assert_eq!(may_be_mbox(Path::new(path)), may_be, "{path}");
+        }
+    }
+
+    #[test]
+    fn of_a_huge_mail_only_the_start_is_kept_and_the_next_is_found() {
+        let most = Options::default().most_octets;
+        let mbox = format!("{FIRST}{}\n\n{SECOND}", "x".repeat(most + 5));
+        let mails = taken_apart(mbox.as_bytes(), true);
+        assert_eq!((mails.len(), mails[0].1.len()), (2, most));
+        assert_eq!(mails[1].1, SECOND);
+    }
+
+    #[test]
+    fn an_empty_file_is_an_empty_mail() {
+        assert_eq!(taken_apart(b"", true), [pair("box", "")]);
+    }
+
+    #[test]
+    fn linked_directories_and_fifos_below_a_directory_are_passed_over() {
+        let dir = TempDir::new().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        fs::create_dir(path("below")).unwrap();
+        fs::write(path("below/a.eml"), "").unwrap();
+        unix::fs::symlink(dir.path(), path("below/circle")).unwrap();
+        unix::fs::symlink(path("below/a.eml"), path("link.eml")).unwrap();
+        unix::fs::symlink(path("gone"), path("broken.eml")).unwrap();
+        let _socket = unix::net::UnixListener::bind(path("socket")).unwrap();
+        assert!(Command::new("mkfifo").arg(path("fifo")).status().unwrap().success());
+        let found = files(&[dir.path().to_owned()]);
+        assert_eq!(found, [path("below/a.eml"), path("broken.eml"), path("link.eml")]);
+        assert_eq!(files(&[path("below/circle/below")]), [path("below/circle/below/a.eml")]);
+        assert_eq!(files(&[path("fifo")]), [path("fifo")]);
     }
 }
