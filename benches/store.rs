@@ -2,7 +2,7 @@
 
 use bounced::{
     codes::{Class, Fault, Judgement, Reason},
-    message::{Disposition, Locator},
+    message::{Cursor, Disposition, Place},
     policy::{self, Policy},
     report::{Action, Address, Candidate, Finding, Kind, Original, Outcome, Recipient, Report, Verdict},
     store::{Entry, Store},
@@ -57,7 +57,8 @@ impl Bench {
         let decide = |history: &_, recipient: &_, verdict: &_, at| {
             policy::decide(&Policy::default(), history, recipient, verdict, at)
         };
-        let committed = self.store.commit("bench", entries, Some((1, 1)), decide);
+        let cursor = Cursor::new("1:1");
+        let committed = self.store.commit("bench", entries, Some(&cursor), decide);
         divan::black_box(self.runtime.block_on(committed).expect("a commit"));
     }
 }
@@ -70,7 +71,7 @@ fn entry(uid: u32) -> Entry {
     let line =
         format!("smtp; 550 5.1.1 <{address}>: Recipient address rejected: User unknown in local recipient table");
     Entry {
-        locator: Locator::Imap { uid_validity: 1, uid: uid + 1 },
+        place: Place::new(format!("1:{}", uid + 1)),
         sha256: Sha256::digest(uid.to_le_bytes()).into(),
         received: 1_767_225_600 + i64::from(uid),
         size: 3_000,

@@ -10,22 +10,18 @@ CREATE TABLE message (
     id           INTEGER PRIMARY KEY,
     sha256       BLOB    NOT NULL UNIQUE CHECK (length(sha256) = 32),
     mailbox      TEXT    NOT NULL,
-    uid_validity INTEGER,
-    uid          INTEGER,
-    maildir_key  TEXT,
+    place        TEXT    NOT NULL,
     message_id   TEXT,
     received     INTEGER NOT NULL,
     recorded     INTEGER NOT NULL DEFAULT (unixepoch()),
     kind         TEXT    NOT NULL
                  CHECK (kind IN ('bounce', 'delayed', 'delivered', 'auto_reply', 'complaint', 'not_bounce')),
     format       TEXT    NOT NULL,
-    size         INTEGER NOT NULL,
-    CHECK ((uid_validity IS NULL) = (uid IS NULL) AND (uid IS NULL) <> (maildir_key IS NULL))
+    size         INTEGER NOT NULL
 ) STRICT;
 
 CREATE INDEX message_by_mailbox ON message (mailbox, kind, received);
 CREATE INDEX message_by_message_id ON message (message_id) WHERE message_id IS NOT NULL;
-CREATE INDEX message_by_maildir_key ON message (mailbox, maildir_key) WHERE maildir_key IS NOT NULL;
 
 CREATE TABLE bounce (
     id                  INTEGER PRIMARY KEY,
@@ -87,25 +83,21 @@ CREATE TABLE suppression_log (
 
 CREATE INDEX suppression_log_by_address ON suppression_log (address, change, at);
 
+-- Only the source that wrote a place or a position reads it; to everybody else it is text.
 CREATE TABLE cursor (
-    mailbox      TEXT    NOT NULL PRIMARY KEY,
-    uid_validity INTEGER,
-    uid          INTEGER,
-    read_at      INTEGER,
-    failed_at    INTEGER,
-    failure      TEXT,
-    CHECK ((uid_validity IS NULL) = (uid IS NULL))
+    mailbox   TEXT    NOT NULL PRIMARY KEY,
+    position  TEXT,
+    read_at   INTEGER,
+    failed_at INTEGER,
+    failure   TEXT
 ) STRICT, WITHOUT ROWID;
 
--- Places whose message is committed but perhaps not yet moved or flagged. UIDs are never 0 and keys never empty
--- (RFC 9051 §9, nz-number), so 0 and '' stand for "not this kind of mailbox" and the key can be unique.
+-- Places whose message is committed but perhaps not yet moved or flagged.
 CREATE TABLE unsettled (
-    mailbox      TEXT    NOT NULL,
-    uid_validity INTEGER NOT NULL,
-    uid          INTEGER NOT NULL,
-    maildir_key  TEXT    NOT NULL,
-    disposition  TEXT    NOT NULL CHECK (disposition IN ('processed', 'untouched')),
-    PRIMARY KEY (mailbox, uid_validity, uid, maildir_key)
+    mailbox     TEXT NOT NULL,
+    place       TEXT NOT NULL,
+    disposition TEXT NOT NULL CHECK (disposition IN ('processed', 'untouched')),
+    PRIMARY KEY (mailbox, place)
 ) STRICT, WITHOUT ROWID;
 
 CREATE VIEW hard_bounces AS
@@ -129,7 +121,7 @@ SELECT s.address, s.domain, s.origin, s.reason,
        strftime('%Y-%m-%dT%H:%M:%SZ', s.since, 'unixepoch') AS since,
        s.note, s.rule, b.status, b.reply, s.diagnostic, b.field, b.line,
        strftime('%Y-%m-%dT%H:%M:%SZ', b.at, 'unixepoch') AS bounced,
-       m.mailbox, m.uid_validity, m.uid, m.maildir_key, m.message_id, s.bounce, b.message
+       m.mailbox, m.place, m.message_id, s.bounce, b.message
 FROM suppression AS s
 LEFT JOIN bounce AS b ON b.id = s.bounce
 LEFT JOIN message AS m ON m.id = b.message;

@@ -7,7 +7,7 @@ mod dovecot;
 use std::{fs, time::Duration};
 
 use bounced::{
-    message::{Disposition, Locator, Message, Resume},
+    message::{Batch, Disposition, Place, Resume},
     source::{ImapSettings, Source, SourceError, imap::ImapSource},
 };
 use dovecot::{Dovecot, PASSWORD, USER};
@@ -48,16 +48,16 @@ async fn refusal(server: &Dovecot, changes: &str) -> String {
     }
 }
 
-fn processed(messages: &[Message]) -> Vec<(Locator, Disposition)> {
-    messages.iter().map(|message| (message.locator.clone(), Disposition::Processed)).collect()
+fn processed(batch: &Batch) -> Vec<(Place, Disposition)> {
+    batch.messages.iter().map(|message| (message.place.clone(), Disposition::Processed)).collect()
 }
 
-fn subjects(messages: &[Message]) -> Vec<String> {
-    let subject = |message: &Message| {
-        let text = String::from_utf8_lossy(&message.body).into_owned();
+fn subjects(batch: &Batch) -> Vec<String> {
+    let subject = |body: &[u8]| {
+        let text = String::from_utf8_lossy(body).into_owned();
         text.lines().find_map(|line| line.strip_prefix("Subject: ").map(str::to_owned)).unwrap_or_default()
     };
-    messages.iter().map(subject).collect()
+    batch.messages.iter().map(|message| subject(&message.body)).collect()
 }
 
 fn mail(subject: &str) -> String {
@@ -73,13 +73,13 @@ async fn processed_messages_are_moved_and_the_rest_is_untouched() {
     let Some(server) = Dovecot::start() else { return };
     deliver_all(&server, &["one", "two", "three"]);
     let mut source = opened(&server, "").await;
-    let messages = source.fetch().await.unwrap();
-    assert_eq!(subjects(&messages), ["one", "two", "three"]);
-    assert_eq!(messages[0].body.as_ref(), mail("one").replace('\n', "\r\n").as_bytes());
+    let batch = source.fetch().await.unwrap();
+    assert_eq!(subjects(&batch), ["one", "two", "three"]);
+    assert_eq!(batch.messages[0].body.as_ref(), mail("one").replace('\n', "\r\n").as_bytes());
     let now = jiff::Timestamp::now().as_second();
-    assert!((now - 600..=now + 600).contains(&messages[0].received), "{}", messages[0].received);
-    assert!(source.fetch().await.unwrap().is_empty());
-    let mut done = processed(&messages);
+    assert!((now - 600..=now + 600).contains(&batch.messages[0].received), "{}", batch.messages[0].received);
+    assert!(source.fetch().await.unwrap().messages.is_empty());
+    let mut done = processed(&batch);
     done[1].1 = Disposition::Untouched;
     source.settle(&done).await.unwrap();
     source.settle(&done).await.expect("what is moved already is no error");
@@ -96,9 +96,9 @@ async fn an_earlier_run_is_continued_and_its_unsettled_messages_are_settled() {
     let mut source = opened(&server, "batch = 1").await;
     let first = source.fetch().await.unwrap();
     assert_eq!(subjects(&first), ["one"]);
-    let Locator::Imap { uid_validity, uid } = first[0].locator else { panic!() };
     drop(source);
-    let resume = Resume { cursor: Some((uid_validity, uid)), unsettled: processed(&first), ..Resume::default() };
+    let resume = Resume { cursor: first.cursor.clone(), unsettled: processed(&first), ..Resume::default() };
+    assert!(resume.cursor.is_some());
     for _ in 0..2 {
         let mut source = ImapSource::new(settings(&server, ""));
         source.open(resume.clone()).await.expect("the second time, the message is moved already");
@@ -114,17 +114,16 @@ async fn another_uidvalidity_starts_again_and_settles_nothing_of_the_old() {
     let mut source = opened(&server, "").await;
     let before = source.fetch().await.unwrap();
     source.close().await;
-    let Locator::Imap { uid_validity, uid } = before[1].locator else { panic!() };
-    server.doveadm(&["mailbox update", "--uid-validity", &(uid_validity + 1).to_string(), "INBOX"]);
+    let (validity, _) = before.messages[1].place.as_str().split_once(':').unwrap();
+    let validity = (validity.parse::<u32>().unwrap() + 1).to_string();
+    server.doveadm(&["mailbox update", "--uid-validity", &validity, "INBOX"]);
     source
-        .open(Resume { cursor: Some((uid_validity, uid)), unsettled: processed(&before), ..Resume::default() })
+        .open(Resume { cursor: before.cursor.clone(), unsettled: processed(&before), ..Resume::default() })
         .await
         .unwrap();
     let after = source.fetch().await.unwrap();
     assert_eq!(subjects(&after), ["one", "two"]);
-    assert!(
-        after.iter().all(|m| matches!(m.locator, Locator::Imap { uid_validity: now, .. } if now == uid_validity + 1))
-    );
+    assert!(after.messages.iter().all(|m| m.place.as_str().starts_with(&format!("{validity}:"))));
     assert_eq!(server.count("INBOX"), 2);
 }
 
@@ -133,11 +132,12 @@ async fn without_move_messages_are_copied_and_only_they_are_expunged() {
     let Some(server) = Dovecot::with("imap_capability = IMAP4rev1 UIDPLUS IDLE AUTH=PLAIN") else { return };
     deliver_all(&server, &["one", "two", "three"]);
     let mut source = opened(&server, "").await;
-    let messages = source.fetch().await.unwrap();
+    let batch = source.fetch().await.unwrap();
     // Somebody else's: it is marked as deleted and waits for somebody to expunge it.
     server.doveadm(&["flags add", r"\Deleted", "mailbox", "INBOX", "subject", "three"]);
-    source.settle(&processed(&messages[..2])).await.unwrap();
-    source.settle(&processed(&messages[..2])).await.unwrap();
+    let done = processed(&batch);
+    source.settle(&done[..2]).await.unwrap();
+    source.settle(&done[..2]).await.unwrap();
     assert_eq!((server.count("INBOX"), server.count("Processed")), (1, 2));
 }
 
@@ -146,12 +146,12 @@ async fn without_uidplus_messages_are_copied_once_and_stay_marked_as_deleted() {
     let Some(server) = Dovecot::with("imap_capability = IMAP4rev1 IDLE AUTH=PLAIN") else { return };
     deliver_all(&server, &["one", "two"]);
     let mut source = opened(&server, "").await;
-    let messages = source.fetch().await.unwrap();
-    source.settle(&processed(&messages)).await.unwrap();
-    source.settle(&processed(&messages)).await.unwrap();
+    let batch = source.fetch().await.unwrap();
+    source.settle(&processed(&batch)).await.unwrap();
+    source.settle(&processed(&batch)).await.unwrap();
     assert_eq!((server.count("INBOX"), server.count("Processed")), (2, 2));
     // A new reader doesn't see what is marked as deleted.
-    assert!(opened(&server, "").await.fetch().await.unwrap().is_empty());
+    assert!(opened(&server, "").await.fetch().await.unwrap().messages.is_empty());
 }
 
 #[tokio::test]
@@ -160,8 +160,8 @@ async fn flagged_messages_stay_seen_and_marked_and_left_ones_stay_as_they_are() 
     deliver_all(&server, &["one"]);
     for (after, expected) in [("leave", "flags:"), ("flag", "flags: \\Seen $Bounced")] {
         let mut source = opened(&server, &format!("after = '{after}'")).await;
-        let messages = source.fetch().await.unwrap();
-        source.settle(&processed(&messages)).await.unwrap();
+        let batch = source.fetch().await.unwrap();
+        source.settle(&processed(&batch)).await.unwrap();
         source.close().await;
         assert_eq!(server.doveadm(&["fetch", "flags", "mailbox", "INBOX"]).trim(), expected);
     }
@@ -173,15 +173,15 @@ async fn a_folder_may_have_any_name() {
     deliver_all(&server, &["one"]);
     let name = r#"Erledigt & "zurück" 日本"#;
     let mut source = opened(&server, &format!("after = {{ move = '{name}' }}")).await;
-    let messages = source.fetch().await.unwrap();
-    source.settle(&processed(&messages)).await.unwrap();
+    let batch = source.fetch().await.unwrap();
+    source.settle(&processed(&batch)).await.unwrap();
     assert_eq!(server.count(name), 1);
     // Deleted while the source is connected: it is created again.
     server.doveadm(&["mailbox delete", "-s", name]);
     deliver_all(&server, &["two"]);
     timeout(LIMIT, source.wait()).await.unwrap().unwrap();
-    let messages = source.fetch().await.unwrap();
-    source.settle(&processed(&messages)).await.unwrap();
+    let batch = source.fetch().await.unwrap();
+    source.settle(&processed(&batch)).await.unwrap();
     assert_eq!(server.count(name), 1);
 }
 
@@ -193,11 +193,11 @@ async fn large_messages_are_cut_and_a_portion_is_bounded() {
         server.deliver(&large);
     }
     let mut source = opened(&server, "max_message = 2500000").await;
-    let messages = source.fetch().await.unwrap();
-    assert_eq!(messages.len(), 3, "four would have been more than 8 MiB");
+    let batch = source.fetch().await.unwrap();
+    assert_eq!(batch.messages.len(), 3, "four would have been more than 8 MiB");
     let wire = large.len() + large.matches('\n').count();
-    assert!(messages.iter().all(|m| m.body.len() == 2_500_000 && m.size == wire as u64));
-    assert_eq!(source.fetch().await.unwrap().len(), 2);
+    assert!(batch.messages.iter().all(|m| m.body.len() == 2_500_000 && m.size == wire as u64));
+    assert_eq!(source.fetch().await.unwrap().messages.len(), 2);
 }
 
 #[tokio::test]
@@ -210,12 +210,12 @@ async fn thousands_of_messages_come_in_batches_once_each() {
     let mut source = opened(&server, "batch = 600").await;
     let mut found = Vec::new();
     loop {
-        let messages = source.fetch().await.unwrap();
-        assert!(messages.len() <= 600);
-        if messages.is_empty() {
+        let batch = source.fetch().await.unwrap();
+        assert!(batch.messages.len() <= 600);
+        if batch.messages.is_empty() {
             break;
         }
-        found.extend(subjects(&messages));
+        found.extend(subjects(&batch));
     }
     assert!(found.iter().eq(expected.iter().filter(|subject| !subject.contains('7'))));
 }
@@ -229,7 +229,7 @@ async fn a_batch_is_settled_although_the_next_was_fetched_before() {
     let second = source.fetch().await.unwrap();
     assert_eq!((subjects(&first), subjects(&second)), (vec!["one".to_owned()], vec!["two".to_owned()]));
     source.settle(&processed(&first)).await.unwrap();
-    assert!(source.fetch().await.unwrap().is_empty(), "neither comes again");
+    assert!(source.fetch().await.unwrap().messages.is_empty(), "neither comes again");
     source.settle(&processed(&second)).await.unwrap();
     assert_eq!((server.count("INBOX"), server.count("Processed")), (0, 2));
 }
@@ -240,7 +240,7 @@ async fn idle_sees_a_new_message() {
     // The poll interval is ten minutes: only IDLE can end the wait.
     let mut source = opened(&server, "").await;
     for subject in ["one", "two"] {
-        assert!(source.fetch().await.unwrap().is_empty());
+        assert!(source.fetch().await.unwrap().messages.is_empty());
         let (waited, ()) = tokio::join!(timeout(LIMIT, source.wait()), async { server.deliver(&mail(subject)) });
         waited.expect("IDLE tells of it").unwrap();
         assert_eq!(subjects(&source.fetch().await.unwrap()), [subject]);
@@ -255,9 +255,9 @@ async fn where_there_is_no_idle_the_folder_is_polled() {
     let found = timeout(LIMIT, async {
         loop {
             source.wait().await.unwrap();
-            let messages = source.fetch().await.unwrap();
-            if !messages.is_empty() {
-                break subjects(&messages);
+            let batch = source.fetch().await.unwrap();
+            if !batch.messages.is_empty() {
+                break subjects(&batch);
             }
         }
     });
@@ -270,7 +270,7 @@ async fn starttls_and_plain_to_loopback_work_too() {
     deliver_all(&server, &["one"]);
     for tls in ["starttls", "plain"] {
         let mut source = opened(&server, &format!("tls = '{tls}'\nport = {}", server.imap)).await;
-        assert_eq!(source.fetch().await.unwrap().len(), 1, "{tls}");
+        assert_eq!(source.fetch().await.unwrap().messages.len(), 1, "{tls}");
     }
 }
 
@@ -335,7 +335,7 @@ async fn a_server_that_stops_is_lost_and_found_again_when_it_is_back() {
     let Some(mut server) = Dovecot::start() else { return };
     deliver_all(&server, &["one"]);
     let mut source = opened(&server, "").await;
-    assert_eq!(source.fetch().await.unwrap().len(), 1);
+    assert_eq!(source.fetch().await.unwrap().messages.len(), 1);
     let (waited, ()) = tokio::join!(timeout(LIMIT, source.wait()), async { server.stop() });
     assert!(matches!(waited.unwrap(), Err(SourceError::Lost(_))));
     assert!(matches!(source.fetch().await, Err(SourceError::Lost(_))), "without open there is nothing to fetch from");

@@ -8,7 +8,7 @@ use std::{
 };
 
 use bounced::{
-    message::{Disposition, Locator, Message, Resume},
+    message::{Batch, Cursor, Disposition, Place, Resume},
     source::{ImapSettings, Source, SourceError, imap::ImapSource},
 };
 use tokio::{
@@ -154,12 +154,12 @@ fn wants_bodies(command: &str) -> bool {
     command.starts_with("UID FETCH") && command.contains("BODY")
 }
 
-fn uids(messages: &[Message]) -> Vec<u32> {
-    let uid = |message: &Message| match message.locator {
-        Locator::Imap { uid, .. } => uid,
-        Locator::Maildir { .. } => 0,
-    };
-    messages.iter().map(uid).collect()
+/// The UIDs of a batch, which reaches as far as its last message.
+fn uids(batch: &Batch) -> Vec<u32> {
+    let last = batch.messages.last().map(|message| message.place.as_str());
+    assert_eq!(batch.cursor.as_ref().map(Cursor::as_str), last);
+    let uid = |place: &Place| place.as_str().split_once(':').unwrap().1.parse().unwrap();
+    batch.messages.iter().map(|message| uid(&message.place)).collect()
 }
 
 fn assert_lost<T: std::fmt::Debug>(result: Result<T, SourceError>, why: &str) {
@@ -239,7 +239,7 @@ async fn one_message_that_can_not_be_read_does_not_stop_the_rest_for_ever() {
             assert!(attempts < 20, "still at it");
             source.open(Resume::default()).await.unwrap();
             match source.fetch().await {
-                Ok(messages) => break messages,
+                Ok(batch) => break batch,
                 Err(error) => assert!(matches!(error, SourceError::Lost(_)), "{error}"),
             }
         };
@@ -290,9 +290,9 @@ async fn unknown_responses_are_passed_over() {
     })
     .await;
     let mut source = server.opened().await;
-    let messages = source.fetch().await.unwrap();
-    assert_eq!(uids(&messages), [1, 2]);
-    let done: Vec<_> = messages.into_iter().map(|m| (m.locator, Disposition::Processed)).collect();
+    let batch = source.fetch().await.unwrap();
+    assert_eq!(uids(&batch), [1, 2]);
+    let done: Vec<_> = batch.messages.into_iter().map(|m| (m.place, Disposition::Processed)).collect();
     source.settle(&done).await.unwrap();
 }
 
@@ -353,7 +353,7 @@ async fn a_settle_that_fails_is_tried_again_unless_it_is_forbidden() {
             command.starts_with("UID MOVE").then(|| say(&format!("{reply}\r\n"))).flatten()
         })
         .await;
-        let done = [(Locator::Imap { uid_validity: 7, uid: 1 }, Disposition::Processed)];
+        let done = [(Place::new("7:1"), Disposition::Processed)];
         let result = server.opened().await.settle(&done).await;
         if lost { assert_lost(result, "can't move") } else { assert_refused(result, "can't move") }
     }

@@ -14,7 +14,7 @@ use std::{
 };
 
 use bounced::{
-    message::{Disposition, Locator, Message, Resume},
+    message::{Batch, Disposition, Place, Resume},
     source::{MaildirSettings, Source, SourceError, maildir::MaildirSource},
 };
 use dovecot::deliver;
@@ -50,16 +50,13 @@ async fn refusal(dir: &TempDir, changes: &str) -> String {
     }
 }
 
-fn keys(messages: &[Message]) -> Vec<&str> {
-    let key = |message| match message {
-        &Message { locator: Locator::Maildir { ref key }, .. } => key.as_str(),
-        other => panic!("{other:?}"),
-    };
-    messages.iter().map(key).collect()
+/// The unique parts of the names of the files.
+fn keys(batch: &Batch) -> Vec<&str> {
+    batch.messages.iter().map(|message| message.place.as_str()).collect()
 }
 
-fn processed(messages: &[Message]) -> Vec<(Locator, Disposition)> {
-    messages.iter().map(|message| (message.locator.clone(), Disposition::Processed)).collect()
+fn processed(batch: &Batch) -> Vec<(Place, Disposition)> {
+    batch.messages.iter().map(|message| (message.place.clone(), Disposition::Processed)).collect()
 }
 
 /// File names in a directory, sorted.
@@ -78,19 +75,19 @@ async fn processed_messages_are_moved_and_the_rest_is_untouched() {
     let from = dir.path().join("new").join(&seen);
     fs::rename(from, dir.path().join("cur").join(format!("{seen}:2,RS"))).unwrap();
     let mut source = opened(&dir, "").await;
-    let messages = source.fetch().await.unwrap();
-    assert_eq!(keys(&messages), [&one, &two, &seen]);
-    assert_eq!((messages[0].body.as_ref(), messages[0].size), (b"one".as_slice(), 3));
-    let age = jiff::Timestamp::now().as_second() - messages[0].received;
+    let batch = source.fetch().await.unwrap();
+    assert_eq!(keys(&batch), [&one, &two, &seen]);
+    assert_eq!((batch.messages[0].body.as_ref(), batch.messages[0].size), (b"one".as_slice(), 3));
+    let age = jiff::Timestamp::now().as_second() - batch.messages[0].received;
     assert!((-5..600).contains(&age), "{age}");
-    let mut done = processed(&messages);
+    let mut done = processed(&batch);
     done[1].1 = Disposition::Untouched;
     source.settle(&done).await.unwrap();
     source.settle(&done).await.expect("what is moved already is no error");
     assert_eq!(names(&dir, "new"), [two]);
     assert_eq!(names(&dir, ".Processed/cur"), [format!("{one}:2,"), format!("{seen}:2,RS")]);
     assert!(names(&dir, "cur").is_empty());
-    assert!(source.fetch().await.unwrap().is_empty(), "what was handed out is not handed out again");
+    assert!(source.fetch().await.unwrap().messages.is_empty(), "what was handed out is not handed out again");
 }
 
 #[tokio::test]
@@ -99,10 +96,10 @@ async fn flagged_messages_are_marked_as_seen_and_left_ones_stay_as_they_are() {
     let name = deliver(dir.path(), "one");
     for (after, part, expected) in [("leave", "new", name.clone()), ("flag", "cur", format!("{name}:2,S"))] {
         let mut source = opened(&dir, &format!("after = '{after}'")).await;
-        let messages = source.fetch().await.unwrap();
-        source.settle(&processed(&messages)).await.unwrap();
+        let batch = source.fetch().await.unwrap();
+        source.settle(&processed(&batch)).await.unwrap();
         assert_eq!(names(&dir, part), [expected]);
-        assert!(source.fetch().await.unwrap().is_empty());
+        assert!(source.fetch().await.unwrap().messages.is_empty());
     }
 }
 
@@ -112,10 +109,10 @@ async fn an_earlier_run_is_continued_and_its_unsettled_messages_are_settled() {
     let [one, two, three] = ["one", "two", "three"].map(|text| deliver(dir.path(), text));
     // Another program has marked it since.
     fs::rename(dir.path().join("new").join(&one), dir.path().join("cur").join(format!("{one}:2,S"))).unwrap();
-    let locator = |key: &str| Locator::Maildir { key: key.to_owned() };
+    let place = |name: &str| Place::new(name);
     let resume = Resume {
-        unsettled: vec![(locator(&one), Disposition::Processed), (locator("gone"), Disposition::Processed)],
-        known: HashSet::from([one.clone(), two.clone()]),
+        unsettled: vec![(place(&one), Disposition::Processed), (place("gone"), Disposition::Processed)],
+        known: HashSet::from([place(&one), place(&two)]),
         ..Resume::default()
     };
     for _ in 0..2 {
@@ -135,14 +132,14 @@ async fn a_message_that_another_program_moves_meanwhile_is_found_again() {
     assert_eq!(keys(&source.fetch().await.unwrap()), [&one]);
     // Listed under its old name by now.
     fs::rename(dir.path().join("new").join(&two), dir.path().join("cur").join(format!("{two}:2,"))).unwrap();
-    assert!(source.fetch().await.unwrap().is_empty());
+    assert!(source.fetch().await.unwrap().messages.is_empty());
     timeout(LIMIT, source.wait()).await.unwrap().unwrap();
-    let messages = source.fetch().await.unwrap();
-    assert_eq!(keys(&messages), [&two]);
+    let batch = source.fetch().await.unwrap();
+    assert_eq!(keys(&batch), [&two]);
     // And moved again between reading and settling.
     fs::rename(dir.path().join("cur").join(format!("{two}:2,")), dir.path().join("cur").join(format!("{two}:2,F")))
         .unwrap();
-    source.settle(&processed(&messages)).await.unwrap();
+    source.settle(&processed(&batch)).await.unwrap();
     assert_eq!(names(&dir, ".Processed/cur"), [format!("{two}:2,F")]);
 }
 
@@ -151,14 +148,14 @@ async fn a_delivery_ends_the_wait() {
     let dir = maildir();
     let mut source = opened(&dir, "").await;
     for text in ["one", "two"] {
-        assert!(source.fetch().await.unwrap().is_empty());
+        assert!(source.fetch().await.unwrap().messages.is_empty());
         let name = deliver(dir.path(), text);
         let found = timeout(LIMIT, async {
             loop {
                 source.wait().await.unwrap();
-                let messages = source.fetch().await.unwrap();
-                if !messages.is_empty() {
-                    break messages;
+                let batch = source.fetch().await.unwrap();
+                if !batch.messages.is_empty() {
+                    break batch;
                 }
             }
         });
@@ -175,7 +172,7 @@ async fn a_quiet_mailbox_is_not_listed_again_and_again() {
         assert!(touched.success());
     }
     let mut source = opened(&dir, "").await;
-    assert_eq!(source.fetch().await.unwrap().len(), 1);
+    assert_eq!(source.fetch().await.unwrap().messages.len(), 1);
     // A thousand polls pass on the paused clock.
     assert!(timeout(Duration::from_secs(10), source.wait()).await.is_err(), "nothing happened");
 }
@@ -187,13 +184,13 @@ async fn batches_are_bounded_by_number_and_octets_and_messages_are_cut() {
         deliver(dir.path(), &"x".repeat(6 << 20));
     }
     let mut source = opened(&dir, "max_message = 2500000\nbatch = 5").await;
-    let messages = source.fetch().await.unwrap();
-    assert_eq!(messages.len(), 4, "with these the 8 MiB are full");
-    assert!(messages.iter().all(|m| m.body.len() == 2_500_000 && m.size == 6 << 20));
+    let batch = source.fetch().await.unwrap();
+    assert_eq!(batch.messages.len(), 4, "with these the 8 MiB are full");
+    assert!(batch.messages.iter().all(|m| m.body.len() == 2_500_000 && m.size == 6 << 20));
     drop(source);
     let mut source = opened(&dir, "batch = 5\nmax_message = 10").await;
-    assert_eq!(source.fetch().await.unwrap().len(), 5);
-    assert_eq!(source.fetch().await.unwrap().len(), 1);
+    assert_eq!(source.fetch().await.unwrap().messages.len(), 5);
+    assert_eq!(source.fetch().await.unwrap().messages.len(), 1);
 }
 
 #[tokio::test]
@@ -205,7 +202,7 @@ async fn a_batch_is_settled_although_the_next_was_fetched_before() {
     let second = source.fetch().await.unwrap();
     for batch in [&first, &second] {
         assert!(keys(batch).iter().all(|key| expected.iter().any(|name| name == key)));
-        assert!(source.fetch().await.unwrap().is_empty(), "neither comes again");
+        assert!(source.fetch().await.unwrap().messages.is_empty(), "neither comes again");
         source.settle(&processed(batch)).await.unwrap();
     }
     let moved = ["new", "cur"].map(|part| fs::read_dir(dir.path().join(".Processed").join(part)).unwrap().count());
@@ -227,8 +224,8 @@ async fn only_delivered_regular_files_are_read() {
     fs::write(new.join(".hidden"), "x").unwrap();
     fs::write(dir.path().join("tmp/1.unfinished"), "x").unwrap();
     let mut source = opened(&dir, "").await;
-    let messages = timeout(LIMIT, source.fetch()).await.expect("a FIFO blocks nobody").unwrap();
-    assert_eq!(keys(&messages), [&good]);
+    let batch = timeout(LIMIT, source.fetch()).await.expect("a FIFO blocks nobody").unwrap();
+    assert_eq!(keys(&batch), [&good]);
 }
 
 #[tokio::test]
@@ -249,9 +246,9 @@ async fn a_name_too_long_for_flags_does_not_stop_the_rest() {
     fs::write(dir.path().join("new").join("1".repeat(255)), "x").unwrap();
     let name = deliver(dir.path(), "two");
     let mut source = opened(&dir, "").await;
-    let messages = source.fetch().await.unwrap();
-    assert_eq!(messages.len(), 2);
-    source.settle(&processed(&messages)).await.unwrap();
+    let batch = source.fetch().await.unwrap();
+    assert_eq!(batch.messages.len(), 2);
+    source.settle(&processed(&batch)).await.unwrap();
     assert_eq!(names(&dir, ".Processed/cur"), [format!("{name}:2,")]);
 }
 
@@ -274,10 +271,10 @@ async fn a_folder_that_disappears_is_reported_and_made_again_at_the_next_opening
     let dir = maildir();
     deliver(dir.path(), "one");
     let mut source = opened(&dir, "").await;
-    let messages = source.fetch().await.unwrap();
+    let batch = source.fetch().await.unwrap();
     fs::remove_dir_all(dir.path().join(".Processed")).unwrap();
-    assert!(matches!(source.settle(&processed(&messages)).await, Err(SourceError::Lost(_))));
-    source.open(Resume { unsettled: processed(&messages), ..Resume::default() }).await.unwrap();
+    assert!(matches!(source.settle(&processed(&batch)).await, Err(SourceError::Lost(_))));
+    source.open(Resume { unsettled: processed(&batch), ..Resume::default() }).await.unwrap();
     assert_eq!(names(&dir, ".Processed/cur").len(), 1);
     assert!(!Path::new(&dir.path().join("new/one")).exists());
 }

@@ -210,10 +210,6 @@ async fn check(store: &Store, address: &Address, json: bool, out: &mut impl Writ
 fn explain(row: &Listed, out: &mut impl Write) -> io::Result<()> {
     let reason = row.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
     writeln!(out, "{} is suppressed since {} ({}{reason})", row.address, row.since, row.origin)?;
-    let place = match (row.uid, row.uid_validity, &row.maildir_key) {
-        (Some(uid), Some(uid_validity), _) => Some(format!("UID {uid} (UIDVALIDITY {uid_validity})")),
-        (_, _, key) => key.clone(),
-    };
     let code = [row.reply.map(|reply| reply.to_string()), row.status.clone()].into_iter().flatten().collect::<Vec<_>>();
     for (name, value) in [
         ("note", row.note.clone()),
@@ -225,7 +221,7 @@ fn explain(row: &Listed, out: &mut impl Write) -> io::Result<()> {
         ("message-id", row.message_id.clone()),
         ("received", row.bounced.clone()),
         ("mailbox", row.mailbox.clone()),
-        ("place", place),
+        ("place", row.place.clone()),
     ] {
         if let Some(value) = value.filter(|value| !value.is_empty()) {
             writeln!(out, "  {name:<11} {}", printable(&value))?;

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    message::Message,
+    message::Batch,
     pipeline::{Halt, Pipeline, Recorded, Tally},
     source::{Backoff, Source, SourceError},
     store::{Heartbeat, StoreError},
@@ -87,13 +87,13 @@ impl<S: Source> Watch<S> {
             None => return Ok(()),
         }
         self.tell_first(First::Going).await;
-        let (mut batch, mut recorded) = (Vec::new(), Recorded::default());
+        let (mut batch, mut recorded) = (Batch::default(), Recorded::default());
         loop {
             let settles = !recorded.is_empty();
             // The two sides take about as long as each other: while the store works on one batch, the mailbox hears
             // of the one before and gives the one after.
             let (stored, fetched) = tokio::join!(
-                self.pipeline.record(&self.mailbox, batch),
+                self.pipeline.record::<S>(&self.mailbox, batch),
                 turn(&self.pipeline, &self.mailbox, &mut self.source, recorded, &stop),
             );
             let (tally, newly) = stored?;
@@ -104,7 +104,7 @@ impl<S: Source> Watch<S> {
                 Fetched::Stopped => return self.pipeline.settle(&self.mailbox, &mut self.source, recorded).await,
                 Fetched::Abandoned => return Ok(()),
             };
-            let idle = batch.is_empty() && recorded.is_empty();
+            let idle = batch.messages.is_empty() && recorded.is_empty();
             self.beat(idle).await?;
             if idle {
                 match stop.run_until_cancelled(self.source.wait()).await {
@@ -191,7 +191,7 @@ impl<S: Source> Watch<S> {
 /// How the mailbox's side of a turn ended.
 enum Fetched {
     /// The next messages, or none.
-    Batch(Vec<Message>),
+    Batch(Batch),
     /// Told to stop; nothing was asked for.
     Stopped,
     /// Told to stop while the mailbox took too long to answer: it can't be told anything until it is opened again.

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use super::Judge;
 use crate::{
     config::Config,
-    message::{Disposition, Locator, Message},
+    message::{Batch, Disposition, Message, Place},
     policy::{self, Policy},
     report::{Finding, Kind, Report, Verdict},
     source::{Source, SourceError},
@@ -36,7 +36,7 @@ pub struct Pipeline {
 /// with messages in it: a message marked done before its rows exist would be lost.
 #[derive(Debug, Default)]
 #[must_use = "what is not settled now is settled only after the next start"]
-pub struct Recorded(Vec<(Locator, Disposition)>);
+pub struct Recorded(Vec<(Place, Disposition)>);
 
 impl Recorded {
     /// Nothing is to be settled.
@@ -110,29 +110,30 @@ impl Pipeline {
     ///
     /// # Errors
     /// The store can't be read, or the mailbox can't be opened.
-    pub async fn open(&self, mailbox: &str, source: &mut impl Source) -> Result<(), Halt> {
-        let resume = self.store.resume(mailbox).await?;
-        let unsettled: Vec<Locator> = resume.unsettled.iter().map(|(locator, _)| locator.clone()).collect();
+    pub async fn open<S: Source>(&self, mailbox: &str, source: &mut S) -> Result<(), Halt> {
+        let mut resume = self.store.resume(mailbox).await?;
+        if S::ASKS_FOR_KNOWN {
+            resume.known = self.store.known(mailbox).await?;
+        }
+        let unsettled: Vec<Place> = resume.unsettled.iter().map(|(place, _)| place.clone()).collect();
         source.open(resume).await?;
         Ok(self.store.settled(mailbox, &unsettled).await?)
     }
 
-    /// Judges and records one batch. Runs to its end once begun: drop it only with the process.
+    /// Judges and records one batch of a mailbox that `S` reads. Runs to its end once begun: drop it only with the
+    /// process.
     ///
     /// # Errors
     /// See [`StoreError`]; nothing of the batch is recorded then, or all of it and the published list lags behind.
-    pub async fn record(&self, mailbox: &str, batch: Vec<Message>) -> Result<(Tally, Recorded), StoreError> {
-        if batch.is_empty() {
+    pub async fn record<S: Source>(&self, mailbox: &str, batch: Batch) -> Result<(Tally, Recorded), StoreError> {
+        let Batch { messages, cursor } = batch;
+        if messages.is_empty() {
             return Ok(Default::default());
         }
-        let entries = self.judge_all(mailbox, batch).await;
-        let cursor = entries.iter().filter_map(|entry| match entry.locator {
-            Locator::Imap { uid_validity, uid } => Some((uid_validity, uid)),
-            Locator::Maildir { .. } => None,
-        });
+        let entries = self.judge_all(mailbox, messages, S::describe).await;
         let committed = self
             .store
-            .commit(mailbox, &entries, cursor.max(), |history, recipient, verdict, at| {
+            .commit(mailbox, &entries, cursor.as_ref(), |history, recipient, verdict, at| {
                 policy::decide(&self.policy, history, recipient, verdict, at)
             })
             .await?;
@@ -150,7 +151,7 @@ impl Pipeline {
             kinds,
             suppressed: committed.suppressed.len(),
         };
-        let done = entries.into_iter().map(|entry| (entry.locator, entry.disposition)).collect();
+        let done = entries.into_iter().map(|entry| (entry.place, entry.disposition)).collect();
         Ok((tally, Recorded(done)))
     }
 
@@ -164,33 +165,40 @@ impl Pipeline {
             return Ok(());
         }
         source.settle(&done).await?;
-        let settled: Vec<Locator> = done.into_iter().map(|(locator, _)| locator).collect();
+        let settled: Vec<Place> = done.into_iter().map(|(place, _)| place).collect();
         Ok(self.store.settled(mailbox, &settled).await?)
     }
 
     /// On a thread of its own, so that other mailboxes are not held up.
-    async fn judge_all(&self, mailbox: &str, batch: Vec<Message>) -> Vec<Entry> {
+    async fn judge_all(&self, mailbox: &str, messages: Vec<Message>, describe: fn(&Place) -> String) -> Vec<Entry> {
         let judge = Arc::clone(&self.judge.read().unwrap_or_else(PoisonError::into_inner));
         let (mailbox, processed) = (mailbox.to_owned(), self.processed.clone());
         let judged = tokio::task::spawn_blocking(move || {
-            batch.into_iter().map(|message| entry(&judge, &mailbox, &processed, message)).collect()
+            let entry = |message| entry(&judge, &mailbox, &processed, message, describe);
+            messages.into_iter().map(entry).collect()
         });
         judged.await.expect("a panic over a message is caught there, and nobody aborts the task")
     }
 }
 
-fn entry(judge: &Judge, mailbox: &str, processed: &[Kind], message: Message) -> Entry {
-    let (report, verdicts) = judge_patiently(judge, mailbox, &message);
+fn entry(judge: &Judge, mailbox: &str, processed: &[Kind], message: Message, describe: fn(&Place) -> String) -> Entry {
+    let (report, verdicts) = judge_patiently(judge, mailbox, &message, describe);
     let disposition = if processed.contains(&report.kind) { Disposition::Processed } else { Disposition::Untouched };
-    let Message { locator, received, size, body } = message;
-    Entry { locator, sha256: Sha256::digest(&body).into(), received, size, report, verdicts, disposition }
+    let Message { place, received, size, body } = message;
+    Entry { place, sha256: Sha256::digest(&body).into(), received, size, report, verdicts, disposition }
 }
 
 /// One bad message must neither stop the run nor come back for ever: a bug in a reader costs this message's verdict,
 /// which is recorded, and leaves it untouched in its mailbox.
-fn judge_patiently(judge: &Judge, mailbox: &str, message: &Message) -> (Report, Vec<Verdict>) {
+fn judge_patiently(
+    judge: &Judge,
+    mailbox: &str,
+    message: &Message,
+    describe: fn(&Place) -> String,
+) -> (Report, Vec<Verdict>) {
     catch_unwind(AssertUnwindSafe(|| judge.judge(&message.body))).unwrap_or_else(|_| {
-        tracing::warn!(mailbox, message = %message.locator, "this message can't be read, a bug in bounced; left untouched");
+        let message = describe(&message.place);
+        tracing::warn!(mailbox, message, "this message can't be read, a bug in bounced; left untouched");
         let because = Finding { value: Kind::NotBounce, place: "message", line: "the reader failed".to_owned() };
         (Report::of_nobody(because), Vec::new())
     })

@@ -14,7 +14,7 @@ use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 
 use super::{MaildirSettings, Source, SourceError};
-use crate::message::{Disposition, Locator, Message, Resume};
+use crate::message::{Batch, Disposition, Message, Place, Resume};
 
 /// A portion ends at so many octets of messages, so that memory stays bounded: there are two at a time, one on its way
 /// into the store and the next.
@@ -36,12 +36,12 @@ pub struct MaildirSource {
 struct Session {
     maildir: Maildir,
     settling: Settling,
-    /// Keys that need no second look.
-    known: HashSet<String>,
+    /// What needs no second look.
+    known: HashSet<Place>,
     /// Listed but not read, oldest first.
     waiting: VecDeque<Entry>,
-    /// Where messages lay when they were read, by key; until they are settled.
-    places: HashMap<String, PathBuf>,
+    /// The files of messages when they were read; until they are settled.
+    paths: HashMap<Place, PathBuf>,
     /// When the directories changed last, as of the last listing, and when that was.
     listed: Option<([Option<SystemTime>; 2], SystemTime)>,
 }
@@ -81,14 +81,14 @@ impl MaildirSource {
 }
 
 impl Session {
-    fn fetch(&mut self, settings: &MaildirSettings) -> Result<Vec<Message>, SourceError> {
+    fn fetch(&mut self, settings: &MaildirSettings) -> Result<Batch, SourceError> {
         if self.waiting.is_empty() {
             self.listed = Some((self.maildir.changed(), SystemTime::now()));
-            self.waiting = self.maildir.list(|key| !self.known.contains(key))?.into();
+            self.waiting = self.maildir.list(|place| !self.known.contains(place))?.into();
         }
         let (mut messages, mut octets) = (Vec::new(), 0);
         while messages.len() < settings.batch.max(1) && octets < PORTION {
-            let Some(Entry { key, path }) = self.waiting.pop_front() else { break };
+            let Some(Entry { place, path }) = self.waiting.pop_front() else { break };
             let read = match files::read(&path, settings.max_message) {
                 Ok(Some(read)) => read,
                 // Somebody moved or removed it meanwhile. Under its new name it is listed again.
@@ -96,17 +96,16 @@ impl Session {
                 // One unreadable file must not stop the rest; the next start tries it again.
                 Err(error) => {
                     warn!(mailbox = settings.name, "{error}; passed over");
-                    self.known.insert(key);
+                    self.known.insert(place);
                     continue;
                 }
             };
             octets += read.body.len() as u64;
-            self.known.insert(key.clone());
-            self.places.insert(key.clone(), path);
-            let locator = Locator::Maildir { key };
-            messages.push(Message { locator, received: read.modified, size: read.size, body: read.body.into() });
+            self.known.insert(place.clone());
+            self.paths.insert(place.clone(), path);
+            messages.push(Message { place, received: read.modified, size: read.size, body: read.body.into() });
         }
-        Ok(messages)
+        Ok(Batch { messages, cursor: None })
     }
 
     /// Compares the directories with what they were when they were listed.
@@ -121,25 +120,24 @@ impl Session {
         }
     }
 
-    fn settle(&mut self, done: &[(Locator, Disposition)]) -> Result<(), SourceError> {
+    fn settle(&mut self, done: &[(Place, Disposition)]) -> Result<(), SourceError> {
         let mut lost = HashSet::new();
-        for (locator, disposition) in done {
-            let Locator::Maildir { key } = locator else { continue };
-            let place = self.places.remove(key);
+        for (place, disposition) in done {
+            let path = self.paths.remove(place);
             if *disposition == Disposition::Untouched || self.settling == Settling::Leave {
                 continue;
             }
-            let entry = place.map(|path| Entry { key: key.clone(), path });
+            let entry = path.map(|path| Entry { place: place.clone(), path });
             match entry {
                 Some(entry) if self.maildir.settle(&entry, &self.settling)? => {}
                 // Read by an earlier run, or renamed by another program since.
                 _ => {
-                    lost.insert(key.as_str());
+                    lost.insert(place);
                 }
             }
         }
         if !lost.is_empty() {
-            for entry in self.maildir.list(|key| lost.contains(key))? {
+            for entry in self.maildir.list(|place| lost.contains(place))? {
                 self.maildir.settle(&entry, &self.settling)?;
             }
         }
@@ -148,6 +146,12 @@ impl Session {
 }
 
 impl Source for MaildirSource {
+    const ASKS_FOR_KNOWN: bool = true;
+
+    fn describe(place: &Place) -> String {
+        place.as_str().to_owned()
+    }
+
     async fn open(&mut self, resume: Resume) -> Result<(), SourceError> {
         let maildir = Maildir::new(self.settings.path.clone());
         self.session = Some(Session {
@@ -155,7 +159,7 @@ impl Source for MaildirSource {
             settling: Settling::Leave,
             known: resume.known,
             waiting: VecDeque::new(),
-            places: HashMap::new(),
+            paths: HashMap::new(),
             listed: None,
         });
         self.blocking(move |session, settings| {
@@ -167,11 +171,11 @@ impl Source for MaildirSource {
         Ok(())
     }
 
-    async fn fetch(&mut self) -> Result<Vec<Message>, SourceError> {
+    async fn fetch(&mut self) -> Result<Batch, SourceError> {
         self.blocking(Session::fetch).await
     }
 
-    async fn settle(&mut self, done: &[(Locator, Disposition)]) -> Result<(), SourceError> {
+    async fn settle(&mut self, done: &[(Place, Disposition)]) -> Result<(), SourceError> {
         let done = done.to_vec();
         self.blocking(move |session, _| session.settle(&done)).await
     }

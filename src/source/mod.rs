@@ -14,7 +14,7 @@ use std::future::Future;
 pub use backoff::Backoff;
 pub use settings::{After, ImapSettings, MaildirSettings, PasswordSource, Timeouts, Tls};
 
-use crate::message::{Disposition, Locator, Message, Resume};
+use crate::message::{Batch, Disposition, Place, Resume};
 
 /// Why a mailbox did not answer; the two variants are the two things that a caller does about it.
 #[derive(Debug, thiserror::Error)]
@@ -32,15 +32,21 @@ pub enum SourceError {
 /// Every method may be dropped at an await point (stop signal); the next call on a fresh `open` must then find
 /// everything that was not settled.
 pub trait Source: Send {
+    /// Whether `open` wants to hear which places are committed already: for a mailbox that no cursor describes.
+    const ASKS_FOR_KNOWN: bool = false;
+
+    /// A place in words for people.
+    fn describe(place: &Place) -> String;
+
     /// Connects, selects, and settles what an earlier run left unsettled.
     fn open(&mut self, resume: Resume) -> impl Future<Output = Result<(), SourceError>> + Send;
 
     /// The next batch, oldest first, at most the configured number of messages; empty when there is none now. What was
     /// fetched since the last `open` does not come again, whether it was settled or not.
-    fn fetch(&mut self) -> impl Future<Output = Result<Vec<Message>, SourceError>> + Send;
+    fn fetch(&mut self) -> impl Future<Output = Result<Batch, SourceError>> + Send;
 
     /// Carries out the dispositions. Called only after the rows of these messages are committed.
-    fn settle(&mut self, done: &[(Locator, Disposition)]) -> impl Future<Output = Result<(), SourceError>> + Send;
+    fn settle(&mut self, done: &[(Place, Disposition)]) -> impl Future<Output = Result<(), SourceError>> + Send;
 
     /// Returns when there may be something new, or when the poll interval has passed.
     fn wait(&mut self) -> impl Future<Output = Result<(), SourceError>> + Send;

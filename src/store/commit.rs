@@ -8,7 +8,7 @@ use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 use super::{ROWS_A_STATEMENT, Store, StoreError, mailbox};
 use crate::{
     codes::{Class, Fault},
-    message::{Disposition, Locator},
+    message::{Cursor, Disposition, Place},
     report::{Action, Kind, Outcome, Recipient, Report, Verdict},
     suppression::{HISTORY_DAYS, History, Suppression},
 };
@@ -17,7 +17,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Entry {
     /// Where it lies.
-    pub locator: Locator,
+    pub place: Place,
     /// SHA-256 of its bytes: what makes it the same message wherever it turns up again.
     pub sha256: [u8; 32],
     /// When the mailbox received it, in seconds since 1970-01-01 UTC.
@@ -73,7 +73,7 @@ impl Store {
         &self,
         mailbox: &str,
         entries: &[Entry],
-        cursor: Option<(u32, u32)>,
+        cursor: Option<&Cursor>,
         decide: impl Fn(&History, &Recipient, &Verdict, i64) -> Option<Suppression> + Send,
     ) -> Result<Committed, StoreError> {
         let mut tx = self.begin().await?;
@@ -87,7 +87,7 @@ async fn record(
     tx: &mut SqliteConnection,
     mailbox: &str,
     entries: &[Entry],
-    cursor: Option<(u32, u32)>,
+    cursor: Option<&Cursor>,
     decide: impl Fn(&History, &Recipient, &Verdict, i64) -> Option<Suppression> + Send,
 ) -> Result<Committed, sqlx::Error> {
     // The write lock is ours, so row numbers can be given out here.
@@ -111,8 +111,8 @@ async fn record(
     insert_bounces(tx, &reported).await?;
     insert_suppressions(tx, &decided).await?;
     mailbox::insert_unsettled(tx, mailbox, entries).await?;
-    if let Some((uid_validity, uid)) = cursor {
-        mailbox::move_cursor(tx, mailbox, uid_validity, uid).await?;
+    if let Some(cursor) = cursor {
+        mailbox::move_cursor(tx, mailbox, cursor).await?;
     }
     Ok(Committed {
         new: fresh.len(),
@@ -239,19 +239,13 @@ async fn insert_messages(tx: &mut SqliteConnection, mailbox: &str, fresh: &[Fres
     for chunk in fresh.chunks(ROWS_A_STATEMENT) {
         QueryBuilder::<Sqlite>::new(
             "INSERT INTO message
-             (id, sha256, mailbox, uid_validity, uid, maildir_key, message_id, received, kind, format, size) ",
+             (id, sha256, mailbox, place, message_id, received, kind, format, size) ",
         )
         .push_values(chunk, |mut row, Fresh { id, entry }| {
-            let (imap, maildir_key) = match &entry.locator {
-                Locator::Imap { uid_validity, uid } => (Some((*uid_validity, *uid)), None),
-                Locator::Maildir { key } => (None, Some(key.as_str())),
-            };
             row.push_bind(*id)
                 .push_bind(&entry.sha256[..])
                 .push_bind(mailbox)
-                .push_bind(imap.map(|(uid_validity, _)| uid_validity))
-                .push_bind(imap.map(|(_, uid)| uid))
-                .push_bind(maildir_key)
+                .push_bind(entry.place.as_str())
                 .push_bind(entry.report.message_id.as_deref())
                 .push_bind(entry.received)
                 .push_bind(entry.report.kind.as_str())

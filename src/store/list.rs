@@ -36,12 +36,8 @@ pub struct Listed {
     pub bounced: Option<String>,
     /// The mailbox that the bounce was read from.
     pub mailbox: Option<String>,
-    /// The UIDVALIDITY it had there.
-    pub uid_validity: Option<i64>,
-    /// The UID it had there.
-    pub uid: Option<i64>,
-    /// The Maildir file it was, without flags.
-    pub maildir_key: Option<String>,
+    /// Where it lay there, in the form of the source that read it.
+    pub place: Option<String>,
     /// The Message-ID of the bounce.
     pub message_id: Option<String>,
     /// The row in `bounce`.
@@ -55,7 +51,7 @@ macro_rules! listed {
     ($rest:literal) => {
         concat!(
             "SELECT address, origin, reason, since, note, rule, status, reply, diagnostic, field, line, bounced, \
-             mailbox, uid_validity, uid, maildir_key, message_id, bounce, message FROM suppression_list ",
+             mailbox, place, message_id, bounce, message FROM suppression_list ",
             $rest
         )
     };

@@ -1,10 +1,12 @@
 //! What the store knows of each mailbox: how far it was read, what is not settled yet, and how it fares.
 
+use std::collections::HashSet;
+
 use serde::Serialize;
 use sqlx::{FromRow, QueryBuilder, Sqlite, SqliteConnection};
 
 use super::{Entry, ROWS_A_STATEMENT, Store, StoreError};
-use crate::message::{Disposition, Locator, Resume};
+use crate::message::{Cursor, Disposition, Place, Resume};
 
 /// How an attempt to read a mailbox ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +39,7 @@ pub struct MailboxStatus {
 }
 
 impl Store {
-    /// What an earlier run left of a mailbox. When the source has opened with it, its `unsettled` places are done:
+    /// What an earlier run left of a mailbox, without what is known of its places: see [`Store::known`]. When the source has opened with it, its `unsettled` places are done:
     /// hand them to [`Store::settled`].
     ///
     /// # Errors
@@ -47,36 +49,41 @@ impl Store {
     }
 
     async fn read_resume(&self, mailbox: &str) -> Result<Resume, sqlx::Error> {
-        let cursor =
-            sqlx::query_as("SELECT uid_validity, uid FROM cursor WHERE mailbox = ?1 AND uid_validity IS NOT NULL")
+        let cursor: Option<String> =
+            sqlx::query_scalar("SELECT position FROM cursor WHERE mailbox = ?1 AND position IS NOT NULL")
                 .bind(mailbox)
                 .fetch_optional(&self.readers)
                 .await?;
-        let unsettled: Vec<(u32, u32, String, String)> = sqlx::query_as(
-            "SELECT uid_validity, uid, maildir_key, disposition FROM unsettled WHERE mailbox = ?1
-             ORDER BY uid_validity, uid, maildir_key",
-        )
-        .bind(mailbox)
-        .fetch_all(&self.readers)
-        .await?;
-        let known: Vec<String> =
-            sqlx::query_scalar("SELECT maildir_key FROM message WHERE mailbox = ?1 AND maildir_key IS NOT NULL")
+        let unsettled: Vec<(String, String)> =
+            sqlx::query_as("SELECT place, disposition FROM unsettled WHERE mailbox = ?1 ORDER BY place")
                 .bind(mailbox)
                 .fetch_all(&self.readers)
                 .await?;
-        let unsettled = unsettled.into_iter().map(|(uid_validity, uid, key, disposition)| {
-            let locator = if key.is_empty() { Locator::Imap { uid_validity, uid } } else { Locator::Maildir { key } };
+        let unsettled = unsettled.into_iter().map(|(place, disposition)| {
             let untouched = disposition == word(Disposition::Untouched);
-            (locator, if untouched { Disposition::Untouched } else { Disposition::Processed })
+            (Place::new(place), if untouched { Disposition::Untouched } else { Disposition::Processed })
         });
-        Ok(Resume { cursor, unsettled: unsettled.collect(), known: known.into_iter().collect() })
+        Ok(Resume { cursor: cursor.map(Cursor::new), unsettled: unsettled.collect(), known: HashSet::new() })
+    }
+
+    /// The places of all messages of a mailbox that are recorded; for a source that asks for them.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn known(&self, mailbox: &str) -> Result<HashSet<Place>, StoreError> {
+        let known: Vec<String> = sqlx::query_scalar("SELECT place FROM message WHERE mailbox = ?1")
+            .bind(mailbox)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(|error| self.error(error))?;
+        Ok(known.into_iter().map(Place::new).collect())
     }
 
     /// Notes that these messages were moved, flagged or left alone, as they were to be.
     ///
     /// # Errors
     /// See [`StoreError`]; they are settled once more after the next start then, which does no harm.
-    pub async fn settled(&self, mailbox: &str, done: &[Locator]) -> Result<(), StoreError> {
+    pub async fn settled(&self, mailbox: &str, done: &[Place]) -> Result<(), StoreError> {
         if done.is_empty() {
             return Ok(());
         }
@@ -84,10 +91,9 @@ impl Store {
         for chunk in done.chunks(ROWS_A_STATEMENT) {
             QueryBuilder::<Sqlite>::new("DELETE FROM unsettled WHERE mailbox = ")
                 .push_bind(mailbox)
-                .push(" AND (uid_validity, uid, maildir_key) IN (")
-                .push_values(chunk, |mut row, locator| {
-                    let (uid_validity, uid, key) = place(locator);
-                    row.push_bind(uid_validity).push_bind(uid).push_bind(key);
+                .push(" AND (place) IN (")
+                .push_values(chunk, |mut row, place| {
+                    row.push_bind(place.as_str());
                 })
                 .push(")")
                 .build()
@@ -148,49 +154,28 @@ pub(super) async fn insert_unsettled(
     entries: &[Entry],
 ) -> Result<(), sqlx::Error> {
     for chunk in entries.chunks(ROWS_A_STATEMENT) {
-        QueryBuilder::<Sqlite>::new(
-            "INSERT OR REPLACE INTO unsettled (mailbox, uid_validity, uid, maildir_key, disposition) ",
-        )
-        .push_values(chunk, |mut row, entry| {
-            let (uid_validity, uid, key) = place(&entry.locator);
-            row.push_bind(mailbox)
-                .push_bind(uid_validity)
-                .push_bind(uid)
-                .push_bind(key)
-                .push_bind(word(entry.disposition));
-        })
-        .build()
-        .persistent(chunk.len() == ROWS_A_STATEMENT)
-        .execute(&mut *tx)
-        .await?;
+        QueryBuilder::<Sqlite>::new("INSERT OR REPLACE INTO unsettled (mailbox, place, disposition) ")
+            .push_values(chunk, |mut row, entry| {
+                row.push_bind(mailbox).push_bind(entry.place.as_str()).push_bind(word(entry.disposition));
+            })
+            .build()
+            .persistent(chunk.len() == ROWS_A_STATEMENT)
+            .execute(&mut *tx)
+            .await?;
     }
     Ok(())
 }
 
-pub(super) async fn move_cursor(
-    tx: &mut SqliteConnection,
-    mailbox: &str,
-    uid_validity: u32,
-    uid: u32,
-) -> Result<(), sqlx::Error> {
+pub(super) async fn move_cursor(tx: &mut SqliteConnection, mailbox: &str, cursor: &Cursor) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "INSERT INTO cursor (mailbox, uid_validity, uid) VALUES (?1, ?2, ?3)
-         ON CONFLICT (mailbox) DO UPDATE SET uid_validity = excluded.uid_validity, uid = excluded.uid",
+        "INSERT INTO cursor (mailbox, position) VALUES (?1, ?2)
+         ON CONFLICT (mailbox) DO UPDATE SET position = excluded.position",
     )
     .bind(mailbox)
-    .bind(uid_validity)
-    .bind(uid)
+    .bind(cursor.as_str())
     .execute(&mut *tx)
     .await?;
     Ok(())
-}
-
-/// The key columns of `unsettled`.
-fn place(locator: &Locator) -> (u32, u32, &str) {
-    match locator {
-        Locator::Imap { uid_validity, uid } => (*uid_validity, *uid, ""),
-        Locator::Maildir { key } => (0, 0, key),
-    }
 }
 
 const fn word(disposition: Disposition) -> &'static str {

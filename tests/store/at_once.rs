@@ -6,7 +6,10 @@ use std::{
     process::Command,
 };
 
-use bounced::store::{Published, Store};
+use bounced::{
+    message::Cursor,
+    store::{Published, Store},
+};
 use futures::TryStreamExt;
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 
@@ -35,9 +38,10 @@ async fn writer_reader_and_a_person_get_along() {
                 let entries: Vec<_> = (batch * 50..batch * 50 + 50)
                     .map(|uid| entry(uid, START, &[(&format!("u{uid}@example.org"), HARD), ("x@example.com", SOFT)]))
                     .collect();
-                store.commit(MAILBOX, &entries, Some((7, batch * 50 + 49)), decide).await.unwrap();
+                let cursor = Cursor::new((batch * 50 + 49).to_string());
+                store.commit(MAILBOX, &entries, Some(&cursor), decide).await.unwrap();
                 published.follow(&store).await.unwrap();
-                store.settled(MAILBOX, &entries.iter().map(|e| e.locator.clone()).collect::<Vec<_>>()).await.unwrap();
+                store.settled(MAILBOX, &entries.iter().map(|e| e.place.clone()).collect::<Vec<_>>()).await.unwrap();
             }
         }
     });
@@ -81,7 +85,8 @@ async fn a_commit_that_is_dropped_midway_leaves_nothing_and_may_be_repeated() {
     let f = Fixture::new().await;
     let batch: Vec<_> = (0..300).map(|uid| entry(uid, START, &[(&format!("u{uid}@example.org"), HARD)])).collect();
     for polls in 1..40 {
-        let mut commit = Box::pin(f.store.commit(MAILBOX, &batch, Some((7, 299)), decide));
+        let cursor = Cursor::new("299");
+        let mut commit = Box::pin(f.store.commit(MAILBOX, &batch, Some(&cursor), decide));
         let mut finished = false;
         for _ in 0..polls {
             // The first poll that is ready ends the commit; before that the future goes away between two statements.

@@ -46,12 +46,12 @@ async fn a_suppressed_address_leads_to_its_mail_its_rule_and_its_reason() {
         "Diagnostic-Code: smtp; 550 5.1.1 no",
         "42@mx.example.org",
         "bounces",
-        "UID 42 (UIDVALIDITY 7)",
+        "7:42",
     ] {
         assert!(text.contains(words), "{words}: {text}");
     }
     let row = f.json(&["check", "ann@example.org", "--json"], 0);
-    assert_eq!((&row["suppressed"], &row["origin"], &row["uid"]), (&true.into(), &"hard".into(), &42.into()));
+    assert_eq!((&row["suppressed"], &row["origin"], &row["place"]), (&true.into(), &"hard".into(), &"7:42".into()));
     assert_eq!((&row["since"], &row["bounced"]), (&"2026-01-01T00:00:00Z".into(), &"2026-01-01T00:00:00Z".into()));
     let list = f.json(&["list", "--json"], 0);
     assert_eq!(list[0]["line"], "Diagnostic-Code: smtp; 550 5.1.1 no");

@@ -2,7 +2,7 @@
 
 use bounced::{
     codes::{Class, Fault, Judgement, Reason},
-    message::{Disposition, Locator},
+    message::{Cursor, Disposition, Place},
     report::{Action, Kind},
     store::Store,
     suppression::Origin,
@@ -18,17 +18,17 @@ async fn a_message_is_recorded_once_whatever_place_it_comes_back_with() {
     assert_eq!((committed.new, committed.duplicates, committed.suppressed.len()), (1, 0, 1));
 
     let mut moved = first.clone();
-    moved.locator = Locator::Imap { uid_validity: 8, uid: 1 };
+    moved.place = Place::new("8:1");
     let mut copied = first.clone();
-    copied.locator = Locator::Maildir { key: "1767225600.1.host".to_owned() };
+    copied.place = Place::new("1767225600.1.host");
     let other = f.store.commit("other", &[moved.clone(), copied.clone(), first.clone()], None, decide).await.unwrap();
     assert_eq!((other.new, other.duplicates, other.suppressed.len()), (0, 3, 0));
     assert_eq!(f.value::<i64>("SELECT count(*) FROM message").await, 1);
     assert_eq!(f.value::<i64>("SELECT count(*) FROM bounce").await, 2);
 
     let unsettled: Vec<_> = f.store.resume("other").await.unwrap().unsettled;
-    for place in [&moved, &copied, &first] {
-        assert!(unsettled.contains(&(place.locator.clone(), Disposition::Processed)), "{}", place.locator);
+    for entry in [&moved, &copied, &first] {
+        assert!(unsettled.contains(&(entry.place.clone(), Disposition::Processed)), "{:?}", entry.place);
     }
 }
 
@@ -37,7 +37,7 @@ async fn a_message_twice_in_one_batch_is_recorded_once() {
     let f = Fixture::new().await;
     let first = entry(1, START, &[("ann@example.org", HARD)]);
     let mut again = first.clone();
-    again.locator = Locator::Imap { uid_validity: 7, uid: 2 };
+    again.place = Place::new("7:2");
     let committed = f.commit(&[first, again]).await;
     assert_eq!((committed.new, committed.duplicates, committed.suppressed.len()), (1, 1, 1));
     assert_eq!(f.value::<i64>("SELECT count(*) FROM bounce").await, 1);
@@ -50,34 +50,33 @@ async fn what_is_settled_is_not_resumed_and_the_cursor_is() {
     untouched.report.kind = Kind::NotBounce;
     untouched.disposition = Disposition::Untouched;
     let batch = [entry(1, START, &[("ann@example.org", HARD)]), untouched];
-    f.store.commit(MAILBOX, &batch, Some((7, 2)), decide).await.unwrap();
+    f.store.commit(MAILBOX, &batch, Some(&Cursor::new("7:2")), decide).await.unwrap();
 
     f.store.close().await;
     let store = Store::open(f.store.path()).await.unwrap();
     let resume = store.resume(MAILBOX).await.unwrap();
-    assert_eq!(resume.cursor, Some((7, 2)));
+    assert_eq!(resume.cursor, Some(Cursor::new("7:2")));
     assert_eq!(
         resume.unsettled,
-        [(batch[0].locator.clone(), Disposition::Processed), (batch[1].locator.clone(), Disposition::Untouched)]
+        [(batch[0].place.clone(), Disposition::Processed), (batch[1].place.clone(), Disposition::Untouched)]
     );
-    store.settled("other", &[batch[0].locator.clone()]).await.unwrap();
-    store.settled(MAILBOX, &[batch[0].locator.clone()]).await.unwrap();
+    store.settled("other", &[batch[0].place.clone()]).await.unwrap();
+    store.settled(MAILBOX, &[batch[0].place.clone()]).await.unwrap();
     let resume = store.resume(MAILBOX).await.unwrap();
-    assert_eq!(resume.unsettled, [(batch[1].locator.clone(), Disposition::Untouched)]);
+    assert_eq!(resume.unsettled, [(batch[1].place.clone(), Disposition::Untouched)]);
     assert_eq!(store.resume("other").await.unwrap().cursor, None);
 }
 
 #[tokio::test]
-async fn maildir_keys_are_known_after_a_restart() {
+async fn places_are_known_after_a_restart() {
     let f = Fixture::new().await;
     let mut one = entry(1, START, &[("ann@example.org", HARD)]);
-    one.locator = Locator::Maildir { key: "1767225600.M1P2.host".to_owned() };
+    one.place = Place::new("1767225600.M1P2.host");
     f.commit(std::slice::from_ref(&one)).await;
-    f.store.settled(MAILBOX, std::slice::from_ref(&one.locator)).await.unwrap();
-    let resume = f.store.resume(MAILBOX).await.unwrap();
-    assert!(resume.unsettled.is_empty());
-    assert!(resume.known.contains("1767225600.M1P2.host"));
-    assert!(f.store.resume("other").await.unwrap().known.is_empty());
+    f.store.settled(MAILBOX, std::slice::from_ref(&one.place)).await.unwrap();
+    assert!(f.store.resume(MAILBOX).await.unwrap().unsettled.is_empty());
+    assert!(f.store.known(MAILBOX).await.unwrap().contains(&one.place));
+    assert!(f.store.known("other").await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -138,7 +137,7 @@ async fn a_batch_larger_than_one_statement_is_recorded_whole() {
     assert_eq!((committed.new, committed.suppressed.len()), (2_500, 2_500));
     assert_eq!(f.commit(&batch).await.duplicates, 2_500);
     assert_eq!(f.value::<i64>("SELECT count(*) FROM bounce").await, 5_000);
-    let places: Vec<_> = batch.iter().map(|entry| entry.locator.clone()).collect();
+    let places: Vec<_> = batch.iter().map(|entry| entry.place.clone()).collect();
     f.store.settled(MAILBOX, &places).await.unwrap();
     assert!(f.store.resume(MAILBOX).await.unwrap().unsettled.is_empty());
 }

@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::MetadataExt, path::PathBuf, process::Command};
 
 use bounced::{
     codes::{Class, Fault, Judgement, Reason},
-    message::{Disposition, Locator},
+    message::{Disposition, Place},
     policy::{self, Policy},
     report::{Action, Address, Candidate, Finding, Kind, Original, Outcome, Recipient, Report, Verdict},
     store::{Committed, Entry, Store},
@@ -99,7 +99,7 @@ pub fn entry(uid: u32, received: i64, recipients: &[(&str, Judgement)]) -> Entry
     let verdicts = recipients.iter().map(|(_, judgement)| verdict(*judgement)).collect();
     let recipients = recipients.iter().map(|(address, judgement)| recipient(address, *judgement)).collect();
     Entry {
-        locator: Locator::Imap { uid_validity: 7, uid },
+        place: Place::new(format!("7:{uid}")),
         sha256: Sha256::digest(format!("message {uid}")).into(),
         received,
         size: 2_048,

@@ -11,14 +11,16 @@ mod response;
 mod session;
 mod settle;
 mod tls;
+mod uid;
 mod wire;
 mod words;
 
 use session::Session;
 use tracing::warn;
+use uid::Uid;
 
 use super::{ImapSettings, Source, SourceError};
-use crate::message::{Disposition, Locator, Message, Resume};
+use crate::message::{Batch, Cursor, Disposition, Message, Place, Resume};
 
 /// After this many vain attempts to read one message, with reconnections between, it is passed over.
 const STRIKES: u32 = 4;
@@ -59,12 +61,12 @@ impl ImapSource {
         self.strikes = if self.strikes.0 == uid { (uid, self.strikes.1 + 1) } else { (uid, 1) };
     }
 
-    async fn next_portion(&mut self) -> Result<Vec<Message>, SourceError> {
+    async fn next_portion(&mut self) -> Result<Batch, SourceError> {
         loop {
             let (most, (struck, strikes)) = (self.portion, self.strikes);
             let session = self.session()?;
             let portion = session.portion(most).await?;
-            let Some(first) = portion.first().map(|envelope| envelope.uid) else { return Ok(Vec::new()) };
+            let Some(first) = portion.first().map(|envelope| envelope.uid) else { return Ok(Batch::default()) };
             if first == struck && strikes >= STRIKES {
                 session.pass_over(first);
                 warn!(mailbox = self.settings.name, uid = first, "can't be read, passed over; it stays in the folder");
@@ -80,7 +82,7 @@ impl ImapSource {
                         }
                         // All of them were expunged by somebody else: there may be more behind.
                         None if read.messages.is_empty() => {}
-                        _ => return Ok(read.messages),
+                        _ => return Ok(batch(read.messages)),
                     }
                 }
                 Err(error) => {
@@ -95,19 +97,29 @@ impl ImapSource {
     }
 }
 
+/// The cursor is the last message that came, so it never steps over one that did not.
+fn batch(messages: Vec<Message>) -> Batch {
+    let cursor = messages.last().map(|last| Cursor::new(last.place.as_str()));
+    Batch { messages, cursor }
+}
+
 impl Source for ImapSource {
+    fn describe(place: &Place) -> String {
+        Uid::read(place.as_str()).map_or_else(|| place.as_str().to_owned(), |uid| uid.to_string())
+    }
+
     async fn open(&mut self, resume: Resume) -> Result<(), SourceError> {
         self.session = None;
         self.session = Some(Session::open(&self.settings, resume).await?);
         Ok(())
     }
 
-    async fn fetch(&mut self) -> Result<Vec<Message>, SourceError> {
+    async fn fetch(&mut self) -> Result<Batch, SourceError> {
         let result = self.next_portion().await;
         self.checked(result)
     }
 
-    async fn settle(&mut self, done: &[(Locator, Disposition)]) -> Result<(), SourceError> {
+    async fn settle(&mut self, done: &[(Place, Disposition)]) -> Result<(), SourceError> {
         let result = self.session()?.settle(done).await;
         self.checked(result)
     }

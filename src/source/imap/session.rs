@@ -14,10 +14,11 @@ use super::{
     login::login,
     response::{Condition, Response, Status},
     settle::Settling,
+    uid::Uid,
     words,
 };
 use crate::{
-    message::{Disposition, Locator, Message, Resume},
+    message::{Disposition, Message, Place, Resume},
     source::{ImapSettings, SourceError},
 };
 
@@ -92,9 +93,9 @@ impl Session {
         };
         let read_only = selected.keyword() == "READ-ONLY";
         let settling = Settling::prepare(&mut connection, settings, read_only, permanent_flags.as_deref()).await?;
-        let seen = match resume.cursor {
-            Some((known, uid)) if known == uid_validity => uid,
-            Some((known, _)) => {
+        let seen = match resume.cursor.and_then(|cursor| Uid::read(cursor.as_str())) {
+            Some(Uid { validity, uid }) if validity == uid_validity => uid,
+            Some(Uid { validity: known, .. }) => {
                 info!(mailbox = settings.name, known, uid_validity, "UIDVALIDITY changed: the folder is read anew");
                 0
             }
@@ -155,11 +156,11 @@ impl Session {
             .await?;
         let stuck = self.first_left(&uids, |uid| !bodies.contains_key(uid)).await?;
         let readable = portion.iter().filter(|envelope| stuck.is_none_or(|stuck| envelope.uid < stuck));
-        let messages = readable
+        let messages: Vec<_> = readable
             .filter_map(|envelope| {
                 let body = bodies.remove(&envelope.uid)?;
                 Some(Message {
-                    locator: Locator::Imap { uid_validity: self.uid_validity, uid: envelope.uid },
+                    place: self.uid(envelope.uid).place(),
                     received: envelope.received.unwrap_or_else(|| Timestamp::now().as_second()),
                     size: envelope.size.unwrap_or(0).max(body.len() as u64),
                     body,
@@ -183,15 +184,12 @@ impl Session {
     }
 
     /// Carries out the dispositions of those messages that belong to this UIDVALIDITY.
-    pub(super) async fn settle(&mut self, done: &[(Locator, Disposition)]) -> Result<(), SourceError> {
-        let mut uids: Vec<u32> = done
-            .iter()
-            .filter_map(|(locator, disposition)| match (locator, disposition) {
-                (Locator::Imap { uid_validity, uid }, Disposition::Processed) if *uid_validity == self.uid_validity => {
-                    Some(*uid)
-                }
-                _ => None,
-            })
+    pub(super) async fn settle(&mut self, done: &[(Place, Disposition)]) -> Result<(), SourceError> {
+        let processed = done.iter().filter(|(_, disposition)| *disposition == Disposition::Processed);
+        let mut uids: Vec<u32> = processed
+            .filter_map(|(place, _)| Uid::read(place.as_str()))
+            .filter(|uid| uid.validity == self.uid_validity)
+            .map(|uid| uid.uid)
             .collect();
         uids.sort_unstable();
         uids.dedup();
@@ -218,6 +216,10 @@ impl Session {
 
     pub(super) async fn close(self) {
         self.connection.close().await;
+    }
+
+    fn uid(&self, uid: u32) -> Uid {
+        Uid { validity: self.uid_validity, uid }
     }
 
     /// Asks for the UIDs above those that were seen.

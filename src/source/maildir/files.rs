@@ -10,7 +10,10 @@ use std::{
 
 use tracing::warn;
 
-use crate::source::{After, SourceError};
+use crate::{
+    message::Place,
+    source::{After, SourceError},
+};
 
 /// The directories that hold delivered messages; what lies in `tmp` is still being written.
 const DELIVERED: [&str; 2] = ["new", "cur"];
@@ -25,7 +28,7 @@ pub(super) struct Maildir {
 #[derive(Debug)]
 pub(super) struct Entry {
     /// The unique part of its name, before `:2,`.
-    pub key: String,
+    pub place: Place,
     pub path: PathBuf,
 }
 
@@ -84,8 +87,8 @@ impl Maildir {
         }
     }
 
-    /// The messages whose key `wanted` takes, by name: names begin with the time of delivery.
-    pub(super) fn list(&self, mut wanted: impl FnMut(&str) -> bool) -> Result<Vec<Entry>, SourceError> {
+    /// The messages whose place `wanted` takes, by name: names begin with the time of delivery.
+    pub(super) fn list(&self, mut wanted: impl FnMut(&Place) -> bool) -> Result<Vec<Entry>, SourceError> {
         let mut entries = Vec::new();
         for part in DELIVERED.map(|part| self.path.join(part)) {
             let listing = fs::read_dir(&part).and_then(|files| {
@@ -93,16 +96,16 @@ impl Maildir {
                     let file = file?;
                     // A name that is no UTF-8 was made by no delivery agent. Links and directories are a trap.
                     let Ok(name) = file.file_name().into_string() else { continue };
-                    let key = key(&name);
-                    if !name.starts_with('.') && file.file_type()?.is_file() && wanted(key) {
-                        entries.push(Entry { key: key.to_owned(), path: file.path() });
+                    let place = place(&name);
+                    if !name.starts_with('.') && file.file_type()?.is_file() && wanted(&place) {
+                        entries.push(Entry { place, path: file.path() });
                     }
                 }
                 Ok(())
             });
             listing.map_err(|error| trouble("can't list", &part, &error))?;
         }
-        entries.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        entries.sort_unstable_by(|a, b| a.place.as_str().cmp(b.place.as_str()));
         Ok(entries)
     }
 
@@ -113,7 +116,7 @@ impl Maildir {
 
     /// Moves or flags one message; false when it is not where it was.
     pub(super) fn settle(&self, entry: &Entry, settling: &Settling) -> Result<bool, SourceError> {
-        let name = entry.path.file_name().and_then(|name| name.to_str()).unwrap_or(&entry.key);
+        let name = entry.path.file_name().and_then(|name| name.to_str()).unwrap_or(entry.place.as_str());
         let target = match settling {
             Settling::Move(cur) => cur.join(with_flag(name, None)),
             Settling::Flag => self.path.join("cur").join(with_flag(name, Some('S'))),
@@ -173,17 +176,17 @@ pub(super) fn read(path: &Path, limit: u32) -> Result<Option<Contents>, SourceEr
 }
 
 /// The unique part of a file name.
-fn key(name: &str) -> &str {
-    name.split_once(":2,").map_or(name, |(key, _)| key)
+fn place(name: &str) -> Place {
+    Place::new(name.split_once(":2,").map_or(name, |(unique, _)| unique))
 }
 
 /// The name for `cur`: with the info part, its flags in alphabetical order.
 fn with_flag(name: &str, flag: Option<char>) -> String {
-    let (key, flags) = name.split_once(":2,").unwrap_or((name, ""));
+    let (unique, flags) = name.split_once(":2,").unwrap_or((name, ""));
     let mut flags: Vec<char> = flags.chars().chain(flag).collect();
     flags.sort_unstable();
     flags.dedup();
-    format!("{key}:2,{}", flags.into_iter().collect::<String>())
+    format!("{unique}:2,{}", flags.into_iter().collect::<String>())
 }
 
 /// A disk that is full or away may come back; what is not there or not permitted stays so until somebody acts.
@@ -207,7 +210,7 @@ mod tests {
             [("1.a", "1.a:2,S"), ("1.a:2,", "1.a:2,S"), ("1.a:2,RT", "1.a:2,RST"), ("1.a:2,S", "1.a:2,S")]
         {
             assert_eq!(with_flag(name, Some('S')), expected);
-            assert_eq!(key(name), "1.a");
+            assert_eq!(place(name), Place::new("1.a"));
         }
         assert_eq!(with_flag("1.a", None), "1.a:2,");
     }
