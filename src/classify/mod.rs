@@ -65,7 +65,9 @@ impl Classifier {
     /// A classifier with the tables that come with the program.
     #[must_use]
     pub fn embedded() -> Self {
-        Self::new(CodeTable::embedded(), Phrases::embedded())
+        let codes = CodeTable::embedded();
+        let phrases = Phrases::embedded(codes.reasons());
+        Self::new(codes, phrases)
     }
 
     /// A classifier with the given files in place of the tables that come with the program.
@@ -73,10 +75,12 @@ impl Classifier {
     /// # Errors
     /// A file can't be read or is refused; the text names file and line.
     pub fn load(codes: Option<&Path>, phrases: Option<&Path>) -> Result<Self, LoadError> {
-        Ok(Self::new(
-            codes.map_or_else(|| Ok(CodeTable::embedded()), CodeTable::load)?,
-            phrases.map_or_else(|| Ok(Phrases::embedded()), Phrases::load)?,
-        ))
+        let codes = codes.map_or_else(|| Ok(CodeTable::embedded()), CodeTable::load)?;
+        let phrases = match phrases {
+            None => Phrases::embedded(codes.reasons()),
+            Some(file) => Phrases::load(file, codes.reasons())?,
+        };
+        Ok(Self::new(codes, phrases))
     }
 
     /// The code table.
@@ -87,7 +91,7 @@ impl Classifier {
 
     /// What the tables look for in the words of a server.
     pub fn vocabulary(&self) -> impl Iterator<Item = &str> {
-        let variants = self.codes.rows().flat_map(|row| &row.variants).flat_map(|variant| &variant.any);
+        let variants = self.codes.rows().flat_map(|row| &row.variants).flat_map(|variant| &variant.says);
         self.phrases.vocabulary().chain(variants.map(String::as_str))
     }
 

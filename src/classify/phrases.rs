@@ -14,7 +14,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::fold::{fold, unframe};
-use crate::codes::{Class, EnhancedStatusCode, Fault, Judgement, Reason, ReplyCode};
+use crate::codes::{Class, Deviation, EnhancedStatusCode, Fault, Judgement, Reason, Reasons, ReplyCode};
 
 const EMBEDDED: (&str, &str) = ("config/phrases.toml", include_str!("../../config/phrases.toml"));
 
@@ -59,25 +59,56 @@ struct ScopeSpec {
 struct PhraseSpec {
     id: Spanned<String>,
     scope: Option<Spanned<String>>,
-    any: Vec<Spanned<String>>,
     #[serde(default)]
-    all: Vec<Spanned<String>>,
+    says: Vec<Spanned<String>>,
     #[serde(default)]
-    none: Vec<Spanned<String>>,
+    with: Vec<Spanned<String>>,
+    #[serde(default)]
+    unless: Vec<Spanned<String>>,
+    #[serde(default, rename = "shapes")]
+    _shapes: Vec<ShapeSpec>,
     pattern: Option<Spanned<String>>,
     #[serde(default)]
     status: Vec<Spanned<String>>,
     #[serde(default)]
     reply: Vec<Spanned<String>>,
-    class: Class,
-    reason: Reason,
-    fault: Fault,
+    reason: Spanned<Reason>,
+    class: Option<Class>,
+    fault: Option<Fault>,
+    because: Option<String>,
     #[serde(default)]
     strength: Strength,
+    #[serde(default, rename = "accepts")]
+    _accepts: Vec<String>,
+    #[serde(default, rename = "rejects")]
+    _rejects: Vec<String>,
     #[serde(rename = "lang")]
     _lang: Option<String>,
     #[serde(rename = "source")]
     _source: Option<String>,
+}
+
+/// Noun and predicate of one sentence.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ShapeSpec {
+    #[serde(rename = "about")]
+    _about: Vec<String>,
+    #[serde(rename = "says")]
+    _says: Vec<String>,
+    #[serde(rename = "between")]
+    _between: usize,
+    #[serde(rename = "order")]
+    _order: Order,
+}
+
+/// Which of the two stands first.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Order {
+    AboutFirst,
+    SaysFirst,
+    Either,
 }
 
 /// One row, its literals as numbers of the matcher's patterns.
@@ -87,8 +118,8 @@ struct Row {
     judgement: Judgement,
     strength: Strength,
     scope: Option<usize>,
-    all: Vec<usize>,
-    none: Vec<usize>,
+    with: Vec<usize>,
+    unless: Vec<usize>,
     pattern: Option<Regex>,
     status: Vec<StatusFilter>,
     reply: Vec<ReplyCode>,
@@ -171,32 +202,32 @@ pub struct Phrases {
 impl Phrases {
     /// The phrases that come with the program: config/phrases.toml.
     #[must_use]
-    pub fn embedded() -> Self {
-        Self::from_toml(EMBEDDED.1, EMBEDDED.0).expect("the tests read the embedded phrases")
+    pub fn embedded(reasons: &Reasons) -> Self {
+        Self::from_toml(EMBEDDED.1, EMBEDDED.0, reasons).expect("the tests read the embedded phrases")
     }
 
     /// Reads phrases from a file.
     ///
     /// # Errors
     /// The file can't be read, or the phrases in it are refused.
-    pub fn load(path: &Path) -> Result<Self, PhrasesError> {
+    pub fn load(path: &Path, reasons: &Reasons) -> Result<Self, PhrasesError> {
         let text = std::fs::read_to_string(path)
             .map_err(|err| PhrasesError(format!("{}: can't read the phrases: {err}", path.display())))?;
-        Self::from_toml(&text, &path.display().to_string())
+        Self::from_toml(&text, &path.display().to_string(), reasons)
     }
 
     /// Reads phrases from TOML text; `file` names it in errors.
     ///
     /// # Errors
     /// Unknown keys, words and scopes, bad codes and patterns, phrases that are too short, ids used twice.
-    pub fn from_toml(text: &str, file: &str) -> Result<Self, PhrasesError> {
+    pub fn from_toml(text: &str, file: &str, reasons: &Reasons) -> Result<Self, PhrasesError> {
         let refuse = |span: Range<usize>, what: &str| {
             let line = text[..span.start.min(text.len())].matches('\n').count() + 1;
             PhrasesError(format!("{file}:{line}: {what}"))
         };
         let parsed: File =
             toml::from_str(text).map_err(|e| refuse(e.span().unwrap_or_default(), e.message().trim_end()))?;
-        Builder::default().build(parsed, &refuse)
+        Builder::default().build(parsed, reasons, &refuse)
     }
 
     /// What the rows look for: phrases (folded), hosts of scopes, and the patterns as they are written.
@@ -237,8 +268,8 @@ impl Phrases {
         let fits = |list: &[StatusFilter]| list.iter().any(|f| speaker.status.is_some_and(|s| f.fits(s)));
         (row.status.is_empty() || fits(&row.status))
             && (row.reply.is_empty() || speaker.reply.is_some_and(|r| row.reply.contains(&r)))
-            && row.all.iter().all(|&p| present[p])
-            && !row.none.iter().any(|&p| present[p])
+            && row.with.iter().all(|&p| present[p])
+            && !row.unless.iter().any(|&p| present[p])
             && row.scope.is_none_or(|s| self.scopes[s].holds(present, speaker))
             && row.pattern.as_ref().is_none_or(|p| p.is_match(folded))
     }
@@ -278,6 +309,7 @@ impl Builder {
     fn build(
         mut self,
         file: File,
+        reasons: &Reasons,
         refuse: &impl Fn(Range<usize>, &str) -> PhrasesError,
     ) -> Result<Phrases, PhrasesError> {
         let mut names = HashMap::new();
@@ -301,19 +333,23 @@ impl Builder {
                     refuse(name.span(), &format!("there is no [scope.{}] in this file", name.get_ref()))
                 })?),
             };
-            if spec.any.is_empty() {
-                return Err(refuse(span, &format!("`{id}` has no phrase in `any` and can never answer")));
+            if spec.says.is_empty() {
+                return Err(refuse(span, &format!("`{id}` has no phrase in `says` and can never answer")));
             }
-            for pattern in self.literals(&spec.any, refuse)? {
+            for pattern in self.literals(&spec.says, refuse)? {
                 self.calls[pattern].push(rows.len());
             }
+            let own = Deviation { class: spec.class, fault: spec.fault, because: spec.because.as_deref() };
+            let judgement = reasons
+                .judgement(*spec.reason.get_ref(), None, &own)
+                .map_err(|problem| refuse(spec.reason.span(), &problem))?;
             rows.push(Row {
                 rule: format!("phrases:{id}").into(),
-                judgement: Judgement { class: spec.class, reason: spec.reason, fault: spec.fault },
+                judgement,
                 strength: spec.strength,
                 scope,
-                all: self.literals(&spec.all, refuse)?,
-                none: self.literals(&spec.none, refuse)?,
+                with: self.literals(&spec.with, refuse)?,
+                unless: self.literals(&spec.unless, refuse)?,
                 pattern: spec.pattern.as_ref().map(|p| compile(p, refuse)).transpose()?,
                 status: parsed(&spec.status, StatusFilter::parse, "a status such as 5.7.1, 5.1.* or x.1.1", refuse)?,
                 reply: parsed(&spec.reply, |t| t.parse().ok(), "a reply code such as 550", refuse)?,
@@ -377,6 +413,7 @@ fn parsed<T>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codes::CodeTable;
 
     const TABLE: &str = r#"
 [scope.example]
@@ -386,32 +423,26 @@ text = ["example postmaster"]
 [[phrase]]
 id = "example.gone"
 scope = "example"
-any = ["gone fishing"]
-class = "hard"
+says = ["gone fishing"]
 reason = "user_unknown"
-fault = "recipient"
 
 [[phrase]]
 id = "full"
-any = ["mailbox full", "Postfach überfüllt"]
-none = ["not because mailbox full"]
-class = "soft"
+says = ["mailbox full", "Postfach überfüllt"]
+unless = ["not because mailbox full"]
 reason = "mailbox_full"
-fault = "recipient"
 strength = "unmistakable"
 
 [[phrase]]
 id = "coded"
-any = ["access denied"]
+says = ["access denied"]
 status = ["5.4.1"]
 pattern = "denied\\b"
-class = "hard"
 reason = "user_unknown"
-fault = "recipient"
 "#;
 
     fn rules(text: &str, speaker: &Speaker<'_>) -> Vec<String> {
-        let phrases = Phrases::from_toml(TABLE, "table").expect("fine");
+        let phrases = Phrases::from_toml(TABLE, "table", CodeTable::embedded().reasons()).expect("fine");
         phrases.find(text, speaker).into_iter().map(|s| s.rule.to_string()).collect()
     }
 
@@ -436,28 +467,22 @@ fault = "recipient"
 
     #[test]
     fn the_embedded_phrases_are_sound() {
-        assert!(!Phrases::embedded().rows.is_empty());
+        assert!(!Phrases::embedded(CodeTable::embedded().reasons()).rows.is_empty());
     }
 
     #[test]
     fn slips_are_refused_with_file_and_line() {
-        let row = |line: &str| {
-            format!(
-                "[[phrase]]\nid = \"a\"\nany = [\"some words\"]\nclass = \"soft\"\nreason = \"spam\"\nfault = \"sender\"\n{line}\n"
-            )
-        };
+        let row = |line: &str| format!("[[phrase]]\nid = \"a\"\nsays = [\"some words\"]\nreason = \"spam\"\n{line}\n");
         for (line, says) in [
-            ("colour = 1", "t.toml:7: unknown field `colour`"),
-            ("scope = \"mars\"", "t.toml:7: there is no [scope.mars]"),
-            ("status = [\"9.1.1\"]", "t.toml:7: `9.1.1` is not a status"),
-            ("pattern = \"(\"", "t.toml:7: the pattern `(` is no regular expression"),
-            ("all = [\"ab\"]", "t.toml:7: the phrase `ab` is too short"),
-            (
-                "[[phrase]]\nid = \"a\"\nany = [\"other\"]\nclass = \"soft\"\nreason = \"spam\"\nfault = \"sender\"",
-                "t.toml:8: the id `a` is used twice",
-            ),
+            ("colour = 1", "t.toml:5: unknown field `colour`"),
+            ("scope = \"mars\"", "t.toml:5: there is no [scope.mars]"),
+            ("status = [\"9.1.1\"]", "t.toml:5: `9.1.1` is not a status"),
+            ("pattern = \"(\"", "t.toml:5: the pattern `(` is no regular expression"),
+            ("with = [\"ab\"]", "t.toml:5: the phrase `ab` is too short"),
+            ("[[phrase]]\nid = \"a\"\nsays = [\"other\"]\nreason = \"spam\"", "t.toml:6: the id `a` is used twice"),
         ] {
-            let error = Phrases::from_toml(&row(line), "t.toml").expect_err(line).to_string();
+            let error =
+                Phrases::from_toml(&row(line), "t.toml", CodeTable::embedded().reasons()).expect_err(line).to_string();
             assert!(error.starts_with(says), "{error}");
         }
     }

@@ -112,7 +112,7 @@ fn explain(out: &mut impl Write, asked: &str, row: &Row) -> io::Result<()> {
         writeln!(out, "\nThe first of these that is found in the reply's text answers instead:")?;
     }
     for variant in &row.variants {
-        let phrases: Vec<String> = variant.any.iter().map(|phrase| format!("\"{}\"", phrase.replace(' ', "\u{a0}"))).collect();
+        let phrases: Vec<String> = variant.says.iter().map(|phrase| format!("\"{}\"", phrase.replace(' ', "\u{a0}"))).collect();
         writeln!(out)?;
         paragraph(out, "  ", &phrases.join(", "))?;
         paragraph(out, "    meaning    ", &variant.description)?;
@@ -227,6 +227,6 @@ mod tests {
         assert_eq!(text.lines().count(), TABLE.rows().count());
         let row: serde_json::Value = serde_json::from_str(&answer_to(Some("552"), true).1).unwrap();
         assert_eq!((&row["code"], &row["class"], &row["rule"]), (&json!("552"), &json!("soft"), &json!("codes:552")));
-        assert_eq!(row["variants"][0]["any"][0], "user unknown");
+        assert_eq!(row["variants"][0]["says"][0], "user unknown");
     }
 }

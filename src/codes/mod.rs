@@ -3,11 +3,13 @@
 
 mod number;
 mod outcome;
+mod reasons;
 mod table;
 mod table_file;
 
 pub use number::{EnhancedStatusCode, ParseCodeError, ReplyCode};
 pub(crate) use outcome::words;
 pub use outcome::{Class, Fault, Judgement, Reason, UnknownWord};
+pub use reasons::{Deviation, Meaning, Reasons};
 pub use table::{Answer, CodeTable, Key, Row, Variant, Weight};
 pub use table_file::TableError;

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use aho_corasick::AhoCorasick;
 use serde::Serialize;
 
-use super::{Class, EnhancedStatusCode, Judgement, ReplyCode, words};
+use super::{Class, EnhancedStatusCode, Judgement, Reasons, ReplyCode, words};
 
 words! {
     /// How much a row's word is worth against other evidence.
@@ -84,8 +84,10 @@ pub struct Row {
 /// A row's answer when the reply carries certain words.
 #[derive(Debug, Clone, Serialize)]
 pub struct Variant {
+    /// Names the variant for overlays: `550.user-unknown`.
+    pub id: String,
     /// Any of these phrases calls for this variant. Case and the width of white space do not matter.
-    pub any: Vec<String>,
+    pub says: Vec<String>,
     /// What the variant says.
     #[serde(flatten)]
     pub judgement: Judgement,
@@ -108,7 +110,7 @@ pub(super) struct Phrases {
 impl Phrases {
     /// Compiles the folded phrases of all variants, the first variant's first. `None` where there are none.
     pub(super) fn compile(key: Key, variants: &[Variant]) -> Option<Self> {
-        let phrases = || variants.iter().enumerate().flat_map(|(n, v)| v.any.iter().map(move |phrase| (n, phrase)));
+        let phrases = || variants.iter().enumerate().flat_map(|(n, v)| v.says.iter().map(move |phrase| (n, phrase)));
         let entries: Vec<_> = phrases().map(|(n, phrase)| (n, format!("codes:{key} \"{phrase}\"").into())).collect();
         let matcher = AhoCorasick::new(phrases().map(|(_, phrase)| folded(phrase)))
             .expect("a table's phrases are far below the automaton's limits");
@@ -149,12 +151,13 @@ pub struct Answer {
 /// All rows, compiled for look-up.
 #[derive(Debug, Clone, Default)]
 pub struct CodeTable {
+    reasons: Reasons,
     rows: BTreeMap<Key, Row>,
 }
 
 impl CodeTable {
-    pub(super) const fn new(rows: BTreeMap<Key, Row>) -> Self {
-        Self { rows }
+    pub(super) const fn new(reasons: Reasons, rows: BTreeMap<Key, Row>) -> Self {
+        Self { reasons, rows }
     }
 
     /// Exact row, else x.y.*, else the class digit.
@@ -197,6 +200,12 @@ impl CodeTable {
     #[must_use]
     pub fn reply_row(&self, code: ReplyCode) -> Option<&Row> {
         [Key::Reply(code), Key::Digit(code.class_digit())].iter().find_map(|key| self.rows.get(key))
+    }
+
+    /// What follows from each reason.
+    #[must_use]
+    pub const fn reasons(&self) -> &Reasons {
+        &self.reasons
     }
 
     /// Every row: digits first, then reply codes, then enhanced status codes.
@@ -356,7 +365,7 @@ mod tests {
     fn rows_with(fits: impl Fn(Judgement) -> bool) -> Vec<String> {
         let table = CodeTable::embedded();
         let answers = table.rows().flat_map(|row| {
-            let variants = row.variants.iter().map(|v| (format!("{} {}", row.code, v.any[0]), v.judgement));
+            let variants = row.variants.iter().map(|v| (format!("{} {}", row.code, v.says[0]), v.judgement));
             std::iter::once((row.code.to_string(), row.judgement)).chain(variants)
         });
         answers.filter(|(_, judgement)| fits(*judgement)).map(|(name, _)| name).collect()

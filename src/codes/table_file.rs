@@ -7,7 +7,8 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{
-    Class, CodeTable, EnhancedStatusCode, Fault, Judgement, Reason, ReplyCode, Row, Weight,
+    Class, CodeTable, Deviation, EnhancedStatusCode, Fault, Judgement, Meaning, Reason, Reasons, ReplyCode, Row,
+    Weight,
     table::{Key, Phrases, Variant, folded},
 };
 
@@ -44,13 +45,14 @@ impl CodeTable {
     /// # Errors
     /// The text is no table, or a row can't be meant as it is written.
     pub fn from_toml(text: &str, file: &str) -> Result<Self, TableError> {
-        Reader { text, file, rows: BTreeMap::new() }.read()
+        Reader { text, file, reasons: Reasons::default(), rows: BTreeMap::new() }.read()
     }
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
+    reason: BTreeMap<Reason, Meaning>,
     digit: Vec<DigitSpec>,
     #[serde(default)]
     reply: Vec<ReplySpec>,
@@ -63,14 +65,15 @@ struct File {
 #[serde(deny_unknown_fields)]
 struct DigitSpec {
     code: Spanned<u8>,
-    class: Spanned<Class>,
-    reason: Reason,
-    fault: Fault,
+    reason: Spanned<Reason>,
+    class: Option<Class>,
+    fault: Option<Fault>,
+    because: Option<String>,
     #[serde(default = "specific")]
     weight: Weight,
     at_most: Option<Class>,
     description: String,
-    advice: String,
+    advice: Option<String>,
     reference: String,
 }
 
@@ -79,13 +82,14 @@ struct DigitSpec {
 #[serde(deny_unknown_fields)]
 struct ReplySpec {
     code: Spanned<u16>,
-    class: Spanned<Class>,
-    reason: Reason,
-    fault: Fault,
+    reason: Spanned<Reason>,
+    class: Option<Class>,
+    fault: Option<Fault>,
+    because: Option<String>,
     #[serde(default = "specific")]
     weight: Weight,
     description: String,
-    advice: String,
+    advice: Option<String>,
     reference: String,
     #[serde(default)]
     variant: Vec<VariantSpec>,
@@ -94,10 +98,12 @@ struct ReplySpec {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct VariantSpec {
-    any: Vec<Spanned<String>>,
-    class: Spanned<Class>,
-    reason: Reason,
-    fault: Fault,
+    id: Spanned<String>,
+    says: Vec<Spanned<String>>,
+    reason: Spanned<Reason>,
+    class: Option<Class>,
+    fault: Option<Fault>,
+    because: Option<String>,
     #[serde(default = "specific")]
     weight: Weight,
     description: Option<String>,
@@ -118,16 +124,17 @@ struct StatusSpec {
     #[serde(default = "specific")]
     weight: Weight,
     description: String,
-    advice: String,
+    advice: Option<String>,
     reference: String,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct OutcomeSpec {
-    class: Spanned<Class>,
-    reason: Reason,
-    fault: Fault,
+    reason: Spanned<Reason>,
+    class: Option<Class>,
+    fault: Option<Fault>,
+    because: Option<String>,
     weight: Option<Weight>,
     advice: Option<String>,
 }
@@ -140,6 +147,7 @@ const fn specific() -> Weight {
 struct Reader<'a> {
     text: &'a str,
     file: &'a str,
+    reasons: Reasons,
     /// Each row with the place of its code.
     rows: BTreeMap<Key, (Row, Range<usize>)>,
 }
@@ -148,6 +156,12 @@ impl Reader<'_> {
     fn read(mut self) -> Result<CodeTable, TableError> {
         let file: File = toml::from_str(self.text)
             .map_err(|err| self.refuse(&err.span().unwrap_or_default(), err.message().trim_end()))?;
+        self.reasons = Reasons::new(file.reason).map_err(|missing| {
+            self.refuse(
+                &(0..0),
+                &format!("there is no [reason.{missing}]: each reason needs its class, fault and advice"),
+            )
+        })?;
         // The digits first: the rows are held against their limits.
         file.digit.into_iter().try_for_each(|spec| self.digit(spec))?;
         file.reply.into_iter().try_for_each(|spec| self.reply(spec))?;
@@ -158,7 +172,8 @@ impl Reader<'_> {
                 &format!("no [[digit]] row for {digit}: 2, 4 and 5 each need one, for codes that have no row"),
             ));
         }
-        Ok(CodeTable::new(self.rows.into_iter().map(|(key, (row, _))| (key, row)).collect()))
+        let rows = self.rows.into_iter().map(|(key, (row, _))| (key, row)).collect();
+        Ok(CodeTable::new(self.reasons, rows))
     }
 
     fn digit(&mut self, spec: DigitSpec) -> Result<(), TableError> {
@@ -167,13 +182,13 @@ impl Reader<'_> {
         if !(2..=5).contains(&digit) {
             return Err(self.refuse(&place, &format!("`{digit}` is no first digit of a code; expected 2, 3, 4 or 5")));
         }
-        let judgement = Judgement { class: *spec.class.get_ref(), reason: spec.reason, fault: spec.fault };
+        let judgement = self.judgement(spec.at_most, &spec.reason, spec.class, spec.fault, spec.because.as_deref())?;
+        let advice = self.advice(judgement, spec.advice);
         let row = Row {
             at_most: spec.at_most,
-            ..row(Key::Digit(digit), judgement, spec.weight, spec.description, spec.advice, spec.reference)
+            ..row(Key::Digit(digit), judgement, spec.weight, spec.description, advice, spec.reference)
         };
-        self.add(row, place)?;
-        self.within_limit(digit, &spec.class)
+        self.add(row, place)
     }
 
     fn reply(&mut self, spec: ReplySpec) -> Result<(), TableError> {
@@ -182,26 +197,30 @@ impl Reader<'_> {
             let problem = format!("`{}` is no reply code; expected 200 to 599", spec.code.get_ref());
             return Err(self.refuse(&place, &problem));
         };
-        let judgement = self.judgement(code.class_digit(), &spec.class, spec.reason, spec.fault)?;
+        let limit = self.limit(code.class_digit());
+        let judgement = self.judgement(limit, &spec.reason, spec.class, spec.fault, spec.because.as_deref())?;
+        let advice = self.advice(judgement, spec.advice);
         self.reachable(&spec.variant)?;
         let key = Key::Reply(code);
         let variants = spec
             .variant
             .into_iter()
             .map(|v| {
+                let judgement = self.judgement(limit, &v.reason, v.class, v.fault, v.because.as_deref())?;
                 Ok(Variant {
-                    judgement: self.judgement(code.class_digit(), &v.class, v.reason, v.fault)?,
+                    id: v.id.into_inner(),
+                    judgement,
                     weight: v.weight,
                     description: v.description.unwrap_or_else(|| spec.description.clone()),
-                    advice: v.advice.unwrap_or_else(|| spec.advice.clone()),
-                    any: v.any.into_iter().map(Spanned::into_inner).collect(),
+                    advice: self.advice(judgement, v.advice),
+                    says: v.says.into_iter().map(Spanned::into_inner).collect(),
                 })
             })
             .collect::<Result<Vec<_>, TableError>>()?;
         let row = Row {
             phrases: Phrases::compile(key, &variants),
             variants,
-            ..row(key, judgement, spec.weight, spec.description, spec.advice, spec.reference)
+            ..row(key, judgement, spec.weight, spec.description, advice, spec.reference)
         };
         self.add(row, place)
     }
@@ -219,13 +238,15 @@ impl Reader<'_> {
             return Err(self.refuse(&place, &problem));
         }
         for (class, outcome) in outcomes.into_iter().filter_map(|(class, outcome)| Some((class, outcome?))) {
-            let judgement = self.judgement(class, &outcome.class, outcome.reason, outcome.fault)?;
+            let limit = self.limit(class);
+            let because = outcome.because.as_deref();
+            let judgement = self.judgement(limit, &outcome.reason, outcome.class, outcome.fault, because)?;
             let row = row(
                 Key::Status { class, subject, detail },
                 judgement,
                 outcome.weight.unwrap_or(spec.weight),
                 spec.description.clone(),
-                outcome.advice.unwrap_or_else(|| spec.advice.clone()),
+                self.advice(judgement, outcome.advice.or_else(|| spec.advice.clone())),
                 spec.reference.clone(),
             );
             self.add(row, place.clone())?;
@@ -244,42 +265,43 @@ impl Reader<'_> {
 
     fn judgement(
         &self,
-        digit: u8,
-        class: &Spanned<Class>,
-        reason: Reason,
-        fault: Fault,
+        limit: Option<Class>,
+        reason: &Spanned<Reason>,
+        class: Option<Class>,
+        fault: Option<Fault>,
+        because: Option<&str>,
     ) -> Result<Judgement, TableError> {
-        self.within_limit(digit, class)?;
-        Ok(Judgement { class: *class.get_ref(), reason, fault })
+        if let (Some(class), Some(limit)) = (class, limit)
+            // Class sorts from the worst to the best.
+            && class < limit
+        {
+            let problem = format!("class `{class}` can't be reached: codes with this digit have at_most = \"{limit}\"");
+            return Err(self.refuse(&reason.span(), &problem));
+        }
+        let own = Deviation { class, fault, because };
+        self.reasons.judgement(*reason.get_ref(), limit, &own).map_err(|problem| self.refuse(&reason.span(), &problem))
     }
 
-    /// A class above its digit's limit would never come out.
-    fn within_limit(&self, digit: u8, class: &Spanned<Class>) -> Result<(), TableError> {
-        let limit = self.rows.get(&Key::Digit(digit)).and_then(|(row, _)| row.at_most);
-        match limit {
-            // Class sorts from the worst to the best.
-            Some(limit) if *class.get_ref() < limit => Err(self.refuse(
-                &class.span(),
-                &format!(
-                    "class `{}` can't be reached: the [[digit]] row {digit} has at_most = \"{limit}\"",
-                    class.get_ref()
-                ),
-            )),
-            _ => Ok(()),
-        }
+    /// The worst class that the digit's row allows.
+    fn limit(&self, digit: u8) -> Option<Class> {
+        self.rows.get(&Key::Digit(digit))?.0.at_most
+    }
+
+    fn advice(&self, judgement: Judgement, own: Option<String>) -> String {
+        own.unwrap_or_else(|| self.reasons.advice(judgement, None).to_owned())
     }
 
     /// Refuses a phrase that holds another one which answers first: it could never decide.
     fn reachable(&self, variants: &[VariantSpec]) -> Result<(), TableError> {
         let mut earlier: Vec<(usize, &Spanned<String>, String)> = Vec::new();
         for (n, variant) in variants.iter().enumerate() {
-            if variant.any.is_empty() {
+            if variant.says.is_empty() {
                 return Err(self.refuse(
-                    &variant.class.span(),
-                    "a variant without phrases can never answer; expected any = [\"…\"]",
+                    &variant.id.span(),
+                    "a variant without phrases can never answer; expected says = [\"…\"]",
                 ));
             }
-            for phrase in &variant.any {
+            for phrase in &variant.says {
                 let own = folded(phrase.get_ref());
                 if own.len() < SHORTEST_PHRASE {
                     let problem =
@@ -351,18 +373,14 @@ mod tests {
     const DIGITS: &str = r#"
 [[digit]]
 code = 2
-class = "success"
 reason = "delivered"
-fault = "unknown"
 description = "Success"
 advice = "None."
 reference = "RFC 3463"
 
 [[digit]]
 code = 4
-class = "soft"
 reason = "deferred"
-fault = "unknown"
 at_most = "soft"
 description = "Transient"
 advice = "Wait."
@@ -370,9 +388,7 @@ reference = "RFC 3463"
 
 [[digit]]
 code = 5
-class = "soft"
 reason = "undetermined"
-fault = "unknown"
 description = "Permanent"
 advice = "Read."
 reference = "RFC 3463"
@@ -381,13 +397,13 @@ reference = "RFC 3463"
     /// A row in one line, so that a case's line numbers can be read off.
     fn reply(code: &str, variants: &str) -> String {
         format!(
-            "reply = [{{ code = {code}, class = \"soft\", reason = \"policy\", fault = \"sender\", description = \"d\", \
+            "reply = [{{ code = {code}, reason = \"policy\", description = \"d\", \
              advice = \"a\", reference = \"r\", variant = [\n{variants}\n] }}]"
         )
     }
 
     fn variant(phrases: &str) -> String {
-        format!("{{ any = [{phrases}], class = \"soft\", reason = \"policy\", fault = \"sender\" }},")
+        format!("{{ id = \"v\", says = [{phrases}], reason = \"policy\" }},")
     }
 
     fn status(code: &str, outcomes: &str) -> String {
@@ -396,20 +412,41 @@ reference = "RFC 3463"
         )
     }
 
+    /// The reasons of the table that comes with the program, placed last so that lines can be counted.
+    fn with_reasons(text: &str) -> String {
+        let reasons = EMBEDDED.1.split("\n\n").filter(|block| block.starts_with("[reason."));
+        reasons.fold(text.to_owned(), |text, reason| format!("{text}\n{reason}\n"))
+    }
+
     fn refusal(text: &str) -> String {
-        CodeTable::from_toml(text, "my.toml").expect_err(text).to_string()
+        CodeTable::from_toml(&with_reasons(text), "my.toml").expect_err(text).to_string()
     }
 
     #[test]
     fn slips_of_the_pen_are_refused_with_file_and_line() {
-        const SOFT: &str = "class = \"soft\", reason = \"policy\", fault = \"sender\"";
+        const SOFT: &str = "reason = \"policy\"";
         for (head, problem) in [
             ("[[reply]\n", "my.toml:1: "),
-            ("colour = 1\n", "my.toml:1: unknown field `colour`, expected one of `digit`, `reply`, `status`"),
-            (&reply("550", "{ any = [\"user unknown\"], clas = \"hard\" }"), "my.toml:2: unknown field `clas`"),
+            ("colour = 1\n", "my.toml:1: unknown field `colour`, expected one of `reason`, `digit`, `reply`, `status`"),
             (
-                &reply("550", "").replace("soft", "sof"),
+                &reply("550", "{ id = \"v\", says = [\"user unknown\"], clas = \"hard\" }"),
+                "my.toml:2: unknown field `clas`",
+            ),
+            (
+                &reply("550", "").replace("reason", "class = \"sof\", reason"),
                 "my.toml:1: unknown variant `sof`, expected one of `hard`, `soft`, `success`",
+            ),
+            (
+                &reply("550", "").replace("reason", "class = \"hard\", reason"),
+                "my.toml:1: this deviates from what follows from `policy` (soft, fault sender); add because = ",
+            ),
+            (
+                &reply("550", "").replace("reason", "fault = \"sender\", reason"),
+                "my.toml:1: fault `sender` follows from the reason `policy`: leave it out",
+            ),
+            (
+                &reply("550", "").replace("reason", "because = \"b\", reason"),
+                "my.toml:1: `because` tells why a row deviates",
             ),
             (
                 &reply("550", "").replace("policy", "police"),
@@ -431,9 +468,9 @@ reference = "RFC 3463"
             (
                 &reply(
                     "450",
-                    "{ any = [\"gone for good\"],\nclass = \"hard\", reason = \"moved\", fault = \"recipient\" }",
+                    "{ id = \"v\", says = [\"gone for good\"],\nclass = \"hard\", reason = \"moved\", because = \"b\" }",
                 ),
-                "my.toml:3: class `hard` can't be reached: the [[digit]] row 4 has at_most = \"soft\"",
+                "my.toml:3: class `hard` can't be reached: codes with this digit have at_most = \"soft\"",
             ),
             (
                 &status("5.1.1", &format!("5 = {{ {SOFT} }},")),
@@ -443,7 +480,7 @@ reference = "RFC 3463"
             (&status("x.1.1", ""), "my.toml:1: x.1.1 says nothing; expected an outcome for 2, 4 or 5"),
             (&status("x.1.1", &format!("3 = {{ {SOFT} }},")), "my.toml:2: unknown field `3`"),
             (
-                &status("x.1.1", "4 = { class = \"hard\", reason = \"policy\", fault = \"sender\" },"),
+                &status("x.1.1", "4 = { class = \"hard\", reason = \"policy\", because = \"b\" },"),
                 "my.toml:2: class `hard` can't be reached",
             ),
         ] {
@@ -457,28 +494,28 @@ reference = "RFC 3463"
     fn doubles_are_refused_with_both_places() {
         let again = |row: &str| refusal(&format!("{DIGITS}\n{row}\n{row}"));
         let digit = &DIGITS[DIGITS.rfind("[[digit]]").unwrap()..];
-        assert_eq!(again(digit), "my.toml:31: 5 has a row already, in line 22");
-        let row = "[[status]]\ncode = \"x.1.*\"\n5 = { class = \"soft\", reason = \"policy\", fault = \"sender\" }\n\
+        assert_eq!(again(digit), "my.toml:25: 5 has a row already, in line 18");
+        let row = "[[status]]\ncode = \"x.1.*\"\n5 = { reason = \"policy\" }\n\
                    description = \"\"\nadvice = \"\"\nreference = \"\"";
-        assert_eq!(again(row), "my.toml:37: 5.1.* has a row already, in line 31");
+        assert_eq!(again(row), "my.toml:31: 5.1.* has a row already, in line 25");
     }
 
     #[test]
     fn each_first_digit_needs_its_row() {
-        assert!(refusal("").starts_with("my.toml:1: missing field `digit`"));
+        assert!(refusal("").contains("missing field `digit`"));
         let without_5 = &DIGITS[..DIGITS.rfind("[[digit]]").unwrap()];
         assert_eq!(
             refusal(without_5),
             "my.toml:1: no [[digit]] row for 5: 2, 4 and 5 each need one, for codes that have no row"
         );
-        assert!(refusal(&DIGITS.replace("code = 5", "code = 6")).starts_with("my.toml:22: `6` is no first digit"));
+        assert!(refusal(&DIGITS.replace("code = 5", "code = 6")).starts_with("my.toml:18: `6` is no first digit"));
     }
 
     #[test]
     fn a_table_of_ones_own_replaces_the_default() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("my.toml");
-        fs::write(&path, DIGITS).unwrap();
+        fs::write(&path, with_reasons(DIGITS)).unwrap();
         let table = CodeTable::load(&path).unwrap();
         assert_eq!(&*table.status("5.1.1".parse().unwrap()).unwrap().rule, "codes:5");
 
