@@ -1,0 +1,93 @@
+//! What all tables (codes, phrases, kinds, formats) have in common: TOML files with errors that name file and line, files
+//! of one's own laid over the one that comes with the program, and rows that prove themselves by their examples.
+//! Knows nothing of what a row says.
+
+mod examples;
+mod overlay;
+
+use std::{fs, ops::Range, path::Path, sync::Arc};
+
+pub use examples::{Example, Expected, prove};
+pub use overlay::{Layer, Placed, Row, overlay};
+use serde::de::DeserializeOwned;
+
+/// Why a table was refused, in one line: file, line, what was found and what was expected.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct TableError(String);
+
+/// One file of a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableFile {
+    /// Its path: names it in errors and in answers to "where is this row?".
+    pub name: String,
+    text: String,
+}
+
+impl TableFile {
+    /// A table that comes with the program, or stands in a test.
+    #[must_use]
+    pub fn embedded(name: &str, text: &str) -> Arc<Self> {
+        Arc::new(Self { name: name.to_owned(), text: text.to_owned() })
+    }
+
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// It can't be read.
+    pub fn read(path: &Path) -> Result<Arc<Self>, TableError> {
+        let name = path.display().to_string();
+        let text =
+            fs::read_to_string(path).map_err(|err| TableError(format!("{name}: can't read the table: {err}")))?;
+        Ok(Arc::new(Self { name, text }))
+    }
+
+    /// Its text as rows.
+    ///
+    /// # Errors
+    /// It is no TOML, or says what the table has no place for.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, TableError> {
+        toml::from_str(&self.text).map_err(|err| self.refuse(&err.span().unwrap_or_default(), err.message().trim_end()))
+    }
+
+    /// The line that an offset stands in, counted from 1.
+    #[must_use]
+    pub fn line(&self, offset: usize) -> usize {
+        1 + self.text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
+    }
+
+    /// What is wrong at a place of the file, as an error.
+    #[must_use]
+    pub fn refuse(&self, place: &Range<usize>, problem: &str) -> TableError {
+        TableError(format!("{}:{}: {}", self.name, self.line(place.start), problem.replace('\n', "; ")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_named() {
+        let error = TableFile::read(Path::new("/nowhere/my.toml")).unwrap_err().to_string();
+        assert!(error.starts_with("/nowhere/my.toml: can't read the table: "), "{error}");
+    }
+
+    #[test]
+    fn errors_name_file_and_line_and_fit_one_line() {
+        #[derive(Debug, serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Numbers {
+            #[expect(dead_code, reason = "only its errors matter")]
+            number: u8,
+        }
+        for (text, problem) in [
+            ("\nnumber = 1\ncolour = 2", "t.toml:3: unknown field `colour`, expected `number`"),
+            ("number = \"x\"", "t.toml:1: invalid type: string \"x\", expected u8"),
+            ("number = [\n", "t.toml:1: "),
+        ] {
+            let error = TableFile::embedded("t.toml", text).parse::<Numbers>().unwrap_err().to_string();
+            assert!(error.starts_with(problem) && !error.contains('\n'), "{error}");
+        }
+    }
+}
