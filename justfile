@@ -29,6 +29,10 @@ bench-imap *args:
 score *args:
     scripts/score {{args}}
 
+# Breaks what decides in one place after the other, and tells which break no test notices; takes long, can be resumed.
+mutants *args:
+    scripts/mutants {{args}}
+
 # Licences, advisories and duplicates of the dependencies (needs cargo-deny).
 deny:
     cargo deny check

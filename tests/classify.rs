@@ -117,3 +117,17 @@ fn explain_names_the_line_the_row_and_what_lost() {
         .expect("a line number");
     assert!(mail.lines().nth(line - 1).is_some_and(|l| l.contains("552") || l.contains("452")), "line {line}");
 }
+
+/// Exim and others put a filler 5.0.0 beside whatever the server answered: its advice, "read the text", helps nobody.
+#[test]
+fn advice_is_on_the_code_that_says_something() {
+    let mails = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/mails/weighing");
+    for (mail, advice) in
+        [("filler-says-less-than-the-reply", "Remove the address."), ("conflict-and-no-doubt", "Remove the address.")]
+    {
+        let output = bounced().arg("explain").arg(format!("{mails}/{mail}.eml")).assert().success();
+        let text = String::from_utf8_lossy(&output.get_output().stdout).into_owned();
+        let given = text.lines().find_map(|line| line.trim().strip_prefix("advice")).map(str::trim);
+        assert_eq!(given, Some(advice), "{mail}:\n{text}");
+    }
+}
