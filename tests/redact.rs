@@ -371,6 +371,24 @@ fn names_go_consistently_and_codes_and_words_of_servers_stay() {
     assert!(seen.matches(address).count() >= 4, "{seen}");
 }
 
+/// A server may greet by name, and quote a subject; its other words stay.
+#[test]
+fn names_and_subjects_go_wherever_a_server_says_them() {
+    let mail = BOUNCE
+        .replace("To: Bert <", "To: Dr. Bert Quittenbaum <")
+        .replace("User unknown, says Zanzibar", "User unknown, says Zanzibar: Frau PETERSEN to Quittenbaum: Geheimer");
+    let seen = visible(&redact(mail.as_bytes(), &KEEP)).to_lowercase();
+    for gone in ["petersen", "quittenbaum", "geheimer"] {
+        assert!(!seen.contains(gone), "{gone} is in {seen}");
+    }
+    assert!(seen.contains("user unknown, says zanzibar: frau "), "{seen}");
+
+    let mail =
+        BOUNCE.replace("To: Bert <", "To: 李小龙 <").replace("User unknown, says Zanzibar", "User unknown 李小龙 不在");
+    let seen = visible(&redact(mail.as_bytes(), &KEEP));
+    assert!(!seen.contains("李小龙") && seen.contains("不在"), "{seen}");
+}
+
 #[test]
 fn the_command_writes_the_copy_and_tells_whether_the_verdict_is_the_same() {
     let command = || Command::new(env!("CARGO_BIN_EXE_bounced"));

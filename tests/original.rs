@@ -1,0 +1,48 @@
+//! What a bounce returns of the original, which golden files leave out: the campaign that is charged with a bounce.
+
+use bounced::{pipeline::Judge, report::Original};
+
+/// The original as a bounce returns it, behind whatever other messages hang on the bounce.
+fn returned(messages: &[&str]) -> Original {
+    let mut mail =
+        "From: MAILER-DAEMON@mx.example.org\nSubject: Undelivered Mail Returned to Sender\nMIME-Version: 1.0\n\
+                    Content-Type: multipart/report; report-type=delivery-status; boundary=b\n\n\
+                    --b\n\nCould not be delivered.\n\n--b\nContent-Type: message/delivery-status\n\n\
+                    Reporting-MTA: dns; mx.example.org\n\nFinal-Recipient: rfc822; bob@example.com\nAction: failed\n\
+                    Status: 5.1.1\n\n"
+            .to_owned();
+    messages.iter().for_each(|message| mail.push_str(&format!("--b\nContent-Type: message/rfc822\n\n{message}\n\n")));
+    mail.push_str("--b--\n");
+    Judge::embedded().judge(mail.as_bytes()).0.original
+}
+
+#[test]
+fn a_campaign_is_named_by_the_header_that_stands_first_in_the_list() {
+    let headers = "From: news@lists.example.org\nFeedback-ID: feedback\nX-Campaign: campaign\nX-Job-Id: job";
+    assert_eq!(returned(&[headers]).campaign.as_deref(), Some("campaign"));
+    assert_eq!(
+        returned(&["From: news@lists.example.org\nFeedback-ID: feedback"]).campaign.as_deref(),
+        Some("feedback")
+    );
+    assert_eq!(returned(&["From: news@lists.example.org\nX-Mailer: tool"]).campaign, None);
+}
+
+#[test]
+fn the_last_message_is_the_original() {
+    let original = returned(&["From: a@example.org\nMessage-ID: <note>", "From: b@example.org\nMessage-ID: <news>"]);
+    assert_eq!(original.message_id.as_deref(), Some("news"));
+}
+
+#[test]
+fn an_original_without_to_went_to_its_cc() {
+    let to = |fields: &str| returned(&[&format!("From: news@lists.example.org\n{fields}")]).to;
+    assert_eq!(to("Cc: bob@example.com"), ["bob@example.com"]);
+    assert_eq!(to("To: anna@example.com\nCc: bob@example.com"), ["anna@example.com"]);
+}
+
+#[test]
+fn a_list_is_named_by_its_identifier_alone() {
+    let list = |value: &str| returned(&[&format!("From: news@lists.example.org\nList-Id: {value}")]).list_id;
+    assert_eq!(list("Spring news <spring.lists.example.org>").as_deref(), Some("spring.lists.example.org"));
+    assert_eq!(list("spring.lists.example.org").as_deref(), Some("spring.lists.example.org"));
+}
