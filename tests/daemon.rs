@@ -17,7 +17,7 @@ use bounced::{
     config::Config,
     daemon::{self, Control, DaemonError},
     report::Kind,
-    source::MaildirSettings,
+    source::maildir::MaildirSettings,
     store::Store,
 };
 use futures::TryStreamExt;
@@ -58,7 +58,6 @@ impl Place {
         config.suppressions.path = self.path("list.db");
         let mut settings: MaildirSettings = toml::from_str("path = '/'\npoll = '20ms'").unwrap();
         settings.path = self.path("box");
-        settings.name = "box".into();
         config.maildir.insert("box".into(), settings);
         config
     }
@@ -220,7 +219,6 @@ async fn a_mailbox_that_refuses_stops_the_daemon_only_when_no_other_can_be_read(
     let place = Place::new();
     let mut config = place.config();
     let mut gone = config.maildir["box"].clone();
-    gone.name = "gone".into();
     gone.path = place.path("nowhere");
     config.maildir.insert("gone".into(), gone.clone());
     place.bounce("1", "ann@example.com", UNKNOWN);
@@ -329,7 +327,7 @@ fn a_reload_takes_a_good_table_and_refuses_a_broken_one() {
 
     let table = fs::read_to_string("config/codes.toml").unwrap();
     let (before, row) = table.split_once("code = \"x.1.1\"").unwrap();
-    let soft = format!("{before}code = \"x.1.1\"{}", row.replacen("\"hard\"", "\"soft\"", 1));
+    let soft = format!("{before}code = \"x.1.1\"{}", row.replacen("user_unknown", "mailbox_full", 2));
     fs::write(place.path("codes.toml"), soft).unwrap();
     process.signal("HUP");
     process.says("read anew");

@@ -8,7 +8,10 @@ use std::{fs, time::Duration};
 
 use bounced::{
     message::{Batch, Disposition, Place, Resume},
-    source::{ImapSettings, Source, SourceError, imap::ImapSource},
+    source::{
+        Source, SourceError,
+        imap::{ImapSettings, ImapSource},
+    },
 };
 use dovecot::{Dovecot, PASSWORD, USER};
 use tokio::time::timeout;
@@ -28,18 +31,18 @@ fn settings(server: &Dovecot, changes: &str) -> ImapSettings {
     fs::write(&secret, format!("{PASSWORD}\n")).unwrap();
     table.insert("password".into(), toml::Table::from_iter([("file".into(), secret.to_str().unwrap().into())]).into());
     table.extend(toml::from_str::<toml::Table>(changes).unwrap());
-    ImapSettings { name: "test".into(), ..table.try_into().unwrap() }
+    table.try_into().unwrap()
 }
 
 async fn opened(server: &Dovecot, changes: &str) -> ImapSource {
-    let mut source = ImapSource::new(settings(server, changes));
+    let mut source = ImapSource::new("test", settings(server, changes));
     source.open(Resume::default()).await.unwrap();
     source
 }
 
 /// The one line that opening is refused with.
 async fn refusal(server: &Dovecot, changes: &str) -> String {
-    match ImapSource::new(settings(server, changes)).open(Resume::default()).await {
+    match ImapSource::new("test", settings(server, changes)).open(Resume::default()).await {
         Err(SourceError::Refused(line)) => {
             assert!(!line.contains('\n') && line.contains(USER) && !line.contains("wörd"), "{line}");
             line
@@ -100,7 +103,7 @@ async fn an_earlier_run_is_continued_and_its_unsettled_messages_are_settled() {
     let resume = Resume { cursor: first.cursor.clone(), unsettled: processed(&first), ..Resume::default() };
     assert!(resume.cursor.is_some());
     for _ in 0..2 {
-        let mut source = ImapSource::new(settings(&server, ""));
+        let mut source = ImapSource::new("test", settings(&server, ""));
         source.open(resume.clone()).await.expect("the second time, the message is moved already");
         assert_eq!(subjects(&source.fetch().await.unwrap()), ["two"]);
     }

@@ -9,7 +9,10 @@ use std::{
 
 use bounced::{
     message::{Batch, Cursor, Disposition, Place, Resume},
-    source::{ImapSettings, Source, SourceError, imap::ImapSource},
+    source::{
+        Source, SourceError,
+        imap::{ImapSettings, ImapSource},
+    },
 };
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
@@ -83,7 +86,7 @@ impl Server {
         ))
         .unwrap();
         table.extend(toml::from_str::<toml::Table>(changes).unwrap());
-        ImapSource::new(ImapSettings { name: "test".into(), ..table.try_into().unwrap() })
+        ImapSource::new("test", table.try_into().unwrap())
     }
 
     async fn opened(&self) -> ImapSource {
@@ -405,7 +408,7 @@ async fn plain_text_goes_to_loopback_only() {
     let settings =
         format!("host = '{address}'\nport = {port}\ntls = 'plain'\nuser = 'bounces'\npassword = {{ env = 'X' }}");
     let settings: ImapSettings = toml::from_str(&settings).unwrap();
-    let refused = ImapSource::new(settings).open(Resume::default()).await;
+    let refused = ImapSource::new("test", settings).open(Resume::default()).await;
     assert!(matches!(&refused, Err(SourceError::Refused(line)) if line.contains("insecure = true")), "{refused:?}");
 }
 

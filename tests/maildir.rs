@@ -15,7 +15,7 @@ use std::{
 
 use bounced::{
     message::{Batch, Disposition, Place, Resume},
-    source::{MaildirSettings, Source, SourceError, maildir::MaildirSource},
+    source::{Source, SourceError, maildir::MaildirSource},
 };
 use dovecot::deliver;
 use tempfile::TempDir;
@@ -33,8 +33,7 @@ fn maildir() -> TempDir {
 
 fn source(dir: &TempDir, changes: &str) -> MaildirSource {
     let settings = format!("path = '{}'\npoll = '10ms'\n{changes}", dir.path().display());
-    let settings = toml::from_str::<MaildirSettings>(&settings).unwrap();
-    MaildirSource::new(MaildirSettings { name: "test".into(), ..settings })
+    MaildirSource::new("test", toml::from_str(&settings).unwrap())
 }
 
 async fn opened(dir: &TempDir, changes: &str) -> MaildirSource {

@@ -4,16 +4,15 @@ use std::{
     fs::File,
     io::{self, Write},
     path::Path,
+    pin::Pin,
 };
 
 use super::{Exit, Failure, Globals, block_on};
 use crate::{
-    config::{Config, DEFAULT_FILE},
+    config::{Config, DEFAULT_FILE, Mailbox},
     message::Resume,
     pipeline::Judge,
-    source::{
-        After, ImapSettings, MaildirSettings, Source, SourceError, Tls, imap::ImapSource, maildir::MaildirSource,
-    },
+    source::{MailboxVisitor, Source, SourceError},
     store::Store,
 };
 
@@ -35,8 +34,8 @@ impl Check {
         let config = globals.config()?;
         Judge::new(&config).map_err(|error| Failure::new(Exit::Config, error))?;
         describe(&config, &mut io::stdout().lock())?;
-        if config.mailboxes().next().is_none() {
-            return Err(Failure::new(Exit::Config, "no mailbox is configured; add [imap.NAME] or [maildir.NAME]"));
+        if let Some(advice) = config.lacks_mailbox() {
+            return Err(Failure::new(Exit::Config, advice));
         }
         if self.connect { block_on(connect(&config)) } else { Ok(Exit::Yes) }
     }
@@ -61,29 +60,10 @@ fn describe(config: &Config, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "phrases         {}", table(&config.phrases.file))?;
     let kinds: Vec<&str> = config.report.processed.iter().map(|kind| kind.as_str()).collect();
     let kinds = kinds.join(", ");
-    for imap in config.imap.values() {
-        let ImapSettings { name, user, host, folder, after, .. } = imap;
-        let (tls, port) = match imap.tls {
-            Tls::Implicit => ("TLS", 993),
-            Tls::StartTls => ("STARTTLS", 143),
-            Tls::Plain => ("no encryption", 143),
-        };
-        let port = imap.port.unwrap_or(port);
-        let after = fate(after);
-        writeln!(out, "mailbox         {name}: {user} at {host}:{port} ({tls}), folder {folder}; {kinds}: {after}")?;
-    }
-    for MaildirSettings { name, path, after, .. } in config.maildir.values() {
-        writeln!(out, "mailbox         {name}: Maildir {}; {kinds}: {}", path.display(), fate(after))?;
+    for Mailbox { name, settings, .. } in config.mailboxes() {
+        writeln!(out, "mailbox         {name}: {}; {kinds}: {}", settings.describe(), settings.after().describe())?;
     }
     Ok(())
-}
-
-fn fate(after: &After) -> String {
-    match after {
-        After::Move(folder) => format!("moved to {folder}"),
-        After::Flag => "flagged".into(),
-        After::Leave => "left as they are".into(),
-    }
 }
 
 /// Every part is tried, so that one visit finds every mistake; the first failure gives the exit code.
@@ -91,11 +71,10 @@ async fn connect(config: &Config) -> Result<Exit, Failure> {
     let mut failures = Vec::new();
     failures.extend(tell("database", open_store(&config.database.path).await));
     failures.extend(tell("published list", writable(&config.suppressions.path)));
-    for settings in config.imap.values() {
-        failures.extend(tell(&settings.name, log_in(ImapSource::new(settings.clone())).await));
-    }
-    for settings in config.maildir.values() {
-        failures.extend(tell(&settings.name, log_in(MaildirSource::new(settings.clone())).await));
+    let mut logins = Logins::default();
+    config.visit_mailboxes(&mut logins);
+    for (name, login) in logins.0 {
+        failures.extend(tell(&name, login.await));
     }
     let mut failures = failures.into_iter();
     let Some(first) = failures.next() else { return Ok(Exit::Yes) };
@@ -132,6 +111,18 @@ fn writable(path: &Path) -> Result<(), Failure> {
     let mut probe = path.as_os_str().to_owned();
     probe.push(".check");
     File::create(&probe).and_then(|_| std::fs::remove_file(&probe)).map_err(cannot)
+}
+
+type Login = Pin<Box<dyn Future<Output = Result<(), Failure>>>>;
+
+/// What is still to be tried, by the names of the mailboxes.
+#[derive(Default)]
+struct Logins(Vec<(String, Login)>);
+
+impl MailboxVisitor for Logins {
+    fn visit<S: Source>(&mut self, name: &str, settings: &S::Settings) {
+        self.0.push((name.to_owned(), Box::pin(log_in(S::new(name, settings.clone())))));
+    }
 }
 
 async fn log_in(mut source: impl Source) -> Result<(), Failure> {

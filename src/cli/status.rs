@@ -9,7 +9,10 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::{Exit, Failure, Globals, block_on};
-use crate::store::{MailboxStatus, Store};
+use crate::{
+    config::Mailbox,
+    store::{MailboxStatus, Store},
+};
 
 /// Say when each mailbox was last read; exit with 1 when one is stale.
 ///
@@ -49,7 +52,8 @@ impl Status {
         // Mailboxes that are no longer configured are nobody's worry; those never tried are.
         let lines: Vec<Line> = config
             .mailboxes()
-            .map(|name| {
+            .into_iter()
+            .map(|Mailbox { name, .. }| {
                 let found = known.iter().position(|status| status.mailbox == name).map(|at| known.swap_remove(at));
                 let status = found.unwrap_or_else(|| never_tried(name));
                 Line { healthy: status.read_at.is_some_and(|at| at >= oldest), status }

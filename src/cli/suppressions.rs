@@ -12,6 +12,7 @@ use serde_json::json;
 use super::{Exit, Failure, Globals, block_on};
 use crate::{
     config::Config,
+    message::Place,
     report::Address,
     store::{Listed, Published, Store},
 };
@@ -102,7 +103,7 @@ impl Action {
             Self::List { json: true } | Self::Export { format: Format::Json } => json_array(&store, out).await?,
             Self::Export { format: Format::Txt } => addresses(&store, out).await?,
             Self::Export { format: Format::Csv } => csv(&store, out).await?,
-            Self::Check { address, json } => check(&store, &address, json, out).await?,
+            Self::Check { address, json } => check(config, &store, &address, json, out).await?,
             Self::Add { address, note } => {
                 let new = store.suppress(&address, note.as_deref(), now()).await?;
                 published.follow(&store).await?;
@@ -191,7 +192,13 @@ fn no_formula(text: &str) -> String {
     format!("{guard}{text}")
 }
 
-async fn check(store: &Store, address: &Address, json: bool, out: &mut impl Write) -> Result<Exit, Failure> {
+async fn check(
+    config: &Config,
+    store: &Store,
+    address: &Address,
+    json: bool,
+    out: &mut impl Write,
+) -> Result<Exit, Failure> {
     let found = store.suppression(address).await?;
     let exit = if found.is_some() { Exit::Yes } else { Exit::No };
     if json {
@@ -199,7 +206,7 @@ async fn check(store: &Store, address: &Address, json: bool, out: &mut impl Writ
         object["suppressed"] = json!(exit == Exit::Yes);
         writeln!(out, "{object}")?;
     } else if let Some(row) = found {
-        explain(&row, out)?;
+        explain(config, &row, out)?;
     } else {
         writeln!(out, "{} is not on the list", address.normalised())?;
     }
@@ -207,9 +214,11 @@ async fn check(store: &Store, address: &Address, json: bool, out: &mut impl Writ
 }
 
 /// The way from an address back to the mail that put it on the list.
-fn explain(row: &Listed, out: &mut impl Write) -> io::Result<()> {
+fn explain(config: &Config, row: &Listed, out: &mut impl Write) -> io::Result<()> {
     let reason = row.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
     writeln!(out, "{} is suppressed since {} ({}{reason})", row.address, row.since, row.origin)?;
+    let place = row.mailbox.as_deref().zip(row.place.as_deref());
+    let place = place.map(|(mailbox, place)| config.describe_place(mailbox, &Place::new(place)));
     let code = [row.reply.map(|reply| reply.to_string()), row.status.clone()].into_iter().flatten().collect::<Vec<_>>();
     for (name, value) in [
         ("note", row.note.clone()),
@@ -221,7 +230,7 @@ fn explain(row: &Listed, out: &mut impl Write) -> io::Result<()> {
         ("message-id", row.message_id.clone()),
         ("received", row.bounced.clone()),
         ("mailbox", row.mailbox.clone()),
-        ("place", row.place.clone()),
+        ("place", place),
     ] {
         if let Some(value) = value.filter(|value| !value.is_empty()) {
             writeln!(out, "  {name:<11} {}", printable(&value))?;

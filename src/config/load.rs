@@ -1,13 +1,14 @@
 //! File and environment -> [`Config`], or one line that names file, line, key and what was expected.
 
 use std::{
+    collections::HashMap,
     fs, io,
     path::{Path, PathBuf},
 };
 
 use config::{Environment, File, FileFormat};
 
-use super::{Config, DEFAULT_FILE};
+use super::{Config, DEFAULT_FILE, Mailbox};
 
 /// Why the configuration was refused.
 #[derive(Debug, thiserror::Error)]
@@ -74,7 +75,6 @@ impl Config {
             config.anchor(path.parent().unwrap_or(Path::new("")));
             config.file = Some(path.into());
         }
-        config.name_mailboxes();
         config.validate()?;
         Ok(config)
     }
@@ -91,8 +91,13 @@ impl Config {
         if self.database.path == self.suppressions.path {
             return complain("[database] path and [suppressions] path are the same file; give each its own".into());
         }
-        if let Some(name) = self.imap.keys().find(|name| self.maildir.contains_key(*name)) {
-            return complain(format!("[imap.{name}] and [maildir.{name}] have one name; each mailbox needs its own"));
+        let mut sections = HashMap::new();
+        for Mailbox { section, name, .. } in self.mailboxes() {
+            if let Some(other) = sections.insert(name, section) {
+                return complain(format!(
+                    "[{other}.{name}] and [{section}.{name}] have one name; each mailbox needs its own"
+                ));
+            }
         }
         tracing_subscriber::EnvFilter::try_new(&self.log.level)
             .map_or_else(|error| complain(format!("[log] level `{}`: {error}", self.log.level)), |_| Ok(()))

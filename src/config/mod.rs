@@ -12,38 +12,99 @@ pub use load::ConfigError;
 use serde::Deserialize;
 
 use crate::{
+    message::Place,
     parse,
     policy::Policy,
     report::Kind,
-    source::{ImapSettings, MaildirSettings, PasswordSource},
+    source::{self, MailboxVisitor, Settings, Source},
 };
 
 /// Where the configuration lies when nobody says otherwise.
 pub const DEFAULT_FILE: &str = "/etc/bounced/bounced.toml";
 
-/// Everything that can be configured. Relative paths have become relative to the configuration file.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Config {
-    /// The file that was read; `None` when there was none.
-    #[serde(skip)]
-    pub file: Option<PathBuf>,
-    /// What was seen and who failed.
-    pub database: Database,
-    /// Who is suppressed, and when.
-    pub suppressions: Suppressions,
-    /// The code table.
-    pub codes: Table,
-    /// The phrase table.
-    pub phrases: Table,
-    /// How reports are read and which are settled.
-    pub report: Report,
-    /// What is logged, and how.
-    pub log: Log,
-    /// `[imap.NAME]`: mailboxes by name, read over IMAP.
-    pub imap: BTreeMap<String, ImapSettings>,
-    /// `[maildir.NAME]`: mailboxes by name, read from a directory.
-    pub maildir: BTreeMap<String, MaildirSettings>,
+/// The configuration has a section for each source of the list. They are fields like any other, so that a wrong key in
+/// one of them is refused with its line.
+macro_rules! config {
+    ($($section:ident::$source:ident),+ $(,)?) => {
+        /// Everything that can be configured. Relative paths have become relative to the configuration file.
+        #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct Config {
+            /// The file that was read; `None` when there was none.
+            #[serde(skip)]
+            pub file: Option<PathBuf>,
+            /// What was seen and who failed.
+            pub database: Database,
+            /// Who is suppressed, and when.
+            pub suppressions: Suppressions,
+            /// The code table.
+            pub codes: Table,
+            /// The phrase table.
+            pub phrases: Table,
+            /// How reports are read and which are settled.
+            pub report: Report,
+            /// What is logged, and how.
+            pub log: Log,
+            $(
+                #[doc = concat!("`[", stringify!($section), ".NAME]`: mailboxes by name.")]
+                pub $section: BTreeMap<String, <source::$section::$source as Source>::Settings>,
+            )+
+        }
+
+        /// The sections that a mailbox can stand in.
+        const MAILBOX_SECTIONS: &[&str] = &[$(concat!("[", stringify!($section), ".NAME]")),+];
+
+        impl Config {
+            /// Every mailbox, source by source.
+            #[must_use]
+            pub fn mailboxes(&self) -> Vec<Mailbox<'_>> {
+                let mut all: Vec<Mailbox<'_>> = Vec::new();
+                $(
+                    let section = stringify!($section);
+                    all.extend(self.$section.iter().map(|(name, settings)| Mailbox { section, name, settings }));
+                )+
+                all
+            }
+
+            /// Leads `visitor` to every mailbox, in the same order.
+            pub fn visit_mailboxes(&self, visitor: &mut impl MailboxVisitor) {
+                $(
+                    for (name, settings) in &self.$section {
+                        visitor.visit::<source::$section::$source>(name, settings);
+                    }
+                )+
+            }
+
+            /// A place in a mailbox, in words for people; as it is when the mailbox is no longer configured.
+            #[must_use]
+            pub fn describe_place(&self, mailbox: &str, place: &Place) -> String {
+                $(
+                    if self.$section.contains_key(mailbox) {
+                        return source::$section::$source::describe(place);
+                    }
+                )+
+                place.as_str().to_owned()
+            }
+
+            fn mailbox_paths_mut(&mut self) -> Vec<&mut PathBuf> {
+                let mut all = Vec::new();
+                $(all.extend(self.$section.values_mut().flat_map(Settings::paths_mut));)+
+                all
+            }
+        }
+    };
+}
+source::sources!(config);
+
+/// One mailbox of the configuration.
+#[derive(Clone, Copy)]
+pub struct Mailbox<'a> {
+    /// The section that names its source.
+    pub section: &'static str,
+    /// What it is called in the log and in the database. Renaming it forgets what was read.
+    pub name: &'a str,
+    /// What is said about it.
+    pub settings: &'a dyn Settings,
 }
 
 /// `[database]`
@@ -146,36 +207,24 @@ pub enum LogFormat {
 }
 
 impl Config {
-    /// The names of all mailboxes.
-    pub fn mailboxes(&self) -> impl Iterator<Item = &str> {
-        self.imap.keys().chain(self.maildir.keys()).map(String::as_str)
-    }
-
-    /// Every path that may be relative.
-    fn paths_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
-        let imap = self.imap.values_mut().flat_map(|imap| {
-            let password = match &mut imap.password {
-                PasswordSource::File(path) => Some(path),
-                PasswordSource::Env(_) | PasswordSource::Command(_) => None,
-            };
-            password.into_iter().chain(&mut imap.ca_file)
-        });
-        [&mut self.database.path, &mut self.suppressions.path]
-            .into_iter()
-            .chain(&mut self.codes.file)
-            .chain(&mut self.phrases.file)
-            .chain(self.maildir.values_mut().map(|maildir| &mut maildir.path))
-            .chain(imap)
+    /// What to do when no mailbox is configured; `None` when one is.
+    #[must_use]
+    pub fn lacks_mailbox(&self) -> Option<String> {
+        let file = self.file.as_deref().unwrap_or(Path::new(DEFAULT_FILE)).display();
+        let sections = MAILBOX_SECTIONS.join(" or ");
+        self.mailboxes()
+            .is_empty()
+            .then(|| format!("no mailbox is configured; add {sections} to {file}, or name another file with --config"))
     }
 
     /// Relative paths start at the directory of the configuration file, whatever the working directory is.
     fn anchor(&mut self, directory: &Path) {
-        self.paths_mut().for_each(|path| *path = directory.join(&*path));
-    }
-
-    /// A mailbox is called what its table is called.
-    fn name_mailboxes(&mut self) {
-        self.imap.iter_mut().for_each(|(name, imap)| imap.name.clone_from(name));
-        self.maildir.iter_mut().for_each(|(name, maildir)| maildir.name.clone_from(name));
+        let anchor = |path: &mut PathBuf| *path = directory.join(&*path);
+        [&mut self.database.path, &mut self.suppressions.path]
+            .into_iter()
+            .chain(&mut self.codes.file)
+            .chain(&mut self.phrases.file)
+            .for_each(anchor);
+        self.mailbox_paths_mut().into_iter().for_each(anchor);
     }
 }

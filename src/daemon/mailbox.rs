@@ -20,13 +20,13 @@ const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 /// A mailbox that refuses needs a person; until one comes it is asked now and then, not hammered.
 const REFUSED_RETRY: Duration = Duration::from_secs(300);
 /// How often the store is told that a mailbox was read: `bounced status` need not know it to the second.
-const BEAT: Duration = Duration::from_secs(30);
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(30);
 /// How long a mailbox may still take to answer, and how long saying goodbye to it may take, when told to stop.
 const GOODBYE: Duration = Duration::from_secs(3);
 
 /// How the first attempt to open a mailbox ended.
 #[derive(Debug)]
-pub(super) enum First {
+pub(super) enum FirstAttempt {
     /// It can be read, or perhaps later.
     Going,
     /// A retry can't help, the text says what does.
@@ -39,9 +39,10 @@ pub(super) struct Watch<S> {
     source: S,
     pipeline: Arc<Pipeline>,
     stop: CancellationToken,
-    first: Option<mpsc::Sender<First>>,
+    /// Whoever waits for the first attempt; `None` once it has heard.
+    supervisor: Option<mpsc::Sender<FirstAttempt>>,
     backoff: Backoff,
-    beaten: Option<Instant>,
+    last_heartbeat: Option<Instant>,
     tally: Tally,
 }
 
@@ -51,16 +52,16 @@ impl<S: Source> Watch<S> {
         source: S,
         pipeline: Arc<Pipeline>,
         stop: CancellationToken,
-        first: mpsc::Sender<First>,
+        supervisor: mpsc::Sender<FirstAttempt>,
     ) -> Self {
         Self {
             mailbox: mailbox.to_owned(),
             source,
             pipeline,
             stop,
-            first: Some(first),
+            supervisor: Some(supervisor),
             backoff: Backoff::new(RETRY.0, RETRY.1),
-            beaten: None,
+            last_heartbeat: None,
             tally: Tally::default(),
         }
     }
@@ -86,7 +87,7 @@ impl<S: Source> Watch<S> {
             Some(opened) => opened?,
             None => return Ok(()),
         }
-        self.tell_first(First::Going).await;
+        self.tell_supervisor(FirstAttempt::Going).await;
         let (mut batch, mut recorded) = (Batch::default(), Recorded::default());
         loop {
             let settles = !recorded.is_empty();
@@ -105,7 +106,7 @@ impl<S: Source> Watch<S> {
                 Fetched::Abandoned => return Ok(()),
             };
             let idle = batch.messages.is_empty() && recorded.is_empty();
-            self.beat(idle).await?;
+            self.heartbeat(idle).await?;
             if idle {
                 match stop.run_until_cancelled(self.source.wait()).await {
                     Some(waited) => waited?,
@@ -128,18 +129,18 @@ impl<S: Source> Watch<S> {
                 (why, Some(self.backoff.next_wait()))
             }
         };
-        self.beaten = None;
+        self.last_heartbeat = None;
         // The log tells the person already; a store that is busy now hears it the next time.
         let _ = self.pipeline.store().heartbeat(&self.mailbox, now(), Heartbeat::Failed(&why)).await;
         match wait {
             Some(wait) => {
                 tracing::warn!(mailbox = self.mailbox, "{why}; trying again in {} s", wait.as_secs().max(1));
-                self.tell_first(First::Going).await;
+                self.tell_supervisor(FirstAttempt::Going).await;
                 Ok(wait)
             }
             // The first refusal is told by whoever supervises, as the reason to give up or as an error line.
-            None if self.first.is_some() => {
-                self.tell_first(First::Refused(why)).await;
+            None if self.supervisor.is_some() => {
+                self.tell_supervisor(FirstAttempt::Refused(why)).await;
                 Ok(REFUSED_RETRY)
             }
             None => {
@@ -149,23 +150,23 @@ impl<S: Source> Watch<S> {
         }
     }
 
-    async fn tell_first(&mut self, first: First) {
-        if let Some(supervisor) = self.first.take() {
+    async fn tell_supervisor(&mut self, attempt: FirstAttempt) {
+        if let Some(supervisor) = self.supervisor.take() {
             // Nobody listens any more when the daemon stops.
-            let _ = supervisor.send(first).await;
+            let _ = supervisor.send(attempt).await;
         }
     }
 
     /// Notes now and then that the mailbox was read; at the end of a run of batches it also says what they held.
-    async fn beat(&mut self, idle: bool) -> Result<(), StoreError> {
-        let due = self.beaten.is_none_or(|beaten| beaten.elapsed() >= BEAT);
+    async fn heartbeat(&mut self, idle: bool) -> Result<(), StoreError> {
+        let due = self.last_heartbeat.is_none_or(|last| last.elapsed() >= HEARTBEAT_INTERVAL);
         if idle || due {
             self.summarise();
         }
         if due {
             self.pipeline.store().heartbeat(&self.mailbox, now(), Heartbeat::Read).await?;
             self.pipeline.publish().await?;
-            self.beaten = Some(Instant::now());
+            self.last_heartbeat = Some(Instant::now());
         }
         Ok(())
     }

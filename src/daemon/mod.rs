@@ -12,13 +12,13 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     lock::Lock,
-    mailbox::{First, Watch},
+    mailbox::{FirstAttempt, Watch},
 };
 use crate::{
     classify::LoadError,
-    config::{Config, DEFAULT_FILE},
+    config::Config,
     pipeline::{Judge, Pipeline},
-    source::{Source, imap::ImapSource, maildir::MaildirSource},
+    source::{MailboxVisitor, Source},
     store::{Store, StoreError},
 };
 
@@ -62,13 +62,10 @@ pub enum DaemonError {
 /// # Errors
 /// See [`DaemonError`].
 pub async fn run(config: Config, mut control: Control) -> Result<(), DaemonError> {
-    let count = config.mailboxes().count();
-    if count == 0 {
-        let file = config.file.as_deref().map_or_else(|| DEFAULT_FILE.into(), |f| f.display().to_string());
-        return Err(DaemonError::NoMailbox(format!(
-            "no mailbox is configured; add [imap.NAME] or [maildir.NAME] to {file}, or name another file with --config"
-        )));
+    if let Some(advice) = config.lacks_mailbox() {
+        return Err(DaemonError::NoMailbox(advice));
     }
+    let count = config.mailboxes().len();
     let judge = Judge::new(&config)?;
     let _lock = Lock::take(&config.database.path)?;
     let store = Store::open(&config.database.path).await?;
@@ -82,16 +79,11 @@ pub async fn run(config: Config, mut control: Control) -> Result<(), DaemonError
     );
 
     let mut watches =
-        Watches { pipeline: &pipeline, stop: &control.stop, tasks: JoinSet::new(), first: mpsc::channel(count) };
-    for settings in config.imap.values() {
-        watches.start(&settings.name, ImapSource::new(settings.clone()));
-    }
-    for settings in config.maildir.values() {
-        watches.start(&settings.name, MaildirSource::new(settings.clone()));
-    }
-    let Watches { mut tasks, first: (_, mut first), .. } = watches;
+        Watches { pipeline: &pipeline, stop: &control.stop, tasks: JoinSet::new(), attempts: mpsc::channel(count) };
+    config.visit_mailboxes(&mut watches);
+    let Watches { mut tasks, attempts: (_, mut attempts), .. } = watches;
 
-    let ended = supervise(&config, &pipeline, &mut control, &mut tasks, &mut first).await;
+    let ended = supervise(&config, &pipeline, &mut control, &mut tasks, &mut attempts).await;
     systemd::stopping();
     control.stop.cancel();
     let in_flight = tokio::time::timeout(GRACE, async { while tasks.join_next().await.is_some() {} }).await;
@@ -109,12 +101,13 @@ struct Watches<'a> {
     pipeline: &'a Arc<Pipeline>,
     stop: &'a CancellationToken,
     tasks: JoinSet<Result<(), StoreError>>,
-    first: (mpsc::Sender<First>, mpsc::Receiver<First>),
+    attempts: (mpsc::Sender<FirstAttempt>, mpsc::Receiver<FirstAttempt>),
 }
 
-impl Watches<'_> {
-    fn start(&mut self, mailbox: &str, source: impl Source + 'static) {
-        let watch = Watch::new(mailbox, source, Arc::clone(self.pipeline), self.stop.clone(), self.first.0.clone());
+impl MailboxVisitor for Watches<'_> {
+    fn visit<S: Source>(&mut self, name: &str, settings: &S::Settings) {
+        let source = S::new(name, settings.clone());
+        let watch = Watch::new(name, source, Arc::clone(self.pipeline), self.stop.clone(), self.attempts.0.clone());
         self.tasks.spawn(watch.run());
     }
 }
@@ -125,7 +118,7 @@ async fn supervise(
     pipeline: &Pipeline,
     control: &mut Control,
     tasks: &mut JoinSet<Result<(), StoreError>>,
-    first: &mut mpsc::Receiver<First>,
+    attempts: &mut mpsc::Receiver<FirstAttempt>,
 ) -> Result<(), DaemonError> {
     let mut refused = Vec::new();
     let mut awaited = tasks.len();
@@ -133,14 +126,14 @@ async fn supervise(
     loop {
         tokio::select! {
             () = control.stop.cancelled() => return Ok(()),
-            Some(attempt) = first.recv() => {
+            Some(attempt) = attempts.recv() => {
                 awaited -= 1;
-                if let First::Refused(why) = attempt {
+                if let FirstAttempt::Refused(why) = attempt {
                     refused.push(why);
                 }
                 if awaited == 0 {
                     // One that can be read is reason enough to go on; the others are tried again and again.
-                    if refused.len() == config.mailboxes().count() {
+                    if refused.len() == config.mailboxes().len() {
                         return Err(DaemonError::Refused(refused.join("; ")));
                     }
                     for why in refused.drain(..) {

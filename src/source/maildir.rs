@@ -2,6 +2,7 @@
 //! regular files are opened, and only so much of them is read. Knows nothing of bounces.
 
 mod files;
+mod settings;
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -9,16 +10,13 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use files::{Entry, Maildir, Settling};
+use files::{Destination, Maildir, MessageFile};
+pub use settings::MaildirSettings;
 use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 
-use super::{MaildirSettings, Source, SourceError};
+use super::{Source, SourceError, settings::BATCH_OCTETS};
 use crate::message::{Batch, Disposition, Message, Place, Resume};
-
-/// A portion ends at so many octets of messages, so that memory stays bounded: there are two at a time, one on its way
-/// into the store and the next.
-const PORTION: u64 = 8 << 20;
 
 /// A directory that changed less than this before it was listed may have changed again without a new time stamp:
 /// some file systems count in whole seconds.
@@ -27,6 +25,7 @@ const RACY: Duration = Duration::from_secs(2);
 /// Reads one Maildir.
 #[derive(Debug)]
 pub struct MaildirSource {
+    mailbox: String,
     settings: MaildirSettings,
     session: Option<Session>,
 }
@@ -35,15 +34,15 @@ pub struct MaildirSource {
 #[derive(Debug)]
 struct Session {
     maildir: Maildir,
-    settling: Settling,
+    destination: Destination,
     /// What needs no second look.
     known: HashSet<Place>,
     /// Listed but not read, oldest first.
-    waiting: VecDeque<Entry>,
+    unread: VecDeque<MessageFile>,
     /// The files of messages when they were read; until they are settled.
     paths: HashMap<Place, PathBuf>,
     /// When the directories changed last, as of the last listing, and when that was.
-    listed: Option<([Option<SystemTime>; 2], SystemTime)>,
+    last_listing: Option<([Option<SystemTime>; 2], SystemTime)>,
 }
 
 /// What a glance at the directories says.
@@ -56,17 +55,12 @@ enum Look {
 }
 
 impl MaildirSource {
-    /// Nothing is opened yet.
-    pub fn new(settings: MaildirSettings) -> Self {
-        Self { settings, session: None }
-    }
-
     /// Does file work where it may block; the session comes back unless it failed or the caller gave up.
     async fn blocking<T: Send + 'static>(
         &mut self,
         work: impl FnOnce(&mut Session, &MaildirSettings) -> Result<T, SourceError> + Send + 'static,
     ) -> Result<T, SourceError> {
-        let name = &self.settings.name;
+        let name = &self.mailbox;
         let mut session = self.session.take().ok_or_else(|| SourceError::Lost(format!("{name}: not open")))?;
         let settings = self.settings.clone();
         let (session, done) = spawn_blocking(move || {
@@ -81,21 +75,21 @@ impl MaildirSource {
 }
 
 impl Session {
-    fn fetch(&mut self, settings: &MaildirSettings) -> Result<Batch, SourceError> {
-        if self.waiting.is_empty() {
-            self.listed = Some((self.maildir.changed(), SystemTime::now()));
-            self.waiting = self.maildir.list(|place| !self.known.contains(place))?.into();
+    fn fetch(&mut self, mailbox: &str, settings: &MaildirSettings) -> Result<Batch, SourceError> {
+        if self.unread.is_empty() {
+            self.last_listing = Some((self.maildir.changed(), SystemTime::now()));
+            self.unread = self.maildir.list(|place| !self.known.contains(place))?.into();
         }
         let (mut messages, mut octets) = (Vec::new(), 0);
-        while messages.len() < settings.batch.max(1) && octets < PORTION {
-            let Some(Entry { place, path }) = self.waiting.pop_front() else { break };
+        while messages.len() < settings.batch.max(1) && octets < BATCH_OCTETS {
+            let Some(MessageFile { place, path }) = self.unread.pop_front() else { break };
             let read = match files::read(&path, settings.max_message) {
                 Ok(Some(read)) => read,
                 // Somebody moved or removed it meanwhile. Under its new name it is listed again.
                 Ok(None) => continue,
                 // One unreadable file must not stop the rest; the next start tries it again.
                 Err(error) => {
-                    warn!(mailbox = settings.name, "{error}; passed over");
+                    warn!(mailbox, "{error}; passed over");
                     self.known.insert(place);
                     continue;
                 }
@@ -110,7 +104,7 @@ impl Session {
 
     /// Compares the directories with what they were when they were listed.
     fn look(&self) -> Look {
-        let Some((then, at)) = self.listed else { return Look::Changed };
+        let Some((then, at)) = self.last_listing else { return Look::Changed };
         let now = self.maildir.changed();
         let settled = |time: &SystemTime| at.duration_since(*time).is_ok_and(|age| age >= RACY);
         match then == now {
@@ -124,12 +118,12 @@ impl Session {
         let mut lost = HashSet::new();
         for (place, disposition) in done {
             let path = self.paths.remove(place);
-            if *disposition == Disposition::Untouched || self.settling == Settling::Leave {
+            if *disposition == Disposition::Untouched || self.destination == Destination::Unchanged {
                 continue;
             }
-            let entry = path.map(|path| Entry { place: place.clone(), path });
-            match entry {
-                Some(entry) if self.maildir.settle(&entry, &self.settling)? => {}
+            let file = path.map(|path| MessageFile { place: place.clone(), path });
+            match file {
+                Some(file) if self.maildir.settle(&file, &self.destination)? => {}
                 // Read by an earlier run, or renamed by another program since.
                 _ => {
                     lost.insert(place);
@@ -137,16 +131,22 @@ impl Session {
             }
         }
         if !lost.is_empty() {
-            for entry in self.maildir.list(|place| lost.contains(place))? {
-                self.maildir.settle(&entry, &self.settling)?;
+            for file in self.maildir.list(|place| lost.contains(place))? {
+                self.maildir.settle(&file, &self.destination)?;
             }
         }
-        self.maildir.sync(&self.settling)
+        self.maildir.sync(&self.destination)
     }
 }
 
 impl Source for MaildirSource {
+    type Settings = MaildirSettings;
+
     const ASKS_FOR_KNOWN: bool = true;
+
+    fn new(mailbox: &str, settings: MaildirSettings) -> Self {
+        Self { mailbox: mailbox.to_owned(), settings, session: None }
+    }
 
     fn describe(place: &Place) -> String {
         place.as_str().to_owned()
@@ -156,23 +156,24 @@ impl Source for MaildirSource {
         let maildir = Maildir::new(self.settings.path.clone());
         self.session = Some(Session {
             maildir,
-            settling: Settling::Leave,
+            destination: Destination::Unchanged,
             known: resume.known,
-            waiting: VecDeque::new(),
+            unread: VecDeque::new(),
             paths: HashMap::new(),
-            listed: None,
+            last_listing: None,
         });
         self.blocking(move |session, settings| {
-            session.settling = session.maildir.prepare(&settings.after)?;
+            session.destination = session.maildir.prepare(&settings.after)?;
             session.settle(&resume.unsettled)
         })
         .await?;
-        info!(mailbox = self.settings.name, path = %self.settings.path.display(), "Maildir opened");
+        info!(mailbox = self.mailbox, path = %self.settings.path.display(), "Maildir opened");
         Ok(())
     }
 
     async fn fetch(&mut self) -> Result<Batch, SourceError> {
-        self.blocking(Session::fetch).await
+        let mailbox = self.mailbox.clone();
+        self.blocking(move |session, settings| session.fetch(&mailbox, settings)).await
     }
 
     async fn settle(&mut self, done: &[(Place, Disposition)]) -> Result<(), SourceError> {

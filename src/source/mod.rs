@@ -5,16 +5,35 @@
 //! before it is settled.
 
 mod backoff;
-pub mod imap;
-pub mod maildir;
+mod credentials;
 mod settings;
+mod tls;
 
 use std::future::Future;
 
 pub use backoff::Backoff;
-pub use settings::{After, ImapSettings, MaildirSettings, PasswordSource, Timeouts, Tls};
+pub use credentials::{PasswordSource, Secret};
+pub use settings::{After, Settings};
+pub use tls::Tls;
 
 use crate::message::{Batch, Disposition, Place, Resume};
+
+/// The one list of sources: each is a module of this floor, called like its section of the configuration, with a
+/// [`Source`] of this name. Whoever needs something for each of them hands in a macro.
+macro_rules! sources {
+    ($for_each:ident) => {
+        $for_each! {
+            imap::ImapSource,
+            maildir::MaildirSource,
+        }
+    };
+}
+pub(crate) use sources;
+
+macro_rules! modules {
+    ($($module:ident::$source:ident),+ $(,)?) => { $(pub mod $module;)+ };
+}
+sources!(modules);
 
 /// Why a mailbox did not answer; the two variants are the two things that a caller does about it.
 #[derive(Debug, thiserror::Error)]
@@ -31,9 +50,15 @@ pub enum SourceError {
 ///
 /// Every method may be dropped at an await point (stop signal); the next call on a fresh `open` must then find
 /// everything that was not settled.
-pub trait Source: Send {
+pub trait Source: Send + Sized + 'static {
+    /// What the configuration says about one mailbox of this kind.
+    type Settings: Settings + Clone;
+
     /// Whether `open` wants to hear which places are committed already: for a mailbox that no cursor describes.
     const ASKS_FOR_KNOWN: bool = false;
+
+    /// Nothing is opened yet. `mailbox` is its name in the configuration, in the log and in the database.
+    fn new(mailbox: &str, settings: Self::Settings) -> Self;
 
     /// A place in words for people.
     fn describe(place: &Place) -> String;
@@ -53,4 +78,10 @@ pub trait Source: Send {
 
     /// Says goodbye. Errors at this point change nothing.
     fn close(&mut self) -> impl Future<Output = ()> + Send;
+}
+
+/// Somebody who wants to do something with every mailbox of a configuration, whatever its source.
+pub trait MailboxVisitor {
+    /// Comes to the mailbox `name`, which an `S` reads.
+    fn visit<S: Source>(&mut self, name: &str, settings: &S::Settings);
 }

@@ -5,15 +5,20 @@ use std::process::{Command, Output};
 use crate::fixture::{DAY, Fixture, HARD, START, entry};
 
 impl Fixture {
-    /// Runs `bounced suppressions` on this store.
-    pub fn suppressions(&self, args: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_bounced"))
+    /// `bounced suppressions` on this store.
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bounced"));
+        command
             .args(["--config", "/dev/null", "suppressions"])
             .args(args)
             .env("BOUNCED__DATABASE__PATH", self.store.path())
-            .env("BOUNCED__SUPPRESSIONS__PATH", self.path("suppressions.db"))
-            .output()
-            .unwrap()
+            .env("BOUNCED__SUPPRESSIONS__PATH", self.path("suppressions.db"));
+        command
+    }
+
+    /// Runs it.
+    pub fn suppressions(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
     }
 
     fn answer(&self, args: &[&str], code: i32) -> String {
@@ -50,6 +55,12 @@ async fn a_suppressed_address_leads_to_its_mail_its_rule_and_its_reason() {
     ] {
         assert!(text.contains(words), "{words}: {text}");
     }
+    // A mailbox that is configured says in words where the mail is.
+    let mailbox = [("HOST", "mx"), ("USER", "u"), ("PASSWORD__ENV", "P")];
+    let mut command = f.command(&["check", "ann@example.org"]);
+    command.envs(mailbox.map(|(key, value)| (format!("BOUNCED__IMAP__BOUNCES__{key}"), value)));
+    let text = String::from_utf8(command.output().unwrap().stdout).unwrap();
+    assert!(text.contains("UID 42 (UIDVALIDITY 7)"), "{text}");
     let row = f.json(&["check", "ann@example.org", "--json"], 0);
     assert_eq!((&row["suppressed"], &row["origin"], &row["place"]), (&true.into(), &"hard".into(), &"7:42".into()));
     assert_eq!((&row["since"], &row["bounced"]), (&"2026-01-01T00:00:00Z".into(), &"2026-01-01T00:00:00Z".into()));

@@ -4,27 +4,22 @@
 use std::{io, time::Duration};
 
 use futures::StreamExt;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
-    net::TcpStream,
-    time::timeout,
-};
+use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
 use tokio_util::codec::FramedRead;
 use tracing::trace;
 
 use super::{
     response::{Condition, Response, Status, parse},
-    tls,
+    settings::{ImapSettings, Timeouts},
     wire::Wire,
 };
-use crate::source::{ImapSettings, SourceError, Timeouts, Tls};
+use crate::source::{
+    SourceError,
+    tls::{self, Stream, Tls},
+};
 
 /// Read ahead this much: small messages then arrive many to a system call.
 const READ_AHEAD: usize = 64 << 10;
-
-/// A socket, with or without TLS.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// One connection; dropping it closes the socket.
 pub(super) struct Connection {
@@ -39,7 +34,7 @@ pub(super) struct Connection {
     /// How many messages the selected folder holds.
     exists: u32,
     /// The folder has grown since somebody set this to false.
-    pub(super) news: bool,
+    pub(super) has_grown: bool,
     /// UIDVALIDITY of the selected folder.
     pub(super) uid_validity: Option<u32>,
 }
@@ -56,7 +51,7 @@ pub(super) enum Idled {
 impl Connection {
     /// Connects, negotiates TLS as configured and reads the greeting.
     pub(super) async fn open(settings: &ImapSettings) -> Result<(Self, Status), SourceError> {
-        let port = settings.port.unwrap_or(if settings.tls == Tls::Implicit { 993 } else { 143 });
+        let port = settings.port();
         let who = format!("{} at {}:{port}", settings.user, settings.host);
         let limit = settings.timeouts.connect;
         timeout(limit, Self::negotiate(settings, port, &who))
@@ -70,12 +65,13 @@ impl Connection {
         tcp.set_nodelay(true).map_err(lost)?;
         let private = tcp.peer_addr().map_err(lost)?.ip().is_loopback() || settings.insecure;
         let tcp: Box<dyn Stream> = Box::new(tcp);
+        let handshake = |tcp| tls::handshake(tcp, &settings.host, settings.ca_file.as_deref(), who);
         let mut connection = match settings.tls {
-            Tls::Implicit => Self::new(tls::handshake(tcp, settings, who).await?, settings, who),
+            Tls::Implicit => Self::new(handshake(tcp).await?, settings, who),
             Tls::StartTls => {
                 let tcp = Self::new(tcp, settings, who).start_tls().await?;
                 // Nothing that was said before TLS is believed: this is a new connection, greeted already.
-                return Ok((Self::new(tls::handshake(tcp, settings, who).await?, settings, who), Status::Ok));
+                return Ok((Self::new(handshake(tcp).await?, settings, who), Status::Ok));
             }
             Tls::Plain if private => Self::new(tcp, settings, who),
             Tls::Plain => {
@@ -99,7 +95,7 @@ impl Connection {
             capabilities: Vec::new(),
             idling: false,
             exists: 0,
-            news: false,
+            has_grown: false,
             uid_validity: None,
         }
     }
@@ -211,15 +207,15 @@ impl Connection {
                 _ => {}
             }
         }
-        let news = async {
-            while !self.news {
+        let growth = async {
+            while !self.has_grown {
                 if let Response::Done(..) = self.receive().await? {
                     return Ok(Idled::Refused);
                 }
             }
             Ok(Idled::Over)
         };
-        let idled = timeout(limit, news).await.unwrap_or(Ok(Idled::Over))?;
+        let idled = timeout(limit, growth).await.unwrap_or(Ok(Idled::Over))?;
         if idled == Idled::Over {
             self.send(b"DONE\r\n").await?;
             self.idling = false;
@@ -322,7 +318,7 @@ impl Connection {
                 self.uid_validity = validity.or(self.uid_validity);
             }
             Response::Exists(exists) => {
-                self.news |= *exists > self.exists;
+                self.has_grown |= *exists > self.exists;
                 self.exists = *exists;
             }
             Response::Expunge => self.exists = self.exists.saturating_sub(1),

@@ -8,45 +8,41 @@
 mod connection;
 mod login;
 mod response;
+mod search;
 mod session;
+mod settings;
 mod settle;
-mod tls;
 mod uid;
 mod wire;
 mod words;
 
 use session::Session;
+pub use settings::{ImapSettings, Timeouts};
 use tracing::warn;
 use uid::Uid;
 
-use super::{ImapSettings, Source, SourceError};
+use super::{Source, SourceError};
 use crate::message::{Batch, Cursor, Disposition, Message, Place, Resume};
 
 /// After this many vain attempts to read one message, with reconnections between, it is passed over.
-const STRIKES: u32 = 4;
+const MOST_ATTEMPTS: u32 = 4;
 
 /// Reads one IMAP folder.
 pub struct ImapSource {
+    mailbox: String,
     settings: ImapSettings,
-    /// Absent before `open` and after an error: what is half said can't be continued.
+    /// Absent before `open` and after an error: a conversation that broke off in the middle can't be continued.
     session: Option<Session>,
-    /// Messages in the next portion at most. Halved when a portion brings the connection down, until the message
-    /// that does it stands alone; doubled again when one comes through.
-    portion: usize,
-    /// UID of the first message that could not be read, and how often that was.
-    strikes: (u32, u32),
+    /// Messages in the next batch at most. Halved when a batch brings the connection down, until the message that does
+    /// it stands alone; doubled again when one comes through.
+    most: usize,
+    /// UID of the first message that could not be read, and how often that was tried.
+    unreadable: (u32, u32),
 }
 
 impl ImapSource {
-    /// Nothing is connected yet.
-    pub fn new(settings: ImapSettings) -> Self {
-        let portion = settings.batch.max(1);
-        Self { settings, session: None, portion, strikes: (0, 0) }
-    }
-
     fn session(&mut self) -> Result<&mut Session, SourceError> {
-        let name = &self.settings.name;
-        self.session.as_mut().ok_or_else(|| SourceError::Lost(format!("{name}: not connected")))
+        self.session.as_mut().ok_or_else(|| SourceError::Lost(format!("{}: not connected", self.mailbox)))
     }
 
     /// After an error the session is dropped, and with it the socket.
@@ -57,27 +53,28 @@ impl ImapSource {
         result
     }
 
-    fn strike(&mut self, uid: u32) {
-        self.strikes = if self.strikes.0 == uid { (uid, self.strikes.1 + 1) } else { (uid, 1) };
+    fn note_unreadable(&mut self, uid: u32) {
+        let attempts = if self.unreadable.0 == uid { self.unreadable.1 } else { 0 };
+        self.unreadable = (uid, attempts + 1);
     }
 
-    async fn next_portion(&mut self) -> Result<Batch, SourceError> {
+    async fn next_batch(&mut self) -> Result<Batch, SourceError> {
         loop {
-            let (most, (struck, strikes)) = (self.portion, self.strikes);
+            let (most, (unreadable, attempts)) = (self.most, self.unreadable);
             let session = self.session()?;
-            let portion = session.portion(most).await?;
-            let Some(first) = portion.first().map(|envelope| envelope.uid) else { return Ok(Batch::default()) };
-            if first == struck && strikes >= STRIKES {
+            let next = session.next(most).await?;
+            let Some(first) = next.first().map(|message| message.uid) else { return Ok(Batch::default()) };
+            if first == unreadable && attempts >= MOST_ATTEMPTS {
                 session.pass_over(first);
-                warn!(mailbox = self.settings.name, uid = first, "can't be read, passed over; it stays in the folder");
+                warn!(mailbox = self.mailbox, uid = first, "can't be read, passed over; it stays in the folder");
                 continue;
             }
-            match session.read(&portion).await {
+            match session.read(&next).await {
                 Ok(read) => {
-                    self.portion = (self.portion * 2).min(self.settings.batch.max(1));
+                    self.most = (self.most * 2).min(self.settings.batch.max(1));
                     match read.stuck {
                         Some((uid, why)) if read.messages.is_empty() => {
-                            self.strike(uid);
+                            self.note_unreadable(uid);
                             return Err(self.session()?.unreadable(uid, &why));
                         }
                         // All of them were expunged by somebody else: there may be more behind.
@@ -86,10 +83,10 @@ impl ImapSource {
                     }
                 }
                 Err(error) => {
-                    if portion.len() == 1 {
-                        self.strike(first);
+                    if next.len() == 1 {
+                        self.note_unreadable(first);
                     }
-                    self.portion = (portion.len() / 2).max(1);
+                    self.most = (next.len() / 2).max(1);
                     return Err(error);
                 }
             }
@@ -104,18 +101,25 @@ fn batch(messages: Vec<Message>) -> Batch {
 }
 
 impl Source for ImapSource {
+    type Settings = ImapSettings;
+
+    fn new(mailbox: &str, settings: ImapSettings) -> Self {
+        let most = settings.batch.max(1);
+        Self { mailbox: mailbox.to_owned(), settings, session: None, most, unreadable: (0, 0) }
+    }
+
     fn describe(place: &Place) -> String {
         Uid::read(place.as_str()).map_or_else(|| place.as_str().to_owned(), |uid| uid.to_string())
     }
 
     async fn open(&mut self, resume: Resume) -> Result<(), SourceError> {
         self.session = None;
-        self.session = Some(Session::open(&self.settings, resume).await?);
+        self.session = Some(Session::open(&self.mailbox, &self.settings, resume).await?);
         Ok(())
     }
 
     async fn fetch(&mut self) -> Result<Batch, SourceError> {
-        let result = self.next_portion().await;
+        let result = self.next_batch().await;
         self.checked(result)
     }
 

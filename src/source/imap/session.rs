@@ -12,19 +12,17 @@ use tracing::{info, warn};
 use super::{
     connection::{Connection, Idled},
     login::login,
-    response::{Condition, Response, Status},
-    settle::Settling,
+    response::{Condition, Fetched, Response, Status},
+    search::uid_search,
+    settings::ImapSettings,
+    settle::SettleCommands,
     uid::Uid,
     words,
 };
 use crate::{
     message::{Disposition, Message, Place, Resume},
-    source::{ImapSettings, SourceError},
+    source::{SourceError, settings::BATCH_OCTETS},
 };
-
-/// A portion ends at so many octets of messages, so that memory stays bounded: there are two at a time, one on its way
-/// into the store and the next.
-const PORTION: u64 = 8 << 20;
 
 /// Sizes and dates are asked for this many messages at once.
 const WINDOW: usize = 1000;
@@ -36,14 +34,14 @@ const LONGEST_IDLE: Duration = Duration::from_secs(28 * 60);
 pub(super) struct Session {
     connection: Connection,
     mailbox: String,
-    settling: Settling,
+    settle_commands: SettleCommands,
     uid_validity: u32,
     /// The highest UID that was seen.
     seen: u32,
     /// Seen but not yet measured, ascending.
     found: VecDeque<u32>,
     /// Measured but not yet read, ascending.
-    measured: VecDeque<Envelope>,
+    measured: VecDeque<Measured>,
     max_message: u32,
     poll: Duration,
     idle: bool,
@@ -51,13 +49,13 @@ pub(super) struct Session {
 
 /// What is known of a message before it is read; what the server did not say is absent.
 #[derive(Debug, Clone)]
-pub(super) struct Envelope {
+pub(super) struct Measured {
     pub uid: u32,
     size: Option<u64>,
     received: Option<i64>,
 }
 
-/// A portion, read.
+/// A batch, read.
 pub(super) struct Read {
     pub messages: Vec<Message>,
     /// The first message that is there and did not come, and what the server said. None behind it is in `messages`:
@@ -67,12 +65,12 @@ pub(super) struct Read {
 
 impl Session {
     /// Connects, logs in, selects the folder and settles what an earlier run left.
-    pub(super) async fn open(settings: &ImapSettings, resume: Resume) -> Result<Self, SourceError> {
+    pub(super) async fn open(mailbox: &str, settings: &ImapSettings, resume: Resume) -> Result<Self, SourceError> {
         let (mut connection, greeting) = Connection::open(settings).await?;
         if greeting == Status::Preauth {
             connection.ask_capabilities().await?;
         } else {
-            login(&mut connection, settings).await?;
+            login(&mut connection, mailbox, settings).await?;
         }
         let mut permanent_flags = None;
         let selected = connection
@@ -92,21 +90,22 @@ impl Session {
             return Err(connection.refused("the server keeps no UIDs for this folder; another program must fetch it"));
         };
         let read_only = selected.keyword() == "READ-ONLY";
-        let settling = Settling::prepare(&mut connection, settings, read_only, permanent_flags.as_deref()).await?;
+        let flags = permanent_flags.as_deref();
+        let settle_commands = SettleCommands::prepare(&mut connection, mailbox, settings, read_only, flags).await?;
         let seen = match resume.cursor.and_then(|cursor| Uid::read(cursor.as_str())) {
             Some(Uid { validity, uid }) if validity == uid_validity => uid,
             Some(Uid { validity: known, .. }) => {
-                info!(mailbox = settings.name, known, uid_validity, "UIDVALIDITY changed: the folder is read anew");
+                info!(mailbox, known, uid_validity, "UIDVALIDITY changed: the folder is read anew");
                 0
             }
             None => 0,
         };
         let idle = settings.idle && connection.can("IDLE");
-        info!(mailbox = settings.name, folder = settings.folder, after_uid = seen, idle, "folder opened");
+        info!(mailbox, folder = settings.folder, after_uid = seen, idle, "folder opened");
         let mut session = Self {
             connection,
-            mailbox: settings.name.clone(),
-            settling,
+            mailbox: mailbox.to_owned(),
+            settle_commands,
             uid_validity,
             seen,
             found: VecDeque::new(),
@@ -121,7 +120,7 @@ impl Session {
 
     /// The next messages to read, `most` at most and of bounded size together. They stay next until they were read or
     /// passed over.
-    pub(super) async fn portion(&mut self, most: usize) -> Result<Vec<Envelope>, SourceError> {
+    pub(super) async fn next(&mut self, most: usize) -> Result<Vec<Measured>, SourceError> {
         if self.measured.is_empty() {
             if self.found.is_empty() {
                 self.search().await?;
@@ -129,53 +128,55 @@ impl Session {
             self.measure().await?;
         }
         let mut octets = 0;
-        let fits = |envelope: &&Envelope| {
+        let fits = |message: &&Measured| {
             let limit = u64::from(self.max_message);
-            octets += envelope.size.map_or(limit, |size| size.min(limit));
-            octets <= PORTION
+            octets += message.size.map_or(limit, |size| size.min(limit));
+            octets <= BATCH_OCTETS
         };
-        let portion: Vec<_> = self.measured.iter().take(most).take_while(fits).cloned().collect();
-        // One message alone may be larger than a portion if the configuration says so.
-        Ok(if portion.is_empty() { self.measured.iter().take(1).cloned().collect() } else { portion })
+        let next: Vec<_> = self.measured.iter().take(most).take_while(fits).cloned().collect();
+        // One message alone may be larger than a batch if the configuration says so.
+        Ok(if next.is_empty() { self.measured.iter().take(1).cloned().collect() } else { next })
     }
 
-    /// Reads the messages of `portion`, which is at the head of the queue.
-    pub(super) async fn read(&mut self, portion: &[Envelope]) -> Result<Read, SourceError> {
-        let uids: Vec<u32> = portion.iter().map(|envelope| envelope.uid).collect();
+    /// Reads these messages, which are at the head of the queue.
+    pub(super) async fn read(&mut self, next: &[Measured]) -> Result<Read, SourceError> {
+        let uids: Vec<u32> = next.iter().map(|message| message.uid).collect();
         // The partial fetch makes the server keep to the limit, whatever size it reported.
         let items = format!("(UID BODY.PEEK[]<0.{}>)", self.max_message);
         let (mut bodies, mut octets) = (HashMap::<u32, Arc<[u8]>>::new(), 0);
         let ends = self
             .fetch(&uids, &items, |uid, fetched| {
-                // Twice the portion: the server understated its sizes. The rest comes with the next portion.
-                if let Some(body) = fetched.body.filter(|_| octets <= 2 * PORTION && uids.binary_search(&uid).is_ok()) {
+                // Twice the bound: the server understated its sizes. The rest comes with the next batch.
+                if let Some(body) =
+                    fetched.body.filter(|_| octets <= 2 * BATCH_OCTETS && uids.binary_search(&uid).is_ok())
+                {
                     octets += body.len() as u64;
                     bodies.insert(uid, body.as_ref().into());
                 }
             })
             .await?;
         let stuck = self.first_left(&uids, |uid| !bodies.contains_key(uid)).await?;
-        let readable = portion.iter().filter(|envelope| stuck.is_none_or(|stuck| envelope.uid < stuck));
+        let readable = next.iter().filter(|message| stuck.is_none_or(|stuck| message.uid < stuck));
         let messages: Vec<_> = readable
-            .filter_map(|envelope| {
-                let body = bodies.remove(&envelope.uid)?;
+            .filter_map(|message| {
+                let body = bodies.remove(&message.uid)?;
                 Some(Message {
-                    place: self.uid(envelope.uid).place(),
-                    received: envelope.received.unwrap_or_else(|| Timestamp::now().as_second()),
-                    size: envelope.size.unwrap_or(0).max(body.len() as u64),
+                    place: self.uid(message.uid).place(),
+                    received: message.received.unwrap_or_else(|| Timestamp::now().as_second()),
+                    size: message.size.unwrap_or(0).max(body.len() as u64),
                     body,
                 })
             })
             .collect();
         let last = uids.last().copied().unwrap_or(0);
-        self.measured.retain(|envelope| envelope.uid > last || stuck.is_some_and(|stuck| envelope.uid >= stuck));
+        self.measured.retain(|message| message.uid > last || stuck.is_some_and(|stuck| message.uid >= stuck));
         let said = ends.iter().find(|end| end.status != Status::Ok).map_or("nothing about it", |end| end.text.as_str());
         Ok(Read { messages, stuck: stuck.map(|uid| (uid, said.to_owned())) })
     }
 
     /// Forgets a message that is next.
     pub(super) fn pass_over(&mut self, uid: u32) {
-        self.measured.retain(|envelope| envelope.uid != uid);
+        self.measured.retain(|message| message.uid != uid);
     }
 
     /// The error for a message that is there and did not come.
@@ -193,13 +194,13 @@ impl Session {
             .collect();
         uids.sort_unstable();
         uids.dedup();
-        self.settling.carry_out(&mut self.connection, &uids).await
+        self.settle_commands.carry_out(&mut self.connection, &uids).await
     }
 
     /// Returns when the folder has grown, or when it is time to look.
     pub(super) async fn wait(&mut self) -> Result<(), SourceError> {
         // What arrived since the last search was announced once, and is not announced again by IDLE.
-        if self.connection.news {
+        if self.connection.has_grown {
             return Ok(());
         }
         if self.idle {
@@ -224,7 +225,7 @@ impl Session {
 
     /// Asks for the UIDs above those that were seen.
     async fn search(&mut self) -> Result<(), SourceError> {
-        self.connection.news = false;
+        self.connection.has_grown = false;
         let Some(from) = self.seen.checked_add(1) else { return Ok(()) };
         let mut found = uid_search(&mut self.connection, &format!("UNDELETED UID {from}:*")).await?;
         // RFC 9051 §6.4.9: `n:*` means the last message even where its UID is below n.
@@ -247,7 +248,7 @@ impl Session {
         .await?;
         self.measured.extend(uids.iter().map(|&uid| {
             let (size, received) = known.get(&uid).copied().unwrap_or_default();
-            Envelope { uid, size, received }
+            Measured { uid, size, received }
         }));
         self.found.drain(..uids.len());
         Ok(())
@@ -258,7 +259,7 @@ impl Session {
         &mut self,
         uids: &[u32],
         items: &str,
-        mut each: impl FnMut(u32, super::response::Fetched) + Send,
+        mut each: impl FnMut(u32, Fetched) + Send,
     ) -> Result<Vec<Condition>, SourceError> {
         let commands: Vec<_> = words::uid_sets(uids).iter().map(|set| format!("UID FETCH {set} {items}")).collect();
         self.connection
@@ -284,24 +285,4 @@ impl Session {
         }
         Ok(None)
     }
-}
-
-/// The UIDs that match, ascending.
-pub(super) async fn uid_search(connection: &mut Connection, criteria: &str) -> Result<Vec<u32>, SourceError> {
-    let mut found = Vec::new();
-    let keep = |response| {
-        // The bound is above what one honest line can hold.
-        if let Response::Search(uids) = response
-            && found.len() < 4 << 20
-        {
-            found.extend(uids);
-        }
-    };
-    let end = connection.run(&[format!("UID SEARCH {criteria}")], keep).await?.remove(0);
-    if end.status != Status::Ok {
-        return Err(connection.lost(format!("SEARCH failed: {}", end.text)));
-    }
-    found.sort_unstable();
-    found.dedup();
-    Ok(found)
 }

@@ -6,13 +6,14 @@ use tracing::{info, warn};
 use super::{
     connection::Connection,
     response::{Condition, Status},
-    session::uid_search,
+    search::uid_search,
+    settings::ImapSettings,
     words,
 };
-use crate::source::{After, ImapSettings, SourceError};
+use crate::source::{After, SourceError};
 
-/// How messages are settled on this server.
-pub(super) enum Settling {
+/// The commands that settle messages on this server.
+pub(super) enum SettleCommands {
     Move {
         folder: String,
         by: Mover,
@@ -33,10 +34,11 @@ pub(super) enum Mover {
     CopyDelete,
 }
 
-impl Settling {
+impl SettleCommands {
     /// Finds out what the server and the folder permit, and creates the folder to move to.
     pub(super) async fn prepare(
         connection: &mut Connection,
+        mailbox: &str,
         settings: &ImapSettings,
         read_only: bool,
         permanent_flags: Option<&str>,
@@ -63,7 +65,7 @@ impl Settling {
                 };
                 if by == Mover::CopyDelete {
                     warn!(
-                        mailbox = settings.name,
+                        mailbox,
                         "the server has neither MOVE nor UIDPLUS: processed messages are copied to {target} and stay \
                          behind marked as deleted, until a mail program expunges the folder"
                     );

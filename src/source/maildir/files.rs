@@ -26,7 +26,7 @@ pub(super) struct Maildir {
 
 /// One message file.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct MessageFile {
     /// The unique part of its name, before `:2,`.
     pub place: Place,
     pub path: PathBuf,
@@ -40,14 +40,15 @@ pub(super) struct Contents {
     pub modified: i64,
 }
 
-/// What happens to committed messages.
+/// Where a message goes that is settled.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Settling {
-    /// Into `cur` of this folder.
-    Move(PathBuf),
-    /// The flag S, for seen.
-    Flag,
-    Leave,
+pub(super) enum Destination {
+    /// This directory, the `cur` of another folder.
+    Folder(PathBuf),
+    /// The `cur` of its own folder, with the flag S, for seen.
+    Seen,
+    /// It stays as it is.
+    Unchanged,
 }
 
 impl Maildir {
@@ -56,14 +57,14 @@ impl Maildir {
     }
 
     /// Checks that this is a Maildir and creates the folder to move to.
-    pub(super) fn prepare(&self, after: &After) -> Result<Settling, SourceError> {
+    pub(super) fn prepare(&self, after: &After) -> Result<Destination, SourceError> {
         for part in DELIVERED.map(|part| self.path.join(part)) {
             // Listing tells at once what reading would run into later.
             fs::read_dir(&part).map_err(|error| trouble("this is no readable Maildir:", &part, &error))?;
         }
         match after {
-            After::Leave => Ok(Settling::Leave),
-            After::Flag => Ok(Settling::Flag),
+            After::Leave => Ok(Destination::Unchanged),
+            After::Flag => Ok(Destination::Seen),
             After::Move(name) => {
                 let name = name.trim_start_matches('.');
                 if name.is_empty() || name.contains(['/', '\0']) {
@@ -82,14 +83,14 @@ impl Maildir {
                 }
                 // Maildir++: tells delivery agents that this is a folder and no mailbox of its own.
                 File::create(folder.join("maildirfolder")).map_err(|error| trouble("can't write", &folder, &error))?;
-                Ok(Settling::Move(folder.join("cur")))
+                Ok(Destination::Folder(folder.join("cur")))
             }
         }
     }
 
     /// The messages whose place `wanted` takes, by name: names begin with the time of delivery.
-    pub(super) fn list(&self, mut wanted: impl FnMut(&Place) -> bool) -> Result<Vec<Entry>, SourceError> {
-        let mut entries = Vec::new();
+    pub(super) fn list(&self, mut wanted: impl FnMut(&Place) -> bool) -> Result<Vec<MessageFile>, SourceError> {
+        let mut found = Vec::new();
         for part in DELIVERED.map(|part| self.path.join(part)) {
             let listing = fs::read_dir(&part).and_then(|files| {
                 for file in files {
@@ -98,15 +99,15 @@ impl Maildir {
                     let Ok(name) = file.file_name().into_string() else { continue };
                     let place = place(&name);
                     if !name.starts_with('.') && file.file_type()?.is_file() && wanted(&place) {
-                        entries.push(Entry { place, path: file.path() });
+                        found.push(MessageFile { place, path: file.path() });
                     }
                 }
                 Ok(())
             });
             listing.map_err(|error| trouble("can't list", &part, &error))?;
         }
-        entries.sort_unstable_by(|a, b| a.place.as_str().cmp(b.place.as_str()));
-        Ok(entries)
+        found.sort_unstable_by(|a, b| a.place.as_str().cmp(b.place.as_str()));
+        Ok(found)
     }
 
     /// When `new` and `cur` changed.
@@ -115,14 +116,14 @@ impl Maildir {
     }
 
     /// Moves or flags one message; false when it is not where it was.
-    pub(super) fn settle(&self, entry: &Entry, settling: &Settling) -> Result<bool, SourceError> {
-        let name = entry.path.file_name().and_then(|name| name.to_str()).unwrap_or(entry.place.as_str());
-        let target = match settling {
-            Settling::Move(cur) => cur.join(with_flag(name, None)),
-            Settling::Flag => self.path.join("cur").join(with_flag(name, Some('S'))),
-            Settling::Leave => return Ok(true),
+    pub(super) fn settle(&self, file: &MessageFile, destination: &Destination) -> Result<bool, SourceError> {
+        let name = file.path.file_name().and_then(|name| name.to_str()).unwrap_or(file.place.as_str());
+        let target = match destination {
+            Destination::Folder(cur) => cur.join(with_flag(name, None)),
+            Destination::Seen => self.path.join("cur").join(with_flag(name, Some('S'))),
+            Destination::Unchanged => return Ok(true),
         };
-        match fs::rename(&entry.path, &target) {
+        match fs::rename(&file.path, &target) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == ErrorKind::NotFound => match target.parent().is_some_and(Path::exists) {
                 true => Ok(false),
@@ -130,7 +131,7 @@ impl Maildir {
                 false => Err(SourceError::Lost(format!("the folder of {} is gone", target.display()))),
             },
             Err(error) if error.kind() == ErrorKind::InvalidFilename => {
-                warn!("{}: the name is too long for flags, so the message stays where it is", entry.path.display());
+                warn!("{}: the name is too long for flags, so the message stays where it is", file.path.display());
                 Ok(true)
             }
             Err(error) => Err(trouble("can't move a message to", &target, &error)),
@@ -138,11 +139,11 @@ impl Maildir {
     }
 
     /// Makes renames last: a power cut may otherwise undo them, and the messages are looked at again.
-    pub(super) fn sync(&self, settling: &Settling) -> Result<(), SourceError> {
-        let target = match settling {
-            Settling::Move(cur) => Some(cur.clone()),
-            Settling::Flag => None,
-            Settling::Leave => return Ok(()),
+    pub(super) fn sync(&self, destination: &Destination) -> Result<(), SourceError> {
+        let target = match destination {
+            Destination::Folder(cur) => Some(cur.clone()),
+            Destination::Seen => None,
+            Destination::Unchanged => return Ok(()),
         };
         for directory in target.into_iter().chain(DELIVERED.map(|part| self.path.join(part))) {
             File::open(&directory)

@@ -1,41 +1,74 @@
-//! A socket -> the same with TLS around it, once the server has proved its name.
+//! A socket -> the same with TLS around it, once the server has proved its name. Knows no protocol above TLS.
 
-use std::{io, sync::Arc};
+use std::{io, path::Path, sync::Arc};
 
 use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject};
 use rustls_platform_verifier::BuilderVerifierExt;
+use serde::Deserialize;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{
     TlsConnector,
     rustls::{self, ClientConfig, RootCertStore, crypto::ring},
 };
 
-use super::connection::Stream;
-use crate::source::{ImapSettings, SourceError};
+use super::SourceError;
 
-/// Shakes hands. `who` opens every error.
+/// How a connection is encrypted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tls {
+    /// TLS from the first octet (RFC 8314 §3.2).
+    #[default]
+    Implicit,
+    /// The connection begins in the clear and turns to TLS (RFC 9051 §6.2.1); a server that doesn't offer it is
+    /// refused.
+    StartTls,
+    /// None at all: to loopback only, unless `insecure` is set.
+    Plain,
+}
+
+impl Tls {
+    /// In words for people.
+    #[must_use]
+    pub const fn describe(self) -> &'static str {
+        match self {
+            Self::Implicit => "TLS",
+            Self::StartTls => "STARTTLS",
+            Self::Plain => "no encryption",
+        }
+    }
+}
+
+/// A socket, with or without TLS.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// Shakes hands with `host`, whose certificate the authorities in `ca_file` vouch for, or else the system's. `who`
+/// opens every error.
 ///
 /// # Errors
 /// [`SourceError::Refused`] for certificates and settings that stay wrong, [`SourceError::Lost`] for the rest.
-pub(super) async fn handshake(
+pub async fn handshake(
     stream: Box<dyn Stream>,
-    settings: &ImapSettings,
+    host: &str,
+    ca_file: Option<&Path>,
     who: &str,
 ) -> Result<Box<dyn Stream>, SourceError> {
     let refused = |why: String| SourceError::Refused(format!("{who}: {why}"));
-    let name = ServerName::try_from(settings.host.clone())
+    let name = ServerName::try_from(host.to_owned())
         .map_err(|_| refused("the host is neither a DNS name nor an address; correct it".into()))?;
-    let config = client_config(settings).map_err(refused)?;
+    let config = client_config(ca_file).map_err(refused)?;
     match TlsConnector::from(Arc::new(config)).connect(name, stream).await {
         Ok(stream) => Ok(Box::new(stream)),
         Err(error) => Err(explain(&error, who)),
     }
 }
 
-fn client_config(settings: &ImapSettings) -> Result<ClientConfig, String> {
+fn client_config(ca_file: Option<&Path>) -> Result<ClientConfig, String> {
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| format!("TLS can't be set up: {error}"))?;
-    let Some(file) = &settings.ca_file else {
+    let Some(file) = ca_file else {
         let verified = builder.with_platform_verifier();
         return Ok(verified
             .map_err(|error| format!("no system certificates ({error}); install ca-certificates or set ca_file"))?
@@ -59,7 +92,7 @@ fn explain(error: &io::Error, who: &str) -> SourceError {
             "{who}: the server's certificate was not accepted ({why}); correct host, or name its authority in ca_file"
         )),
         Some(rustls::Error::InvalidMessage(_)) => SourceError::Refused(format!(
-            "{who}: the server does not speak TLS on this port; set port (often 993), or tls = \"starttls\""
+            "{who}: the server does not speak TLS on this port; correct port, or set tls = \"starttls\""
         )),
         _ => SourceError::Lost(format!("{who}: TLS failed: {error}")),
     }

@@ -1,0 +1,148 @@
+//! Where a password comes from -> the password, which is in no log line and in no error. Knows no protocol.
+
+use std::{fs, io, io::Read, os::unix::fs::PermissionsExt, path::PathBuf, process::Stdio, time::Duration};
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use tokio::{io::AsyncReadExt, process::Command, time::timeout};
+use tracing::warn;
+
+/// The longest password; more is a file taken for a password by mistake.
+const LONGEST: u64 = 4096;
+
+/// Where a password comes from; it is read anew at every login.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PasswordSource {
+    /// The first line of this file.
+    File(PathBuf),
+    /// This environment variable.
+    Env(String),
+    /// The first line that this command, run by `/bin/sh -c`, writes to its standard output.
+    Command(String),
+}
+
+/// Text that is not to be printed: its Debug is masked and its memory wiped.
+#[derive(Debug, Clone)]
+pub struct Secret(SecretString);
+
+impl Secret {
+    /// Takes the text over.
+    pub fn new(text: String) -> Self {
+        Self(text.into())
+    }
+
+    /// The text, for whoever sends it to the one that is to know it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+
+    /// What a server said, without this secret: some repeat what they were sent.
+    #[must_use]
+    pub fn mask(&self, said: &str) -> String {
+        said.replace(self.expose(), "***")
+    }
+}
+
+impl PasswordSource {
+    /// The file, if it is one.
+    pub fn path_mut(&mut self) -> Option<&mut PathBuf> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Env(_) | Self::Command(_) => None,
+        }
+    }
+
+    /// Fetches the password of `mailbox`, or says why it can't and what to do. A command may take as long as `limit`.
+    ///
+    /// # Errors
+    /// One line for people, without the password.
+    pub async fn fetch(&self, mailbox: &str, limit: Duration) -> Result<Secret, String> {
+        let text = match self {
+            Self::File(file) => read_file(file, mailbox)
+                .map_err(|error| format!("can't read the password file {}: {error}", file.display()))?,
+            Self::Env(name) => std::env::var(name).map_err(|_| {
+                format!("the environment variable {name} holds no password; set it, or change `password`")
+            })?,
+            Self::Command(command) => timeout(limit, run(command))
+                .await
+                .map_err(|_| format!("the password command took longer than {limit:?}"))?
+                .map_err(|error| format!("the password command failed: {error}; try it by hand"))?,
+        };
+        match text.lines().next() {
+            None | Some("") => Err("the password is empty; check `password`".into()),
+            Some(password) => Ok(Secret::new(password.to_owned())),
+        }
+    }
+}
+
+fn read_file(file: &PathBuf, mailbox: &str) -> io::Result<String> {
+    let open = fs::File::open(file)?;
+    if open.metadata()?.permissions().mode() & 0o004 != 0 {
+        warn!(mailbox, file = %file.display(), "every user of this machine can read the password file; chmod 600 it");
+    }
+    let mut text = String::new();
+    open.take(LONGEST).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+async fn run(command: &str) -> io::Result<String> {
+    let mut child = Command::new("/bin/sh")
+        .args(["-c", command])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()?;
+    let mut text = String::new();
+    let output = child.stdout.take().expect("stdout was piped just above");
+    output.take(LONGEST).read_to_string(&mut text).await?;
+    let status = child.wait().await?;
+    if status.success() { Ok(text) } else { Err(io::Error::other(status.to_string())) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(30);
+
+    async fn command(text: &str) -> Result<String, String> {
+        PasswordSource::Command(text.into()).fetch("test", LIMIT).await.map(|secret| secret.expose().to_owned())
+    }
+
+    #[tokio::test]
+    async fn the_first_line_is_the_password() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("password");
+        fs::write(&file, "wörd with blanks \nuser: x\n").unwrap();
+        let secret = PasswordSource::File(file).fetch("test", LIMIT).await.unwrap();
+        assert_eq!(secret.expose(), "wörd with blanks ");
+        assert_eq!(command("printf 'one\ntwo'").await.unwrap(), "one");
+    }
+
+    #[tokio::test]
+    async fn what_gives_no_password_says_why() {
+        assert!(command("exit 3").await.unwrap_err().contains("exit status: 3"));
+        for nothing in ["true", "echo"] {
+            assert!(command(nothing).await.unwrap_err().contains("the password is empty"), "{nothing}");
+        }
+        let missing = PasswordSource::File("/nonexistent/password".into()).fetch("test", LIMIT).await.unwrap_err();
+        assert!(missing.contains("/nonexistent/password"), "{missing}");
+        let unset = PasswordSource::Env("BOUNCED_TEST_NOT_SET".into()).fetch("test", LIMIT).await.unwrap_err();
+        assert!(unset.contains("BOUNCED_TEST_NOT_SET"), "{unset}");
+    }
+
+    #[tokio::test]
+    async fn a_command_that_hangs_is_given_up() {
+        let slow = PasswordSource::Command("exec sleep 1000".into()).fetch("test", Duration::from_millis(1)).await;
+        assert!(slow.unwrap_err().contains("took longer than 1ms"));
+    }
+
+    #[test]
+    fn a_secret_is_not_printed() {
+        let secret = Secret::new("hunter2".into());
+        assert!(!format!("{secret:?}").contains("hunter2"));
+        assert_eq!(secret.mask("NO hunter2 is wrong"), "NO *** is wrong");
+    }
+}

@@ -1,0 +1,27 @@
+//! UID SEARCH (RFC 9051 §6.4.4): for what is new, for what did not come, and for what is not settled yet.
+
+use super::{
+    connection::Connection,
+    response::{Response, Status},
+};
+use crate::source::SourceError;
+
+/// The UIDs that match, ascending.
+pub(super) async fn uid_search(connection: &mut Connection, criteria: &str) -> Result<Vec<u32>, SourceError> {
+    let mut found = Vec::new();
+    let keep = |response| {
+        // The bound is above what one honest line can hold.
+        if let Response::Search(uids) = response
+            && found.len() < 4 << 20
+        {
+            found.extend(uids);
+        }
+    };
+    let end = connection.run(&[format!("UID SEARCH {criteria}")], keep).await?.remove(0);
+    if end.status != Status::Ok {
+        return Err(connection.lost(format!("SEARCH failed: {}", end.text)));
+    }
+    found.sort_unstable();
+    found.dedup();
+    Ok(found)
+}

@@ -1,0 +1,167 @@
+//! `[imap.NAME]` in the configuration. Opens nothing and checks nothing but the words.
+
+use std::{path::PathBuf, time::Duration};
+
+use serde::Deserialize;
+
+use crate::source::{After, PasswordSource, Settings, Tls, settings};
+
+/// An IMAP mailbox. Only `host`, `user` and `password` must be given.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImapSettings {
+    /// DNS name or address of the server; the certificate must be made out to it.
+    pub host: String,
+    /// TCP port; without one 993 for implicit TLS and 143 for the others.
+    #[serde(default)]
+    pub port: Option<u16>,
+    /// How the connection is encrypted.
+    #[serde(default)]
+    pub tls: Tls,
+    /// Allows `tls = "plain"` to a server that isn't on loopback: anyone on the way then reads the password.
+    #[serde(default)]
+    pub insecure: bool,
+    /// PEM file of the authorities (or the one certificate) to trust instead of the system's.
+    #[serde(default)]
+    pub ca_file: Option<PathBuf>,
+    /// User name to log in with.
+    pub user: String,
+    /// Where the password comes from: `{ file = "…" }`, `{ env = "…" }` or `{ command = "…" }`.
+    pub password: PasswordSource,
+    /// The folder to read; separators as the server writes them.
+    #[serde(default = "inbox")]
+    pub folder: String,
+    /// What happens to a message once its rows are committed.
+    #[serde(default)]
+    pub after: After,
+    /// How often to look; with IDLE the server tells at once, and this is how often the connection is proved alive.
+    #[serde(default = "one_minute", with = "jiff::fmt::serde::unsigned_duration::required")]
+    pub poll: Duration,
+    /// Use IDLE (RFC 2177) where the server has it.
+    #[serde(default = "yes")]
+    pub idle: bool,
+    /// The most messages in one batch; a batch also ends at 8 MiB.
+    #[serde(default = "settings::batch")]
+    pub batch: usize,
+    /// The most octets to read of one message; the rest is left on the server.
+    #[serde(default = "settings::max_message")]
+    pub max_message: u32,
+    /// How long to wait for the server.
+    #[serde(default)]
+    pub timeouts: Timeouts,
+}
+
+/// How long to wait for an IMAP server before the connection is given up.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Timeouts {
+    /// For the connection, TLS and the greeting together; also for a password command.
+    #[serde(with = "jiff::fmt::serde::unsigned_duration::required")]
+    pub connect: Duration,
+    /// For the next response to a command.
+    #[serde(with = "jiff::fmt::serde::unsigned_duration::required")]
+    pub response: Duration,
+    /// For a whole command, however busily its responses arrive.
+    #[serde(with = "jiff::fmt::serde::unsigned_duration::required")]
+    pub command: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { connect: Duration::from_secs(30), response: Duration::from_secs(60), command: Duration::from_secs(600) }
+    }
+}
+
+impl ImapSettings {
+    /// The port: the one that is set, or the one that RFC 8314 §3.2 or RFC 9051 §2.1 names.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port.unwrap_or(match self.tls {
+            Tls::Implicit => 993,
+            Tls::StartTls | Tls::Plain => 143,
+        })
+    }
+}
+
+impl Settings for ImapSettings {
+    fn describe(&self) -> String {
+        let Self { user, host, folder, tls, .. } = self;
+        format!("{user} at {host}:{} ({}), folder {folder}", self.port(), tls.describe())
+    }
+
+    fn after(&self) -> &After {
+        &self.after
+    }
+
+    fn paths_mut(&mut self) -> Vec<&mut PathBuf> {
+        self.password.path_mut().into_iter().chain(&mut self.ca_file).collect()
+    }
+}
+
+fn inbox() -> String {
+    "INBOX".into()
+}
+
+fn one_minute() -> Duration {
+    Duration::from_secs(60)
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> ImapSettings {
+        toml::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn three_keys_make_an_imap_mailbox() {
+        let settings = read(
+            r#"
+            host = "imap.example.org"
+            user = "bounces@example.org"
+            password = { file = "/etc/bounced/password" }
+            "#,
+        );
+        assert_eq!(settings.password, PasswordSource::File("/etc/bounced/password".into()));
+        assert_eq!((settings.tls, settings.port, settings.insecure), (Tls::Implicit, None, false));
+        assert_eq!(settings.after, After::Move("Processed".into()));
+        assert_eq!((settings.folder.as_str(), settings.idle, settings.batch), ("INBOX", true, 500));
+    }
+
+    #[test]
+    fn every_choice_has_its_word() {
+        let settings = read(
+            r#"
+            host = "127.0.0.1"
+            tls = "starttls"
+            user = "bounces"
+            password = { env = "PASSWORD" }
+            after = { move = "Done" }
+            poll = "5m"
+            timeouts = { response = "10s" }
+            "#,
+        );
+        assert_eq!((settings.tls, settings.after), (Tls::StartTls, After::Move("Done".into())));
+        assert_eq!(settings.poll, Duration::from_secs(300));
+        assert_eq!(settings.timeouts.response, Duration::from_secs(10));
+    }
+
+    #[test]
+    fn what_is_said_of_a_mailbox_names_the_port_that_is_used() {
+        let base = "host = 'mx'\nuser = 'u'\npassword = { file = 'p' }\nca_file = 'c'\n";
+        for (changes, expected) in [
+            ("", "u at mx:993 (TLS), folder INBOX"),
+            ("tls = 'starttls'", "u at mx:143 (STARTTLS), folder INBOX"),
+            ("tls = 'plain'\nport = 1143\nfolder = 'Bounces'", "u at mx:1143 (no encryption), folder Bounces"),
+        ] {
+            let mut settings = read(&format!("{base}{changes}"));
+            assert_eq!(settings.describe(), expected);
+            assert_eq!(settings.paths_mut(), [&PathBuf::from("p"), &PathBuf::from("c")]);
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! `[maildir.NAME]` in the configuration. Opens nothing and checks nothing but the words.
+
+use std::{path::PathBuf, time::Duration};
+
+use serde::Deserialize;
+
+use crate::source::{After, Settings, settings};
+
+/// A Maildir. Only `path` must be given.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MaildirSettings {
+    /// The directory that holds `new`, `cur` and `tmp`.
+    pub path: PathBuf,
+    /// What happens to a message once its rows are committed.
+    #[serde(default)]
+    pub after: After,
+    /// How often to look whether something was delivered.
+    #[serde(default = "half_second", with = "jiff::fmt::serde::unsigned_duration::required")]
+    pub poll: Duration,
+    /// The most messages in one batch; a batch also ends at 8 MiB.
+    #[serde(default = "settings::batch")]
+    pub batch: usize,
+    /// The most octets to read of one message.
+    #[serde(default = "settings::max_message")]
+    pub max_message: u32,
+}
+
+impl Settings for MaildirSettings {
+    fn describe(&self) -> String {
+        format!("Maildir {}", self.path.display())
+    }
+
+    fn after(&self) -> &After {
+        &self.after
+    }
+
+    fn paths_mut(&mut self) -> Vec<&mut PathBuf> {
+        vec![&mut self.path]
+    }
+}
+
+fn half_second() -> Duration {
+    Duration::from_millis(500)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_makes_a_maildir() {
+        let settings: MaildirSettings = toml::from_str("path = '/var/mail/bounces'\nafter = 'flag'").unwrap();
+        assert_eq!((settings.after, settings.batch), (After::Flag, 500));
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused() {
+        let refused = toml::from_str::<MaildirSettings>("path = '/m'\npol = '1s'").unwrap_err();
+        assert!(refused.message().contains("unknown field `pol`"), "{refused}");
+    }
+}
