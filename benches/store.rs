@@ -4,7 +4,7 @@ use bounced::{
     codes::{Class, Fault, Judgement, Reason},
     message::{Cursor, Disposition, Place},
     policy::{self, Policy},
-    report::{Action, Address, Candidate, Finding, Kind, Original, Outcome, Recipient, Report, Verdict},
+    report::{Action, Address, Candidate, Evidence, Finding, Kind, Location, Original, Recipient, Report, Verdict},
     store::{Entry, Store},
 };
 use divan::{Bencher, counter::ItemsCount};
@@ -70,6 +70,12 @@ fn entry(uid: u32) -> Entry {
     let address = format!("user{uid}@domain{}.example", uid % 500);
     let line =
         format!("smtp; 550 5.1.1 <{address}>: Recipient address rejected: User unknown in local recipient table");
+    let evidence = Evidence {
+        location: Location::Field("Diagnostic-Code".into()),
+        range: 0..line.len(),
+        line: Some(42),
+        words: line.clone(),
+    };
     Entry {
         place: Place::new(format!("1:{}", uid + 1)),
         sha256: Sha256::digest(uid.to_le_bytes()).into(),
@@ -77,16 +83,16 @@ fn entry(uid: u32) -> Entry {
         size: 3_000,
         report: Report {
             kind: Kind::Bounce,
-            kind_because: Finding { value: Kind::Bounce, place: "Content-Type", line: "multipart/report".to_owned() },
+            kind_because: Finding { value: Kind::Bounce, evidence: Evidence::of_structure("multipart/report") },
             format: "rfc3464",
             reporting_mta: Some("mail.example.org".to_owned()),
             message_id: Some(format!("2026010{uid}.ABCDEF@mail.example.org")),
             date: None,
             recipients: vec![Recipient {
                 address: Address::parse(&address),
-                action: Some(Action::Failed),
+                action: Action::Failed,
                 remote_mta: Some("mx.example.com".to_owned()),
-                diagnostic: Some(line.clone()),
+                diagnostic: Some(line.as_str().into()),
                 ..Recipient::default()
             }],
             original: Original { message_id: Some(format!("{uid}@news.example.org")), ..Original::default() },
@@ -99,13 +105,10 @@ fn entry(uid: u32) -> Entry {
             reply: "550".parse().ok(),
             rule: "codes:5.1.1".to_owned(),
             conflict: false,
-            candidates: vec![Candidate {
-                rule: "codes:5.1.1".to_owned(),
-                judgement,
-                place: "Diagnostic-Code",
-                line,
-                outcome: Outcome::Won,
-            }],
+            advice: None,
+            winner: Some(Candidate { rule: "codes:5.1.1".to_owned(), judgement, evidence }),
+            lowered: None,
+            outranked: Vec::new(),
         }],
         disposition: Disposition::Processed,
     }

@@ -46,7 +46,8 @@ CREATE TABLE bounce (
     list_id             TEXT,
     rule                TEXT    NOT NULL,
     field               TEXT,
-    line                TEXT,
+    line                INTEGER,
+    words               TEXT,
     conflict            INTEGER NOT NULL CHECK (conflict IN (0, 1)),
     at                  INTEGER NOT NULL,
     UNIQUE (message, position)
@@ -119,7 +120,7 @@ WHERE b.action = 'failed' AND b.class = 'soft';
 CREATE VIEW suppression_list AS
 SELECT s.address, s.domain, s.origin, s.reason,
        strftime('%Y-%m-%dT%H:%M:%SZ', s.since, 'unixepoch') AS since,
-       s.note, s.rule, b.status, b.reply, s.diagnostic, b.field, b.line,
+       s.note, s.rule, b.status, b.reply, s.diagnostic, b.field, b.line, b.words,
        strftime('%Y-%m-%dT%H:%M:%SZ', b.at, 'unixepoch') AS bounced,
        m.mailbox, m.place, m.message_id, s.bounce, b.message
 FROM suppression AS s

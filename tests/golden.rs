@@ -29,7 +29,7 @@ fn stated((report, verdicts): &(Report, Vec<Verdict>)) -> Value {
 fn stated_of((recipient, verdict): (&Recipient, &Verdict)) -> Value {
     json!({
         "address": recipient.address.as_ref().map(|a| a.given()),
-        "action": recipient.action(),
+        "action": recipient.action,
         "status": recipient.status(),
         "reply": recipient.reply(),
         "diagnostic": recipient.diagnostic,

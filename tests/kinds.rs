@@ -41,7 +41,10 @@ fn every_mail_is_what_its_name_states_whatever_its_line_ends() {
             let report = parse(&mail, &Options::default());
             if report.kind != stated {
                 let because = &report.kind_because;
-                wrong.push(format!("{name} ({ends}): {} by {}: {}", report.kind, because.place, because.line));
+                wrong.push(format!(
+                    "{name} ({ends}): {} by {}: {}",
+                    report.kind, because.evidence.location, because.evidence.words
+                ));
             }
         }
     }
@@ -52,7 +55,7 @@ fn every_mail_is_what_its_name_states_whatever_its_line_ends() {
 fn every_bounce_names_who_failed_and_nothing_else_does() {
     for (name, stated, mail) in mails() {
         let report = parse(&mail, &Options::default());
-        let failed: Vec<_> = report.recipients.iter().filter(|r| r.action() == Action::Failed).collect();
+        let failed: Vec<_> = report.recipients.iter().filter(|r| r.action == Action::Failed).collect();
         if stated == Kind::Bounce {
             let addresses: Vec<_> = failed.iter().filter_map(|r| r.address.as_ref()).map(|a| a.normalised()).collect();
             assert_eq!(addresses, ["bob@example.com"], "{name}");

@@ -69,7 +69,7 @@ fn meaning(mail: &[u8]) -> Meaning {
     let (report, verdicts) = checked(mail);
     let of = |(r, v): (&Recipient, &Verdict)| {
         let address = r.address.as_ref().map(|a| a.normalised().to_owned());
-        Said { address, action: r.action(), class: v.class, reason: v.reason, status: v.status, reply: v.reply }
+        Said { address, action: r.action, class: v.class, reason: v.reason, status: v.status, reply: v.reply }
     };
     Meaning { kind: report.kind, recipients: report.recipients.iter().zip(&verdicts).map(of).collect() }
 }
@@ -79,9 +79,9 @@ fn checked(mail: &[u8]) -> (Report, Vec<Verdict>) {
     let (report, verdicts) = JUDGE.judge(mail);
     assert_eq!(verdicts.len(), report.recipients.len(), "one verdict for each recipient");
     for (recipient, verdict) in report.recipients.iter().zip(&verdicts) {
-        let fails = recipient.action() == Action::Failed;
+        let fails = recipient.action == Action::Failed;
         assert!(!fails || report.kind == Kind::Bounce, "a {:?} has a failed recipient", report.kind);
-        match recipient.action() {
+        match recipient.action {
             Action::Failed => assert_ne!(verdict.class, Class::Success),
             Action::Delayed => assert_eq!(verdict.class, Class::Soft),
             Action::Delivered | Action::Relayed | Action::Expanded => assert_eq!(verdict.class, Class::Success),

@@ -20,8 +20,8 @@ fuzz_target!(|mail: &[u8]| {
     assert_eq!(report.kind, report.kind_because.value);
     let fails = |kind| kind == Kind::Bounce;
     for (recipient, verdict) in report.recipients.iter().zip(&verdicts) {
-        assert!(fails(report.kind) || recipient.action() != Action::Failed, "{:?} fails", report.kind);
-        match recipient.action() {
+        assert!(fails(report.kind) || recipient.action != Action::Failed, "{:?} fails", report.kind);
+        match recipient.action {
             Action::Failed => assert_ne!(verdict.class, Class::Success, "a failure is no success"),
             Action::Delayed => assert_eq!(verdict.class, Class::Soft, "what may still arrive is soft"),
             Action::Delivered | Action::Relayed | Action::Expanded => {

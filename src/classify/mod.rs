@@ -11,7 +11,7 @@ pub use phrases::{Phrases, PhrasesError, Speaker, Strength};
 
 use crate::{
     codes::{Answer, Class, CodeTable, Fault, Judgement, Reason, TableError, Weight},
-    report::{Action, Address, Candidate, Outcome, Recipient, Report, Verdict},
+    report::{Action, Address, Candidate, Evidence, Excerpt, Lowered, Recipient, Report, Verdict},
 };
 
 /// What a row's word is worth, the weakest first. The order is the policy: see docs/classification.md.
@@ -104,7 +104,7 @@ impl Classifier {
     /// The verdict on one recipient.
     #[must_use]
     pub fn judge_recipient(&self, recipient: &Recipient, reporting_mta: Option<&str>) -> Verdict {
-        let mut weighed = match recipient.action() {
+        let mut weighed = match recipient.action {
             Action::Failed | Action::Delayed => self.candidates(recipient, reporting_mta),
             Action::Delivered | Action::Relayed | Action::Expanded => Vec::new(),
         };
@@ -112,18 +112,16 @@ impl Classifier {
         weighed.sort_by_key(|(rank, _)| std::cmp::Reverse(*rank));
         let best = weighed.first().map(|(rank, _)| *rank);
         let (conflict, limit) = self.limit(recipient, best);
-        let mut candidates: Vec<Candidate> = weighed.into_iter().map(|(_, candidate)| candidate).collect();
-        let (mut judgement, rule) = match candidates.first_mut() {
-            Some(winner) => {
-                winner.outcome = Outcome::Won;
-                (winner.judgement, winner.rule.clone())
-            }
-            None => unexplained(recipient.action()),
+        let mut candidates = weighed.into_iter().map(|(_, candidate)| candidate);
+        let winner = candidates.next();
+        let (mut judgement, rule) = match &winner {
+            Some(winner) => (winner.judgement, winner.rule.clone()),
+            None => unexplained(recipient.action),
         };
-        if let Some(limit) = limit.filter(|limit| judgement.class == Class::Hard && *limit != Class::Hard) {
-            judgement.class = limit;
-            candidates[0].outcome = Outcome::Limited;
-        }
+        let lowered = limit.filter(|l| judgement.class == Class::Hard && l.at_most != Class::Hard).map(|limit| {
+            judgement.class = limit.at_most;
+            Lowered { from: Class::Hard, digit: limit.digit, evidence: limit.evidence.cloned() }
+        });
         let Judgement { class, reason, fault } = judgement;
         Verdict {
             class,
@@ -133,22 +131,28 @@ impl Classifier {
             reply: recipient.reply(),
             rule,
             conflict,
-            candidates,
+            advice: None,
+            winner,
+            lowered,
+            outranked: candidates.collect(),
         }
     }
 
     fn candidates(&self, recipient: &Recipient, reporting_mta: Option<&str>) -> Vec<(Rank, Candidate)> {
         let mut found = Vec::new();
-        let diagnostic = recipient.diagnostic.as_deref().unwrap_or("");
-        let hosts = hosts(recipient, reporting_mta, diagnostic);
+        let none = Excerpt::default();
+        let diagnostic = recipient.diagnostic.as_ref().unwrap_or(&none);
+        let hosts = hosts(recipient, reporting_mta, diagnostic.as_str());
         let mut addresses: Vec<&str> = recipient.address.iter().map(Address::given).collect();
         addresses.extend(recipient.final_recipient.as_deref().map(|f| f.rsplit([';', ' ']).next().unwrap_or(f)));
         let speaker =
             Speaker { hosts: &hosts, status: recipient.status(), reply: recipient.reply(), addresses: &addresses };
-        self.add_phrases(diagnostic, "Diagnostic-Code", &speaker, &mut found);
+        self.add_phrases(diagnostic, &speaker, &mut found);
         // The text around the recipient is asked only where the server's own words leave a doubt.
-        if !found.iter().any(|(rank, _)| *rank >= Rank::UnmistakablePhrase) && recipient.text != diagnostic {
-            self.add_phrases(&recipient.text, "text part", &speaker, &mut found);
+        if !found.iter().any(|(rank, _)| *rank >= Rank::UnmistakablePhrase)
+            && recipient.text.as_str() != diagnostic.as_str()
+        {
+            self.add_phrases(&recipient.text, &speaker, &mut found);
         }
         for status in &recipient.statuses {
             if let Some(answer) = self.codes.status(status.value) {
@@ -157,10 +161,10 @@ impl Classifier {
                     Weight::Vague if status.value.is_bare() => Rank::Bare,
                     Weight::Vague => Rank::VagueStatus,
                 };
-                found.push(weigh(rank, answer, status.place, &status.line));
+                found.push(weigh(rank, answer, status.evidence.clone()));
             }
         }
-        let words = if diagnostic.is_empty() { recipient.text.as_str() } else { diagnostic };
+        let words = if diagnostic.is_empty() { &recipient.text } else { diagnostic }.as_str();
         for reply in &recipient.replies {
             if let Some(answer) = self.codes.reply(reply.value, words) {
                 let rank = match (answer.variant, answer.weight) {
@@ -168,7 +172,7 @@ impl Classifier {
                     (true, Weight::Vague) => Rank::GenericPhrase,
                     (false, Weight::Vague) => Rank::VagueReply,
                 };
-                found.push(weigh(rank, answer, reply.place, &reply.line));
+                found.push(weigh(rank, answer, reply.evidence.clone()));
             }
         }
         // The Action field comes first: a code of success does not say why a delivery failed.
@@ -176,11 +180,11 @@ impl Classifier {
         found
     }
 
-    fn add_phrases(&self, text: &str, place: &'static str, speaker: &Speaker<'_>, found: &mut Vec<(Rank, Candidate)>) {
+    fn add_phrases(&self, text: &Excerpt, speaker: &Speaker<'_>, found: &mut Vec<(Rank, Candidate)>) {
         if text.is_empty() {
             return;
         }
-        for spoken in self.phrases.find(text, speaker) {
+        for spoken in self.phrases.find(text.as_str(), speaker) {
             let rank = match (spoken.scoped, spoken.strength) {
                 (true, _) => Rank::ProviderPhrase,
                 (false, Strength::Unmistakable) => Rank::UnmistakablePhrase,
@@ -188,24 +192,34 @@ impl Classifier {
             };
             let answer =
                 Answer { rule: spoken.rule, judgement: spoken.judgement, weight: Weight::Specific, variant: true };
-            found.push(weigh(rank, answer, place, text));
+            found.push(weigh(rank, answer, text.evidence(0..text.as_str().len())));
         }
     }
 
     /// Whether the recipient's codes contradict each other, and the worst class that their first digits allow.
-    fn limit(&self, recipient: &Recipient, best: Option<Rank>) -> (bool, Option<Class>) {
-        if recipient.action() == Action::Delayed {
-            return (false, self.codes.at_most(4));
+    fn limit<'r>(&self, recipient: &'r Recipient, best: Option<Rank>) -> (bool, Option<Limit<'r>>) {
+        let limit = |digit, evidence| self.codes.at_most(digit).map(|at_most| Limit { at_most, digit, evidence });
+        if recipient.action == Action::Delayed {
+            return (false, limit(4, recipient.action_because.as_ref()));
         }
         // A bare x.0.0 beside a reply code is the reporting MTA's filler (Exim writes 5.0.0 for an expired 451).
-        let status = recipient.status().filter(|s| !s.is_bare() || recipient.reply().is_none());
-        let digits = [status.map(|s| s.class_digit()), recipient.reply().map(|r| r.class_digit())];
-        let conflict = matches!(digits, [Some(a), Some(b)] if a != b);
-        let limit = digits.into_iter().flatten().find_map(|digit| self.codes.at_most(digit));
+        let reply = recipient.replies.first();
+        let status = recipient.statuses.first().filter(|s| !s.value.is_bare() || reply.is_none());
+        let digits =
+            [status.map(|s| (s.value.class_digit(), &s.evidence)), reply.map(|r| (r.value.class_digit(), &r.evidence))];
+        let conflict = matches!(digits, [Some((a, _)), Some((b, _))] if a != b);
+        let limit = digits.into_iter().flatten().find_map(|(digit, evidence)| limit(digit, Some(evidence)));
         // In a conflict the weaker signal never suppresses, unless the words leave no doubt.
         let beyond_doubt = conflict && best >= Some(Rank::UnmistakablePhrase);
         (conflict, limit.filter(|_| !beyond_doubt))
     }
+}
+
+/// The worst class that a first digit allows.
+struct Limit<'r> {
+    at_most: Class,
+    digit: u8,
+    evidence: Option<&'r Evidence>,
 }
 
 /// The verdict where no row has anything to say; unknown is an honest answer.
@@ -228,16 +242,9 @@ fn hosts(recipient: &Recipient, reporting_mta: Option<&str>, diagnostic: &str) -
     all.into_iter().flatten().map(|host| host.trim().trim_end_matches('.').to_lowercase()).collect()
 }
 
-fn weigh(rank: Rank, answer: Answer, place: &'static str, line: &str) -> (Rank, Candidate) {
+fn weigh(rank: Rank, answer: Answer, evidence: Evidence) -> (Rank, Candidate) {
     let rank = if answer.judgement.reason == Reason::Undetermined { rank.min(Rank::Undetermined) } else { rank };
-    let candidate = Candidate {
-        rule: answer.rule.to_string(),
-        judgement: answer.judgement,
-        place,
-        line: line.to_owned(),
-        outcome: Outcome::Outranked,
-    };
-    (rank, candidate)
+    (rank, Candidate { rule: answer.rule.to_string(), judgement: answer.judgement, evidence })
 }
 
 #[cfg(test)]
@@ -247,12 +254,12 @@ mod tests {
 
     fn rule(status: &str, reply: &str, diagnostic: &str) -> String {
         fn finding<T>(value: T) -> Vec<Finding<T>> {
-            vec![Finding { value, place: "test", line: String::new() }]
+            vec![Finding { value, evidence: Evidence::of_structure("test") }]
         }
         let recipient = Recipient {
             statuses: finding(status.parse().unwrap()),
             replies: finding(reply.parse().unwrap()),
-            diagnostic: Some(diagnostic.to_owned()),
+            diagnostic: Some(diagnostic.into()),
             ..Recipient::default()
         };
         Classifier::embedded().judge_recipient(&recipient, None).rule

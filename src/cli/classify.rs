@@ -12,7 +12,7 @@ use super::{Exit, Failure, Globals, input};
 use crate::{
     codes::{Class, EnhancedStatusCode, Fault, Reason, ReplyCode},
     pipeline::Judge,
-    report::{Action, Kind, Recipient, Report, Verdict},
+    report::{Action, Excerpt, Kind, Recipient, Report, Verdict},
 };
 
 /// Judge bounce messages without a mailbox or a database.
@@ -162,9 +162,9 @@ pub(super) fn plain(text: &str) -> String {
 fn recipient_line<'a>(recipient: &'a Recipient, verdict: &'a Verdict) -> RecipientLine<'a> {
     RecipientLine {
         address: recipient.address.as_ref().map(crate::report::Address::given),
-        action: recipient.action(),
+        action: recipient.action,
         verdict: verdict.into(),
-        diagnostic: recipient.diagnostic.as_deref(),
+        diagnostic: recipient.diagnostic.as_ref().map(Excerpt::as_str),
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 use super::{Exit, Failure, Globals, classify::plain, input};
 use crate::{
     pipeline::Judge,
-    report::{Outcome, Recipient, Report, Verdict},
+    report::{Candidate, Evidence, Recipient, Report, Verdict},
 };
 
 /// Show how a verdict came about: the lines of the mail, the rows of the tables, and what lost.
@@ -30,8 +30,7 @@ impl Explain {
         for mail in input::mails(&self.path) {
             let mail = mail.map_err(unreadable)?;
             let (report, verdicts) = judge.judge(&mail.bytes);
-            let text = String::from_utf8_lossy(&mail.bytes);
-            explain(&mail.name, &text, &report, &verdicts, &judge, &mut out)?;
+            explain(&mail.name, &report, &verdicts, &judge, &mut out)?;
         }
         Ok(Exit::Yes)
     }
@@ -39,7 +38,6 @@ impl Explain {
 
 fn explain(
     name: &str,
-    mail: &str,
     report: &Report,
     verdicts: &[Verdict],
     judge: &Judge,
@@ -47,7 +45,8 @@ fn explain(
 ) -> io::Result<()> {
     let because = &report.kind_because;
     writeln!(out, "{name}")?;
-    writeln!(out, "  kind      {} — {}: {}", report.kind, because.place, quote(&because.line))?;
+    let because = &because.evidence;
+    writeln!(out, "  kind      {} — {}: {}", report.kind, place(because), quote(&because.words))?;
     writeln!(out, "  format    {}", report.format)?;
     let original = &report.original;
     let about = [
@@ -61,13 +60,12 @@ fn explain(
         }
     }
     for (recipient, verdict) in report.recipients.iter().zip(verdicts) {
-        explain_recipient(mail, recipient, verdict, judge, out)?;
+        explain_recipient(recipient, verdict, judge, out)?;
     }
     Ok(())
 }
 
 fn explain_recipient(
-    mail: &str,
     recipient: &Recipient,
     verdict: &Verdict,
     judge: &Judge,
@@ -76,47 +74,36 @@ fn explain_recipient(
     let address = recipient.address.as_ref().map_or("(the mail names no address)", |a| a.given());
     writeln!(out, "\n  {}", plain(address))?;
     writeln!(out, "    verdict   {} · {} (fault: {})", verdict.class, verdict.reason, verdict.fault)?;
-    writeln!(out, "    action    {}", recipient.action())?;
+    let because = recipient.action_because.as_ref().map(|e| format!(" — {}", place(e))).unwrap_or_default();
+    writeln!(out, "    action    {}{because}", recipient.action)?;
     for (label, value) in [("original", &recipient.original_recipient), ("final", &recipient.final_recipient)] {
         if let Some(value) = value {
             writeln!(out, "    {label:<9} {}", plain(value))?;
         }
     }
     for reply in &recipient.replies {
-        writeln!(out, "    reply     {} — {}{}", reply.value, reply.place, where_stands(mail, &reply.line))?;
+        writeln!(out, "    reply     {} — {}", reply.value, place(&reply.evidence))?;
     }
     for status in &recipient.statuses {
-        writeln!(out, "    status    {} — {}{}", status.value, status.place, where_stands(mail, &status.line))?;
+        writeln!(out, "    status    {} — {}", status.value, place(&status.evidence))?;
     }
     if let Some(diagnostic) = &recipient.diagnostic {
-        writeln!(out, "    words     {}", quote(diagnostic))?;
+        writeln!(out, "    words     {}", quote(diagnostic.as_str()))?;
     }
     if verdict.conflict {
         writeln!(out, "    conflict  reply and status contradict each other: hard only if the words leave no doubt")?;
     }
-    if verdict.candidates.is_empty() {
-        writeln!(out, "    rule      {}: no row of the tables speaks of this", verdict.rule)?;
+    match &verdict.winner {
+        Some(winner) => explain_candidate("decided by", winner, out)?,
+        None => writeln!(out, "    rule      {}: no row of the tables speaks of this", verdict.rule)?,
     }
-    for candidate in &verdict.candidates {
-        let mark = match candidate.outcome {
-            Outcome::Won => "decided by",
-            Outcome::Limited => "limited   ",
-            Outcome::Outranked => "lost      ",
-        };
-        let j = candidate.judgement;
-        writeln!(
-            out,
-            "    {mark} {} → {} · {} (fault: {}), from {}{}",
-            candidate.rule,
-            j.class,
-            j.reason,
-            j.fault,
-            candidate.place,
-            where_stands(mail, &candidate.line)
-        )?;
-        if candidate.outcome == Outcome::Limited {
-            writeln!(out, "               a code that begins with 4 allows no worse than {}", verdict.class)?;
-        }
+    if let Some(lowered) = &verdict.lowered {
+        let by = lowered.evidence.as_ref().map(|e| format!(" — {}", place(e))).unwrap_or_default();
+        let (class, digit) = (verdict.class, lowered.digit);
+        writeln!(out, "    lowered    to {class}: a code that begins with {digit} allows no worse{by}")?;
+    }
+    for candidate in &verdict.outranked {
+        explain_candidate("lost      ", candidate, out)?;
     }
     if let Some(advice) = judge.advice(recipient) {
         writeln!(out, "    advice    {advice}")?;
@@ -124,15 +111,17 @@ fn explain_recipient(
     Ok(())
 }
 
-/// `, line 42` when the words can be found in the mail as it was sent.
-fn where_stands(mail: &str, words: &str) -> String {
-    // Folded and encoded lines are not found whole; their first words usually are.
-    let start: String = words.lines().next().unwrap_or("").chars().take(40).collect();
-    let start = start.trim();
-    if start.len() < 4 {
-        return String::new();
-    }
-    mail.lines().position(|line| line.contains(start)).map_or_else(String::new, |n| format!(", line {}", n + 1))
+fn explain_candidate(mark: &str, candidate: &Candidate, out: &mut impl Write) -> io::Result<()> {
+    let Candidate { rule, judgement, evidence } = candidate;
+    let (class, reason, fault) = (judgement.class, judgement.reason, judgement.fault);
+    let words = quote(&evidence.words);
+    writeln!(out, "    {mark} {rule} → {class} · {reason} (fault: {fault}), from {}: {words}", place(evidence))
+}
+
+/// `Diagnostic-Code, line 42`.
+fn place(evidence: &Evidence) -> String {
+    let line = evidence.line.map(|line| format!(", line {line}")).unwrap_or_default();
+    plain(&format!("{}{line}", evidence.location))
 }
 
 fn quote(text: &str) -> String {

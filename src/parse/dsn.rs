@@ -1,15 +1,20 @@
 //! The machine-readable part of a DSN -> [`Draft`] (RFC 3464; RFC 6533 for internationalised ones).
 //! Reads what the fields say and tolerates how real programs write them; refuses to judge.
 
+use std::borrow::Cow;
+
 use super::{
-    Draft, failed, finding, general, kinds,
-    mime::{Mail, Part, unfold},
+    Draft, failed,
+    general::{self, found},
+    kinds,
+    mime::{Mail, Part},
+    passage::Passage,
     reply::{self, Certainty},
     text,
 };
 use crate::{
     codes::{EnhancedStatusCode, ReplyCode},
-    report::{Action, Address, Finding, Original, Recipient},
+    report::{Action, Address, Evidence, Excerpt, Finding, Location, Original, Recipient},
 };
 
 /// Reads the delivery-status parts of a mail; `None` when there is none that names a recipient or an outcome.
@@ -17,21 +22,21 @@ pub(super) fn read(mail: &Mail<'_>, original: &Original) -> Option<Draft> {
     let mut draft = Draft::default();
     for part in mail.parts.iter().filter(|p| is_status_part(p)) {
         // QUIRK: a report mislabelled as text may have the returned message behind it.
-        let fields = if part.is_human() { part.words() } else { &part.text };
+        let fields = if part.is_human() { part.words() } else { Passage::of_part(part) };
         read_part(fields, &mut draft);
     }
     if draft.recipients.is_empty() {
         return None;
     }
     let human = mail.texts().find(|p| !has_status_fields(&p.text)).or_else(|| mail.texts().next());
-    let words = human.map_or("", |p| text::clip(before_fields(p.words()), general::MOST_WORDS));
-    name_the_nameless(mail, original, words, &mut draft.recipients);
+    let words = human.map(|p| before_fields(p.words()).clipped(general::MOST_WORDS)).unwrap_or_default();
+    name_the_nameless(mail, original, words.text, &mut draft.recipients);
     add_words(words, &mut draft.recipients);
-    let is_delayed = |r: &Recipient| r.action == Some(Action::Delayed);
+    let is_delayed = |r: &Recipient| r.action == Action::Delayed;
     if draft.recipients.iter().any(is_delayed) && kinds::gave_up(words) {
         // QUIRK: OpenSMTPD and nullmailer report their final expiry as "delayed".
         let delayed = draft.recipients.iter_mut().filter(|r| is_delayed(r));
-        delayed.for_each(|r| r.action = Some(Action::Failed));
+        delayed.for_each(|r| (r.action, r.action_because) = (Action::Failed, None));
     }
     draft.recipients.iter_mut().for_each(settle_codes);
     Some(draft)
@@ -57,23 +62,24 @@ fn has_status_fields(text: &str) -> bool {
 }
 
 /// QUIRK: a report that lost its MIME structure has the words and the fields in one text.
-fn before_fields(text: &str) -> &str {
+fn before_fields(words: Passage<'_>) -> Passage<'_> {
     let fields = ["Reporting-MTA", "Final-Recipient", "Original-Recipient"];
     let is_field = |line| field_name(line).is_some_and(|name| fields.iter().any(|f| name.eq_ignore_ascii_case(f)));
     let mut offset = 0;
-    for line in text.split_inclusive('\n') {
+    for line in words.text.split_inclusive('\n') {
         if is_field(line) {
-            return &text[..offset];
+            return words.slice(0..offset);
         }
         offset += line.len();
     }
-    text
+    words
 }
 
 /// One recipient's fields as they come in.
 #[derive(Default)]
 struct Group {
     recipient: Recipient,
+    action: Option<Finding<Action>>,
     actual_recipient: Option<String>,
     any: bool,
     named: bool,
@@ -84,15 +90,15 @@ struct Group {
 impl Group {
     /// Whether it names a recipient and doesn't say yet what became of the message.
     fn lacks_outcome(&self) -> bool {
-        let Recipient { action, statuses, diagnostic, .. } = &self.recipient;
-        self.named && action.is_none() && statuses.is_empty() && diagnostic.is_none()
+        let Recipient { statuses, diagnostic, .. } = &self.recipient;
+        self.named && self.action.is_none() && statuses.is_empty() && diagnostic.is_none()
     }
 }
 
-fn read_part(fields: &str, draft: &mut Draft) {
+fn read_part(part: Passage<'_>, draft: &mut Draft) {
     let mut group = Group::default();
-    for (name, value) in unfolded_fields(fields) {
-        let Some(name) = name else {
+    for field in fields(part) {
+        let Some(name) = field.name else {
             // QUIRK: a blank line between the name and the outcome of one recipient.
             group.parted = group.lacks_outcome();
             if !group.parted {
@@ -106,27 +112,59 @@ fn read_part(fields: &str, draft: &mut Draft) {
         if begins && group.recipient.final_recipient.is_some() {
             finish(&mut group, draft);
         }
-        read_field(name, &value, &mut group, draft);
+        read_field(name, &field, &mut group, draft);
     }
     finish(&mut group, draft);
 }
 
-/// Field by field, folded lines joined; `None` as the name marks a blank line.
-fn unfolded_fields(text: &str) -> Vec<(Option<&str>, String)> {
-    let mut fields: Vec<(Option<&str>, String)> = Vec::new();
-    for line in text.lines() {
-        if line.trim().is_empty() {
-            fields.push((None, String::new()));
+/// A field, or with no name the blank line behind a group.
+struct Field<'m> {
+    name: Option<&'m str>,
+    /// What stands in its first line behind the colon.
+    first: Passage<'m>,
+    /// The folded lines.
+    more: Vec<Passage<'m>>,
+}
+
+impl<'m> Field<'m> {
+    /// Its value on one line.
+    fn value(&self) -> Cow<'m, str> {
+        self.more.iter().fold(Cow::Borrowed(self.first.text), |all, line| all + " " + line.text)
+    }
+
+    /// Its value on one line, with the lines that it was folded into.
+    fn excerpt(&self, name: &'static str) -> Excerpt {
+        let location = Location::Field(name.into());
+        let mut value = self.first.excerpt(&location);
+        for line in &self.more {
+            value.push_between(' ');
+            value.append(&line.excerpt(&location));
+        }
+        value
+    }
+
+    fn evidence(&self, name: &'static str) -> Evidence {
+        let value = self.excerpt(name);
+        value.evidence(0..value.as_str().len())
+    }
+}
+
+/// Field by field, folded lines with the field that they belong to.
+fn fields(part: Passage<'_>) -> Vec<Field<'_>> {
+    let mut fields: Vec<Field<'_>> = Vec::new();
+    for line in part.lines() {
+        if line.text.trim().is_empty() {
+            fields.push(Field { name: None, first: line.trimmed(), more: Vec::new() });
             continue;
         }
-        let named = field_name(line).zip(line.split_once(':'));
-        match (named, fields.last_mut()) {
-            (Some((name, (_, value))), _) => fields.push((Some(name), value.trim().to_owned())),
-            // QUIRK: continuation lines of a reply often lack the leading blank.
-            (None, Some((Some(_), value))) => {
-                value.push(' ');
-                value.push_str(line.trim());
+        match (field_name(line.text), fields.last_mut()) {
+            (Some(name), _) => {
+                let colon = line.text.find(':').unwrap_or(0);
+                let first = line.slice(colon + 1..line.text.len()).trimmed();
+                fields.push(Field { name: Some(name), first, more: Vec::new() });
             }
+            // QUIRK: continuation lines of a reply often lack the leading blank.
+            (None, Some(field)) if field.name.is_some() => field.more.push(line.trimmed()),
             _ => {}
         }
     }
@@ -143,45 +181,53 @@ fn field_name(line: &str) -> Option<&str> {
     fits.then_some(name)
 }
 
-fn read_field(name: &str, value: &str, group: &mut Group, draft: &mut Draft) {
+fn read_field(name: &str, field: &Field<'_>, group: &mut Group, draft: &mut Draft) {
     let recipient = &mut group.recipient;
     let some = |v: &str| (!v.is_empty()).then(|| v.to_owned());
+    let value = field.value();
     match name.to_ascii_lowercase().as_str() {
-        "reporting-mta" => draft.reporting_mta = some(after_type(value)),
+        "reporting-mta" => draft.reporting_mta = some(after_type(&value)),
         "original-recipient" => {
-            recipient.original_recipient = some(value);
+            recipient.original_recipient = some(&value);
             group.named = true;
         }
         "final-recipient" => {
-            recipient.final_recipient = some(value);
+            recipient.final_recipient = some(&value);
             group.named = true;
         }
-        "x-actual-recipient" => group.actual_recipient = some(value),
-        "action" => recipient.action = action(value),
-        "status" => read_status(value, recipient),
-        "remote-mta" => recipient.remote_mta = some(after_type(value)),
-        "diagnostic-code" => add_diagnostic(after_type(value), recipient),
+        "x-actual-recipient" => group.actual_recipient = some(&value),
+        "action" => {
+            group.action = action(&value).map(|value| Finding { value, evidence: field.evidence("Action") });
+        }
+        "status" => read_status(&value, field, recipient),
+        "remote-mta" => recipient.remote_mta = some(after_type(&value)),
+        "diagnostic-code" => {
+            let words = field.excerpt("Diagnostic-Code");
+            let typed = value.len() - after_type(&value).len();
+            add_diagnostic(&words.slice(typed..value.len()), recipient);
+        }
         // Domino's own words; Diagnostic-Code is often empty or generic beside them.
-        "x-notes" | "x-supplementary-info" => add_diagnostic(value, recipient),
+        "x-notes" => add_diagnostic(&field.excerpt("X-Notes"), recipient),
+        "x-supplementary-info" => add_diagnostic(&field.excerpt("X-Supplementary-Info"), recipient),
         // PowerMTA's own judgement, such as bad-mailbox.
         "x-powermta-bouncecategory" => {
-            recipient.text.push_str(value);
-            recipient.text.push('\n');
+            recipient.text.append(&field.excerpt("X-PowerMTA-BounceCategory"));
+            recipient.text.push_between('\n');
         }
         _ => return,
     }
     group.any |= !name.eq_ignore_ascii_case("Reporting-MTA");
 }
 
-fn add_diagnostic(words: &str, recipient: &mut Recipient) {
+fn add_diagnostic(words: &Excerpt, recipient: &mut Recipient) {
     if words.is_empty() {
         return;
     }
     let diagnostic = recipient.diagnostic.get_or_insert_default();
     if !diagnostic.is_empty() {
-        diagnostic.push(' ');
+        diagnostic.push_between(' ');
     }
-    diagnostic.push_str(text::clip(words, text::MOST_ABOUT.saturating_sub(diagnostic.len())));
+    diagnostic.append(&words.clipped(text::MOST_ABOUT.saturating_sub(diagnostic.as_str().len())));
 }
 
 /// RFC 3464 §2.1.2: `type ; value`. The type is often missing, so only one that is a single word counts.
@@ -207,28 +253,30 @@ fn action(value: &str) -> Option<Action> {
 }
 
 /// RFC 3464 §2.3.4. QUIRK: comments behind it, and reply codes in its place.
-fn read_status(value: &str, recipient: &mut Recipient) {
+fn read_status(value: &str, field: &Field<'_>, recipient: &mut Recipient) {
     let first = value.trim().trim_start_matches('#').split([' ', '(', ';', ',']).next().unwrap_or("");
-    let line = || format!("Status: {value}");
+    let evidence = || field.evidence("Status");
     if let Ok(code) = first.parse::<EnhancedStatusCode>() {
-        recipient.statuses.push(finding(code, "Status", line()));
+        recipient.statuses.push(Finding { value: code, evidence: evidence() });
     } else if let Ok(code) = first.parse::<ReplyCode>() {
-        recipient.replies.push(finding(code, "Status", line()));
+        recipient.replies.push(Finding { value: code, evidence: evidence() });
     }
 }
 
 fn finish(group: &mut Group, draft: &mut Draft) {
     let mut group = std::mem::take(group);
     // The per-message fields form a group of their own (RFC 3464 §2.1): it names no recipient and no outcome.
-    let outcome = group.recipient.action.is_some() || !group.recipient.statuses.is_empty();
+    let outcome = group.action.is_some() || !group.recipient.statuses.is_empty();
     if !group.any || !(group.named || outcome) {
         return;
     }
     let r = &mut group.recipient;
-    // QUIRK: an Action field that is missing or can't be read; a success code still tells it from a failure.
-    if r.action.is_none() && r.status().is_some_and(|s| s.class_digit() == 2) {
-        r.action = Some(Action::Delivered);
-    }
+    (r.action, r.action_because) = match (group.action, r.statuses.first()) {
+        (Some(action), _) => (action.value, Some(action.evidence)),
+        // QUIRK: an Action field that is missing or can't be read; a success code still tells it from a failure.
+        (None, Some(status)) if status.value.class_digit() == 2 => (Action::Delivered, Some(status.evidence.clone())),
+        (None, _) => (Action::default(), None),
+    };
     r.address = [&r.original_recipient, &r.final_recipient, &group.actual_recipient]
         .into_iter()
         .find_map(|field| field.as_deref().and_then(address));
@@ -294,10 +342,12 @@ fn name_the_nameless(mail: &Mail<'_>, original: &Original, words: &str, recipien
 }
 
 /// Gives each recipient what the human part says of it: Sendmail's DSN has only the first line of a reply.
-fn add_words(words: &str, recipients: &mut [Recipient]) {
+fn add_words(words: Passage<'_>, recipients: &mut [Recipient]) {
+    let add = |recipient: &mut Recipient, words: Passage<'_>| {
+        recipient.text.append(&words.excerpt(&Location::TextPart));
+    };
     if let [only] = recipients {
-        only.text.push_str(text::clip(words.trim(), text::MOST_ABOUT));
-        return;
+        return add(only, words.trimmed().clipped(text::MOST_ABOUT));
     }
     let names: Vec<String> = recipients
         .iter()
@@ -307,46 +357,44 @@ fn add_words(words: &str, recipients: &mut [Recipient]) {
         })
         .collect();
     let wanted: Vec<&str> = names.iter().map(String::as_str).collect();
-    for (recipient, block) in recipients.iter_mut().zip(text::blocks(words, &wanted)) {
-        recipient.text.push_str(block.trim());
+    for (recipient, lines) in recipients.iter_mut().zip(text::blocks(words.text, &wanted)) {
+        lines.into_iter().for_each(|line| add(recipient, words.slice(line)));
     }
 }
 
 /// Collects the codes of the diagnostic and the words, and puts the most telling first.
 fn settle_codes(recipient: &mut Recipient) {
     // QUIRK: Sendmail leaves Diagnostic-Code out, or fills it with its last exchange ("221 2.0.0 Bye").
-    if recipient.diagnostic.as_deref().is_none_or(is_farewell)
+    if recipient.diagnostic.as_ref().is_none_or(|d| is_farewell(d.as_str()))
         && let Some(said) = remote_words(&recipient.text)
     {
         recipient.diagnostic = Some(said);
     }
-    let diagnostic = recipient.diagnostic.clone().unwrap_or_default();
-    let cause = reply::cause_of_expiry(&diagnostic).unwrap_or(&diagnostic);
-    let line = || unfold(&diagnostic);
-    if let Some((_, code)) = reply::best_reply(cause, Certainty::Weak) {
-        recipient.replies.insert(0, finding(code, "Diagnostic-Code", line()));
+    let mut of_diagnostic = None;
+    if let Some(diagnostic) = &recipient.diagnostic {
+        let words = diagnostic.as_str();
+        let cause = reply::cause_of_expiry(words).unwrap_or(words);
+        // What the cause leaves out stands in front of it.
+        let before = words.len() - cause.len();
+        if let Some((at, code)) = reply::best_reply(cause, Certainty::Weak) {
+            recipient.replies.insert(0, found(diagnostic, before + at, code));
+        }
+        of_diagnostic = reply::best_status(cause).map(|(at, code)| found(diagnostic, before + at, code));
     }
-    let status = reply::best_status(cause);
-    if let Some((_, code)) = status {
-        // The remote server's own code stands in front: reporting MTAs shorten it or fall back to x.0.0.
-        recipient.statuses.insert(0, finding(code, "Diagnostic-Code", line()));
-    }
-    let of_words = |at: usize| {
-        let start = recipient.text[..at].rfind('\n').map_or(0, |i| i + 1);
-        recipient.text[start..].lines().next().unwrap_or("").trim().to_owned()
-    };
+    let text = &recipient.text;
     if recipient.replies.is_empty()
-        && let Some((at, code)) = reply::best_reply(&recipient.text, Certainty::Strong)
+        && let Some((at, code)) = reply::best_reply(text.as_str(), Certainty::Strong)
     {
-        let line = of_words(at);
-        recipient.replies.push(finding(code, "text part", line));
+        recipient.replies.push(found(text, at, code));
     }
-    if status.is_none()
-        && recipient.statuses.iter().all(|s| s.value.is_bare())
-        && let Some((at, code)) = reply::best_status(&recipient.text)
-    {
-        let line = of_words(at);
-        recipient.statuses.push(finding(code, "text part", line));
+    match of_diagnostic {
+        // The remote server's own code stands in front: reporting MTAs shorten it or fall back to x.0.0.
+        Some(status) => recipient.statuses.insert(0, status),
+        None if recipient.statuses.iter().all(|s| s.value.is_bare()) => {
+            let status = reply::best_status(text.as_str());
+            recipient.statuses.extend(status.map(|(at, code)| found(text, at, code)));
+        }
+        None => {}
     }
     most_telling_first(&mut recipient.statuses);
 }
@@ -357,18 +405,27 @@ fn is_farewell(diagnostic: &str) -> bool {
 }
 
 /// What the remote server said in Sendmail's transcript (`<<< 550 5.1.1 …`): the first failure, all its lines.
-fn remote_words(transcript: &str) -> Option<String> {
-    let said = |line: &str| line.trim().strip_prefix("<<< ").map(str::to_owned);
-    let fails = |line: &String| line.starts_with(['4', '5']);
-    let lines: Vec<String> = transcript
-        .lines()
-        .map(said)
-        .skip_while(|line| !line.as_ref().is_some_and(fails))
-        .map_while(|line| line.filter(fails))
-        .collect();
-    // A multi-line reply repeats its code (RFC 5321 §4.2.1); what follows with another code is another reply.
-    let code = lines.first()?.get(..3)?.to_owned();
-    Some(lines.into_iter().take_while(|l| l.starts_with(&code)).collect::<Vec<_>>().join(" "))
+fn remote_words(transcript: &Excerpt) -> Option<Excerpt> {
+    let mut said = Excerpt::default();
+    let mut at = 0;
+    for line in transcript.as_str().split_inclusive('\n') {
+        let words = line.trim().strip_prefix("<<< ").filter(|words| words.starts_with(['4', '5']));
+        // A multi-line reply repeats its code (RFC 5321 §4.2.1); what follows with another code is another reply.
+        let goes_on = |words: &&str| words.get(..3).is_some_and(|code| said.as_str().starts_with(code));
+        match words.filter(|words| said.is_empty() || goes_on(words)) {
+            Some(words) => {
+                if !said.is_empty() {
+                    said.push_between(' ');
+                }
+                let start = at + line.trim_end().len() - words.len();
+                said.append(&transcript.slice(start..start + words.len()).within(&Location::Transcript));
+            }
+            None if !said.is_empty() => break,
+            None => {}
+        }
+        at += line.len();
+    }
+    (said.as_str().len() >= 3).then_some(said)
 }
 
 /// `x.0.0` says nothing that its class digit does not: it goes behind any other code.

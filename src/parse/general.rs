@@ -4,39 +4,48 @@
 use super::{
     Draft,
     failed::{self, Failed},
-    finding,
     formats::Bounce,
-    mime::{Mail, Part, unfold},
+    kinds::Likeness,
+    mime::{Mail, Part},
+    passage::Passage,
     reply, text,
 };
-use crate::report::{Action, Address, Kind, Recipient};
+use crate::report::{Action, Address, Excerpt, Finding, Kind, Location, Recipient};
 
 /// Reads a report-like mail; `None` when it names nobody and gives no code.
-pub(super) fn read(bounce: &Bounce<'_>, words: &str) -> Option<Draft> {
-    let mut recipients = recipients(words, &failed::find(bounce.mail, bounce.original, words));
+pub(super) fn read(bounce: &Bounce<'_>, words: Passage<'_>) -> Option<Draft> {
+    let mut recipients = recipients(words, &failed::find(bounce.mail, bounce.original, words.text));
     if recipients.is_empty() {
-        recipients.push(Recipient { text: text::clip(words, text::MOST_ABOUT).to_owned(), ..Recipient::default() });
+        recipients.push(Recipient { text: about(words), ..Recipient::default() });
     }
     recipients.iter_mut().for_each(read_codes);
     let told = recipients.iter().any(|r| r.address.is_some() || r.reply().is_some() || r.status().is_some());
-    if !told && bounce.likeness.place != "Subject" {
+    let Likeness { kind, subject_says_so } = bounce.likeness;
+    if !told && !subject_says_so {
         return None;
     }
-    let action = match bounce.likeness.value {
+    let action = match kind.value {
         Kind::Delayed => Action::Delayed,
         Kind::Delivered => Action::Delivered,
         _ => Action::Failed,
     };
     for recipient in &mut recipients {
-        recipient.action = Some(action);
+        recipient.action = action;
+        recipient.action_because = Some(kind.evidence.clone());
     }
-    Some(Draft { kind: Some(bounce.likeness.clone()), reporting_mta: None, recipients })
+    Some(Draft { kind: Some(kind.clone()), reporting_mta: None, recipients })
 }
 
 /// The program's own words: the first text part that has any before the returned message.
-pub(super) fn words_of<'m>(mail: &'m Mail<'_>) -> &'m str {
-    let words = mail.texts().map(Part::words).find(|w| !w.trim().is_empty()).unwrap_or("");
-    text::without_footer(text::clip(words, MOST_WORDS))
+pub(super) fn words_of<'m>(mail: &'m Mail<'m>) -> Passage<'m> {
+    let words = mail.texts().map(Part::words).find(|w| !w.text.trim().is_empty()).unwrap_or_default();
+    let words = words.clipped(MOST_WORDS);
+    words.slice(0..text::without_footer(words.text).len())
+}
+
+/// As much of a recipient's words as is kept.
+fn about(words: Passage<'_>) -> Excerpt {
+    words.clipped(text::MOST_ABOUT).excerpt(&Location::TextPart)
 }
 
 /// Octets of a program's own words that are read: room for a thousand recipients.
@@ -44,16 +53,21 @@ pub(super) const MOST_WORDS: usize = 256 * 1024;
 
 /// One recipient for each failed address, with its own lines. All of the words go to the only one, and to all of
 /// them where no address has a line of its own: the cause stands above or below the list.
-fn recipients(words: &str, failed: &[Failed]) -> Vec<Recipient> {
+fn recipients(words: Passage<'_>, failed: &[Failed]) -> Vec<Recipient> {
     let wanted: Vec<&str> = failed.iter().map(|f| f.shown.normalised()).collect();
     let mut blocks = match failed {
-        [_] => vec![String::new()],
-        _ => text::blocks(words, &wanted),
+        [_] => vec![Excerpt::default()],
+        _ => {
+            let of_each = text::blocks(words.text, &wanted).into_iter();
+            of_each
+                .map(|lines| joined(lines.into_iter().map(|l| words.slice(l).excerpt(&Location::TextPart))))
+                .collect()
+        }
     };
-    if blocks.iter().all(|block| text::names_only(block)) {
-        blocks.fill(text::clip(words.trim(), text::MOST_ABOUT).to_owned());
+    if blocks.iter().all(|block| text::names_only(block.as_str())) {
+        blocks.fill(about(words.trimmed()));
     }
-    let recipient = |(failed, text): (&Failed, String)| Recipient {
+    let recipient = |(failed, text): (&Failed, Excerpt)| Recipient {
         address: Some(failed.mailed.clone()),
         final_recipient: Some(failed.shown.given().to_owned()).filter(|_| failed.shown != failed.mailed),
         text,
@@ -62,31 +76,41 @@ fn recipients(words: &str, failed: &[Failed]) -> Vec<Recipient> {
     failed.iter().zip(blocks).map(recipient).collect()
 }
 
+fn joined(excerpts: impl Iterator<Item = Excerpt>) -> Excerpt {
+    let mut all = Excerpt::default();
+    excerpts.for_each(|excerpt| all.append(&excerpt));
+    all
+}
+
 /// Takes the codes and the diagnostic out of a recipient's lines.
 pub(super) fn read_codes(recipient: &mut Recipient) {
     let words = &recipient.text;
-    let line_at = |at: usize| {
-        let start = words[..at].rfind('\n').map_or(0, |i| i + 1);
-        unfold(words[start..].lines().next().unwrap_or(""))
-    };
-    let reply = reply::final_reply(words);
-    let status = reply::status_beside(words, reply);
+    let reply = reply::final_reply(words.as_str());
+    let status = reply::status_beside(words.as_str(), reply);
     if recipient.diagnostic.is_none() {
         let code_at = reply.map(|r| r.0).or(status.map(|s| s.0));
-        let said = code_at.map_or_else(|| own_lines(recipient), |at| words[at..].to_owned());
-        let paragraph = said.split("\n\n").next().unwrap_or(&said);
-        recipient.diagnostic = Some(unfold(text::clip(paragraph, MOST_DIAGNOSTIC))).filter(|d| !d.is_empty());
+        let said = code_at.map_or_else(|| own_lines(recipient), |at| words.slice(at..words.as_str().len()));
+        let paragraph = said.as_str().find("\n\n").unwrap_or(said.as_str().len());
+        let diagnostic = said.clipped(paragraph.min(MOST_DIAGNOSTIC)).on_one_line();
+        recipient.diagnostic = Some(diagnostic).filter(|d| !d.is_empty());
     }
-    recipient.replies.extend(reply.map(|(at, code)| finding(code, "text part", line_at(at))));
-    recipient.statuses.extend(status.map(|(at, code)| finding(code, "text part", line_at(at))));
+    recipient.replies.extend(reply.map(|(at, code)| found(words, at, code)));
+    recipient.statuses.extend(status.map(|(at, code)| found(words, at, code)));
+}
+
+/// A code that stands at an offset of an excerpt.
+pub(super) fn found<T: ToString>(words: &Excerpt, at: usize, code: T) -> Finding<T> {
+    let evidence = words.evidence(at..at + code.to_string().len());
+    Finding { value: code, evidence }
 }
 
 /// Where no code shows the server's words: the lines that name the recipient, else all.
-fn own_lines(recipient: &Recipient) -> String {
+fn own_lines(recipient: &Recipient) -> Excerpt {
     let words = &recipient.text;
     let shown = recipient.final_recipient.as_deref().and_then(Address::parse).or_else(|| recipient.address.clone());
-    let own = shown.and_then(|address| text::blocks(words, &[address.normalised()]).pop());
-    own.filter(|block| !text::names_only(block)).unwrap_or_else(|| words.clone())
+    let own = shown.and_then(|address| text::blocks(words.as_str(), &[address.normalised()]).pop());
+    let own = own.map(|lines| joined(lines.into_iter().map(|line| words.slice(line))));
+    own.filter(|block| !text::names_only(block.as_str())).unwrap_or_else(|| words.clone())
 }
 
 /// Octets of a diagnostic that are kept.

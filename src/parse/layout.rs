@@ -67,6 +67,14 @@ pub enum Coding {
 }
 
 impl Coding {
+    pub(super) const fn of(encoding: Encoding) -> Self {
+        match encoding {
+            Encoding::None => Self::Plain,
+            Encoding::QuotedPrintable => Self::QuotedPrintable,
+            Encoding::Base64 => Self::Base64,
+        }
+    }
+
     /// The bytes behind it; `None` where there is nothing to decode, or not like this.
     #[must_use]
     pub fn decode(self, bytes: &[u8]) -> Option<Vec<u8>> {
@@ -108,11 +116,7 @@ impl Layout {
         let content_type = part.content_type();
         let name = content_type.map(mime::type_name);
         let body = part.offset_body..part.offset_end;
-        let coding = match part.encoding {
-            Encoding::None => Coding::Plain,
-            Encoding::QuotedPrintable => Coding::QuotedPrintable,
-            Encoding::Base64 => Coding::Base64,
-        };
+        let coding = Coding::of(part.encoding);
         if let PartType::Multipart(_) = part.body {
             self.boundaries.extend(content_type.and_then(|c| c.attribute("boundary")).map(str::to_owned));
             return;

@@ -14,7 +14,13 @@ use mail_parser::{
     decoders::{base64::base64_decode, html::html_to_text},
 };
 
-use super::text;
+use super::{
+    layout::Coding,
+    lines::{Lines, Numbering, Sent, Shape},
+    passage::Passage,
+    text,
+};
+use crate::report::{Evidence, Location};
 
 /// Nested messages beyond this many are cut off; a bounce of a bounce of a bounce has three.
 const MOST_NESTED: usize = 40;
@@ -54,6 +60,9 @@ pub struct Field<'a> {
     /// The name, as written.
     pub name: Cow<'a, str>,
     raw: &'a [u8],
+    sent: Sent<'a>,
+    /// The octet at which it begins.
+    at: usize,
     unfolded: OnceCell<String>,
 }
 
@@ -62,6 +71,18 @@ impl Field<'_> {
     #[must_use]
     pub fn value(&self) -> &str {
         self.unfolded.get_or_init(|| unfold(&String::from_utf8_lossy(self.raw)))
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub fn evidence(&self) -> Evidence {
+        let value = self.value();
+        Evidence {
+            location: Location::Header(self.name.clone().into_owned().into()),
+            range: 0..value.len(),
+            line: self.sent.line_of(self.at),
+            words: value.to_owned(),
+        }
     }
 }
 
@@ -74,6 +95,7 @@ pub struct Part<'a> {
     pub text: Cow<'a, str>,
     /// Bytes of a returned message (message/rfc822 and message/global).
     pub message: Cow<'a, [u8]>,
+    lines: Lines<'a>,
     /// Where the returned original begins in the text; found once, asked for by several readers.
     original_at: OnceCell<Option<usize>>,
 }
@@ -82,7 +104,13 @@ impl Mail<'_> {
     /// The first field of that name (case-insensitive), unfolded, as written.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|field| field.name.eq_ignore_ascii_case(name)).map(Field::value)
+        self.field(name).map(Field::value)
+    }
+
+    /// The first field of that name (case-insensitive).
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<&Field<'_>> {
+        self.headers.iter().find(|field| field.name.eq_ignore_ascii_case(name))
     }
 
     /// Every field in order.
@@ -103,20 +131,34 @@ impl Mail<'_> {
 }
 
 impl<'a> Part<'a> {
-    fn new(content_type: String, text: Cow<'a, str>, message: Cow<'a, [u8]>) -> Self {
-        Self { content_type, text, message, original_at: OnceCell::new() }
+    fn of_text(content_type: String, text: Cow<'a, str>, lines: Lines<'a>) -> Self {
+        Self { content_type, text, message: Cow::Borrowed(&[]), lines, original_at: OnceCell::new() }
+    }
+
+    fn of_message(content_type: String, message: Cow<'a, [u8]>, lines: Lines<'a>) -> Self {
+        Self { content_type, text: Cow::Borrowed(""), message, lines, original_at: OnceCell::new() }
     }
 
     /// The program's own words: the text up to the returned original.
     #[must_use]
-    pub fn words(&self) -> &str {
-        &self.text[..self.original_at().unwrap_or(self.text.len())]
+    pub(super) fn words(&self) -> Passage<'_> {
+        Passage::of_part(self).slice(0..self.original_at().unwrap_or(self.text.len()))
+    }
+
+    /// The line of the mail in which an offset of the text stands.
+    #[must_use]
+    pub fn line_of(&self, offset: usize) -> Option<u32> {
+        self.lines.line_of(&self.text, offset)
+    }
+
+    /// The lines of the mail that carry the returned message.
+    pub(super) fn numbering(&self) -> &Numbering {
+        self.lines.numbering()
     }
 
     /// The returned original behind the words.
-    #[must_use]
-    pub fn original(&self) -> Option<&str> {
-        self.original_at().map(|at| &self.text[at..])
+    pub(super) fn original(&self) -> Option<Passage<'_>> {
+        self.original_at().map(|at| Passage::of_part(self).slice(at..self.text.len()))
     }
 
     fn original_at(&self) -> Option<usize> {
@@ -136,12 +178,12 @@ static PARSER: LazyLock<MessageParser> =
 
 /// Reads a mail; `None` for what has no header at all. At most `most` bytes are looked at.
 #[must_use]
-pub fn read(raw: &[u8], most: usize) -> Option<Mail<'_>> {
-    let raw = within_bounds(raw, most);
-    let message = PARSER.parse(raw)?;
+pub(super) fn read(sent: Sent<'_>, most: usize) -> Option<Mail<'_>> {
+    let sent = Sent { bytes: within_bounds(sent.bytes, most), ..sent };
+    let message = PARSER.parse(sent.bytes)?;
     let mut mail = Mail::default();
-    read_headers(&message, raw, &mut mail);
-    collect_parts(message, raw, &mut mail.parts);
+    read_headers(&message, sent, &mut mail);
+    collect_parts(message, sent, &mut mail.parts);
     Some(mail)
 }
 
@@ -202,14 +244,16 @@ fn is_encoding(header: &Header<'_>, raw: &[u8]) -> bool {
     header.name == HeaderName::ContentTransferEncoding && !as_it_is
 }
 
-fn read_headers<'a>(message: &Message<'a>, raw: &'a [u8], mail: &mut Mail<'a>) {
+fn read_headers<'a>(message: &Message<'a>, sent: Sent<'a>, mail: &mut Mail<'a>) {
     let root = message.root_part();
     mail.headers = root
         .headers
         .iter()
         .map(|h| Field {
             name: header_name(&h.name),
-            raw: raw.get(h.offset_start as usize..h.offset_end as usize).unwrap_or_default(),
+            raw: sent.bytes.get(h.offset_start as usize..h.offset_end as usize).unwrap_or_default(),
+            sent,
+            at: h.offset_field as usize,
             unfolded: OnceCell::new(),
         })
         .collect();
@@ -250,50 +294,53 @@ fn addresses(field: Option<&mail_parser::Address<'_>>) -> Vec<String> {
     field.map(|a| a.iter().filter_map(Addr::address).map(str::to_owned).collect()).unwrap_or_default()
 }
 
-fn collect_parts<'a>(message: Message<'a>, raw: &[u8], parts: &mut Vec<Part<'a>>) {
+fn collect_parts<'a>(message: Message<'a>, sent: Sent<'a>, parts: &mut Vec<Part<'a>>) {
     for part in message.parts.into_iter().take(MOST_PARTS) {
-        if let Some(part) = leaf(part, raw) {
+        if let Some(part) = leaf(part, sent) {
             parts.push(part);
         }
     }
 }
 
-fn leaf<'a>(mut part: MessagePart<'a>, raw: &[u8]) -> Option<Part<'a>> {
+fn leaf<'a>(mut part: MessagePart<'a>, sent: Sent<'a>) -> Option<Part<'a>> {
     if let Some(decoded) = truncated_base64(&part) {
         (part.body, part.encoding) = (PartType::Text(decoded.into()), Encoding::Base64);
     }
     let declared = part.content_type().map(type_name);
     // QUIRK: a multipart whose boundaries were lost on the way is a leaf, and its text is all there is.
     let content_type = declared.filter(|t| !t.starts_with("multipart/")).unwrap_or_else(|| "text/plain".to_owned());
-    let none: Cow<'_, [u8]> = Cow::Borrowed(&[]);
     let span = part.offset_body as usize..part.offset_end as usize;
-    let unencoded = raw.get(span.clone()).filter(|_| part.encoding == Encoding::None);
-    let as_text = |text| Some(Part::new(content_type.clone(), text, none.clone()));
+    let unencoded = sent.bytes.get(span.clone()).filter(|_| part.encoding == Encoding::None);
+    let lines = |shape| Lines::new(sent, span.clone(), shape);
+    let shape = Shape::Lines(Coding::of(part.encoding));
+    let as_text = |text| Some(Part::of_text(content_type.clone(), text, lines(shape)));
+    let as_html = |html: Cow<'a, str>| {
+        let text = from_html(&legible(html, unencoded)).into();
+        Some(Part::of_text(content_type.clone(), text, lines(Shape::Reflowed)))
+    };
     match part.body {
         PartType::Multipart(_) => None,
         PartType::Message(inner) => {
             let message = match inner.raw_message {
                 // mail-parser gives a message that is not encoded the bytes of the whole mail around it.
-                Cow::Borrowed(whole) => whole.get(span).unwrap_or_default().into(),
+                Cow::Borrowed(whole) => whole.get(span.clone()).unwrap_or_default().into(),
                 decoded => decoded,
             };
-            Some(Part::new(content_type, Cow::Borrowed(""), message))
+            Some(Part::of_message(content_type, message, Lines::new(sent, span, shape)))
         }
-        PartType::Html(html) => as_text(Cow::Owned(from_html(&legible(html, unencoded)))),
-        PartType::Text(text) if content_type == "text/html" => {
-            as_text(Cow::Owned(from_html(&legible(text, unencoded))))
-        }
+        PartType::Html(html) => as_html(html),
+        PartType::Text(text) if content_type == "text/html" => as_html(text),
         PartType::Text(text) => {
             if is_returned_message(&content_type) {
                 // QUIRK: an encoded or broken message/rfc822 arrives as text.
                 let message = Cow::Owned(text.into_owned().into_bytes());
-                return Some(Part::new(content_type, Cow::Borrowed(""), message));
+                return Some(Part::of_message(content_type, message, Lines::new(sent, span, shape)));
             }
             as_text(line_feeds(legible(text, unencoded)))
         }
         PartType::Binary(bytes) | PartType::InlineBinary(bytes) => {
             if is_returned_message(&content_type) {
-                return Some(Part::new(content_type, Cow::Borrowed(""), bytes));
+                return Some(Part::of_message(content_type, bytes, Lines::new(sent, span, shape)));
             }
             // message/delivery-status is Binary to mail-parser; images are of no use to anybody here.
             let useful = content_type.starts_with("message/") || content_type.starts_with("text/");
@@ -385,7 +432,8 @@ pub fn read_header_block(raw: &[u8], most: usize) -> Option<Mail<'_>> {
     let raw = &raw[..raw.len().min(most)];
     let message = PARSER.parse_headers(raw)?;
     let mut mail = Mail::default();
-    read_headers(&message, raw, &mut mail);
+    // Nothing of the original is ever evidence: its lines don't matter.
+    read_headers(&message, Sent { bytes: raw, numbering: &Numbering::WHOLE }, &mut mail);
     if mail.to.is_empty() {
         mail.to = addresses(message.cc());
     }
@@ -414,7 +462,7 @@ mod tests {
             let encoding = encoding_rs::Encoding::for_label(charset.as_bytes()).expect(charset);
             let mut raw = b"From: MAILER-DAEMON@example.org\nSubject: failure notice\n\n".to_vec();
             raw.extend_from_slice(&encoding.encode(text).0);
-            let mail = read(&raw, 10_000).expect("a mail");
+            let mail = read(Sent { bytes: &raw, numbering: &Numbering::WHOLE }, 10_000).expect("a mail");
             assert_eq!(mail.parts[0].text.trim(), text, "{charset}");
         }
     }

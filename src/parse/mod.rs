@@ -10,15 +10,18 @@ mod formats;
 mod general;
 mod kinds;
 mod layout;
+mod lines;
 mod mime;
 mod original;
+mod passage;
 mod reply;
 mod text;
 
 pub use layout::{Block, Coding, Layout, Span, is_bounce};
+use lines::{Numbering, Sent};
 pub use mime::from_cr_only;
 
-use crate::report::{Finding, Kind, Recipient, Report};
+use crate::report::{Evidence, Excerpt, Finding, Kind, Recipient, Report};
 
 /// What the caller decides about reading.
 #[derive(Debug, Clone)]
@@ -60,18 +63,18 @@ pub(crate) struct Draft {
 #[must_use]
 pub fn parse(raw: &[u8], options: &Options) -> Report {
     match from_cr_only(raw) {
-        Some(mended) => parse_lines(&mended, options, 0),
-        None => parse_lines(raw, options, 0),
+        Some(mended) => parse_lines(&mended, &Numbering::WHOLE, options, 0),
+        None => parse_lines(raw, &Numbering::WHOLE, options, 0),
     }
 }
 
 /// Reads one SMTP reply on its own (`550 5.1.1 User unknown`), as if a report had quoted it.
 #[must_use]
 pub fn response(text: &str) -> Recipient {
-    let mut recipient = Recipient { text: text::clip(text, text::MOST_ABOUT).to_owned(), ..Recipient::default() };
+    let mut recipient = Recipient { text: Excerpt::from(text::clip(text, text::MOST_ABOUT)), ..Recipient::default() };
     general::read_codes(&mut recipient);
     // The whole reply is the diagnostic, whatever stands before its code.
-    recipient.diagnostic = Some(mime::unfold(&recipient.text)).filter(|words| !words.is_empty());
+    recipient.diagnostic = Some(recipient.text.on_one_line()).filter(|words| !words.is_empty());
     recipient
 }
 
@@ -112,19 +115,20 @@ pub fn without_envelope(raw: &[u8]) -> &[u8] {
 /// A bounce forwarded as an attachment is read through this many wrappers.
 const DEEPEST_WRAPPER: u8 = 3;
 
-fn parse_lines(raw: &[u8], options: &Options, depth: u8) -> Report {
-    let Some(mail) = mime::read(without_envelope(raw), options.most_octets) else {
-        return Report::of_nobody(finding(Kind::NotBounce, "header", "the mail has no header"));
+fn parse_lines(raw: &[u8], numbering: &Numbering, options: &Options, depth: u8) -> Report {
+    let bytes = without_envelope(raw);
+    let numbering = if bytes.len() < raw.len() { &numbering.behind(1) } else { numbering };
+    let Some(mail) = mime::read(Sent { bytes, numbering }, options.most_octets) else {
+        return nobody("the mail has no header");
     };
-    let mut report = read_mail(&mail, options);
-    if depth < DEEPEST_WRAPPER && (report.kind == Kind::NotBounce || says_nothing(&report)) {
+    let Reading { mut report, by_fields } = read_mail(&mail, options);
+    if depth < DEEPEST_WRAPPER && (report.kind == Kind::NotBounce || !(by_fields || says_something(&report))) {
         // A bounce wrapped by a person, a list or a scanner, or quoted in the text of another bounce.
-        let attached = mail.parts.iter().filter(|p| !p.message.is_empty()).map(|p| p.message.as_ref());
-        let quoted = original::quoted(&mail).filter(|_| report.kind != Kind::NotBounce);
-        let forwarded = original::forwarded(&mail).filter(|_| report.kind == Kind::NotBounce);
-        let texts = quoted.as_deref().into_iter().chain(forwarded.as_deref()).map(str::as_bytes);
-        let inner = attached.chain(texts).map(|m| parse_lines(m, options, depth + 1));
-        if let Some(inner) = inner.into_iter().find(|r| matches!(r.kind, Kind::Bounce | Kind::Delayed)) {
+        let attached = mail.parts.iter().filter(|p| !p.message.is_empty());
+        let attached = attached.map(|p| parse_lines(&p.message, p.numbering(), options, depth + 1));
+        let text = if report.kind == Kind::NotBounce { original::forwarded(&mail) } else { original::quoted(&mail) };
+        let text = text.into_iter().map(|t| parse_lines(t.text.as_bytes(), &t.numbering(), options, depth + 1));
+        if let Some(inner) = attached.chain(text).find(|r| matches!(r.kind, Kind::Bounce | Kind::Delayed)) {
             report = inner;
         }
     }
@@ -133,33 +137,41 @@ fn parse_lines(raw: &[u8], options: &Options, depth: u8) -> Report {
     report
 }
 
-/// Words without a failed address and without a code: a wrapper's, perhaps.
-fn says_nothing(report: &Report) -> bool {
-    let silent = |r: &Recipient| {
-        let named = text::addresses(&r.text).any(|(_, a)| Some(&a) == r.address.as_ref());
+/// Whether words name a failed address or give a code; those of a wrapper don't.
+fn says_something(report: &Report) -> bool {
+    report.recipients.iter().any(|r| {
+        let named = text::addresses(r.text.as_str()).any(|(_, a)| Some(&a) == r.address.as_ref());
         let forwarded = r.final_recipient.is_some();
-        !named && !forwarded && r.status().is_none() && r.reply().is_none()
-    };
-    report.format != "rfc3464" && report.recipients.iter().all(silent)
+        named || forwarded || r.status().is_some() || r.reply().is_some()
+    })
 }
 
-fn read_mail(mail: &mime::Mail<'_>, options: &Options) -> Report {
+/// What one mail says, whatever is attached to it.
+struct Reading {
+    report: Report,
+    /// Whether it has the fields of RFC 3464, which leave no doubt that it is a report of its own.
+    by_fields: bool,
+}
+
+fn read_mail(mail: &mime::Mail<'_>, options: &Options) -> Reading {
     let standing = kinds::Standing::of(mail);
     if let Some(kind) = standing.other_mail() {
-        return Report::of_nobody(kind);
+        return Reading { report: Report::of_nobody(kind), by_fields: false };
     }
     let original = original::find(mail, options);
-    let found = dsn::read(mail, &original).map(|draft| ("rfc3464", draft)).or_else(|| {
+    let of_fields = dsn::read(mail, &original);
+    let by_fields = of_fields.is_some();
+    let found = of_fields.map(|draft| ("rfc3464", draft)).or_else(|| {
         let words = general::words_of(mail);
         let bounce = formats::Bounce { mail, original: &original, likeness: &standing.report_likeness()? };
-        let program = formats::Formats::embedded().recognise(mail, words);
+        let program = formats::Formats::embedded().recognise(mail, words.text);
         general::read(&bounce, words).map(|draft| (program.unwrap_or("text"), draft))
     });
     let Some((format, draft)) = found else {
-        return Report::of_nobody(finding(Kind::NotBounce, "whole mail", "nothing in it reports on a delivery"));
+        return Reading { report: nobody("nothing in it reports on a delivery"), by_fields };
     };
     let kind_because = draft.kind.unwrap_or_else(|| kind_of(&draft.recipients));
-    Report {
+    let report = Report {
         kind: kind_because.value,
         kind_because,
         format,
@@ -168,23 +180,24 @@ fn read_mail(mail: &mime::Mail<'_>, options: &Options) -> Report {
         date: None,
         recipients: draft.recipients,
         original,
-    }
+    };
+    Reading { report, by_fields }
+}
+
+fn nobody(because: &str) -> Report {
+    Report::of_nobody(Finding { value: Kind::NotBounce, evidence: Evidence::of_structure(because) })
 }
 
 /// One failure makes a bounce; else one delay a delay notice; else it is a success report.
 fn kind_of(recipients: &[Recipient]) -> Finding<Kind> {
     use crate::report::Action::{Delayed, Failed};
-    let has = |action| recipients.iter().any(|r| r.action() == action);
-    let (kind, line) = if has(Failed) || recipients.is_empty() {
-        (Kind::Bounce, "a recipient failed")
-    } else if has(Delayed) {
-        (Kind::Delayed, "a recipient is delayed and none failed")
-    } else {
-        (Kind::Delivered, "every recipient was delivered, relayed or expanded")
+    let with = |action| recipients.iter().find(|r| r.action == action);
+    let (kind, recipient, otherwise) = match (with(Failed), with(Delayed)) {
+        (Some(failed), _) => (Kind::Bounce, Some(failed), "a recipient failed"),
+        (None, Some(delayed)) => (Kind::Delayed, Some(delayed), "a recipient is delayed and none failed"),
+        (None, None) if recipients.is_empty() => (Kind::Bounce, None, "it reports on nobody"),
+        (None, None) => (Kind::Delivered, recipients.first(), "every recipient was reached"),
     };
-    finding(kind, "Action", line)
-}
-
-fn finding<T>(value: T, place: &'static str, line: impl Into<String>) -> Finding<T> {
-    Finding { value, place, line: line.into() }
+    let because = recipient.and_then(|r| r.action_because.clone());
+    Finding { value: kind, evidence: because.unwrap_or_else(|| Evidence::of_structure(otherwise)) }
 }

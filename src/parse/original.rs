@@ -4,8 +4,11 @@
 use std::borrow::Cow;
 
 use super::{
-    Options, mime,
+    Options,
+    lines::Numbering,
+    mime,
     mime::{Mail, Part},
+    passage::Passage,
 };
 use crate::report::Original;
 
@@ -23,27 +26,50 @@ pub(super) fn find(mail: &Mail<'_>, options: &Options) -> Original {
         .map(|p| p.text.as_bytes());
     match returned.or(headers) {
         Some(raw) => read(raw, options),
-        None => quoted(mail).map(|text| read(text.as_bytes(), options)).unwrap_or_default(),
+        None => quoted(mail).map(|quoted| read(quoted.text.as_bytes(), options)).unwrap_or_default(),
+    }
+}
+
+/// A message among the words of a text part.
+pub(super) struct Quoted<'m> {
+    /// The message, without what stands before each of its lines.
+    pub text: Cow<'m, str>,
+    /// Where it was taken from: all of it, or line by line.
+    taken_from: Vec<Passage<'m>>,
+}
+
+impl<'m> Quoted<'m> {
+    fn of_lines(lines: Vec<Passage<'m>>) -> Self {
+        let text = lines.iter().map(|line| line.text).collect::<Vec<_>>().join("\n");
+        Self { text: text.into(), taken_from: lines }
+    }
+
+    /// The lines of the mail that carry it.
+    pub fn numbering(&self) -> Numbering {
+        let lines: Vec<Passage<'m>> = match self.taken_from[..] {
+            [whole] => whole.lines().collect(),
+            _ => self.taken_from.clone(),
+        };
+        Numbering::Each(lines.into_iter().filter_map(Passage::line).collect())
     }
 }
 
 /// The original as it stands behind the words of a text part.
-pub(super) fn quoted<'m>(mail: &'m Mail<'_>) -> Option<Cow<'m, str>> {
+pub(super) fn quoted<'m>(mail: &'m Mail<'m>) -> Option<Quoted<'m>> {
     mail.texts().find_map(Part::original).map(without_indent)
 }
 
 /// A report that a person forwards as quoted text, unquoted from its first header line on. Only one with the fields
 /// of a DSN counts: people quote much, and a quoted opinion is no report.
-pub(super) fn forwarded(mail: &Mail<'_>) -> Option<String> {
+pub(super) fn forwarded<'m>(mail: &'m Mail<'m>) -> Option<Quoted<'m>> {
     let subject = mail.subject.to_lowercase();
     if !FORWARDED.iter().any(|prefix| subject.starts_with(prefix)) {
         return None;
     }
-    let unquote = |line: &str| line.strip_prefix('>').map(|l| l.strip_prefix(' ').unwrap_or(l).to_owned());
-    let text = mail.texts().find(|p| p.text.contains("\n> ") && p.text.contains("Final-Recipient:"))?;
-    let lines: Vec<String> =
-        text.text.lines().filter_map(unquote).skip_while(|line| !line.starts_with("From:")).collect();
-    (!lines.is_empty()).then(|| lines.join("\n"))
+    let part = mail.texts().find(|p| p.text.contains("\n> ") && p.text.contains("Final-Recipient:"))?;
+    let unquoted = Passage::of_part(part).lines().filter_map(|line| Some(line.behind(">")?.without_start(" ")));
+    let lines: Vec<Passage<'m>> = unquoted.skip_while(|line| !line.text.starts_with("From:")).collect();
+    (!lines.is_empty()).then(|| Quoted::of_lines(lines))
 }
 
 /// Subjects with which mail programs forward, lower case.
@@ -51,13 +77,12 @@ const FORWARDED: &[&str] =
     &["fwd:", "fw:", "wg:", "tr:", "rv:", "enc:", "doorst:", "pd:", "vb:", "vl:", "转发", "転送"];
 
 /// fml and others indent the original: blanks before its first line are taken off every line.
-fn without_indent(original: &str) -> Cow<'_, str> {
-    let indent = &original[..original.len() - original.trim_start_matches([' ', '\t']).len()];
+fn without_indent(original: Passage<'_>) -> Quoted<'_> {
+    let indent = &original.text[..original.text.len() - original.text.trim_start_matches([' ', '\t']).len()];
     if indent.is_empty() {
-        return original.into();
+        return Quoted { text: original.text.into(), taken_from: vec![original] };
     }
-    let line = |line: &str| line.strip_prefix(indent).unwrap_or(line).to_owned();
-    original.lines().map(line).collect::<Vec<_>>().join("\n").into()
+    Quoted::of_lines(original.lines().map(|line| line.without_start(indent)).collect())
 }
 
 fn read(raw: &[u8], options: &Options) -> Original {
@@ -82,6 +107,11 @@ fn read(raw: &[u8], options: &Options) -> Original {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::parse::lines::Sent;
+
+    fn sent(bytes: &[u8]) -> Sent<'_> {
+        Sent { bytes, numbering: &Numbering::WHOLE }
+    }
 
     #[test]
     fn what_is_returned_is_the_original_and_not_the_bounce() {
@@ -93,7 +123,7 @@ mod tests {
         for (sample, message_id) in samples.into_iter().zip(["david.2026", "receipt.2026"]) {
             for mail in [sample.to_owned(), sample.replace('\n', "\r\n")] {
                 let options = Options::default();
-                let original = find(&mime::read(mail.as_bytes(), options.most_octets).unwrap(), &options);
+                let original = find(&mime::read(sent(mail.as_bytes()), options.most_octets).unwrap(), &options);
                 assert_eq!(original.message_id, Some(format!("{message_id}@lists.example.org")));
                 assert_eq!(original.list_id.as_deref(), Some("news.lists.example.org"));
                 assert_eq!(original.campaign.as_deref(), Some("spring-2026"));
@@ -107,7 +137,7 @@ mod tests {
                       > Final-Recipient: rfc822; anna@customer.example\n> Action: failed\n> Status: 5.1.1\n";
         for (prefix, forwarded_is_some) in [("Fwd: ", true), ("WG: ", true), ("Re: ", false), ("", false)] {
             let raw = format!("From: bob@example.org\nSubject: {prefix}Returned mail\n\nSee below.\n\n{quoted}");
-            let mail = mime::read(raw.as_bytes(), 10_000).unwrap();
+            let mail = mime::read(sent(raw.as_bytes()), 10_000).unwrap();
             assert_eq!(forwarded(&mail).is_some(), forwarded_is_some, "{prefix}");
             let report = super::super::parse(raw.as_bytes(), &Options::default());
             let failed: Vec<_> = report.recipients.iter().filter_map(|r| r.address.as_ref()).collect();

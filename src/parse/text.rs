@@ -1,6 +1,6 @@
 //! Text of a bounce -> the program's own words, and the returned original behind them.
 
-use std::{collections::HashMap, sync::LazyLock};
+use std::{collections::HashMap, ops::Range, sync::LazyLock};
 
 use aho_corasick::{AhoCorasick, Anchored, Input, StartKind};
 
@@ -180,7 +180,7 @@ fn header_block(text: &str, marked: bool) -> (bool, usize) {
 }
 
 /// An address in running text and the byte range that it takes, quotes of a local part included.
-pub(super) fn addresses(text: &str) -> impl Iterator<Item = (std::ops::Range<usize>, Address)> {
+pub(super) fn addresses(text: &str) -> impl Iterator<Item = (Range<usize>, Address)> {
     memchr::memchr_iter(b'@', text.as_bytes()).filter_map(move |at| {
         let start = at - without_decoration(&text[..at], local_part_start(&text[..at])).len();
         let rest = &text[at + 1..];
@@ -264,18 +264,22 @@ pub(super) fn names_only(block: &str) -> bool {
 /// At most this much text is kept for one recipient; the cause stands in the first lines.
 pub(super) const MOST_ABOUT: usize = 4096;
 
-/// The lines of a text that speak of each of `addresses` (normalised), in their order.
+/// The lines of a text, as ranges, that speak of each of `addresses` (normalised), in their order.
 ///
 /// A line that names an address opens its block; the block goes on to the next blank line after it has said
 /// something, or to the next address. Addresses listed one under the other share the block that follows, except what
 /// stands in brackets: that is said of the last one. One pass over the text, and at most [`MOST_ABOUT`] octets for each address.
-pub(super) fn blocks(words: &str, addresses_wanted: &[&str]) -> Vec<String> {
+pub(super) fn blocks(words: &str, addresses_wanted: &[&str]) -> Vec<Vec<Range<usize>>> {
     let index: HashMap<&str, usize> = addresses_wanted.iter().enumerate().map(|(i, a)| (*a, i)).collect();
-    let mut out = vec![String::new(); addresses_wanted.len()];
+    let mut out = vec![Vec::new(); addresses_wanted.len()];
+    let mut taken_up = vec![0; addresses_wanted.len()];
     let mut current: Vec<usize> = Vec::new();
     // Whether the block has said something, and whether other lines stand between its addresses and this one.
     let (mut said, mut interrupted) = (false, false);
-    for line in words.lines() {
+    let mut start = 0;
+    for line in words.split_inclusive('\n') {
+        let range = start..start + line.len();
+        start = range.end;
         let named: Vec<_> = addresses(line).filter_map(|(r, a)| Some((r, *index.get(a.normalised())?))).collect();
         if named.is_empty() {
             if line.trim().is_empty() {
@@ -302,9 +306,9 @@ pub(super) fn blocks(words: &str, addresses_wanted: &[&str]) -> Vec<String> {
             current.dedup();
         }
         for &i in &current {
-            if out[i].len() + line.len() < MOST_ABOUT {
-                out[i].push_str(line);
-                out[i].push('\n');
+            if taken_up[i] + line.len() <= MOST_ABOUT {
+                taken_up[i] += line.len();
+                out[i].push(range.clone());
             }
         }
     }
@@ -339,6 +343,12 @@ mod tests {
         let text = "To <bob@example.org>, mailto:\"a b\"@example.com. and x@[192.0.2.1] (jörg@bücher.example).";
         let found: Vec<_> = addresses(text).map(|(_, a)| a.given().to_owned()).collect();
         assert_eq!(found, ["bob@example.org", "\"a b\"@example.com", "x@[192.0.2.1]", "jörg@bücher.example"]);
+    }
+
+    /// The lines of each address in one text.
+    fn blocks(words: &str, wanted: &[&str]) -> Vec<String> {
+        let text = |lines: Vec<Range<usize>>| lines.into_iter().map(|line| &words[line]).collect();
+        super::blocks(words, wanted).into_iter().map(text).collect()
     }
 
     #[test]

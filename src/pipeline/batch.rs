@@ -16,7 +16,7 @@ use crate::{
     config::Config,
     message::{Batch, Disposition, Message, Place},
     policy::{self, Policy},
-    report::{Finding, Kind, Report, Verdict},
+    report::{Evidence, Finding, Kind, Report, Verdict},
     source::{Source, SourceError},
     store::{Entry, Published, Store, StoreError},
     suppression::Suppression,
@@ -199,7 +199,7 @@ fn judge_patiently(
     catch_unwind(AssertUnwindSafe(|| judge.judge(&message.body))).unwrap_or_else(|_| {
         let message = describe(&message.place);
         tracing::warn!(mailbox, message, "this message can't be read, a bug in bounced; left untouched");
-        let because = Finding { value: Kind::NotBounce, place: "message", line: "the reader failed".to_owned() };
+        let because = Finding { value: Kind::NotBounce, evidence: Evidence::of_structure("the reader failed") };
         (Report::of_nobody(because), Vec::new())
     })
 }

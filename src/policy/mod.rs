@@ -83,7 +83,7 @@ pub fn decide(
     at: i64,
 ) -> Option<Suppression> {
     let address = recipient.address.as_ref()?;
-    if verdict.fault != Fault::Recipient || recipient.action() != Action::Failed {
+    if verdict.fault != Fault::Recipient || recipient.action != Action::Failed {
         return None;
     }
     let origin = match (verdict.class, history.suppressed) {
@@ -101,7 +101,7 @@ pub fn decide(
         origin,
         reason: Some(verdict.reason),
         rule: Some(verdict.rule.clone()),
-        diagnostic: recipient.diagnostic.clone(),
+        diagnostic: recipient.diagnostic.as_ref().map(ToString::to_string),
         since: at,
         note: None,
     })
@@ -114,7 +114,7 @@ mod tests {
 
     const NOW: i64 = 1_800_000_000;
 
-    fn recipient(action: Option<Action>) -> Recipient {
+    fn recipient(action: Action) -> Recipient {
         Recipient { address: Address::parse("Ann@example.org"), action, ..Recipient::default() }
     }
 
@@ -127,12 +127,15 @@ mod tests {
             reply: None,
             rule: "codes:550".to_owned(),
             conflict: false,
-            candidates: Vec::new(),
+            advice: None,
+            winner: None,
+            lowered: None,
+            outranked: Vec::new(),
         }
     }
 
     fn origin(history: &History, class: Class, fault: Fault) -> Option<Origin> {
-        decide(&Policy::default(), history, &recipient(None), &verdict(class, fault), NOW).map(|s| s.origin)
+        decide(&Policy::default(), history, &recipient(Action::Failed), &verdict(class, fault), NOW).map(|s| s.origin)
     }
 
     fn soft_on(days: &[i64]) -> History {
@@ -144,7 +147,7 @@ mod tests {
         let found = decide(
             &Policy::default(),
             &History::default(),
-            &recipient(Some(Action::Failed)),
+            &recipient(Action::Failed),
             &verdict(Class::Hard, Fault::Recipient),
             NOW,
         );
@@ -167,7 +170,7 @@ mod tests {
     fn only_a_failed_action_suppresses() {
         for &action in Action::ALL {
             let verdict = verdict(Class::Hard, Fault::Recipient);
-            let found = decide(&Policy::default(), &History::default(), &recipient(Some(action)), &verdict, NOW);
+            let found = decide(&Policy::default(), &History::default(), &recipient(action), &verdict, NOW);
             assert_eq!(found.is_some(), action == Action::Failed, "{action}");
         }
     }

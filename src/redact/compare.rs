@@ -28,7 +28,7 @@ pub fn differences(one: &(Report, Vec<Verdict>), other: &(Report, Vec<Verdict>))
 fn answers(recipient: &Recipient, verdict: &Verdict) -> [(&'static str, String); 6] {
     let none = || "none".to_owned();
     [
-        ("action", recipient.action().to_string()),
+        ("action", recipient.action.to_string()),
         ("class", verdict.class.to_string()),
         ("reason", verdict.reason.to_string()),
         ("fault", verdict.fault.to_string()),

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::Evidence;
 use crate::codes::{Class, EnhancedStatusCode, Fault, Judgement, Reason, ReplyCode};
 
 /// The judgement on one recipient.
@@ -21,8 +22,14 @@ pub struct Verdict {
     pub rule: String,
     /// Whether the mail's own signals contradict each other (4.x.x against 5yz).
     pub conflict: bool,
-    /// Everything considered, the winner first.
-    pub candidates: Vec<Candidate>,
+    /// What a person should do about it.
+    pub advice: Option<String>,
+    /// What decided; `None` where no row had anything to say.
+    pub winner: Option<Candidate>,
+    /// Set where the winner's row says worse than the mail's codes allow.
+    pub lowered: Option<Lowered>,
+    /// What lost against the winner, the strongest first.
+    pub outranked: Vec<Candidate>,
 }
 
 /// One row that had something to say.
@@ -32,22 +39,17 @@ pub struct Candidate {
     pub rule: String,
     /// What the row says.
     pub judgement: Judgement,
-    /// The field or part of the mail that led to the row.
-    pub place: &'static str,
-    /// The line of the mail that led to the row.
-    pub line: String,
-    /// Whether it decided, and if not, why.
-    pub outcome: Outcome,
+    /// What in the mail led to the row.
+    pub evidence: Evidence,
 }
 
-/// Whether a candidate decided.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Outcome {
-    /// It decided.
-    Won,
-    /// Stronger evidence stood against it.
-    Outranked,
-    /// It decided, but the first digit of the mail's codes allows no class as bad as the row's.
-    Limited,
+/// A verdict milder than the row that decided.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Lowered {
+    /// What the row says.
+    pub from: Class,
+    /// The first digit of a code that allows no class as bad as that; 4 where the mail says that it still tries.
+    pub digit: u8,
+    /// The code, or the words that say so.
+    pub evidence: Option<Evidence>,
 }

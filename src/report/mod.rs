@@ -1,10 +1,12 @@
 //! What a mail said: the types between parsing and judging. Knows nothing of MIME, hard or soft.
 
 mod address;
+mod evidence;
 mod judged;
 
 pub use address::Address;
-pub use judged::{Candidate, Outcome, Verdict};
+pub use evidence::{Evidence, Excerpt, Finding, Location};
+pub use judged::{Candidate, Lowered, Verdict};
 use serde::Serialize;
 
 use crate::codes::{EnhancedStatusCode, ReplyCode, words};
@@ -43,15 +45,11 @@ words! {
     }
 }
 
-/// A value and where in the mail it stood.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Finding<T> {
-    /// What was read.
-    pub value: T,
-    /// The field or part it was read from, e.g. `Diagnostic-Code` or `text part`.
-    pub place: &'static str,
-    /// The line it was read from, unfolded and decoded, so that a person can find it.
-    pub line: String,
+/// A recipient of a report that doesn't say what became of the message has failed.
+impl Default for Action {
+    fn default() -> Self {
+        Self::Failed
+    }
 }
 
 /// Everything that one mail says about deliveries.
@@ -61,7 +59,7 @@ pub struct Report {
     pub kind: Kind,
     /// The line or structure that decided the kind.
     pub kind_because: Finding<Kind>,
-    /// Name of the format that read it, e.g. `rfc3464`, `qmail`; `none` for what is no report.
+    /// For people: the format that it is written in, e.g. `rfc3464`, `qmail`; `none` for what is no report.
     pub format: &'static str,
     /// RFC 3464 §2.2.2: the MTA that wrote the report, without its `dns;` type.
     pub reporting_mta: Option<String>,
@@ -102,7 +100,9 @@ pub struct Recipient {
     /// RFC 3464 §2.3.2: as the reporting MTA used it.
     pub final_recipient: Option<String>,
     /// RFC 3464 §2.3.3, or what the text of a non-DSN amounts to.
-    pub action: Option<Action>,
+    pub action: Action,
+    /// What says so; `None` where nothing does.
+    pub action_because: Option<Evidence>,
     /// The enhanced status codes found, the most trustworthy first: the first is the one to report.
     pub statuses: Vec<Finding<EnhancedStatusCode>>,
     /// The reply codes found, the most trustworthy first.
@@ -110,9 +110,9 @@ pub struct Recipient {
     /// RFC 3464 §2.3.5: the MTA that refused, without its `dns;` type.
     pub remote_mta: Option<String>,
     /// RFC 3464 §2.3.6 or the matching text: the words of the refusing server, unfolded.
-    pub diagnostic: Option<String>,
+    pub diagnostic: Option<Excerpt>,
     /// Further text of the mail that speaks of this recipient, for phrase look-up after the diagnostic.
-    pub text: String,
+    pub text: Excerpt,
 }
 
 impl Recipient {
@@ -126,12 +126,6 @@ impl Recipient {
     #[must_use]
     pub fn reply(&self) -> Option<ReplyCode> {
         self.replies.first().map(|f| f.value)
-    }
-
-    /// The action; a recipient of a bounce without one has failed.
-    #[must_use]
-    pub fn action(&self) -> Action {
-        self.action.unwrap_or(Action::Failed)
     }
 }
 

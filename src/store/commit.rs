@@ -9,7 +9,7 @@ use super::{ROWS_A_STATEMENT, Store, StoreError, mailbox};
 use crate::{
     codes::{Class, Fault},
     message::{Cursor, Disposition, Place},
-    report::{Action, Kind, Outcome, Recipient, Report, Verdict},
+    report::{Action, Kind, Recipient, Report, Verdict},
     suppression::{HISTORY_DAYS, History, Suppression},
 };
 
@@ -57,7 +57,6 @@ struct Reported<'a> {
     entry: &'a Entry,
     recipient: &'a Recipient,
     verdict: &'a Verdict,
-    action: Action,
 }
 
 impl Store {
@@ -141,30 +140,15 @@ async fn recorded(tx: &mut SqliteConnection, entries: &[Entry]) -> Result<HashSe
 /// The recipients that a delivery report speaks of. Automatic answers and complaints report on no delivery.
 fn recipients<'a>(fresh: &Fresh<'a>) -> impl Iterator<Item = Reported<'a>> {
     let (message, entry) = (fresh.id, fresh.entry);
-    let otherwise = match entry.report.kind {
-        Kind::Bounce => Some(Action::Failed),
-        Kind::Delayed => Some(Action::Delayed),
-        Kind::Delivered => Some(Action::Delivered),
-        Kind::AutoReply | Kind::Complaint | Kind::NotBounce => None,
-    };
-    let judged = (0..).zip(entry.report.recipients.iter().zip(&entry.verdicts));
-    otherwise.into_iter().flat_map(move |otherwise| {
-        judged.clone().map(move |(position, (recipient, verdict))| Reported {
-            id: 0,
-            message,
-            position,
-            entry,
-            recipient,
-            verdict,
-            action: recipient.action.unwrap_or(otherwise),
-        })
-    })
+    let reports = matches!(entry.report.kind, Kind::Bounce | Kind::Delayed | Kind::Delivered);
+    let judged = (0..).zip(entry.report.recipients.iter().zip(&entry.verdicts)).filter(move |_| reports);
+    judged.map(move |(position, (recipient, verdict))| Reported { id: 0, message, position, entry, recipient, verdict })
 }
 
 impl Reported<'_> {
     /// Whether it may lead to a suppression at all: the address failed, and by its own fault.
     fn address_at_fault(&self) -> Option<&str> {
-        let counts = self.action == Action::Failed && self.verdict.fault == Fault::Recipient;
+        let counts = self.recipient.action == Action::Failed && self.verdict.fault == Fault::Recipient;
         self.recipient.address.as_ref().filter(|_| counts).map(|address| address.normalised())
     }
 }
@@ -266,16 +250,17 @@ async fn insert_bounces(tx: &mut SqliteConnection, reported: &[Reported<'_>]) ->
             "INSERT INTO bounce
              (id, message, position, action, address_given, address, domain, class, reason, fault, status, reply,
               diagnostic, remote_mta, reporting_mta, original_message_id, campaign, list_id, rule, field, line,
-              conflict, at) ",
+              words, conflict, at) ",
         )
         .push_values(chunk, |mut row, one| {
             let Reported { entry, recipient, verdict, .. } = one;
             let address = recipient.address.as_ref();
-            let evidence = verdict.candidates.iter().find(|candidate| candidate.outcome == Outcome::Won);
+            // It decided even where the mail's codes then allowed nothing as bad as it says.
+            let evidence = verdict.winner.as_ref().map(|winner| &winner.evidence);
             row.push_bind(one.id)
                 .push_bind(one.message)
                 .push_bind(one.position)
-                .push_bind(one.action.as_str())
+                .push_bind(recipient.action.as_str())
                 .push_bind(address.map(|a| a.given()))
                 .push_bind(address.map(|a| a.normalised()))
                 .push_bind(address.map(|a| a.domain()))
@@ -284,15 +269,16 @@ async fn insert_bounces(tx: &mut SqliteConnection, reported: &[Reported<'_>]) ->
                 .push_bind(verdict.fault.as_str())
                 .push_bind(verdict.status.map(|status| status.to_string()))
                 .push_bind(verdict.reply.map(|reply| reply.get()))
-                .push_bind(recipient.diagnostic.as_deref())
+                .push_bind(recipient.diagnostic.as_ref().map(|words| words.as_str()))
                 .push_bind(recipient.remote_mta.as_deref())
                 .push_bind(entry.report.reporting_mta.as_deref())
                 .push_bind(entry.report.original.message_id.as_deref())
                 .push_bind(entry.report.original.campaign.as_deref())
                 .push_bind(entry.report.original.list_id.as_deref())
                 .push_bind(&verdict.rule)
-                .push_bind(evidence.map(|candidate| candidate.place))
-                .push_bind(evidence.map(|candidate| candidate.line.as_str()))
+                .push_bind(evidence.map(|e| e.location.to_string()))
+                .push_bind(evidence.and_then(|e| e.line))
+                .push_bind(evidence.map(|e| e.words.as_str()))
                 .push_bind(verdict.conflict)
                 .push_bind(entry.received);
         })

@@ -30,8 +30,10 @@ pub struct Listed {
     pub diagnostic: Option<String>,
     /// The field or part of the mail that the rule looked at.
     pub field: Option<String>,
-    /// The line of the mail that led to the rule.
-    pub line: Option<String>,
+    /// The line of the mail that led to the rule, counted from 1.
+    pub line: Option<i64>,
+    /// What that line says.
+    pub words: Option<String>,
     /// When the bounce was received.
     pub bounced: Option<String>,
     /// The mailbox that the bounce was read from.
@@ -50,7 +52,7 @@ pub struct Listed {
 macro_rules! listed {
     ($rest:literal) => {
         concat!(
-            "SELECT address, origin, reason, since, note, rule, status, reply, diagnostic, field, line, bounced, \
+            "SELECT address, origin, reason, since, note, rule, status, reply, diagnostic, field, line, words, bounced, \
              mailbox, place, message_id, bounce, message FROM suppression_list ",
             $rest
         )

@@ -48,7 +48,9 @@ async fn a_suppressed_address_leads_to_its_mail_its_rule_and_its_reason() {
         "ann@example.org is suppressed since 2026-01-01T00:00:00Z (hard: user_unknown)",
         "codes:user_unknown",
         "550 5.1.1",
-        "Diagnostic-Code: smtp; 550 5.1.1 no",
+        "Diagnostic-Code",
+        "17",
+        "smtp; 550 5.1.1 no",
         "42@mx.example.org",
         "bounces",
         "7:42",
@@ -65,7 +67,7 @@ async fn a_suppressed_address_leads_to_its_mail_its_rule_and_its_reason() {
     assert_eq!((&row["suppressed"], &row["origin"], &row["place"]), (&true.into(), &"hard".into(), &"7:42".into()));
     assert_eq!((&row["since"], &row["bounced"]), (&"2026-01-01T00:00:00Z".into(), &"2026-01-01T00:00:00Z".into()));
     let list = f.json(&["list", "--json"], 0);
-    assert_eq!(list[0]["line"], "Diagnostic-Code: smtp; 550 5.1.1 no");
+    assert_eq!((&list[0]["line"], &list[0]["words"]), (&17.into(), &"smtp; 550 5.1.1 no".into()));
     assert!(f.answer(&["list"], 0).starts_with("ann@example.org "));
 }
 
@@ -119,8 +121,8 @@ async fn exports_are_safe_to_open_and_complete() {
     assert_eq!(f.json(&["export", "--format", "json"], 0), serde_json::json!([]));
 
     let mut hostile = entry(1, START, &[("=cmd|calc@example.org", HARD), ("+1@example.org", HARD)]);
-    hostile.report.recipients[0].diagnostic = Some("@SUM(1+1)".to_owned());
-    hostile.report.recipients[1].diagnostic = Some("a \"quoted\", text\u{1b}[2J".to_owned());
+    hostile.report.recipients[0].diagnostic = Some("@SUM(1+1)".into());
+    hostile.report.recipients[1].diagnostic = Some("a \"quoted\", text\u{1b}[2J".into());
     f.commit(&[hostile]).await;
     f.answer(&["add", "bob@example.org", "--note=-1"], 0);
 

@@ -3,7 +3,7 @@
 use bounced::{
     codes::{Class, Fault, Judgement, Reason},
     message::{Cursor, Disposition, Place},
-    report::{Action, Kind},
+    report::{Action, Kind, Lowered},
     store::Store,
     suppression::Origin,
 };
@@ -85,7 +85,7 @@ async fn no_action_but_failed_counts_as_a_failure() {
     for (uid, &action) in (1..).zip(Action::ALL) {
         let mut one = entry(uid, START, &[("ann@example.org", HARD)]);
         one.report.recipients[0].address = bounced::report::Address::parse(&format!("{action}@example.org"));
-        one.report.recipients[0].action = Some(action);
+        one.report.recipients[0].action = action;
         f.commit(&[one]).await;
     }
     assert_eq!(f.value::<i64>("SELECT count(*) FROM bounce").await, 5);
@@ -101,14 +101,23 @@ async fn a_mail_that_reports_no_delivery_leaves_no_bounce() {
     for (uid, &kind) in (1..).zip(Kind::ALL) {
         let mut one = entry(uid, START, &[("ann@example.org", HARD)]);
         one.report.kind = kind;
-        one.report.recipients[0].action = None;
         f.commit(&[one]).await;
     }
     assert_eq!(f.value::<i64>("SELECT count(*) FROM message").await, 6);
-    assert_eq!(
-        f.value::<String>("SELECT group_concat(action) FROM bounce ORDER BY id").await,
-        "failed,delayed,delivered"
-    );
+    let reporting = "SELECT group_concat(m.kind) FROM bounce AS b JOIN message AS m ON m.id = b.message";
+    assert_eq!(f.value::<String>(reporting).await, "bounce,delayed,delivered");
+}
+
+#[tokio::test]
+async fn a_verdict_that_was_lowered_keeps_its_evidence() {
+    let f = Fixture::new().await;
+    let mut one = entry(1, START, &[("ann@example.org", HARD)]);
+    let verdict = &mut one.verdicts[0];
+    verdict.class = Class::Soft;
+    verdict.lowered = Some(Lowered { from: Class::Hard, digit: 4, evidence: None });
+    f.commit(&[one]).await;
+    let evidence = "SELECT field || ' ' || line || ' ' || words FROM bounce";
+    assert_eq!(f.value::<String>(evidence).await, "Diagnostic-Code 17 smtp; 550 5.1.1 no");
 }
 
 #[tokio::test]
@@ -167,7 +176,7 @@ async fn every_word_of_the_domain_fits_the_tables() {
     }
     for &action in Action::ALL {
         let mut one = next(HARD);
-        one.report.recipients[0].action = Some(action);
+        one.report.recipients[0].action = action;
         batch.push(one);
     }
     assert_eq!(f.commit(&batch).await.new, batch.len());

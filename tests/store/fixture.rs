@@ -6,7 +6,7 @@ use bounced::{
     codes::{Class, Fault, Judgement, Reason},
     message::{Disposition, Place},
     policy::{self, Policy},
-    report::{Action, Address, Candidate, Finding, Kind, Original, Outcome, Recipient, Report, Verdict},
+    report::{Action, Address, Candidate, Evidence, Finding, Kind, Location, Original, Recipient, Report, Verdict},
     store::{Committed, Entry, Store},
     suppression::{History, Suppression},
 };
@@ -112,7 +112,7 @@ pub fn entry(uid: u32, received: i64, recipients: &[(&str, Judgement)]) -> Entry
 fn report(uid: u32, recipients: Vec<Recipient>) -> Report {
     Report {
         kind: Kind::Bounce,
-        kind_because: Finding { value: Kind::Bounce, place: "Content-Type", line: "multipart/report".to_owned() },
+        kind_because: Finding { value: Kind::Bounce, evidence: Evidence::of_structure("multipart/report") },
         format: "rfc3464",
         reporting_mta: Some("mx.example.org".to_owned()),
         message_id: Some(format!("{uid}@mx.example.org")),
@@ -129,9 +129,9 @@ fn report(uid: u32, recipients: Vec<Recipient>) -> Report {
 fn recipient(address: &str, judgement: Judgement) -> Recipient {
     Recipient {
         address: Address::parse(address),
-        action: Some(Action::Failed),
+        action: Action::Failed,
         remote_mta: Some("mx.example.com".to_owned()),
-        diagnostic: Some(format!("550 5.0.0 <{address}>: {}", judgement.reason)),
+        diagnostic: Some(format!("550 5.0.0 <{address}>: {}", judgement.reason).as_str().into()),
         ..Recipient::default()
     }
 }
@@ -146,12 +146,18 @@ fn verdict(judgement: Judgement) -> Verdict {
         reply: "550".parse().ok(),
         rule: rule.clone(),
         conflict: false,
-        candidates: vec![Candidate {
+        advice: None,
+        winner: Some(Candidate {
             rule,
             judgement,
-            place: "Diagnostic-Code",
-            line: "Diagnostic-Code: smtp; 550 5.1.1 no".to_owned(),
-            outcome: Outcome::Won,
-        }],
+            evidence: Evidence {
+                location: Location::Field("Diagnostic-Code".into()),
+                range: 0..5,
+                line: Some(17),
+                words: "smtp; 550 5.1.1 no".to_owned(),
+            },
+        }),
+        lowered: None,
+        outranked: Vec::new(),
     }
 }

@@ -5,8 +5,8 @@ mod table;
 
 pub(super) use table::Formats;
 
-use super::mime::Mail;
-use crate::report::{Finding, Kind, Original};
+use super::{kinds::Likeness, mime::Mail};
+use crate::report::Original;
 
 /// A mail that looks like a delivery report.
 pub(super) struct Bounce<'m> {
@@ -15,5 +15,5 @@ pub(super) struct Bounce<'m> {
     /// What is known of the returned original.
     pub original: &'m Original,
     /// Why it looks like a report.
-    pub likeness: &'m Finding<Kind>,
+    pub likeness: &'m Likeness,
 }

@@ -12,17 +12,25 @@ use std::{cell::OnceCell, ops::Range};
 use signs::{At, For, Normalised, Place, SIGNS, Sign};
 
 use super::{
-    finding,
-    mime::{Mail, Part},
-    text,
+    mime::{Field, Mail, Part},
+    passage::Passage,
 };
-use crate::report::{Finding, Kind};
+use crate::report::{Evidence, Finding, Kind, Location};
+
+/// Why a mail may be of a kind.
+#[derive(Debug, Clone)]
+pub(super) struct Likeness {
+    /// The kind, and the line that speaks for it most.
+    pub kind: Finding<Kind>,
+    /// Whether the mail's own subject says so. That is believed even of a report that names nobody and gives no code.
+    pub subject_says_so: bool,
+}
 
 /// What speaks for a mail's kind. Weighing reads all of the mail, so it is done once and only where structure does
 /// not decide.
 pub(super) struct Standing<'m> {
     mail: &'m Mail<'m>,
-    weighed: OnceCell<Option<Finding<Kind>>>,
+    weighed: OnceCell<Option<Likeness>>,
 }
 
 impl<'m> Standing<'m> {
@@ -37,17 +45,17 @@ impl<'m> Standing<'m> {
             if self.mail.parts.iter().any(|p| p.content_type.ends_with("delivery-status")) {
                 return None;
             }
-            self.weighed(|kind| !is_report(kind))
+            self.weighed(|kind| !is_report(kind)).map(|likeness| likeness.kind)
         })
     }
 
     /// Why a mail without a DSN part may be a delivery report, and of which kind; `None` when nothing speaks for it.
-    pub(super) fn report_likeness(&self) -> Option<Finding<Kind>> {
+    pub(super) fn report_likeness(&self) -> Option<Likeness> {
         self.weighed(is_report)
     }
 
-    fn weighed(&self, wanted: impl Fn(Kind) -> bool) -> Option<Finding<Kind>> {
-        self.weighed.get_or_init(|| weigh(self.mail)).clone().filter(|found| wanted(found.value))
+    fn weighed(&self, wanted: impl Fn(Kind) -> bool) -> Option<Likeness> {
+        self.weighed.get_or_init(|| weigh(self.mail)).clone().filter(|found| wanted(found.kind.value))
     }
 }
 
@@ -57,9 +65,9 @@ pub(super) fn vocabulary() -> super::Vocabulary {
 }
 
 /// Whether the words of a report say that its program has stopped trying, whatever its Action field says.
-pub(super) fn gave_up(words: &str) -> bool {
+pub(super) fn gave_up(words: Passage<'_>) -> bool {
     let mut normalised = Normalised::default();
-    normalised.push(text::clip(words, MOST_TEXT));
+    normalised.push(words.clipped(MOST_TEXT));
     SIGNS.gave_up(&normalised.text)
 }
 
@@ -76,14 +84,21 @@ fn by_structure(mail: &Mail<'_>) -> Option<Finding<Kind>> {
         // RFC 5965 §7.3 has one type that takes a complaint back.
         let pardoned = feedback.is_some_and(|p| p.text.to_ascii_lowercase().contains("feedback-type: not-spam"));
         let kind = if pardoned { Kind::NotBounce } else { Kind::Complaint };
-        return Some(finding(kind, "Content-Type", "feedback-report"));
+        return Some(of_structure(mail, kind, "feedback-report"));
     }
     let receipt = part("message/disposition-notification").is_some() || reports("disposition-notification");
     if receipt && !SIGNS.refused_by_receipt(&words(mail).text) {
-        return Some(finding(Kind::NotBounce, "Content-Type", "disposition-notification"));
+        return Some(of_structure(mail, Kind::NotBounce, "disposition-notification"));
     }
     // RFC 8460 §5.3.
-    reports("tlsrpt").then(|| finding(Kind::NotBounce, "Content-Type", "tlsrpt"))
+    reports("tlsrpt").then(|| of_structure(mail, Kind::NotBounce, "tlsrpt"))
+}
+
+/// A kind that the mail's Content-Type, or that of one of its parts, gives.
+fn of_structure(mail: &Mail<'_>, kind: Kind, report_type: &str) -> Finding<Kind> {
+    let own = mail.field("Content-Type").filter(|_| mail.report_type == report_type).map(Field::evidence);
+    let evidence = own.unwrap_or_else(|| Evidence::of_structure(format!("a part of it is a {report_type}")));
+    Finding { value: kind, evidence }
 }
 
 /// So much text is looked at: a program says what it has to say in its first lines.
@@ -92,63 +107,83 @@ const MOST_TEXT: usize = 6 * 1024;
 const MOST_PARTS: usize = 3;
 
 /// The heaviest kind, if it is heavy enough, with its best line.
-fn weigh(mail: &Mail<'_>) -> Option<Finding<Kind>> {
+fn weigh(mail: &Mail<'_>) -> Option<Likeness> {
     let mut tally = Tally::default();
     add_fields(mail, &mut tally);
     add_sender(mail, &mut tally);
     add_subject(mail, &mut tally);
     let words = words(mail);
     for (sign, range) in SIGNS.text.find(&words.text) {
-        tally.add(Place::Text, "text part", sign, || words.line_at(range.start).to_owned());
+        tally.add(Place::Text, sign, Spot::Text(range.start));
     }
     let returns = |p: &Part<'_>| !p.message.is_empty() || p.content_type.ends_with("headers") || p.original().is_some();
-    if mail.parts.iter().any(returns) {
+    if let Some(part) = mail.parts.iter().find(|p| returns(p)) {
         let sign = Sign { speaks_for: For::Report, weight: SIGNS.returned_message, at: At::Anywhere };
-        tally.add(Place::Parts, "returned message", sign, || "the mail returns a message".to_owned());
+        tally.add(Place::Parts, sign, Spot::Returned(part));
     }
-    tally.verdict(|| SIGNS.gave_up(&words.text))
+    let evidence = |spot| match spot {
+        Spot::Header(field) => field.evidence(),
+        Spot::Text(offset) => words.evidence(offset),
+        Spot::Returned(part) => Evidence {
+            location: Location::Original,
+            range: 0..0,
+            line: part.line_of(part.words().text.len()),
+            words: "the mail returns a message".to_owned(),
+        },
+    };
+    tally.verdict(|| SIGNS.gave_up(&words.text), evidence)
+}
+
+/// What a sign was found in.
+#[derive(Debug, Clone, Copy)]
+enum Spot<'m> {
+    Header(&'m Field<'m>),
+    /// An offset of the normalised text.
+    Text(usize),
+    Returned(&'m Part<'m>),
 }
 
 /// The first words of the mail's own texts, without what they quote or return.
-fn words<'m>(mail: &'m Mail<'_>) -> Normalised<'m> {
+fn words<'m>(mail: &'m Mail<'m>) -> Normalised<'m> {
     let mut words = Normalised::default();
     for part in mail.texts().take(MOST_PARTS) {
         let room = MOST_TEXT.saturating_sub(words.text.len());
-        words.push(text::clip(part.words(), room));
+        words.push(part.words().clipped(room));
     }
     words
 }
 
-fn add_fields(mail: &Mail<'_>, tally: &mut Tally) {
+fn add_fields<'m>(mail: &'m Mail<'m>, tally: &mut Tally<'m>) {
     for field in mail.fields() {
         let name = field.name.as_ref();
         let Some(signs) = SIGNS.fields.get(&name.to_ascii_lowercase()) else { continue };
-        let value = field.value();
-        let lower = value.to_lowercase();
+        let lower = field.value().to_lowercase();
         // RFC 5321 §4.5.5: the null sender stands beside a responder's fields as beside a bounce's.
         let place = if name.eq_ignore_ascii_case("Return-Path") { Place::ReturnPath } else { Place::Field };
         for row in signs.iter().filter(|row| row.fits(&lower)) {
-            tally.add(place, "header", row.sign, || format!("{name}: {value}"));
+            tally.add(place, row.sign, Spot::Header(field));
         }
     }
 }
 
-fn add_sender(mail: &Mail<'_>, tally: &mut Tally) {
+fn add_sender<'m>(mail: &'m Mail<'m>, tally: &mut Tally<'m>) {
+    let Some(field) = mail.field("From") else { return };
     let sender = match (mail.from_name.as_str(), mail.from.as_str()) {
         (name, "") => name.to_owned(),
         (name, address) => format!("{name} <{address}>"),
     };
-    let normalised = Normalised::of(&sender);
+    let normalised = Normalised::of(sender.as_str().into());
     for (sign, range) in SIGNS.from.find(&normalised.text) {
         if sign.at != At::Whole || range.len() == normalised.text.len() {
-            tally.add(Place::From, "From", sign, || sender.clone());
+            tally.add(Place::From, sign, Spot::Header(field));
         }
     }
 }
 
 /// What stands at the start of a subject says what the mail is; the rest may be the subject of another mail.
-fn add_subject(mail: &Mail<'_>, tally: &mut Tally) {
-    let subject = Normalised::of(&mail.subject);
+fn add_subject<'m>(mail: &'m Mail<'m>, tally: &mut Tally<'m>) {
+    let Some(field) = mail.field("Subject") else { return };
+    let subject = Normalised::of(mail.subject.as_str().into());
     let subject = subject.text.trim_end_matches(['.', '!', ' ']);
     let (starts, answered) = starts(subject);
     let fits = |(sign, range): &(Sign, Range<usize>)| match sign.at {
@@ -163,7 +198,7 @@ fn add_subject(mail: &Mail<'_>, tally: &mut Tally) {
         let family = Family::of(sign.speaks_for);
         let quoted = opens && !found.iter().filter(opening).any(|s| Family::of(s.speaks_for) == family);
         if !(quoted || (answered && family == Family::Report)) {
-            tally.add(Place::Subject, "Subject", *sign, || mail.subject.clone());
+            tally.add(Place::Subject, *sign, Spot::Header(field));
         }
     }
     tally.answered = answered;
@@ -225,28 +260,28 @@ impl Family {
 
 /// The heaviest sign found for each kind in each place.
 #[derive(Debug, Default)]
-struct Tally {
-    best: Vec<Best>,
+struct Tally<'m> {
+    best: Vec<Best<'m>>,
     /// Whether the subject has a reply prefix.
     answered: bool,
 }
 
 #[derive(Debug)]
-struct Best {
+struct Best<'m> {
     place: Place,
     speaks_for: For,
     weight: u32,
-    finding: (&'static str, String),
+    spot: Spot<'m>,
 }
 
-impl Tally {
-    fn add(&mut self, place: Place, name: &'static str, sign: Sign, line: impl FnOnce() -> String) {
+impl<'m> Tally<'m> {
+    fn add(&mut self, place: Place, sign: Sign, spot: Spot<'m>) {
         let Sign { speaks_for, weight, .. } = sign;
         let known = self.best.iter_mut().find(|b| b.place == place && b.speaks_for == speaks_for);
         match known {
             Some(best) if best.weight >= weight => {}
-            Some(best) => (best.weight, best.finding) = (weight, (name, line())),
-            None => self.best.push(Best { place, speaks_for, weight, finding: (name, line()) }),
+            Some(best) => (best.weight, best.spot) = (weight, spot),
+            None => self.best.push(Best { place, speaks_for, weight, spot }),
         }
     }
 
@@ -260,7 +295,7 @@ impl Tally {
         places.into_iter().map(heaviest).sum()
     }
 
-    fn verdict(&self, gave_up: impl FnOnce() -> bool) -> Option<Finding<Kind>> {
+    fn verdict(&self, gave_up: impl FnOnce() -> bool, evidence: impl FnOnce(Spot<'m>) -> Evidence) -> Option<Likeness> {
         let weight = |family| self.sum(|speaks_for| Family::of(speaks_for) == family);
         // A report wins a tie: a real bounce must not be lost.
         let rising = [Family::NotBounce, Family::AutoReply, Family::Complaint, Family::Report];
@@ -279,7 +314,8 @@ impl Tally {
         // A subject is the line that a person looks for; one that a person may have written proves little alone.
         let by_program = signs().any(|b| matches!(b.place, Place::From | Place::ReturnPath | Place::Field));
         let best = signs().max_by_key(|b| (by_program == (b.place == Place::Subject), b.weight))?;
-        Some(finding(kind, best.finding.0, best.finding.1.clone()))
+        let kind = Finding { value: kind, evidence: evidence(best.spot) };
+        Some(Likeness { kind, subject_says_so: best.place == Place::Subject })
     }
 
     fn kind_of_report(&self, gave_up: impl FnOnce() -> bool) -> Kind {

@@ -6,7 +6,10 @@ use std::{borrow::Cow, collections::HashMap, ops::Range, sync::LazyLock};
 use aho_corasick::AhoCorasick;
 use serde::Deserialize;
 
-use crate::parse::Vocabulary;
+use crate::{
+    parse::{Vocabulary, passage::Passage},
+    report::{Evidence, Location},
+};
 
 /// What a sign speaks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -281,29 +284,29 @@ fn without_accent(c: char) -> char {
 pub(super) struct Normalised<'t> {
     /// Lower case, single blanks, plain apostrophes and punctuation; quoted lines left out.
     pub text: String,
-    lines: Vec<(usize, &'t str)>,
+    lines: Vec<(usize, Passage<'t>)>,
 }
 
 impl<'t> Normalised<'t> {
     /// One field or line.
-    pub(super) fn of(text: &'t str) -> Self {
+    pub(super) fn of(text: Passage<'t>) -> Self {
         let mut normalised = Self::default();
         normalised.push_line(text);
         normalised
     }
 
     /// Adds the lines of a text, except quoted ones.
-    pub(super) fn push(&mut self, text: &'t str) {
-        text.lines().filter(|line| !line.trim_start().starts_with('>')).for_each(|line| self.push_line(line));
+    pub(super) fn push(&mut self, text: Passage<'t>) {
+        text.lines().filter(|line| !line.text.trim_start().starts_with('>')).for_each(|line| self.push_line(line));
     }
 
-    fn push_line(&mut self, line: &'t str) {
-        let line = line.trim();
-        if line.is_empty() {
+    fn push_line(&mut self, line: Passage<'t>) {
+        let line = line.trimmed();
+        if line.text.is_empty() {
             return;
         }
         self.lines.push((self.text.len(), line));
-        for word in plain(line).split_whitespace() {
+        for word in plain(line.text).split_whitespace() {
             if !self.text.is_empty() {
                 self.text.push(' ');
             }
@@ -312,9 +315,10 @@ impl<'t> Normalised<'t> {
     }
 
     /// The line in which the word at `offset` stands.
-    pub(super) fn line_at(&self, offset: usize) -> &'t str {
+    pub(super) fn evidence(&self, offset: usize) -> Evidence {
         let next = self.lines.partition_point(|(start, _)| *start <= offset);
-        next.checked_sub(1).map_or("", |i| self.lines[i].1)
+        let line = next.checked_sub(1).map(|i| self.lines[i].1).unwrap_or_default();
+        line.excerpt(&Location::TextPart).evidence(0..line.text.len())
     }
 }
 
@@ -346,7 +350,7 @@ mod tests {
         let words = words.chain(&file.refused_by_receipt);
         let mut seen = 0;
         for word in words {
-            assert_eq!(Normalised::of(word).text, word.trim(), "never matches as it stands");
+            assert_eq!(Normalised::of(word.as_str().into()).text, word.trim(), "never matches as it stands");
             seen += 1;
         }
         assert!(seen > 1000, "only {seen} words");
@@ -364,8 +368,8 @@ mod tests {
     #[test]
     fn quoted_lines_are_no_words_of_the_mail() {
         let mut words = Normalised::default();
-        words.push("Was  heißt das?\n> Undelivered\n\nL’adresse");
+        words.push("Was  heißt das?\n> Undelivered\n\nL’adresse".into());
         assert_eq!(words.text, "was heißt das? l'adresse");
-        assert_eq!(words.line_at(words.text.find("adresse").unwrap()), "L’adresse");
+        assert_eq!(words.evidence(words.text.find("adresse").unwrap()).words, "L’adresse");
     }
 }
