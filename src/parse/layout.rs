@@ -124,9 +124,9 @@ impl Layout {
         if let (PartType::Message(inner), Coding::Plain) = (&part.body, coding)
             && let Some(root) = inner.parts.first()
         {
-            if is_report(inner) && !in_report {
+            if !in_report && carries_report(inner) {
                 // A bounce that somebody forwarded is read like one that came by itself.
-                self.add_message(inner, raw, true, Block::Header);
+                self.add_message(inner, raw, is_report(inner), Block::Header);
             } else {
                 self.add(root.offset_header..root.offset_body, raw, Block::ReturnedHeader, Coding::Plain);
                 self.add(root.offset_body..part.offset_end, raw, Block::Unread, Coding::Plain);
@@ -165,6 +165,12 @@ pub fn is_bounce(raw: &[u8]) -> bool {
 fn is_report(message: &Message<'_>) -> bool {
     let from = message.from().and_then(|a| a.first()).and_then(|a| a.address()).and_then(Address::parse);
     is_dsn(message) || message.header("X-Failed-Recipients").is_some() || from.is_some_and(|a| failed::is_service(&a))
+}
+
+/// Whether a message is a bounce, or has one attached. mail-parser has bounded how deep.
+fn carries_report(message: &Message<'_>) -> bool {
+    let attached = |part: &MessagePart<'_>| matches!(&part.body, PartType::Message(inner) if carries_report(inner));
+    is_report(message) || message.parts.iter().any(attached)
 }
 
 /// RFC 6522: what such a message carries is the one that it returns.

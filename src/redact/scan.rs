@@ -105,8 +105,12 @@ impl Scanner<'_> {
         let mut rest = atom;
         // Each address takes the domain behind its @, and what follows is looked at on its own.
         while let Some(at) = memchr::memchr(b'@', rest.as_bytes()) {
-            let bare = rest[..at].trim_start_matches(DECORATION);
-            out.push_str(&rest[..at - bare.len()]);
+            let (sentence, local) = rest[..at].split_at(local_part_start(&rest[..at]));
+            if !sentence.is_empty() {
+                self.atom(sentence, words, out);
+            }
+            let bare = local.trim_start_matches(DECORATION);
+            out.push_str(&local[..local.len() - bare.len()]);
             let name = self.local_part(bare);
             out.push_str(&name);
             out.push('@');
@@ -352,8 +356,32 @@ fn quoted_local_part(text: &str) -> Option<&str> {
     (text.as_bytes().get(close + 1) == Some(&b'@') && close > 1).then(|| &text[..=close])
 }
 
+/// Where the local part begins before an @: Chinese and Japanese sentences go on into it without a blank.
+fn local_part_start(before: &str) -> usize {
+    let mut after = '@';
+    for (at, c) in before.char_indices().rev() {
+        if after.is_ascii_alphanumeric() && is_unspaced(c) {
+            return at + c.len_utf8();
+        }
+        after = c;
+    }
+    0
+}
+
 /// How much of a text is the domain behind an @.
 fn domain_length(text: &str) -> usize {
+    let (mut before, mut dotted) = ('@', false);
+    for (at, c) in text.char_indices().take(LONGEST_HOST) {
+        if dotted && before.is_ascii_alphanumeric() && is_unspaced(c) {
+            return encoded_domain_length(&text[..at]);
+        }
+        dotted |= c == '.';
+        before = c;
+    }
+    encoded_domain_length(text)
+}
+
+fn encoded_domain_length(text: &str) -> usize {
     let mut end = 0;
     loop {
         let rest = &text[end..];
