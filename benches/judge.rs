@@ -3,7 +3,7 @@
 
 use std::{fs, path::Path};
 
-use bounced::pipeline::Judge;
+use bounced::app::Judge;
 use divan::{
     Bencher,
     counter::{BytesCount, ItemsCount},

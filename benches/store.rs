@@ -3,9 +3,9 @@
 use bounced::{
     codes::{Class, Fault, Judgement, Reason},
     message::{Cursor, Disposition, Place},
-    policy::{self, Policy},
+    policy::Policy,
     report::{Action, Address, Candidate, Evidence, Finding, Kind, Location, Original, Recipient, Report, Verdict},
-    store::{Entry, Store},
+    store::{JudgedMessage, Store},
 };
 use divan::{Bencher, counter::ItemsCount};
 use sha2::{Digest, Sha256};
@@ -53,17 +53,15 @@ impl Bench {
         Self { runtime, store, _dir: dir }
     }
 
-    fn commit(&self, entries: &[Entry]) {
-        let decide = |history: &_, recipient: &_, verdict: &_, at| {
-            policy::decide(&Policy::default(), history, recipient, verdict, at)
-        };
+    fn commit(&self, entries: &[JudgedMessage]) {
         let cursor = Cursor::new("1:1");
-        let committed = self.store.commit("bench", entries, Some(&cursor), decide);
+        let policy = Policy::default();
+        let committed = self.store.commit("bench", entries, Some(&cursor), &policy);
         divan::black_box(self.runtime.block_on(committed).expect("a commit"));
     }
 }
 
-fn entry(uid: u32) -> Entry {
+fn entry(uid: u32) -> JudgedMessage {
     let (class, reason) =
         if uid.is_multiple_of(2) { (Class::Hard, Reason::UserUnknown) } else { (Class::Soft, Reason::MailboxFull) };
     let judgement = Judgement { class, reason, fault: Fault::Recipient };
@@ -76,7 +74,7 @@ fn entry(uid: u32) -> Entry {
         line: Some(42),
         words: line.clone(),
     };
-    Entry {
+    JudgedMessage {
         place: Place::new(format!("1:{}", uid + 1)),
         sha256: Sha256::digest(uid.to_le_bytes()).into(),
         received: 1_767_225_600 + i64::from(uid),

@@ -1,4 +1,4 @@
--- The store: every message read, every recipient it reports on, and the suppression list.
+-- The store: every message read, every recipient it reports on, the suppression list, and what happened when.
 -- Times are whole seconds since 1970-01-01 00:00 UTC; the views show them as ISO 8601 text in UTC.
 -- docs/database.md explains every column.
 
@@ -6,8 +6,9 @@
 CREATE TABLE store (id TEXT NOT NULL) STRICT;
 INSERT INTO store (id) VALUES (lower(hex(randomblob(16))));
 
+-- AUTOINCREMENT, here and below: the number of a row that was erased leads to no other row later.
 CREATE TABLE message (
-    id           INTEGER PRIMARY KEY,
+    id           INTEGER PRIMARY KEY AUTOINCREMENT,
     sha256       BLOB    NOT NULL UNIQUE CHECK (length(sha256) = 32),
     mailbox      TEXT    NOT NULL,
     place        TEXT    NOT NULL,
@@ -24,7 +25,7 @@ CREATE INDEX message_by_mailbox ON message (mailbox, kind, received);
 CREATE INDEX message_by_message_id ON message (message_id) WHERE message_id IS NOT NULL;
 
 CREATE TABLE bounce (
-    id                  INTEGER PRIMARY KEY,
+    id                  INTEGER PRIMARY KEY AUTOINCREMENT,
     message             INTEGER NOT NULL REFERENCES message (id) ON DELETE CASCADE,
     position            INTEGER NOT NULL,
     action              TEXT    NOT NULL
@@ -36,6 +37,7 @@ CREATE TABLE bounce (
     reason              TEXT    NOT NULL,
     fault               TEXT    NOT NULL
                         CHECK (fault IN ('recipient', 'sender', 'content', 'network', 'unknown')),
+    counts              INTEGER NOT NULL CHECK (counts IN (0, 1)),
     status              TEXT,
     reply               INTEGER CHECK (reply BETWEEN 200 AND 599),
     diagnostic          TEXT,
@@ -48,6 +50,9 @@ CREATE TABLE bounce (
     field               TEXT,
     line                INTEGER,
     words               TEXT,
+    lowered_from        TEXT    CHECK (lowered_from IN ('hard', 'soft', 'success')),
+    lowered_line        INTEGER,
+    lowered_words       TEXT,
     conflict            INTEGER NOT NULL CHECK (conflict IN (0, 1)),
     at                  INTEGER NOT NULL,
     UNIQUE (message, position)
@@ -57,6 +62,7 @@ CREATE INDEX bounce_by_address ON bounce (address, at);
 CREATE INDEX bounce_by_domain ON bounce (domain, at);
 CREATE INDEX bounce_by_time ON bounce (at);
 
+-- The entries in force, and nothing else.
 CREATE TABLE suppression (
     address    TEXT    NOT NULL PRIMARY KEY,
     domain     TEXT    NOT NULL,
@@ -71,18 +77,22 @@ CREATE TABLE suppression (
 
 CREATE INDEX suppression_by_bounce ON suppression (bounce) WHERE bounce IS NOT NULL;
 
--- Every change of the list, in order. The published list follows it by its number, and a removal remembered
--- here keeps old bounces from putting the address back.
-CREATE TABLE suppression_log (
+-- What happened, in the order of the commits, written in the transaction that made it so. Followers read it by its
+-- number. A bounce's own event leads to its row and holds nothing else, because there are many. No foreign key: each
+-- erased bounce would search the whole table. 'held' is for addresses that wait for a person's word.
+CREATE TABLE event (
     revision INTEGER PRIMARY KEY AUTOINCREMENT,
     at       INTEGER NOT NULL,
-    address  TEXT    NOT NULL,
-    change   TEXT    NOT NULL CHECK (change IN ('added', 'removed')),
-    origin   TEXT    NOT NULL CHECK (origin IN ('hard', 'soft', 'manual')),
-    note     TEXT
+    kind     TEXT    NOT NULL CHECK (kind IN ('bounce', 'suppressed', 'released', 'held')),
+    address  TEXT,
+    origin   TEXT    CHECK (origin IN ('hard', 'soft', 'manual')),
+    bounce   INTEGER,
+    note     TEXT,
+    CHECK ((kind = 'bounce') = (address IS NULL))
 ) STRICT;
 
-CREATE INDEX suppression_log_by_address ON suppression_log (address, change, at);
+-- Old bounces must not put an address back that a person took off the list.
+CREATE INDEX event_by_release ON event (address, at) WHERE kind = 'released';
 
 -- Only the source that wrote a place or a position reads it; to everybody else it is text.
 CREATE TABLE cursor (
@@ -121,6 +131,7 @@ CREATE VIEW suppression_list AS
 SELECT s.address, s.domain, s.origin, s.reason,
        strftime('%Y-%m-%dT%H:%M:%SZ', s.since, 'unixepoch') AS since,
        s.note, s.rule, b.status, b.reply, s.diagnostic, b.field, b.line, b.words,
+       b.lowered_from, b.lowered_line, b.lowered_words,
        strftime('%Y-%m-%dT%H:%M:%SZ', b.at, 'unixepoch') AS bounced,
        m.mailbox, m.place, m.message_id, s.bounce, b.message
 FROM suppression AS s

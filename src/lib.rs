@@ -1,14 +1,15 @@
 //! `bounced` reads bounce messages, tells who did not get what and why, sorts each failed recipient hard or
 //! soft by a code table, and keeps a suppression list. See docs/architecture.md for the floors.
 
+pub mod app;
 pub mod classify;
 pub mod cli;
 pub mod codes;
 pub mod config;
 pub mod daemon;
+pub mod follower;
 pub mod message;
 pub mod parse;
-pub mod pipeline;
 pub mod policy;
 pub mod redact;
 pub mod report;

@@ -1,4 +1,4 @@
-//! A message as it lies in a mailbox, before anybody has read it: the types that sources, pipeline and store share.
+//! A message as it lies in a mailbox, before anybody has read it: the types that sources and store share.
 
 use std::{collections::HashSet, sync::Arc};
 

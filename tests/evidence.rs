@@ -9,7 +9,7 @@ use std::{
 };
 
 use bounced::{
-    pipeline::Judge,
+    app::Judge,
     report::{Evidence, Report, Verdict},
 };
 use line_ends::with_line_ends;

@@ -10,8 +10,8 @@ use std::{
 };
 
 use bounced::{
+    app::Judge,
     codes::Reason,
-    pipeline::Judge,
     report::{Recipient, Report, Verdict},
 };
 use line_ends::with_line_ends;

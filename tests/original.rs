@@ -1,6 +1,6 @@
 //! What a bounce returns of the original, which golden files leave out: the campaign that is charged with a bounce.
 
-use bounced::{pipeline::Judge, report::Original};
+use bounced::{app::Judge, report::Original};
 
 /// The original as a bounce returns it, behind whatever other messages hang on the bounce.
 fn returned(messages: &[&str]) -> Original {

@@ -1,6 +1,6 @@
 //! What servers say -> what it means: the phrases and the codes together, on sentences known to be said.
 
-use bounced::pipeline::Judge;
+use bounced::app::Judge;
 
 const CASES: &str = include_str!("phrases.txt");
 

@@ -18,7 +18,7 @@ use std::{
 
 use assert_cmd::Command;
 use bounced::{
-    pipeline::Judge,
+    app::Judge,
     redact::{Keep, differences, redact},
 };
 use line_ends::with_line_ends;

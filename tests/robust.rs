@@ -10,8 +10,8 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use bounced::{
+    app::Judge,
     codes::{Class, EnhancedStatusCode, Reason, ReplyCode},
-    pipeline::Judge,
     report::{Action, Kind, Recipient, Report, Verdict},
 };
 use proptest::prelude::*;

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use bounced::{
     codes::Class,
-    pipeline::Judge,
+    app::Judge,
     report::{Action, Kind},
 };
 use libfuzzer_sys::fuzz_target;

@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use bounced::{parse, pipeline::Judge};
+use bounced::{parse, app::Judge};
 use libfuzzer_sys::fuzz_target;
 
 static JUDGE: LazyLock<Judge> = LazyLock::new(Judge::embedded);

@@ -11,7 +11,7 @@ use super::{Exit, Failure, Globals, block_on};
 use crate::{
     config::{Config, DEFAULT_FILE, Mailbox},
     message::Resume,
-    pipeline::Judge,
+    app::Judge,
     source::{MailboxVisitor, Source, SourceError},
     store::Store,
 };

@@ -8,17 +8,20 @@ use std::{
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use super::{Exit, Failure, Globals, input};
+use super::{Exit, Failure, Globals, input, terminal::printable};
 use crate::{
     codes::{Class, EnhancedStatusCode, Fault, Reason, ReplyCode},
-    pipeline::Judge,
-    report::{Action, Excerpt, Kind, Recipient, Report, Verdict},
+    app::{Judge, Shown},
+    report::{Action, Address, Excerpt, Kind, Recipient, Report, Verdict},
 };
 
 /// Judge bounce messages without a mailbox or a database.
 ///
 /// Each mail gives one line for each recipient, or with --json one JSON line for each mail:
-/// {"file", "kind", "recipients": [{"address", "status", "reply", "class", "reason", "fault", "rule", "diagnostic"}]}
+/// {"file", "kind", "recipients": [{"address", "action", "status", "reply", "class", "reason", "fault", "rule",
+/// "diagnostic"}], "delivered": […]}
+/// Whom the mail reached, although the report tells of a failure of others, is told apart: a line that begins with
+/// `delivered`, `relayed` or `expanded`, and in JSON only an address in "delivered".
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   bounced classify bounce.eml
@@ -120,48 +123,55 @@ impl Classify {
     }
 
     fn write_mail(&self, file: &str, report: &Report, verdicts: &[Verdict], out: &mut impl Write) -> io::Result<()> {
+        let Shown { recipients, reached } = Shown::new(report, verdicts);
         if self.json {
-            // In a success report they are what it is about.
-            let reached = |line: &RecipientLine<'_>| {
-                report.kind != Kind::Delivered && !matches!(line.action, Action::Failed | Action::Delayed)
-            };
-            let lines = report.recipients.iter().zip(verdicts).map(|(r, v)| recipient_line(r, v));
-            let (delivered, recipients): (Vec<_>, Vec<_>) = lines.partition(reached);
-            let delivered = delivered.iter().filter_map(|line| line.address).collect();
+            let recipients = recipients.iter().map(|(recipient, verdict)| recipient_line(recipient, verdict)).collect();
+            let delivered = reached.iter().filter_map(|(recipient, _)| given(recipient)).collect();
             serde_json::to_writer(&mut *out, &MailLine { file, kind: report.kind, recipients, delivered })?;
             return writeln!(out);
         }
         if report.recipients.is_empty() {
-            return writeln!(out, "{:<10} {file}", report.kind);
+            return writeln!(out, "{:<10} {}", report.kind, printable(file));
         }
-        for (recipient, verdict) in report.recipients.iter().zip(verdicts) {
-            let line = recipient_line(recipient, verdict);
-            let or_dash = |code: Option<String>| code.unwrap_or_else(|| "-".to_owned());
-            writeln!(
-                out,
-                "{:<10} {:<7} {:<15} {:<3} {:<7} {:<32} {}  [{}]",
-                report.kind,
-                line.verdict.class,
-                line.verdict.reason,
-                or_dash(line.verdict.reply.map(|c| c.to_string())),
-                or_dash(line.verdict.status.map(|c| c.to_string())),
-                plain(line.address.unwrap_or("(no address)")),
-                file,
-                line.verdict.rule,
-            )?;
+        for (recipient, verdict) in recipients {
+            write_recipient(report.kind.as_str(), recipient, verdict, file, out)?;
+        }
+        for (recipient, verdict) in reached {
+            write_recipient(recipient.action.as_str(), recipient, verdict, file, out)?;
         }
         Ok(())
     }
 }
 
-/// Mails are written by strangers: control characters could rewrite the terminal.
-pub(super) fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+/// One line; the first word is the kind of the report, or what became of the mail where it reached the recipient.
+fn write_recipient(
+    word: &str,
+    recipient: &Recipient,
+    verdict: &Verdict,
+    file: &str,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    let or_dash = |code: Option<String>| code.unwrap_or_else(|| "-".to_owned());
+    writeln!(
+        out,
+        "{word:<10} {:<7} {:<15} {:<3} {:<7} {:<32} {}  [{}]",
+        verdict.class,
+        verdict.reason,
+        or_dash(verdict.reply.map(|c| c.to_string())),
+        or_dash(verdict.status.map(|c| c.to_string())),
+        printable(given(recipient).unwrap_or("(no address)")),
+        printable(file),
+        verdict.rule,
+    )
+}
+
+fn given(recipient: &Recipient) -> Option<&str> {
+    recipient.address.as_ref().map(Address::given)
 }
 
 fn recipient_line<'a>(recipient: &'a Recipient, verdict: &'a Verdict) -> RecipientLine<'a> {
     RecipientLine {
-        address: recipient.address.as_ref().map(crate::report::Address::given),
+        address: given(recipient),
         action: recipient.action,
         verdict: verdict.into(),
         diagnostic: recipient.diagnostic.as_ref().map(Excerpt::as_str),

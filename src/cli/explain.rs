@@ -5,9 +5,9 @@ use std::{
     path::PathBuf,
 };
 
-use super::{Exit, Failure, Globals, classify::plain, input};
+use super::{Exit, Failure, Globals, input, terminal::printable};
 use crate::{
-    pipeline::Judge,
+    app::Judge,
     report::{Candidate, Evidence, Recipient, Report, Verdict},
 };
 
@@ -56,7 +56,7 @@ fn explain(
     ];
     for (label, value) in about {
         if let Some(value) = value {
-            writeln!(out, "  {label:<9} {}", plain(value))?;
+            writeln!(out, "  {label:<9} {}", printable(value))?;
         }
     }
     for (recipient, verdict) in report.recipients.iter().zip(verdicts) {
@@ -72,13 +72,13 @@ fn explain_recipient(
     out: &mut impl Write,
 ) -> io::Result<()> {
     let address = recipient.address.as_ref().map_or("(the mail names no address)", |a| a.given());
-    writeln!(out, "\n  {}", plain(address))?;
+    writeln!(out, "\n  {}", printable(address))?;
     writeln!(out, "    verdict   {} · {} (fault: {})", verdict.class, verdict.reason, verdict.fault)?;
     let because = recipient.action_because.as_ref().map(|e| format!(" — {}", place(e))).unwrap_or_default();
     writeln!(out, "    action    {}{because}", recipient.action)?;
     for (label, value) in [("original", &recipient.original_recipient), ("final", &recipient.final_recipient)] {
         if let Some(value) = value {
-            writeln!(out, "    {label:<9} {}", plain(value))?;
+            writeln!(out, "    {label:<9} {}", printable(value))?;
         }
     }
     for reply in &recipient.replies {
@@ -121,12 +121,12 @@ fn explain_candidate(mark: &str, candidate: &Candidate, out: &mut impl Write) ->
 /// `Diagnostic-Code, line 42`.
 fn place(evidence: &Evidence) -> String {
     let line = evidence.line.map(|line| format!(", line {line}")).unwrap_or_default();
-    plain(&format!("{}{line}", evidence.location))
+    printable(&format!("{}{line}", evidence.location))
 }
 
 fn quote(text: &str) -> String {
     const MOST: usize = 300;
-    let shown: String = plain(text).chars().take(MOST).collect();
+    let shown: String = printable(text).chars().take(MOST).collect();
     let dots = if text.chars().nth(MOST).is_some() { "…" } else { "" };
     format!("“{shown}{dots}”")
 }

@@ -4,6 +4,7 @@
 mod exit;
 mod input;
 mod log;
+mod terminal;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{Exit, Failure, Globals, input};
-use crate::{pipeline::Judge, redact};
+use crate::{app::Judge, redact};
 
 /// Write a copy of a bounce without the addresses, names and hosts in it, to report a misread.
 #[derive(Debug, clap::Args)]

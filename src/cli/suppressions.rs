@@ -9,13 +9,8 @@ use clap::{Args, Subcommand, ValueEnum};
 use futures::TryStreamExt;
 use serde_json::json;
 
-use super::{Exit, Failure, Globals, block_on};
-use crate::{
-    config::Config,
-    message::Place,
-    report::Address,
-    store::{Listed, Published, Store},
-};
+use super::{Exit, Failure, Globals, block_on, terminal::printable};
+use crate::{app::List, config::Config, report::Address, store::Listed};
 
 /// Show the suppression list, say why an address is on it, and change it by hand.
 #[derive(Debug, Args)]
@@ -93,28 +88,24 @@ impl Suppressions {
 impl Action {
     async fn run(self, config: &Config, out: &mut impl Write) -> Result<Exit, Failure> {
         // Adding may well be the first thing that happens to a store; the rest would only answer for a wrong path.
-        let store = match self {
-            Self::Add { .. } => Store::open(&config.database.path).await?,
-            _ => Store::open_existing(&config.database.path).await?,
+        let list = match self {
+            Self::Add { .. } => List::open(config).await?,
+            _ => List::open_existing(config).await?,
         };
-        let published = Published::new(&config.suppressions.path);
         let exit = match self {
-            Self::List { json: false } => list(&store, out).await?,
-            Self::List { json: true } | Self::Export { format: Format::Json } => json_array(&store, out).await?,
-            Self::Export { format: Format::Txt } => addresses(&store, out).await?,
-            Self::Export { format: Format::Csv } => csv(&store, out).await?,
-            Self::Check { address, json } => check(config, &store, &address, json, out).await?,
+            Self::List { json: false } => table(&list, out).await?,
+            Self::List { json: true } | Self::Export { format: Format::Json } => json_array(&list, out).await?,
+            Self::Export { format: Format::Txt } => addresses(&list, out).await?,
+            Self::Export { format: Format::Csv } => csv(&list, out).await?,
+            Self::Check { address, json } => check(&list, &address, json, out).await?,
             Self::Add { address, note } => {
-                let new = store.suppress(&address, note.as_deref(), now()).await?;
-                published.follow(&store).await?;
+                let new = list.suppress(&address, note.as_deref(), now()).await?;
                 let was = if new { "is suppressed now" } else { "was suppressed already, and stays so by hand" };
                 writeln!(out, "{} {was}", address.normalised())?;
                 Exit::Yes
             }
             Self::Remove { address } => {
-                let removed = store.release(&address, now()).await?;
-                published.follow(&store).await?;
-                let (is, exit) = if removed {
+                let (is, exit) = if list.release(&address, now()).await? {
                     ("is off the list; only a hard bounce received from now on puts it back", Exit::Yes)
                 } else {
                     ("is not on the list", Exit::No)
@@ -123,7 +114,7 @@ impl Action {
                 exit
             }
         };
-        store.close().await;
+        list.close().await;
         Ok(exit)
     }
 }
@@ -133,8 +124,8 @@ fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs().cast_signed())
 }
 
-async fn list(store: &Store, out: &mut impl Write) -> Result<Exit, Failure> {
-    let mut rows = store.suppressions();
+async fn table(list: &List, out: &mut impl Write) -> Result<Exit, Failure> {
+    let mut rows = list.rows();
     while let Some(row) = rows.try_next().await? {
         let why = row.rule.as_deref().or(row.note.as_deref()).unwrap_or_default();
         let reason = row.reason.as_deref().unwrap_or("-");
@@ -143,16 +134,16 @@ async fn list(store: &Store, out: &mut impl Write) -> Result<Exit, Failure> {
     Ok(Exit::Yes)
 }
 
-async fn addresses(store: &Store, out: &mut impl Write) -> Result<Exit, Failure> {
-    let mut rows = store.suppressions();
+async fn addresses(list: &List, out: &mut impl Write) -> Result<Exit, Failure> {
+    let mut rows = list.rows();
     while let Some(row) = rows.try_next().await? {
         writeln!(out, "{}", row.address)?;
     }
     Ok(Exit::Yes)
 }
 
-async fn json_array(store: &Store, out: &mut impl Write) -> Result<Exit, Failure> {
-    let mut rows = store.suppressions();
+async fn json_array(list: &List, out: &mut impl Write) -> Result<Exit, Failure> {
+    let mut rows = list.rows();
     let mut before = "[\n";
     while let Some(row) = rows.try_next().await? {
         write!(out, "{before}")?;
@@ -163,8 +154,8 @@ async fn json_array(store: &Store, out: &mut impl Write) -> Result<Exit, Failure
     Ok(Exit::Yes)
 }
 
-async fn csv(store: &Store, out: &mut impl Write) -> Result<Exit, Failure> {
-    let mut rows = store.suppressions();
+async fn csv(list: &List, out: &mut impl Write) -> Result<Exit, Failure> {
+    let mut rows = list.rows();
     let mut writer = csv::Writer::from_writer(out);
     let written = |error: csv::Error| Failure::from(io::Error::from(error));
     writer
@@ -192,21 +183,15 @@ fn no_formula(text: &str) -> String {
     format!("{guard}{text}")
 }
 
-async fn check(
-    config: &Config,
-    store: &Store,
-    address: &Address,
-    json: bool,
-    out: &mut impl Write,
-) -> Result<Exit, Failure> {
-    let found = store.suppression(address).await?;
+async fn check(list: &List, address: &Address, json: bool, out: &mut impl Write) -> Result<Exit, Failure> {
+    let found = list.row(address).await?;
     let exit = if found.is_some() { Exit::Yes } else { Exit::No };
     if json {
         let mut object = found.map_or_else(|| json!({ "address": address.normalised() }), |row| json!(row));
         object["suppressed"] = json!(exit == Exit::Yes);
         writeln!(out, "{object}")?;
     } else if let Some(row) = found {
-        explain(config, &row, out)?;
+        explain(list, &row, out)?;
     } else {
         writeln!(out, "{} is not on the list", address.normalised())?;
     }
@@ -214,33 +199,31 @@ async fn check(
 }
 
 /// The way from an address back to the mail that put it on the list.
-fn explain(config: &Config, row: &Listed, out: &mut impl Write) -> io::Result<()> {
+fn explain(list: &List, row: &Listed, out: &mut impl Write) -> io::Result<()> {
     let reason = row.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
     writeln!(out, "{} is suppressed since {} ({}{reason})", row.address, row.since, row.origin)?;
-    let place = row.mailbox.as_deref().zip(row.place.as_deref());
-    let place = place.map(|(mailbox, place)| config.describe_place(mailbox, &Place::new(place)));
     let code = [row.reply.map(|reply| reply.to_string()), row.status.clone()].into_iter().flatten().collect::<Vec<_>>();
+    let line = |line: Option<i64>| line.map(|line| format!(", line {line}")).unwrap_or_default();
+    let lowered = row.lowered_from.as_ref().map(|from| {
+        let words = row.lowered_words.as_ref().map(|words| format!(": {words}")).unwrap_or_default();
+        format!("from {from}{}{words}", line(row.lowered_line))
+    });
     for (name, value) in [
         ("note", row.note.clone()),
         ("rule", row.rule.clone()),
         ("code", Some(code.join(" "))),
-        ("field", row.field.clone()),
-        ("line", row.line.map(|line| line.to_string())),
+        ("field", row.field.as_ref().map(|field| format!("{field}{}", line(row.line)))),
         ("words", row.words.clone()),
+        ("lowered", lowered),
         ("diagnostic", row.diagnostic.clone()),
         ("message-id", row.message_id.clone()),
         ("received", row.bounced.clone()),
         ("mailbox", row.mailbox.clone()),
-        ("place", place),
+        ("place", list.describe_place(row)),
     ] {
         if let Some(value) = value.filter(|value| !value.is_empty()) {
             writeln!(out, "  {name:<11} {}", printable(&value))?;
         }
     }
     Ok(())
-}
-
-/// A stranger's text must not steer the terminal.
-fn printable(text: &str) -> String {
-    text.replace(char::is_control, " ")
 }

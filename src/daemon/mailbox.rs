@@ -9,8 +9,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    app::{Halt, Recorded, Recorder, Tally},
     message::Batch,
-    pipeline::{Halt, Pipeline, Recorded, Tally},
     source::{Backoff, Source, SourceError},
     store::{Heartbeat, StoreError},
 };
@@ -37,7 +37,7 @@ pub(super) enum FirstAttempt {
 pub(super) struct Watch<S> {
     mailbox: String,
     source: S,
-    pipeline: Arc<Pipeline>,
+    recorder: Arc<Recorder>,
     stop: CancellationToken,
     /// Whoever waits for the first attempt; `None` once it has heard.
     supervisor: Option<mpsc::Sender<FirstAttempt>>,
@@ -50,14 +50,14 @@ impl<S: Source> Watch<S> {
     pub(super) fn new(
         mailbox: &str,
         source: S,
-        pipeline: Arc<Pipeline>,
+        recorder: Arc<Recorder>,
         stop: CancellationToken,
         supervisor: mpsc::Sender<FirstAttempt>,
     ) -> Self {
         Self {
             mailbox: mailbox.to_owned(),
             source,
-            pipeline,
+            recorder,
             stop,
             supervisor: Some(supervisor),
             backoff: Backoff::new(RETRY.0, RETRY.1),
@@ -83,7 +83,7 @@ impl<S: Source> Watch<S> {
     /// From opening the mailbox to the stop signal. Only waiting is interrupted; a batch that has begun is finished.
     async fn session(&mut self) -> Result<(), Halt> {
         let stop = self.stop.clone();
-        match stop.run_until_cancelled(self.pipeline.open(&self.mailbox, &mut self.source)).await {
+        match stop.run_until_cancelled(self.recorder.open(&self.mailbox, &mut self.source)).await {
             Some(opened) => opened?,
             None => return Ok(()),
         }
@@ -94,15 +94,15 @@ impl<S: Source> Watch<S> {
             // The two sides take about as long as each other: while the store works on one batch, the mailbox hears
             // of the one before and gives the one after.
             let (stored, fetched) = tokio::join!(
-                self.pipeline.record::<S>(&self.mailbox, batch),
-                turn(&self.pipeline, &self.mailbox, &mut self.source, recorded, &stop),
+                self.recorder.record::<S>(&self.mailbox, batch),
+                turn(&self.recorder, &self.mailbox, &mut self.source, recorded, &stop),
             );
             let (tally, newly) = stored?;
             self.tally.add(tally);
             recorded = newly;
             batch = match fetched? {
                 Fetched::Batch(batch) => batch,
-                Fetched::Stopped => return self.pipeline.settle(&self.mailbox, &mut self.source, recorded).await,
+                Fetched::Stopped => return self.recorder.settle(&self.mailbox, &mut self.source, recorded).await,
                 Fetched::Abandoned => return Ok(()),
             };
             let idle = batch.messages.is_empty() && recorded.is_empty();
@@ -131,7 +131,7 @@ impl<S: Source> Watch<S> {
         };
         self.last_heartbeat = None;
         // The log tells the person already; a store that is busy now hears it the next time.
-        let _ = self.pipeline.store().heartbeat(&self.mailbox, now(), Heartbeat::Failed(&why)).await;
+        let _ = self.recorder.heartbeat(&self.mailbox, now(), Heartbeat::Failed(&why)).await;
         match wait {
             Some(wait) => {
                 tracing::warn!(mailbox = self.mailbox, "{why}; trying again in {} s", wait.as_secs().max(1));
@@ -164,8 +164,7 @@ impl<S: Source> Watch<S> {
             self.summarise();
         }
         if due {
-            self.pipeline.store().heartbeat(&self.mailbox, now(), Heartbeat::Read).await?;
-            self.pipeline.publish().await?;
+            self.recorder.heartbeat(&self.mailbox, now(), Heartbeat::Read).await?;
             self.last_heartbeat = Some(Instant::now());
         }
         Ok(())
@@ -201,13 +200,13 @@ enum Fetched {
 
 /// Settles the batch before and fetches the one after.
 async fn turn(
-    pipeline: &Pipeline,
+    recorder: &Recorder,
     mailbox: &str,
     source: &mut impl Source,
     recorded: Recorded,
     stop: &CancellationToken,
 ) -> Result<Fetched, Halt> {
-    pipeline.settle(mailbox, source, recorded).await?;
+    recorder.settle(mailbox, source, recorded).await?;
     if stop.is_cancelled() {
         return Ok(Fetched::Stopped);
     }

@@ -3,6 +3,7 @@
 
 mod lock;
 mod mailbox;
+mod publish;
 mod systemd;
 
 use std::{sync::Arc, time::Duration};
@@ -15,9 +16,9 @@ use self::{
     mailbox::{FirstAttempt, Watch},
 };
 use crate::{
+    app::{Judge, Recorder},
     classify::LoadError,
     config::Config,
-    pipeline::{Judge, Pipeline},
     source::{MailboxVisitor, Source},
     store::{Store, StoreError},
 };
@@ -69,7 +70,7 @@ pub async fn run(config: Config, mut control: Control) -> Result<(), DaemonError
     let judge = Judge::new(&config)?;
     let _lock = Lock::take(&config.database.path)?;
     let store = Store::open(&config.database.path).await?;
-    let pipeline = Arc::new(Pipeline::new(&config, judge, store).await?);
+    let recorder = Arc::new(Recorder::new(&config, judge, store).await?);
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         database = %config.database.path.display(),
@@ -79,11 +80,12 @@ pub async fn run(config: Config, mut control: Control) -> Result<(), DaemonError
     );
 
     let mut watches =
-        Watches { pipeline: &pipeline, stop: &control.stop, tasks: JoinSet::new(), attempts: mpsc::channel(count) };
+        Watches { recorder: &recorder, stop: &control.stop, tasks: JoinSet::new(), attempts: mpsc::channel(count) };
     config.visit_mailboxes(&mut watches);
     let Watches { mut tasks, attempts: (_, mut attempts), .. } = watches;
+    tasks.spawn(publish::follow(Arc::clone(&recorder), control.stop.clone()));
 
-    let ended = supervise(&config, &pipeline, &mut control, &mut tasks, &mut attempts).await;
+    let ended = supervise(&config, &recorder, &mut control, &mut tasks, &mut attempts).await;
     systemd::stopping();
     control.stop.cancel();
     let in_flight = tokio::time::timeout(GRACE, async { while tasks.join_next().await.is_some() {} }).await;
@@ -91,14 +93,14 @@ pub async fn run(config: Config, mut control: Control) -> Result<(), DaemonError
         tracing::warn!("stopped in the middle of a batch that took too long; it is read again at the next start");
         tasks.shutdown().await;
     }
-    pipeline.store().close().await;
+    recorder.close().await;
     tracing::info!("stopped");
     ended
 }
 
 /// The tasks on their way to be supervised.
 struct Watches<'a> {
-    pipeline: &'a Arc<Pipeline>,
+    recorder: &'a Arc<Recorder>,
     stop: &'a CancellationToken,
     tasks: JoinSet<Result<(), StoreError>>,
     attempts: (mpsc::Sender<FirstAttempt>, mpsc::Receiver<FirstAttempt>),
@@ -107,7 +109,7 @@ struct Watches<'a> {
 impl MailboxVisitor for Watches<'_> {
     fn visit<S: Source>(&mut self, name: &str, settings: &S::Settings) {
         let source = S::new(name, settings.clone());
-        let watch = Watch::new(name, source, Arc::clone(self.pipeline), self.stop.clone(), self.attempts.0.clone());
+        let watch = Watch::new(name, source, Arc::clone(self.recorder), self.stop.clone(), self.attempts.0.clone());
         self.tasks.spawn(watch.run());
     }
 }
@@ -115,13 +117,13 @@ impl MailboxVisitor for Watches<'_> {
 /// Returns when the daemon is to stop: told so, or because something happened that no retry mends.
 async fn supervise(
     config: &Config,
-    pipeline: &Pipeline,
+    recorder: &Recorder,
     control: &mut Control,
     tasks: &mut JoinSet<Result<(), StoreError>>,
     attempts: &mut mpsc::Receiver<FirstAttempt>,
 ) -> Result<(), DaemonError> {
     let mut refused = Vec::new();
-    let mut awaited = tasks.len();
+    let mut awaited = config.mailboxes().len();
     let mut watchdog = systemd::Watchdog::new();
     loop {
         tokio::select! {
@@ -147,19 +149,19 @@ async fn supervise(
                 Ok(Err(error)) => return Err(error.into()),
                 Err(error) => return Err(DaemonError::Died(format!("the task of a mailbox died: {error}"))),
             },
-            Some(()) = control.reload.recv() => reload(config, pipeline).await,
+            Some(()) = control.reload.recv() => reload(config, recorder).await,
             () = watchdog.due() => systemd::alive(),
         }
     }
 }
 
 /// A table with a mistake must not stop mail from being judged: the old one stays.
-async fn reload(config: &Config, pipeline: &Pipeline) {
+async fn reload(config: &Config, recorder: &Recorder) {
     systemd::reloading();
     let owned = config.clone();
     match tokio::task::spawn_blocking(move || Judge::new(&owned)).await {
         Ok(Ok(judge)) => {
-            pipeline.replace_judge(judge);
+            recorder.replace_judge(judge);
             tracing::info!("code table and phrases read anew");
         }
         Ok(Err(error)) => tracing::error!("tables not reloaded, the old ones stay in force: {error}"),

@@ -70,9 +70,16 @@ impl Policy {
     }
 }
 
+/// The one gate before every suppression: the recipient failed, and by its own fault. What does not pass it never
+/// suppresses and is no part of a history. The store keeps the answer with each bounce, so that no query repeats it.
+#[must_use]
+pub const fn counts(action: Action, fault: Fault) -> bool {
+    matches!((action, fault), (Action::Failed, Fault::Recipient))
+}
+
 /// Whether a verdict received at `at` (seconds since 1970-01-01 UTC) suppresses its recipient.
 ///
-/// Only a failed recipient whose own fault it is can be suppressed. What a person decided stands: a manual entry is
+/// Only what [`counts`] can suppress. What a person decided stands: a manual entry is
 /// left alone, and an address taken off the list returns only by a hard bounce received after that.
 #[must_use]
 pub fn decide(
@@ -83,7 +90,7 @@ pub fn decide(
     at: i64,
 ) -> Option<Suppression> {
     let address = recipient.address.as_ref()?;
-    if verdict.fault != Fault::Recipient || recipient.action != Action::Failed {
+    if !counts(recipient.action, verdict.fault) {
         return None;
     }
     let origin = match (verdict.class, history.suppressed) {
@@ -157,6 +164,16 @@ mod tests {
     }
 
     #[test]
+    fn a_failure_through_the_recipients_own_fault_counts_and_nothing_else() {
+        for &action in Action::ALL {
+            for &fault in Fault::ALL {
+                let expected = action == Action::Failed && fault == Fault::Recipient;
+                assert_eq!(counts(action, fault), expected, "{action} {fault}");
+            }
+        }
+    }
+
+    #[test]
     fn only_the_recipients_own_fault_suppresses() {
         for &fault in Fault::ALL {
             let expected = (fault == Fault::Recipient).then_some(Origin::Hard);
@@ -205,6 +222,7 @@ mod tests {
     fn a_removal_sticks_until_a_hard_bounce_received_later() {
         let removed = |seconds: i64| History { removed_at: Some(NOW + seconds), ..soft_on(&[-20, -15, -10, -5]) };
         assert_eq!(origin(&removed(60), Class::Hard, Fault::Recipient), None, "older than the removal");
+        assert_eq!(origin(&removed(0), Class::Hard, Fault::Recipient), Some(Origin::Hard), "in the same second");
         assert_eq!(origin(&removed(-60), Class::Hard, Fault::Recipient), Some(Origin::Hard));
         assert_eq!(origin(&removed(-60), Class::Soft, Fault::Recipient), None);
     }
@@ -226,10 +244,17 @@ mod tests {
 
     #[test]
     fn contradicting_numbers_are_refused() {
-        assert_eq!(Policy::default().check(), Ok(()));
+        for policy in [
+            Policy::default(),
+            Policy { soft_count: 1, soft_min_days: 1, soft_window_days: 1 },
+            Policy { soft_window_days: HISTORY_DAYS, ..Policy::default() },
+        ] {
+            assert_eq!(policy.check(), Ok(()));
+        }
         for (policy, key) in [
             (Policy { soft_count: 0, ..Policy::default() }, "soft_count"),
             (Policy { soft_window_days: 401, ..Policy::default() }, "soft_window_days"),
+            (Policy { soft_window_days: 0, soft_min_days: 0, ..Policy::default() }, "soft_window_days"),
             (Policy { soft_min_days: 61, ..Policy::default() }, "soft_min_days"),
         ] {
             let error = policy.check().expect_err(key).to_string();

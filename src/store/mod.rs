@@ -1,209 +1,228 @@
-//! Judged messages -> rows in an SQLite file, and the published list that mail servers read.
-//! Knows nothing of mail formats and of rules; what suppresses an address is a function that the caller brings.
+//! Judged messages -> rows, and the suppression list with everything that happened to it. Knows nothing of mail formats
+//! and of rules; whether a bounce suppresses its address is the policy's answer.
 //!
-//! Times are seconds since 1970-01-01 UTC in every table and argument; the views show them as ISO 8601 text.
+//! Nothing above this floor knows which database it is. Times are seconds since 1970-01-01 UTC.
 
-mod commit;
 mod error;
+mod event;
 mod list;
 mod mailbox;
-mod published;
+mod plan;
+pub(crate) mod sqlite;
 
-use std::{fs::File, os::unix::fs::OpenOptionsExt, path::Path, sync::Arc, time::Duration};
+use std::{collections::HashSet, path::Path};
 
-pub use commit::{Committed, Entry};
 pub use error::StoreError;
-pub use list::Listed;
+pub use event::{Event, EventKind};
+use futures::Stream;
+pub use list::{Entry, Listed};
 pub use mailbox::{Heartbeat, MailboxStatus};
-pub use published::Published;
-use sqlx::{
-    Connection, Executor, Sqlite, SqliteConnection, SqlitePool, Transaction,
-    sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous},
+pub use plan::JudgedMessage;
+use sqlite::SqliteStore;
+
+use crate::{
+    message::{Cursor, Place, Resume},
+    policy::Policy,
+    report::Address,
+    suppression::Suppression,
 };
-use tokio::time::{Instant, sleep};
 
-/// The `application_id` of a store (https://www.sqlite.org/fileformat.html#application_id): "bncd".
-const STORE_ID: i64 = 0x626e_6364;
-
-/// How long a statement waits for another process to finish its transaction.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// A statement costs more than its rows, up to about here. Statements with just as many rows are prepared once and
-/// kept; shorter ones, of which there are many lengths, are not.
-const ROWS_A_STATEMENT: usize = 100;
-
-/// The database file of one installation. Cheap to clone.
+/// The database of one installation. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Store {
-    path: Arc<Path>,
-    /// One connection: SQLite has one writer at a time, and waiting here is fair where its own lock is not.
-    writer: SqlitePool,
-    readers: SqlitePool,
+pub enum Store {
+    /// An SQLite file.
+    Sqlite(SqliteStore),
+}
+
+/// What a commit changed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Committed {
+    /// Messages recorded for the first time.
+    pub new: usize,
+    /// Messages that were recorded before, or twice in the batch.
+    pub duplicates: usize,
+    /// Addresses that went onto the suppression list, or whose entry turned from soft to hard.
+    pub suppressed: Vec<Suppression>,
 }
 
 impl Store {
-    /// Opens the file, makes it when it is missing (but not its directory), and brings its tables up to date.
+    /// Opens the database, makes it when it is missing (but not its directory), and brings its tables up to date.
     ///
     /// # Errors
     /// See [`StoreError`]; the text names the path and says what to do.
     pub async fn open(path: &Path) -> Result<Self, StoreError> {
-        Self::connect(path, true).await
+        SqliteStore::open(path).await.map(Self::Sqlite)
     }
 
     /// Like [`Store::open`], for commands that have nothing to say about a store that was never made.
     ///
     /// # Errors
-    /// Besides those of [`Store::open`]: [`StoreError::Unusable`] when there is no such file.
+    /// Besides those of [`Store::open`]: [`StoreError::Unusable`] when there is no such database.
     pub async fn open_existing(path: &Path) -> Result<Self, StoreError> {
-        if !path.exists() {
-            return Err(StoreError::missing(path));
-        }
-        Self::connect(path, false).await
+        SqliteStore::open_existing(path).await.map(Self::Sqlite)
     }
 
-    async fn connect(path: &Path, create: bool) -> Result<Self, StoreError> {
-        if create {
-            make_private(path);
-        }
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(create)
-            // A mail is moved away once its rows are committed, so the commit has to outlive a power cut.
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .busy_timeout(BUSY_TIMEOUT)
-            // A batch fills SQLite's own 1,000 pages, and each checkpoint waits for the disk twice.
-            .pragma("wal_autocheckpoint", "4000");
-        let pool = || SqlitePoolOptions::new().acquire_timeout(BUSY_TIMEOUT);
-        let writer = pool()
-            .max_connections(1)
-            // On a full disk SQLite rolls back by itself, and sqlx goes on counting a transaction that is gone.
-            .before_acquire(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) }))
-            // In KiB. SQLite's own 2 MB are less than a large batch changes, which then goes to the disk more than once.
-            .connect_with(options.clone().pragma("cache_size", "-8000"))
-            .await
-            .map_err(|error| StoreError::of(path, error))?;
-        let readers = pool().max_connections(4).connect_lazy_with(options.pragma("query_only", "on"));
-        let store = Self { path: path.into(), writer, readers };
-        store.migrate().await?;
-        store.write_ahead().await?;
-        Ok(store)
-    }
-
-    /// Not an option of the connection: that would turn another program's file into WAL before `claim` sees it.
-    async fn write_ahead(&self) -> Result<(), StoreError> {
-        let give_up = Instant::now() + BUSY_TIMEOUT;
-        loop {
-            match self.writer.execute("PRAGMA journal_mode = WAL").await.map_err(|error| self.error(error)) {
-                // The one statement that a busy timeout does not cover.
-                Err(StoreError::Busy(_)) if Instant::now() < give_up => sleep(Duration::from_millis(5)).await,
-                done => return done.map(drop),
-            }
-        }
-    }
-
-    /// In one transaction, so that two processes that start at once do not both make the tables.
-    async fn migrate(&self) -> Result<(), StoreError> {
-        let mut tx = self.begin().await?;
-        if !claim(&mut tx, STORE_ID).await.map_err(|error| self.error(error))? {
-            return Err(StoreError::foreign(&self.path));
-        }
-        // `run` takes anything that can be acquired, and its future is then not `Send` for every lifetime.
-        sqlx::migrate!("./migrations")
-            .run_direct(None, &mut *tx, false)
-            .await
-            .map_err(|error| StoreError::migration(&self.path, error))?;
-        tx.commit().await.map_err(|error| self.error(error))
-    }
-
-    /// Where the file lies.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Finishes what is under way and closes the file; its `-wal` companion goes away with the last process.
+    /// Finishes what is under way and closes the database.
     pub async fn close(&self) {
-        self.readers.close().await;
-        self.writer.close().await;
+        match self {
+            Self::Sqlite(store) => store.close().await,
+        }
     }
 
-    /// IMMEDIATE: a transaction that reads before it writes would otherwise fail, whatever the busy timeout.
-    async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
-        self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(|error| self.error(error))
+    /// Tells this store from any other.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn id(&self) -> Result<String, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.id().await,
+        }
     }
 
-    fn error(&self, error: sqlx::Error) -> StoreError {
-        StoreError::of(&self.path, error)
-    }
-}
-
-/// Who bounced is nobody else's business, so the file is made for its owner and group alone; SQLite gives its companions
-/// the same mode. Errors are left to SQLite, which meets them again.
-fn make_private(path: &Path) {
-    let _ = File::options().write(true).create_new(true).mode(0o640).open(path);
-}
-
-/// Marks an empty database file as ours; `false` when it is another program's, or another kind of ours.
-async fn claim(connection: &mut SqliteConnection, id: i64) -> Result<bool, sqlx::Error> {
-    let (found, tables): (i64, i64) = sqlx::query_as(
-        "SELECT (SELECT application_id FROM pragma_application_id), (SELECT count(*) FROM sqlite_schema)",
-    )
-    .fetch_one(&mut *connection)
-    .await?;
-    if found == 0 && tables == 0 {
-        // A pragma takes no bound values.
-        connection.execute(sqlx::AssertSqlSafe(format!("PRAGMA application_id = {id}"))).await?;
-        return Ok(true);
-    }
-    Ok(found == id)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::report::Address;
-
-    async fn store() -> (tempfile::TempDir, Store) {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(&dir.path().join("bounced.db")).await.unwrap();
-        (dir, store)
+    /// Records a batch, what the policy draws from it, the events and the cursor, all or nothing.
+    ///
+    /// A message that was recorded before (by its SHA-256) adds no rows; its place still counts as unsettled until
+    /// [`Store::settled`]. So the same batch may be committed again after any crash.
+    ///
+    /// # Errors
+    /// See [`StoreError`]; nothing is written then.
+    pub async fn commit(
+        &self,
+        mailbox: &str,
+        batch: &[JudgedMessage],
+        cursor: Option<&Cursor>,
+        policy: &Policy,
+    ) -> Result<Committed, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.commit(mailbox, batch, cursor, policy).await,
+        }
     }
 
-    fn ann() -> Address {
-        Address::parse("ann@example.org").unwrap()
+    /// What an earlier run left of a mailbox, but for the places that [`Store::known`] gives. When the source has opened
+    /// with it, its `unsettled` places are done: hand them to [`Store::settled`].
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn resume(&self, mailbox: &str) -> Result<Resume, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.resume(mailbox).await,
+        }
     }
 
-    fn busy(error: &StoreError, path: &Path, words: &str) {
-        assert!(matches!(error, StoreError::Busy(_)), "{error:?}");
-        let text = error.to_string();
-        assert!(text.contains(&path.display().to_string()) && text.contains(words) && !text.contains('\n'), "{text}");
+    /// The places of all messages of a mailbox that are recorded, for a source that asks for them.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn known(&self, mailbox: &str) -> Result<HashSet<Place>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.known(mailbox).await,
+        }
     }
 
-    #[tokio::test]
-    async fn a_full_disk_loses_nothing_and_may_be_tried_again() {
-        let (_dir, store) = store().await;
-        // SQLite's own limit gives the answer of a full disk.
-        store.writer.execute("PRAGMA max_page_count = 1").await.unwrap();
-        let note = "long ".repeat(100_000);
-        let error = store.suppress(&ann(), Some(&note), 0).await.expect_err("full");
-        busy(&error, store.path(), "the disk is full");
-        assert_eq!(store.suppression(&ann()).await.unwrap(), None);
-
-        // The limit ended with its connection, as a full disk ends when space is freed.
-        assert!(store.suppress(&ann(), Some(&note), 0).await.unwrap());
+    /// Notes that these messages were moved, flagged or left alone, as they were to be.
+    ///
+    /// # Errors
+    /// See [`StoreError`]; they are settled once more after the next start then, which does no harm.
+    pub async fn settled(&self, mailbox: &str, done: &[Place]) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(store) => store.settled(mailbox, done).await,
+        }
     }
 
-    #[tokio::test]
-    async fn a_locked_database_may_be_tried_again() {
-        let (_dir, store) = store().await;
-        let other = SqliteConnectOptions::new().filename(store.path());
-        let other = SqlitePool::connect_with(other).await.unwrap();
-        let held = other.begin_with("BEGIN IMMEDIATE").await.unwrap();
-        store.writer.execute("PRAGMA busy_timeout = 0").await.unwrap();
-        let error = store.suppress(&ann(), None, 0).await.expect_err("locked");
-        busy(&error, store.path(), "locked by another program");
-        held.rollback().await.unwrap();
-        assert!(store.suppress(&ann(), None, 0).await.unwrap());
+    /// Notes at `at` (seconds since 1970-01-01 UTC) how reading a mailbox went.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn heartbeat(&self, mailbox: &str, at: i64, beat: Heartbeat<'_>) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(store) => store.heartbeat(mailbox, at, beat).await,
+        }
+    }
+
+    /// How each mailbox fares that was ever tried, in the order of their names.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn status(&self) -> Result<Vec<MailboxStatus>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.status().await,
+        }
+    }
+
+    /// The suppression list with everything that led to it, in the order of the addresses, row by row, so that a long
+    /// one needs no memory.
+    pub fn suppressions(&self) -> impl Stream<Item = Result<Listed, StoreError>> + Send + Unpin + '_ {
+        match self {
+            Self::Sqlite(store) => store.suppressions(),
+        }
+    }
+
+    /// The row of one address, if it is on the list.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn suppression(&self, address: &Address) -> Result<Option<Listed>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.suppression(address).await,
+        }
+    }
+
+    /// The entries in force, row by row, and nothing that led to them.
+    pub fn entries(&self) -> impl Stream<Item = Result<Entry, StoreError>> + Send + Unpin + '_ {
+        match self {
+            Self::Sqlite(store) => store.entries(),
+        }
+    }
+
+    /// The entries of these addresses, as far as they have one.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn entries_of(&self, addresses: &HashSet<String>) -> Result<Vec<Entry>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.entries_of(addresses).await,
+        }
+    }
+
+    /// Puts an address on the list because a person says so; `at` is in seconds since 1970-01-01 UTC. An entry that
+    /// a bounce made becomes manual and keeps its evidence. Says whether the address is new to the list.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn suppress(&self, address: &Address, note: Option<&str>, at: i64) -> Result<bool, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.suppress(address, note, at).await,
+        }
+    }
+
+    /// Takes an address off the list because a person says so; `at` is in seconds since 1970-01-01 UTC. Bounces
+    /// received before then do not put it back. Says whether it was on the list.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn release(&self, address: &Address, at: i64) -> Result<bool, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.release(address, at).await,
+        }
+    }
+
+    /// What happened after a revision, in order, at most `limit` events.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn events_after(&self, revision: i64, limit: u32) -> Result<Vec<Event>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.events_after(revision, limit).await,
+        }
+    }
+
+    /// The revision of the last event; 0 before the first.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn newest_revision(&self) -> Result<i64, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.newest_revision().await,
+        }
     }
 }

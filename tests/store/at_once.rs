@@ -6,14 +6,11 @@ use std::{
     process::Command,
 };
 
-use bounced::{
-    message::Cursor,
-    store::{Published, Store},
-};
+use bounced::{follower::Published, message::Cursor, policy::Policy, store::Store};
 use futures::TryStreamExt;
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 
-use crate::fixture::{Fixture, HARD, MAILBOX, SOFT, START, decide, entry, nobody, sqlite3};
+use crate::fixture::{Fixture, HARD, MAILBOX, SOFT, START, entry, nobody, sqlite3};
 
 #[tokio::test]
 async fn two_processes_may_make_the_store_at_once() {
@@ -29,7 +26,7 @@ async fn two_processes_may_make_the_store_at_once() {
 async fn writer_reader_and_a_person_get_along() {
     let f = Fixture::new().await;
     let published = Published::new(f.path("suppressions.db"));
-    published.reconcile(&f.store).await.unwrap();
+    published.start(&f.store).await.unwrap();
 
     let writer = tokio::spawn({
         let (store, published) = (f.store.clone(), published.clone());
@@ -39,14 +36,14 @@ async fn writer_reader_and_a_person_get_along() {
                     .map(|uid| entry(uid, START, &[(&format!("u{uid}@example.org"), HARD), ("x@example.com", SOFT)]))
                     .collect();
                 let cursor = Cursor::new((batch * 50 + 49).to_string());
-                store.commit(MAILBOX, &entries, Some(&cursor), decide).await.unwrap();
+                store.commit(MAILBOX, &entries, Some(&cursor), &Policy::default()).await.unwrap();
                 published.follow(&store).await.unwrap();
                 store.settled(MAILBOX, &entries.iter().map(|e| e.place.clone()).collect::<Vec<_>>()).await.unwrap();
             }
         }
     });
     let reader = tokio::spawn({
-        let (path, list) = (f.store.path().to_owned(), f.path("suppressions.db"));
+        let (path, list) = (f.database(), f.path("suppressions.db"));
         async move {
             let store = Store::open_existing(&path).await.unwrap();
             let options = SqliteConnectOptions::new().filename(list).read_only(true);
@@ -84,9 +81,10 @@ async fn writer_reader_and_a_person_get_along() {
 async fn a_commit_that_is_dropped_midway_leaves_nothing_and_may_be_repeated() {
     let f = Fixture::new().await;
     let batch: Vec<_> = (0..300).map(|uid| entry(uid, START, &[(&format!("u{uid}@example.org"), HARD)])).collect();
+    let policy = Policy::default();
     for polls in 1..40 {
         let cursor = Cursor::new("299");
-        let mut commit = Box::pin(f.store.commit(MAILBOX, &batch, Some(&cursor), decide));
+        let mut commit = Box::pin(f.store.commit(MAILBOX, &batch, Some(&cursor), &policy));
         let mut finished = false;
         for _ in 0..polls {
             // The first poll that is ready ends the commit; before that the future goes away between two statements.
@@ -105,7 +103,7 @@ async fn a_commit_that_is_dropped_midway_leaves_nothing_and_may_be_repeated() {
     f.commit(&batch).await;
     assert_eq!(f.value::<i64>("SELECT count(*) FROM message").await, 300);
     assert_eq!(f.value::<i64>("SELECT count(*) FROM bounce").await, 300);
-    assert_eq!(f.value::<i64>("SELECT count(*) FROM suppression_log").await, 300);
+    assert_eq!(f.value::<i64>("SELECT count(*) FROM event").await, 600);
 }
 
 #[tokio::test]
@@ -114,7 +112,7 @@ async fn a_reader_without_write_permission_reads_the_list_with_and_without_the_d
     let f = Fixture::new().await;
     let published = Published::new(f.path("suppressions.db"));
     f.commit(&[entry(1, START, &[("ann@example.org", HARD)])]).await;
-    published.reconcile(&f.store).await.unwrap();
+    published.start(&f.store).await.unwrap();
     for (path, mode) in [(f.path(""), 0o755), (published.path().to_owned(), 0o644)] {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     }

@@ -3,12 +3,13 @@
 use bounced::{
     codes::{Class, Fault, Judgement, Reason},
     message::{Cursor, Disposition, Place},
+    policy::Policy,
     report::{Action, Kind, Lowered},
     store::Store,
     suppression::Origin,
 };
 
-use crate::fixture::{BLOCKED, DAY, Fixture, HARD, MAILBOX, SOFT, START, decide, entry};
+use crate::fixture::{BLOCKED, DAY, Fixture, HARD, MAILBOX, SOFT, START, entry};
 
 #[tokio::test]
 async fn a_message_is_recorded_once_whatever_place_it_comes_back_with() {
@@ -21,7 +22,11 @@ async fn a_message_is_recorded_once_whatever_place_it_comes_back_with() {
     moved.place = Place::new("8:1");
     let mut copied = first.clone();
     copied.place = Place::new("1767225600.1.host");
-    let other = f.store.commit("other", &[moved.clone(), copied.clone(), first.clone()], None, decide).await.unwrap();
+    let other = f
+        .store
+        .commit("other", &[moved.clone(), copied.clone(), first.clone()], None, &Policy::default())
+        .await
+        .unwrap();
     assert_eq!((other.new, other.duplicates, other.suppressed.len()), (0, 3, 0));
     assert_eq!(f.value::<i64>("SELECT count(*) FROM message").await, 1);
     assert_eq!(f.value::<i64>("SELECT count(*) FROM bounce").await, 2);
@@ -50,10 +55,10 @@ async fn what_is_settled_is_not_resumed_and_the_cursor_is() {
     untouched.report.kind = Kind::NotBounce;
     untouched.disposition = Disposition::Untouched;
     let batch = [entry(1, START, &[("ann@example.org", HARD)]), untouched];
-    f.store.commit(MAILBOX, &batch, Some(&Cursor::new("7:2")), decide).await.unwrap();
+    f.store.commit(MAILBOX, &batch, Some(&Cursor::new("7:2")), &Policy::default()).await.unwrap();
 
     f.store.close().await;
-    let store = Store::open(f.store.path()).await.unwrap();
+    let store = Store::open(&f.database()).await.unwrap();
     let resume = store.resume(MAILBOX).await.unwrap();
     assert_eq!(resume.cursor, Some(Cursor::new("7:2")));
     assert_eq!(

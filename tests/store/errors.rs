@@ -7,7 +7,11 @@ use std::{
     process::Command,
 };
 
-use bounced::store::{Published, Store, StoreError};
+use bounced::{
+    follower::Published,
+    policy::Policy,
+    store::{Store, StoreError},
+};
 
 use crate::fixture::{Fixture, HARD, START, entry, nobody};
 
@@ -32,7 +36,7 @@ async fn a_path_that_cannot_be_made_says_what_to_do() {
     unusable(f.path("").as_path(), "is a directory").await;
 
     let published = Published::new(f.path("missing/suppressions.db"));
-    let error = published.reconcile(&f.store).await.expect_err("no directory");
+    let error = published.start(&f.store).await.expect_err("no directory");
     assert!(matches!(error, StoreError::Unusable(_)), "{error:?}");
     one_line_with(&error, published.path(), "does not exist; create it");
 }
@@ -53,7 +57,7 @@ async fn a_file_that_is_no_database_is_refused_and_left_alone() {
     let text = "Not a database, but somebody's notes. ".repeat(100);
     fs::write(&path, &text).unwrap();
     unusable(&path, "damaged or no SQLite database").await;
-    let error = Published::new(&path).reconcile(&f.store).await.expect_err("no database");
+    let error = Published::new(&path).start(&f.store).await.expect_err("no database");
     one_line_with(&error, &path, "damaged or no SQLite database");
     assert_eq!(fs::read_to_string(&path).unwrap(), text);
 }
@@ -64,10 +68,10 @@ async fn a_damaged_database_is_refused() {
     let batch: Vec<_> = (1..500).map(|uid| entry(uid, START, &[(&format!("u{uid}@example.org"), HARD)])).collect();
     f.commit(&batch).await;
     f.store.close().await;
-    let mut bytes = fs::read(f.store.path()).unwrap();
+    let mut bytes = fs::read(f.database()).unwrap();
     bytes[4_096..].fill(0xa5);
-    fs::write(f.store.path(), bytes).unwrap();
-    unusable(f.store.path(), "damaged").await;
+    fs::write(f.database(), bytes).unwrap();
+    unusable(&f.database(), "damaged").await;
 }
 
 #[tokio::test]
@@ -76,16 +80,16 @@ async fn a_truncated_database_is_refused_when_its_rows_are_needed() {
     let batch: Vec<_> = (1..500).map(|uid| entry(uid, START, &[(&format!("u{uid}@example.org"), HARD)])).collect();
     f.commit(&batch).await;
     f.store.close().await;
-    let bytes = fs::read(f.store.path()).unwrap();
-    fs::write(f.store.path(), &bytes[..bytes.len() / 2]).unwrap();
-    let error = match Store::open(f.store.path()).await {
+    let bytes = fs::read(f.database()).unwrap();
+    fs::write(f.database(), &bytes[..bytes.len() / 2]).unwrap();
+    let error = match Store::open(&f.database()).await {
         Err(error) => error,
         Ok(store) => {
-            store.commit("bounces", &batch, None, crate::fixture::decide).await.expect_err("half of the file is gone")
+            store.commit("bounces", &batch, None, &Policy::default()).await.expect_err("half of the file is gone")
         }
     };
     assert!(matches!(error, StoreError::Unusable(_)), "{error:?}");
-    one_line_with(&error, f.store.path(), "damaged");
+    one_line_with(&error, &f.database(), "damaged");
 }
 
 #[tokio::test]
@@ -97,7 +101,7 @@ async fn a_database_of_a_newer_version_is_refused() {
          VALUES (9999, 'later', 1, x'00', 0)",
     )
     .await;
-    unusable(f.store.path(), "another version of bounced").await;
+    unusable(&f.database(), "another version of bounced").await;
 }
 
 #[tokio::test]
@@ -107,10 +111,10 @@ async fn without_write_permission_the_line_names_the_permission() {
     f.store.close().await;
     let program = f.path("bounced");
     fs::copy(env!("CARGO_BIN_EXE_bounced"), &program).unwrap();
-    for (path, mode) in [(f.path(""), 0o555), (f.store.path().to_owned(), 0o444), (program.clone(), 0o755)] {
+    for (path, mode) in [(f.path(""), 0o555), (f.database(), 0o444), (program.clone(), 0o755)] {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     }
-    for database in [f.store.path().to_owned(), f.path("new.db")] {
+    for database in [f.database(), f.path("new.db")] {
         let output = Command::new(&program)
             .uid(user)
             .args(["--config", "/dev/null", "suppressions", "add", "ann@example.org"])

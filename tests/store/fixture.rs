@@ -5,10 +5,9 @@ use std::{fs, os::unix::fs::MetadataExt, path::PathBuf, process::Command};
 use bounced::{
     codes::{Class, Fault, Judgement, Reason},
     message::{Disposition, Place},
-    policy::{self, Policy},
+    policy::Policy,
     report::{Action, Address, Candidate, Evidence, Finding, Kind, Location, Original, Recipient, Report, Verdict},
-    store::{Committed, Entry, Store},
-    suppression::{History, Suppression},
+    store::{Committed, JudgedMessage, Store},
 };
 use sha2::{Digest, Sha256};
 use sqlx::{Connection, Decode, Sqlite, SqliteConnection, Type, sqlite::SqliteConnectOptions};
@@ -31,13 +30,18 @@ impl Fixture {
         Self { dir, store }
     }
 
+    /// The store's file.
+    pub fn database(&self) -> PathBuf {
+        self.path("bounced.db")
+    }
+
     /// A path in the fixture's own directory.
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    pub async fn commit(&self, entries: &[Entry]) -> Committed {
-        self.store.commit(MAILBOX, entries, None, decide).await.unwrap()
+    pub async fn commit(&self, entries: &[JudgedMessage]) -> Committed {
+        self.store.commit(MAILBOX, entries, None, &Policy::default()).await.unwrap()
     }
 
     /// One value from the store.
@@ -60,7 +64,7 @@ impl Fixture {
 
     /// Changes the store behind its back.
     pub async fn execute(&self, sql: &'static str) {
-        let options = SqliteConnectOptions::new().filename(self.store.path());
+        let options = SqliteConnectOptions::new().filename(self.database());
         let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
         sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
     }
@@ -84,10 +88,6 @@ pub fn sqlite3() -> Option<&'static str> {
     there.then_some("sqlite3")
 }
 
-pub fn decide(history: &History, recipient: &Recipient, verdict: &Verdict, at: i64) -> Option<Suppression> {
-    policy::decide(&Policy::default(), history, recipient, verdict, at)
-}
-
 pub const HARD: Judgement = Judgement { class: Class::Hard, reason: Reason::UserUnknown, fault: Fault::Recipient };
 pub const SOFT: Judgement = Judgement { class: Class::Soft, reason: Reason::MailboxFull, fault: Fault::Recipient };
 pub const BLOCKED: Judgement = Judgement { class: Class::Soft, reason: Reason::Blocked, fault: Fault::Sender };
@@ -95,10 +95,10 @@ pub const BLOCKED: Judgement = Judgement { class: Class::Soft, reason: Reason::B
 pub const GONE: Judgement = Judgement { class: Class::Hard, reason: Reason::BadDomain, fault: Fault::Recipient };
 
 /// A message with UID `uid`, received `received`, about these recipients.
-pub fn entry(uid: u32, received: i64, recipients: &[(&str, Judgement)]) -> Entry {
+pub fn entry(uid: u32, received: i64, recipients: &[(&str, Judgement)]) -> JudgedMessage {
     let verdicts = recipients.iter().map(|(_, judgement)| verdict(*judgement)).collect();
     let recipients = recipients.iter().map(|(address, judgement)| recipient(address, *judgement)).collect();
-    Entry {
+    JudgedMessage {
         place: Place::new(format!("7:{uid}")),
         sha256: Sha256::digest(format!("message {uid}")).into(),
         received,

@@ -8,8 +8,9 @@ use std::{
 };
 
 use bounced::{
+    follower::Published,
     report::Address,
-    store::{Published, Store, StoreError},
+    store::{Store, StoreError},
 };
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 
@@ -63,7 +64,7 @@ fn address(text: &str) -> Address {
 #[tokio::test]
 async fn the_list_follows_every_change_under_an_open_handle() {
     let l = List::new().await;
-    l.published.reconcile(&l.f.store).await.unwrap();
+    l.published.start(&l.f.store).await.unwrap();
     let mut reader = l.open().await;
     assert!(rows(&mut reader).await.is_empty());
     let inode = fs::metadata(l.path()).unwrap().ino();
@@ -104,7 +105,7 @@ async fn the_list_is_a_rollback_journal_file() {
     l.published.follow(&l.f.store).await.unwrap();
     // https://www.sqlite.org/fileformat.html: bytes 18 and 19 are 1 for rollback journalling and 2 for WAL.
     assert_eq!(fs::read(l.path()).unwrap()[18..20], [1, 1]);
-    assert_eq!(fs::read(l.f.store.path()).unwrap()[18..20], [2, 2]);
+    assert_eq!(fs::read(l.f.database()).unwrap()[18..20], [2, 2]);
 }
 
 #[tokio::test]
@@ -127,7 +128,7 @@ async fn a_crash_between_commit_and_publishing_heals() {
     l.f.store.release(&address("ann@example.org"), START).await.unwrap();
     l.f.store.close().await;
 
-    let store = Store::open(l.f.store.path()).await.unwrap();
+    let store = Store::open(&l.f.database()).await.unwrap();
     Published::new(l.path()).follow(&store).await.unwrap();
     assert_eq!(l.rows().await, ["bob@example.org hard user_unknown"]);
 }
@@ -146,7 +147,7 @@ async fn an_edited_list_is_mended_at_the_start() {
     .execute(&mut l.open().await)
     .await
     .unwrap();
-    l.published.reconcile(&l.f.store).await.unwrap();
+    l.published.start(&l.f.store).await.unwrap();
     assert_eq!(l.rows().await, ["ann@example.org hard user_unknown", "bob@example.org hard user_unknown"]);
 }
 
@@ -170,8 +171,8 @@ async fn a_database_of_somebody_else_is_refused_and_left_alone() {
         .unwrap();
     let theirs = l.f.path("theirs.db");
     let before = fs::read(&theirs).unwrap();
-    for path in [theirs.as_path(), l.f.store.path()] {
-        let error = Published::new(path).reconcile(&l.f.store).await.expect_err("refused");
+    for path in [theirs.as_path(), l.f.database().as_path()] {
+        let error = Published::new(path).start(&l.f.store).await.expect_err("refused");
         assert!(matches!(&error, StoreError::Unusable(text) if text.contains("belongs to something else")), "{error}");
     }
     let error = Store::open(&theirs).await.expect_err("refused");
@@ -182,7 +183,7 @@ async fn a_database_of_somebody_else_is_refused_and_left_alone() {
 #[tokio::test]
 async fn two_writers_at_once_leave_the_newest_state() {
     let l = List::new().await;
-    let other = Store::open(l.f.store.path()).await.unwrap();
+    let other = Store::open(&l.f.database()).await.unwrap();
     let change = |store: Store, name: &'static str| {
         let published = l.published.clone();
         async move {

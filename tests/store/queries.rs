@@ -33,7 +33,7 @@ async fn filled() -> Fixture {
 }
 
 async fn open(f: &Fixture) -> SqliteConnection {
-    SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(f.store.path())).await.unwrap()
+    SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(f.database())).await.unwrap()
 }
 
 #[tokio::test]
@@ -61,7 +61,7 @@ async fn the_sqlite3_shell_runs_the_ready_queries() {
     let Some(sqlite3) = sqlite3() else { return };
     let f = filled().await;
     for (heading, sql) in queries() {
-        let output = Command::new(sqlite3).arg("-readonly").arg(f.store.path()).arg(sql).output().unwrap();
+        let output = Command::new(sqlite3).arg("-readonly").arg(f.database()).arg(sql).output().unwrap();
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success() && stderr.is_empty() && !output.stdout.is_empty(), "{heading}: {stderr}");
     }

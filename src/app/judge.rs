@@ -1,8 +1,4 @@
-//! The only wiring: bytes -> Report -> Verdicts ([`Judge`]) -> one transaction -> settle ([`Pipeline`]).
-
-mod batch;
-
-pub use batch::{Halt, Pipeline, Recorded, Tally};
+//! Bytes -> Report -> Verdicts, by the tables of the configuration; the same for daemon, command line and tests.
 
 use crate::{
     classify::{Classifier, LoadError},

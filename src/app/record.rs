@@ -14,25 +14,26 @@ use sha2::{Digest, Sha256};
 use super::Judge;
 use crate::{
     config::Config,
+    follower::Followers,
     message::{Batch, Disposition, Message, Place},
-    policy::{self, Policy},
+    policy::Policy,
     report::{Evidence, Finding, Kind, Report, Verdict},
     source::{Source, SourceError},
-    store::{Entry, Published, Store, StoreError},
+    store::{Heartbeat, JudgedMessage, Store, StoreError},
     suppression::Suppression,
 };
 
 /// Everything between a mailbox and the files: shared by all mailboxes of a process.
 #[derive(Debug)]
-pub struct Pipeline {
+pub struct Recorder {
     judge: RwLock<Arc<Judge>>,
     store: Store,
-    published: Published,
+    followers: Followers,
     policy: Policy,
     processed: Vec<Kind>,
 }
 
-/// Messages whose rows are committed, and of which their mailbox has not heard yet. Only [`Pipeline::record`] makes one
+/// Messages whose rows are committed, and of which their mailbox has not heard yet. Only [`Recorder::record`] makes one
 /// with messages in it: a message marked done before its rows exist would be lost.
 #[derive(Debug, Default)]
 #[must_use = "what is not settled now is settled only after the next start"]
@@ -46,7 +47,7 @@ impl Recorded {
     }
 }
 
-/// Why a batch was not finished. Whatever was not settled is found again by the next [`Pipeline::open`].
+/// Why a batch was not finished. Whatever was not settled is found again by the next [`Recorder::open`].
 #[derive(Debug, thiserror::Error)]
 pub enum Halt {
     /// The store or the published list failed.
@@ -70,18 +71,18 @@ pub struct Tally {
     pub suppressed: usize,
 }
 
-impl Pipeline {
+impl Recorder {
     /// Brings the published list up to date; nothing else is touched yet.
     ///
     /// # Errors
     /// The published list can't be written.
     pub async fn new(config: &Config, judge: Judge, store: Store) -> Result<Self, StoreError> {
-        let published = Published::new(&config.suppressions.path);
-        published.reconcile(&store).await?;
+        let followers = Followers::configured(config);
+        followers.start(&store).await?;
         Ok(Self {
             judge: RwLock::new(Arc::new(judge)),
             store,
-            published,
+            followers,
             policy: config.suppressions.policy(),
             processed: config.report.processed.clone(),
         })
@@ -92,18 +93,20 @@ impl Pipeline {
         *self.judge.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(judge);
     }
 
-    /// Where the rows go.
-    #[must_use]
-    pub const fn store(&self) -> &Store {
-        &self.store
-    }
-
-    /// Carries into the published list what others changed in the store, and makes the list when it is missing.
+    /// Notes at `at` (seconds since 1970-01-01 UTC) how reading a mailbox went.
     ///
     /// # Errors
-    /// The published list can't be written.
+    /// See [`StoreError`].
+    pub async fn heartbeat(&self, mailbox: &str, at: i64, beat: Heartbeat<'_>) -> Result<(), StoreError> {
+        self.store.heartbeat(mailbox, at, beat).await
+    }
+
+    /// Carries to the followers what others changed in the store, and makes again what is missing.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
     pub async fn publish(&self) -> Result<(), StoreError> {
-        self.published.follow(&self.store).await
+        self.followers.follow(&self.store).await
     }
 
     /// Opens a mailbox where the last run left it.
@@ -130,13 +133,8 @@ impl Pipeline {
         if messages.is_empty() {
             return Ok(Default::default());
         }
-        let entries = self.judge_all(mailbox, messages, S::describe).await;
-        let committed = self
-            .store
-            .commit(mailbox, &entries, cursor.as_ref(), |history, recipient, verdict, at| {
-                policy::decide(&self.policy, history, recipient, verdict, at)
-            })
-            .await?;
+        let judged = self.judge_all(mailbox, messages, S::describe).await;
+        let committed = self.store.commit(mailbox, &judged, cursor.as_ref(), &self.policy).await?;
         if !committed.suppressed.is_empty() {
             self.publish().await?;
         }
@@ -144,14 +142,14 @@ impl Pipeline {
             tracing::info!(mailbox, address, origin = origin.as_str(), rule, "suppressed");
         }
         let mut kinds = BTreeMap::new();
-        entries.iter().for_each(|entry| *kinds.entry(entry.report.kind).or_default() += 1);
+        judged.iter().for_each(|one| *kinds.entry(one.report.kind).or_default() += 1);
         let tally = Tally {
             new: committed.new,
             duplicates: committed.duplicates,
             kinds,
             suppressed: committed.suppressed.len(),
         };
-        let done = entries.into_iter().map(|entry| (entry.place, entry.disposition)).collect();
+        let done = judged.into_iter().map(|one| (one.place, one.disposition)).collect();
         Ok((tally, Recorded(done)))
     }
 
@@ -169,23 +167,39 @@ impl Pipeline {
         Ok(self.store.settled(mailbox, &settled).await?)
     }
 
+    /// Closes the store.
+    pub async fn close(&self) {
+        self.store.close().await;
+    }
+
     /// On a thread of its own, so that other mailboxes are not held up.
-    async fn judge_all(&self, mailbox: &str, messages: Vec<Message>, describe: fn(&Place) -> String) -> Vec<Entry> {
+    async fn judge_all(
+        &self,
+        mailbox: &str,
+        messages: Vec<Message>,
+        describe: fn(&Place) -> String,
+    ) -> Vec<JudgedMessage> {
         let judge = Arc::clone(&self.judge.read().unwrap_or_else(PoisonError::into_inner));
         let (mailbox, processed) = (mailbox.to_owned(), self.processed.clone());
         let judged = tokio::task::spawn_blocking(move || {
-            let entry = |message| entry(&judge, &mailbox, &processed, message, describe);
-            messages.into_iter().map(entry).collect()
+            let judge = |message| judge_one(&judge, &mailbox, &processed, message, describe);
+            messages.into_iter().map(judge).collect()
         });
         judged.await.expect("a panic over a message is caught there, and nobody aborts the task")
     }
 }
 
-fn entry(judge: &Judge, mailbox: &str, processed: &[Kind], message: Message, describe: fn(&Place) -> String) -> Entry {
+fn judge_one(
+    judge: &Judge,
+    mailbox: &str,
+    processed: &[Kind],
+    message: Message,
+    describe: fn(&Place) -> String,
+) -> JudgedMessage {
     let (report, verdicts) = judge_patiently(judge, mailbox, &message, describe);
     let disposition = if processed.contains(&report.kind) { Disposition::Processed } else { Disposition::Untouched };
     let Message { place, received, size, body } = message;
-    Entry { place, sha256: Sha256::digest(&body).into(), received, size, report, verdicts, disposition }
+    JudgedMessage { place, sha256: Sha256::digest(&body).into(), received, size, report, verdicts, disposition }
 }
 
 /// One bad message must neither stop the run nor come back for ever: a bug in a reader costs this message's verdict,

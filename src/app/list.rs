@@ -1,0 +1,88 @@
+//! The suppression list as a person or a program asks for it and changes it. Whoever changes it here publishes it, too.
+
+use futures::Stream;
+
+use crate::{
+    config::Config,
+    follower::Followers,
+    message::Place,
+    report::Address,
+    store::{Listed, Store, StoreError},
+};
+
+/// The list of one installation.
+#[derive(Debug)]
+pub struct List {
+    store: Store,
+    followers: Followers,
+    config: Config,
+}
+
+impl List {
+    /// Makes the store when it is missing: an address may be put on the list before the daemon ever ran.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn open(config: &Config) -> Result<Self, StoreError> {
+        Ok(Self::of(Store::open(&config.database.path).await?, config))
+    }
+
+    /// For whoever asks, or takes off the list: a store that was never made could only answer for a wrong path.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn open_existing(config: &Config) -> Result<Self, StoreError> {
+        Ok(Self::of(Store::open_existing(&config.database.path).await?, config))
+    }
+
+    fn of(store: Store, config: &Config) -> Self {
+        Self { store, followers: Followers::configured(config), config: config.clone() }
+    }
+
+    /// The list in the order of its addresses, with everything that led to it.
+    pub fn rows(&self) -> impl Stream<Item = Result<Listed, StoreError>> + Send + Unpin + '_ {
+        self.store.suppressions()
+    }
+
+    /// The row of one address, if it is on the list.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn row(&self, address: &Address) -> Result<Option<Listed>, StoreError> {
+        self.store.suppression(address).await
+    }
+
+    /// Where the mail lay that put the address on the list, in the words of the source that read it.
+    #[must_use]
+    pub fn describe_place(&self, row: &Listed) -> Option<String> {
+        let (mailbox, place) = row.mailbox.as_deref().zip(row.place.as_deref())?;
+        Some(self.config.describe_place(mailbox, &Place::new(place)))
+    }
+
+    /// Puts an address on the list, whatever the policy says, and publishes it; says whether it is new to the list.
+    /// `at` is in seconds since 1970-01-01 UTC.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn suppress(&self, address: &Address, note: Option<&str>, at: i64) -> Result<bool, StoreError> {
+        let new = self.store.suppress(address, note, at).await?;
+        self.followers.follow(&self.store).await?;
+        Ok(new)
+    }
+
+    /// Takes an address off the list and publishes that; says whether it was on it. Only a hard bounce received at `at`
+    /// (seconds since 1970-01-01 UTC) or later puts it back.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn release(&self, address: &Address, at: i64) -> Result<bool, StoreError> {
+        let listed = self.store.release(address, at).await?;
+        self.followers.follow(&self.store).await?;
+        Ok(listed)
+    }
+
+    /// Closes the store.
+    pub async fn close(&self) {
+        self.store.close().await;
+    }
+}

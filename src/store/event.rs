@@ -1,0 +1,36 @@
+//! What happened, in the order in which it was committed: what followers of a store read.
+
+use serde::Serialize;
+
+use crate::{codes::words, suppression::Origin};
+
+words! {
+    /// What happened.
+    EventKind {
+        /// A bounce was recorded.
+        Bounce = "bounce",
+        /// An address went onto the suppression list, or its entry changed.
+        Suppressed = "suppressed",
+        /// A person took an address off the list.
+        Released = "released",
+    }
+}
+
+/// One thing that happened, written in the transaction that made it so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Event {
+    /// Its number: higher than that of everything committed before, and never given twice.
+    pub revision: i64,
+    /// When, in seconds since 1970-01-01 UTC: for a bounce and what it led to, when it was received.
+    pub at: i64,
+    /// What.
+    pub kind: EventKind,
+    /// Whose entry changed; `None` for a bounce, whose row says it.
+    pub address: Option<String>,
+    /// How the entry came onto the list; `None` for a bounce.
+    pub origin: Option<Origin>,
+    /// The row in `bounce` that it is about or was caused by; `None` where a person did it.
+    pub bounce: Option<i64>,
+    /// What the person noted.
+    pub note: Option<String>,
+}

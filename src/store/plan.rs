@@ -1,0 +1,432 @@
+//! What a store knows, a batch of judged messages and the policy -> everything that the commit writes. Pure: it knows
+//! no SQL and no clock, so that every store commits the same.
+
+use std::collections::{HashMap, HashSet};
+
+use super::EventKind;
+use crate::{
+    codes::Class,
+    message::{Cursor, Disposition, Place},
+    policy::{self, Policy},
+    report::{Kind, Recipient, Report, Verdict},
+    suppression::{History, Origin, Suppression},
+};
+
+/// One message with everything that is recorded of it.
+#[derive(Debug, Clone)]
+pub struct JudgedMessage {
+    /// Where it lies.
+    pub place: Place,
+    /// SHA-256 of its bytes: what makes it the same message wherever it turns up again.
+    pub sha256: [u8; 32],
+    /// When the mailbox received it, in seconds since 1970-01-01 UTC.
+    pub received: i64,
+    /// Its size in octets.
+    pub size: u64,
+    /// What it said.
+    pub report: Report,
+    /// One verdict for each of `report.recipients`, in their order.
+    pub verdicts: Vec<Verdict>,
+    /// What is to become of it after the commit.
+    pub disposition: Disposition,
+}
+
+/// What the store knows before the batch.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Facts {
+    /// The messages of the batch that are recorded, by their SHA-256.
+    pub known: HashSet<[u8; 32]>,
+    /// What is known of the addresses that [`addresses`] names.
+    pub histories: HashMap<String, History>,
+    /// The highest row number that a message ever had.
+    pub last_message: i64,
+    /// The highest row number that a bounce ever had.
+    pub last_bounce: i64,
+}
+
+/// The rows of one commit, in the order of the batch.
+#[derive(Debug)]
+pub(super) struct Plan<'a> {
+    /// Messages that were not recorded before.
+    pub messages: Vec<NewMessage<'a>>,
+    /// Their recipients.
+    pub bounces: Vec<NewBounce<'a>>,
+    /// What the bounces change on the suppression list.
+    pub suppressions: Vec<NewSuppression<'a>>,
+    /// One for each bounce, then one for each change of the list.
+    pub events: Vec<NewEvent<'a>>,
+    /// The places of the whole batch, of messages that were recorded before as well.
+    pub unsettled: Vec<(&'a Place, Disposition)>,
+    /// How far the mailbox is read when this is written.
+    pub cursor: Option<&'a Cursor>,
+}
+
+/// A row of `message`.
+#[derive(Debug)]
+pub(super) struct NewMessage<'a> {
+    pub id: i64,
+    pub judged: &'a JudgedMessage,
+}
+
+/// A row of `bounce`.
+#[derive(Debug)]
+pub(super) struct NewBounce<'a> {
+    pub id: i64,
+    pub message: i64,
+    pub position: i64,
+    pub judged: &'a JudgedMessage,
+    pub recipient: &'a Recipient,
+    pub verdict: &'a Verdict,
+    /// The answer of [`policy::counts`].
+    pub counts: bool,
+}
+
+/// A row of `suppression`; where the address has one it takes its place, but for `since` and `note`.
+#[derive(Debug)]
+pub(super) struct NewSuppression<'a> {
+    pub bounce: i64,
+    pub address: &'a str,
+    pub domain: &'a str,
+    pub suppression: Suppression,
+}
+
+/// A row of `event`; the store gives it its revision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct NewEvent<'a> {
+    pub at: i64,
+    pub kind: EventKind,
+    pub address: Option<&'a str>,
+    pub origin: Option<Origin>,
+    pub bounce: Option<i64>,
+    pub note: Option<&'a str>,
+}
+
+/// The messages of a batch that are not recorded yet; of equal ones the first.
+pub(super) fn fresh<'a>(batch: &'a [JudgedMessage], known: &HashSet<[u8; 32]>) -> Vec<&'a JudgedMessage> {
+    let mut seen = HashSet::new();
+    batch.iter().filter(|judged| !known.contains(&judged.sha256) && seen.insert(&judged.sha256)).collect()
+}
+
+/// The addresses whose histories [`Plan::new`] needs for these messages.
+pub(super) fn addresses<'a>(fresh: &[&'a JudgedMessage]) -> HashSet<&'a str> {
+    let judged = fresh.iter().flat_map(|judged| reported(judged));
+    judged
+        .filter_map(|(recipient, verdict)| address_that_counts(recipient, verdict))
+        .map(|(address, _)| address)
+        .collect()
+}
+
+/// The recipients that a delivery report speaks of. Automatic answers and complaints report on no delivery.
+fn reported(judged: &JudgedMessage) -> impl Iterator<Item = (&Recipient, &Verdict)> {
+    let reports = match judged.report.kind {
+        Kind::Bounce | Kind::Delayed | Kind::Delivered => true,
+        Kind::AutoReply | Kind::Complaint | Kind::NotBounce => false,
+    };
+    judged.report.recipients.iter().zip(&judged.verdicts).filter(move |_| reports)
+}
+
+/// The address and the domain of a recipient who may be suppressed at all.
+fn address_that_counts<'a>(recipient: &'a Recipient, verdict: &Verdict) -> Option<(&'a str, &'a str)> {
+    let address = recipient.address.as_ref().filter(|_| policy::counts(recipient.action, verdict.fault))?;
+    Some((address.normalised(), address.domain()))
+}
+
+impl<'a> Plan<'a> {
+    /// Plans the commit of one batch.
+    ///
+    /// A message that was recorded before adds no rows; its place still counts as unsettled. The policy is asked about
+    /// each recipient in turn, and what it learns on the way counts for the ones after.
+    pub(super) fn new(batch: &'a [JudgedMessage], cursor: Option<&'a Cursor>, policy: &Policy, facts: Facts) -> Self {
+        let Facts { known, mut histories, last_message, last_bounce } = facts;
+        let messages: Vec<_> =
+            (last_message + 1..).zip(fresh(batch, &known)).map(|(id, judged)| NewMessage { id, judged }).collect();
+        let mut bounces: Vec<NewBounce<'a>> = Vec::with_capacity(messages.len());
+        let mut suppressions: Vec<NewSuppression<'a>> = Vec::new();
+        for message in &messages {
+            for (position, (recipient, verdict)) in (0..).zip(reported(message.judged)) {
+                let id = bounces.last().map_or(last_bounce, |bounce| bounce.id) + 1;
+                if let Some((address, domain)) = address_that_counts(recipient, verdict) {
+                    let at = message.judged.received;
+                    let history = histories.entry(address.to_owned()).or_default();
+                    if let Some(suppression) = policy::decide(policy, history, recipient, verdict, at) {
+                        history.suppressed = Some(suppression.origin);
+                        suppressions.push(NewSuppression { bounce: id, address, domain, suppression });
+                    }
+                    if verdict.class == Class::Soft {
+                        history.soft.push(at);
+                    }
+                }
+                let counts = policy::counts(recipient.action, verdict.fault);
+                let judged = message.judged;
+                bounces.push(NewBounce { id, message: message.id, position, judged, recipient, verdict, counts });
+            }
+        }
+        let events = events(&bounces, &suppressions);
+        let unsettled = batch.iter().map(|judged| (&judged.place, judged.disposition)).collect();
+        Self { messages, bounces, suppressions, events, unsettled, cursor }
+    }
+}
+
+/// A bounce's own event leads to its row and holds nothing else: there are many of them.
+fn events<'a>(bounces: &[NewBounce<'a>], suppressions: &[NewSuppression<'a>]) -> Vec<NewEvent<'a>> {
+    let recorded = bounces.iter().map(|bounce| NewEvent {
+        at: bounce.judged.received,
+        kind: EventKind::Bounce,
+        address: None,
+        origin: None,
+        bounce: Some(bounce.id),
+        note: None,
+    });
+    let changed = suppressions.iter().map(|new| NewEvent {
+        at: new.suppression.since,
+        kind: EventKind::Suppressed,
+        address: Some(new.address),
+        origin: Some(new.suppression.origin),
+        bounce: Some(new.bounce),
+        note: None,
+    });
+    recorded.chain(changed).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        codes::{Fault, Reason},
+        report::{Action, Address, Evidence, Finding},
+    };
+
+    const DAY: i64 = 86_400;
+
+    /// A store of the simplest kind: it keeps what it is told to write, and tells it again.
+    #[derive(Debug, Default, Clone, PartialEq)]
+    struct Memory {
+        messages: Vec<(i64, [u8; 32])>,
+        /// Row, message, address, received, class, whether it counts.
+        bounces: Vec<(i64, i64, Option<String>, i64, Class, bool)>,
+        list: BTreeMap<String, Origin>,
+        released: BTreeMap<String, i64>,
+        events: Vec<(EventKind, Option<String>, Option<i64>)>,
+    }
+
+    impl Memory {
+        fn facts(&self, batch: &[JudgedMessage]) -> Facts {
+            let known = self.messages.iter().map(|(_, sha256)| *sha256).collect();
+            let histories = addresses(&fresh(batch, &known)).into_iter().map(|address| {
+                let soft = self.bounces.iter().filter(|(_, _, of, _, class, counts)| {
+                    *counts && *class == Class::Soft && of.as_deref() == Some(address)
+                });
+                let history = History {
+                    soft: soft.map(|bounce| bounce.3).collect(),
+                    removed_at: self.released.get(address).copied(),
+                    suppressed: self.list.get(address).copied(),
+                };
+                (address.to_owned(), history)
+            });
+            Facts {
+                histories: histories.collect(),
+                last_message: self.messages.last().map_or(0, |message| message.0),
+                last_bounce: self.bounces.last().map_or(0, |bounce| bounce.0),
+                known,
+            }
+        }
+
+        fn commit(&mut self, batch: &[JudgedMessage]) {
+            let plan = Plan::new(batch, None, &Policy::default(), self.facts(batch));
+            let places: Vec<_> = batch.iter().map(|judged| (&judged.place, judged.disposition)).collect();
+            assert_eq!(plan.unsettled, places, "every place is to be settled, whatever is known of its message");
+            self.messages.extend(plan.messages.iter().map(|message| (message.id, message.judged.sha256)));
+            for new in &plan.bounces {
+                let address = new.recipient.address.as_ref().map(|address| address.normalised().to_owned());
+                let class = new.verdict.class;
+                self.bounces.push((new.id, new.message, address, new.judged.received, class, new.counts));
+            }
+            for new in plan.suppressions {
+                assert_eq!(new.suppression.address, new.address);
+                self.list.insert(new.suppression.address, new.suppression.origin);
+            }
+            for event in plan.events {
+                self.events.push((event.kind, event.address.map(str::to_owned), event.bounce));
+            }
+        }
+
+        fn release(&mut self, address: &str, at: i64) {
+            if self.list.remove(address).is_some() {
+                self.released.insert(address.to_owned(), at);
+                self.events.push((EventKind::Released, Some(address.to_owned()), None));
+            }
+        }
+    }
+
+    #[derive(Debug, Clone)]
+    struct One {
+        address: Option<u8>,
+        action: Action,
+        class: Class,
+        fault: Fault,
+    }
+
+    fn message(number: u8, kind: Kind, day: i64, recipients: &[One]) -> JudgedMessage {
+        let because = Finding { value: kind, evidence: Evidence::of_structure("") };
+        let verdicts = recipients.iter().map(|one| Verdict {
+            class: one.class,
+            reason: Reason::UserUnknown,
+            fault: one.fault,
+            status: None,
+            reply: None,
+            rule: "codes:550".to_owned(),
+            conflict: false,
+            advice: None,
+            winner: None,
+            lowered: None,
+            outranked: Vec::new(),
+        });
+        JudgedMessage {
+            place: Place::new(number.to_string()),
+            sha256: [number; 32],
+            received: day * DAY,
+            size: 1,
+            verdicts: verdicts.collect(),
+            report: Report {
+                recipients: recipients
+                    .iter()
+                    .map(|one| Recipient {
+                        address: one.address.and_then(|n| Address::parse(&format!("user{n}@example.org"))),
+                        action: one.action,
+                        ..Recipient::default()
+                    })
+                    .collect(),
+                ..Report::of_nobody(because)
+            },
+            disposition: Disposition::Processed,
+        }
+    }
+
+    fn one_of<T: Copy + std::fmt::Debug + 'static>(all: &'static [T]) -> impl Strategy<Value = T> {
+        proptest::sample::select(all)
+    }
+
+    /// Mostly failures through the recipient's own fault, so that there is something to suppress.
+    fn ones() -> impl Strategy<Value = Vec<One>> {
+        let one = (
+            proptest::option::weighted(0.9, 0u8..3),
+            prop_oneof![4 => Just(Action::Failed), 1 => one_of(Action::ALL)],
+            prop_oneof![4 => Just(Class::Soft), 1 => one_of(Class::ALL)],
+            prop_oneof![4 => Just(Fault::Recipient), 1 => one_of(Fault::ALL)],
+        );
+        let one = one.prop_map(|(address, action, class, fault)| One { address, action, class, fault });
+        proptest::collection::vec(one, 0..3)
+    }
+
+    /// Messages with numbers of their own but for a few copies, in no order of time.
+    fn batch() -> impl Strategy<Value = Vec<JudgedMessage>> {
+        let kind = prop_oneof![4 => Just(Kind::Bounce), 1 => one_of(Kind::ALL)];
+        proptest::collection::vec((0u8..40, kind, 0i64..60, ones()), 0..24)
+            .prop_map(|all| all.iter().map(|(n, kind, day, ones)| message(*n, *kind, *day, ones)).collect())
+    }
+
+    proptest! {
+        #[test]
+        fn the_same_batch_twice_adds_nothing(batch in batch()) {
+            let mut once = Memory::default();
+            once.commit(&batch);
+            let mut twice = once.clone();
+            twice.commit(&batch);
+            prop_assert_eq!(&twice, &once);
+            let mut numbers: Vec<_> = once.messages.iter().map(|(_, sha256)| *sha256).collect();
+            numbers.sort_unstable();
+            numbers.dedup();
+            prop_assert_eq!(numbers.len(), once.messages.len(), "no message is recorded twice");
+        }
+
+        #[test]
+        fn where_a_batch_is_cut_makes_no_difference(batch in batch(), cut in 0usize..24) {
+            let cut = cut.min(batch.len());
+            let (mut whole, mut parts) = (Memory::default(), Memory::default());
+            whole.commit(&batch);
+            parts.commit(&batch[..cut]);
+            parts.commit(&batch[cut..]);
+            // The events of a commit are the bounces, then the changes; each kind keeps its order.
+            for memory in [&mut whole, &mut parts] {
+                memory.events.sort_by_key(|event| event.0 != EventKind::Bounce);
+            }
+            prop_assert_eq!(parts, whole);
+        }
+
+        #[test]
+        fn rows_and_events_match_one_to_one(batch in batch()) {
+            let plan = Plan::new(&batch, None, &Policy::default(), Memory::default().facts(&batch));
+            let (bounces, changes) = plan.events.split_at(plan.bounces.len());
+            for (event, row) in bounces.iter().zip(&plan.bounces) {
+                let small = NewEvent {
+                    at: row.judged.received, kind: EventKind::Bounce, address: None, origin: None, bounce: Some(row.id),
+                    note: None,
+                };
+                prop_assert_eq!(event, &small);
+            }
+            prop_assert_eq!(changes.len(), plan.suppressions.len());
+            for (event, row) in changes.iter().zip(&plan.suppressions) {
+                prop_assert_eq!(event.kind, EventKind::Suppressed);
+                prop_assert_eq!((event.address, event.bounce), (Some(row.address), Some(row.bounce)));
+                prop_assert_eq!((event.origin, event.at), (Some(row.suppression.origin), row.suppression.since));
+            }
+            let ids: Vec<_> = plan.bounces.iter().map(|bounce| bounce.id).collect();
+            prop_assert_eq!(ids, (1..).take(plan.bounces.len()).collect::<Vec<_>>());
+        }
+
+        #[test]
+        fn nobody_is_suppressed_whom_the_gate_keeps_out(batch in batch()) {
+            let plan = Plan::new(&batch, None, &Policy::default(), Memory::default().facts(&batch));
+            for bounce in &plan.bounces {
+                prop_assert_eq!(bounce.counts, policy::counts(bounce.recipient.action, bounce.verdict.fault));
+                let kind = bounce.judged.report.kind;
+                prop_assert!(matches!(kind, Kind::Bounce | Kind::Delayed | Kind::Delivered));
+            }
+            for new in &plan.suppressions {
+                let cause = plan.bounces.iter().find(|bounce| bounce.id == new.bounce);
+                prop_assert!(cause.is_some_and(|bounce| bounce.counts));
+            }
+        }
+
+        #[test]
+        fn a_removal_sticks(before in batch(), after in batch()) {
+            let mut memory = Memory::default();
+            memory.commit(&before);
+            // Later than every bounce.
+            memory.list.clone().keys().for_each(|address| memory.release(address, 100 * DAY));
+            let released = memory.released.clone();
+            memory.commit(&after);
+            prop_assert!(memory.list.keys().all(|address| !released.contains_key(address)));
+        }
+    }
+
+    #[test]
+    fn what_a_batch_teaches_counts_for_its_later_messages() {
+        let soft = One { address: Some(1), action: Action::Failed, class: Class::Soft, fault: Fault::Recipient };
+        let hard = One { class: Class::Hard, ..soft.clone() };
+        let mut batch: Vec<_> =
+            (0..6).map(|n| message(n, Kind::Bounce, 4 * i64::from(n), std::slice::from_ref(&soft))).collect();
+        batch.push(message(9, Kind::Bounce, 30, &[hard.clone(), hard]));
+        let mut memory = Memory::default();
+        memory.commit(&batch);
+        let changes: Vec<_> = memory.events.iter().filter(|event| event.0 == EventKind::Suppressed).cloned().collect();
+        let by = |bounce| (EventKind::Suppressed, Some("user1@example.org".to_owned()), Some(bounce));
+        assert_eq!(changes, [by(5), by(7)], "by the fifth soft bounce, and again only by the hard one");
+        assert_eq!(memory.list.values().collect::<Vec<_>>(), [&Origin::Hard]);
+    }
+
+    #[test]
+    fn numbers_go_on_where_the_store_left_off() {
+        let soft = One { address: Some(1), action: Action::Failed, class: Class::Soft, fault: Fault::Recipient };
+        let batch = [message(1, Kind::Bounce, 0, &[soft.clone(), soft])];
+        let facts = Facts { last_message: 7, last_bounce: 41, ..Facts::default() };
+        let plan = Plan::new(&batch, None, &Policy::default(), facts);
+        assert_eq!(plan.messages[0].id, 8);
+        let rows: Vec<_> = plan.bounces.iter().map(|bounce| (bounce.id, bounce.message, bounce.position)).collect();
+        assert_eq!(rows, [(42, 8, 0), (43, 8, 1)]);
+    }
+}

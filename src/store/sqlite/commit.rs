@@ -1,0 +1,234 @@
+//! One commit: reads the facts, has it planned, and writes the plan, in one transaction. Every statement carries the
+//! whole batch, because a statement costs more than the rows in it.
+
+use std::collections::{HashMap, HashSet};
+
+use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
+
+use super::{ROWS_A_STATEMENT, SqliteStore, events, json, mailbox, parsed};
+use crate::{
+    message::Cursor,
+    policy::Policy,
+    store::{
+        Committed, JudgedMessage, StoreError,
+        plan::{self, Facts, NewBounce, NewMessage, NewSuppression, Plan},
+    },
+    suppression::{HISTORY_DAYS, History},
+};
+
+impl SqliteStore {
+    pub(in crate::store) async fn commit(
+        &self,
+        mailbox: &str,
+        batch: &[JudgedMessage],
+        cursor: Option<&Cursor>,
+        policy: &Policy,
+    ) -> Result<Committed, StoreError> {
+        let mut tx = self.begin().await?;
+        let committed = record(&mut tx, mailbox, batch, cursor, policy).await.map_err(|error| self.error(error))?;
+        tx.commit().await.map_err(|error| self.error(error))?;
+        Ok(committed)
+    }
+}
+
+async fn record(
+    tx: &mut SqliteConnection,
+    mailbox: &str,
+    batch: &[JudgedMessage],
+    cursor: Option<&Cursor>,
+    policy: &Policy,
+) -> Result<Committed, sqlx::Error> {
+    let facts = facts(tx, batch).await?;
+    let plan = Plan::new(batch, cursor, policy, facts);
+    insert_messages(tx, mailbox, &plan.messages).await?;
+    insert_bounces(tx, &plan.bounces).await?;
+    insert_suppressions(tx, &plan.suppressions).await?;
+    events::insert(tx, &plan.events).await?;
+    mailbox::insert_unsettled(tx, mailbox, &plan.unsettled).await?;
+    if let Some(cursor) = plan.cursor {
+        mailbox::move_cursor(tx, mailbox, cursor).await?;
+    }
+    Ok(Committed {
+        new: plan.messages.len(),
+        duplicates: batch.len() - plan.messages.len(),
+        suppressed: plan.suppressions.into_iter().map(|new| new.suppression).collect(),
+    })
+}
+
+/// The write lock is ours, so what is read here holds until the commit.
+async fn facts(tx: &mut SqliteConnection, batch: &[JudgedMessage]) -> Result<Facts, sqlx::Error> {
+    let (last_message, last_bounce): (i64, i64) = sqlx::query_as(
+        "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'message'), 0),
+                coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'bounce'), 0)",
+    )
+    .fetch_one(&mut *tx)
+    .await?;
+    let known = known(tx, batch).await?;
+    let fresh = plan::fresh(batch, &known);
+    let oldest = fresh.iter().map(|judged| judged.received).min().unwrap_or_default();
+    let histories = histories(tx, &plan::addresses(&fresh), oldest).await?;
+    Ok(Facts { known, histories, last_message, last_bounce })
+}
+
+/// Which messages of the batch are in the store already.
+async fn known(tx: &mut SqliteConnection, batch: &[JudgedMessage]) -> Result<HashSet<[u8; 32]>, sqlx::Error> {
+    let mut found = HashSet::new();
+    for chunk in batch.chunks(ROWS_A_STATEMENT) {
+        let mut query = QueryBuilder::<Sqlite>::new("SELECT sha256 FROM message WHERE sha256 IN (");
+        let mut values = query.separated(", ");
+        for judged in chunk {
+            values.push_bind(&judged.sha256[..]);
+        }
+        query.push(")");
+        for row in query.build().persistent(chunk.len() == ROWS_A_STATEMENT).fetch_all(&mut *tx).await? {
+            found.extend(<[u8; 32]>::try_from(row.try_get::<&[u8], _>(0)?));
+        }
+    }
+    Ok(found)
+}
+
+/// What is known of these addresses, as far back as matters for a bounce received at `oldest`, in one query.
+async fn histories(
+    tx: &mut SqliteConnection,
+    addresses: &HashSet<&str>,
+    oldest: i64,
+) -> Result<HashMap<String, History>, sqlx::Error> {
+    if addresses.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows = sqlx::query(
+        "SELECT a.value AS address,
+                (SELECT json_group_array(b.at) FROM bounce AS b
+                 WHERE b.address = a.value AND b.at >= ?2 AND b.counts = 1 AND b.class = 'soft') AS soft,
+                (SELECT max(e.at) FROM event AS e WHERE e.address = a.value AND e.kind = 'released') AS removed_at,
+                (SELECT s.origin FROM suppression AS s WHERE s.address = a.value) AS origin
+         FROM json_each(?1) AS a",
+    )
+    .bind(json(addresses)?)
+    .bind(oldest - i64::from(HISTORY_DAYS) * 86_400)
+    .fetch_all(&mut *tx)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            let history = History {
+                soft: serde_json::from_str(row.try_get("soft")?).map_err(|e| sqlx::Error::Decode(e.into()))?,
+                removed_at: row.try_get("removed_at")?,
+                suppressed: row.try_get::<Option<&str>, _>("origin")?.map(parsed).transpose()?,
+            };
+            Ok((row.try_get("address")?, history))
+        })
+        .collect()
+}
+
+async fn insert_messages(
+    tx: &mut SqliteConnection,
+    mailbox: &str,
+    messages: &[NewMessage<'_>],
+) -> Result<(), sqlx::Error> {
+    for chunk in messages.chunks(ROWS_A_STATEMENT) {
+        QueryBuilder::<Sqlite>::new(
+            "INSERT INTO message (id, sha256, mailbox, place, message_id, received, kind, format, size) ",
+        )
+        .push_values(chunk, |mut row, NewMessage { id, judged }| {
+            row.push_bind(*id)
+                .push_bind(&judged.sha256[..])
+                .push_bind(mailbox)
+                .push_bind(judged.place.as_str())
+                .push_bind(judged.report.message_id.as_deref())
+                .push_bind(judged.received)
+                .push_bind(judged.report.kind.as_str())
+                .push_bind(judged.report.format)
+                .push_bind(i64::try_from(judged.size).unwrap_or(i64::MAX));
+        })
+        .build()
+        .persistent(chunk.len() == ROWS_A_STATEMENT)
+        .execute(&mut *tx)
+        .await?;
+    }
+    Ok(())
+}
+
+async fn insert_bounces(tx: &mut SqliteConnection, bounces: &[NewBounce<'_>]) -> Result<(), sqlx::Error> {
+    for chunk in bounces.chunks(ROWS_A_STATEMENT) {
+        QueryBuilder::<Sqlite>::new(
+            "INSERT INTO bounce
+             (id, message, position, action, address_given, address, domain, class, reason, fault, counts, status,
+              reply, diagnostic, remote_mta, reporting_mta, original_message_id, campaign, list_id, rule, field, line,
+              words, lowered_from, lowered_line, lowered_words, conflict, at) ",
+        )
+        .push_values(chunk, |mut row, bounce| {
+            let NewBounce { judged, recipient, verdict, .. } = bounce;
+            let address = recipient.address.as_ref();
+            // Of what decided, even where the mail's codes then allowed nothing as bad as it says.
+            let evidence = verdict.winner.as_ref().map(|winner| &winner.evidence);
+            let lowered = verdict.lowered.as_ref();
+            let lowered_by = lowered.and_then(|lowered| lowered.evidence.as_ref());
+            row.push_bind(bounce.id)
+                .push_bind(bounce.message)
+                .push_bind(bounce.position)
+                .push_bind(recipient.action.as_str())
+                .push_bind(address.map(|a| a.given()))
+                .push_bind(address.map(|a| a.normalised()))
+                .push_bind(address.map(|a| a.domain()))
+                .push_bind(verdict.class.as_str())
+                .push_bind(verdict.reason.as_str())
+                .push_bind(verdict.fault.as_str())
+                .push_bind(bounce.counts)
+                .push_bind(verdict.status.map(|status| status.to_string()))
+                .push_bind(verdict.reply.map(|reply| reply.get()))
+                .push_bind(recipient.diagnostic.as_ref().map(|diagnostic| diagnostic.as_str()))
+                .push_bind(recipient.remote_mta.as_deref())
+                .push_bind(judged.report.reporting_mta.as_deref())
+                .push_bind(judged.report.original.message_id.as_deref())
+                .push_bind(judged.report.original.campaign.as_deref())
+                .push_bind(judged.report.original.list_id.as_deref())
+                .push_bind(&verdict.rule)
+                .push_bind(evidence.map(|evidence| evidence.location.to_string()))
+                .push_bind(evidence.and_then(|evidence| evidence.line))
+                .push_bind(evidence.map(|evidence| evidence.words.as_str()))
+                .push_bind(lowered.map(|lowered| lowered.from.as_str()))
+                .push_bind(lowered_by.and_then(|evidence| evidence.line))
+                .push_bind(lowered_by.map(|evidence| evidence.words.as_str()))
+                .push_bind(verdict.conflict)
+                .push_bind(judged.received);
+        })
+        .build()
+        .persistent(chunk.len() == ROWS_A_STATEMENT)
+        .execute(&mut *tx)
+        .await?;
+    }
+    Ok(())
+}
+
+async fn insert_suppressions(
+    tx: &mut SqliteConnection,
+    suppressions: &[NewSuppression<'_>],
+) -> Result<(), sqlx::Error> {
+    for chunk in suppressions.chunks(ROWS_A_STATEMENT) {
+        QueryBuilder::<Sqlite>::new(
+            "INSERT INTO suppression (address, domain, origin, reason, rule, diagnostic, bounce, since, note) ",
+        )
+        .push_values(chunk, |mut row, new| {
+            let suppression = &new.suppression;
+            row.push_bind(new.address)
+                .push_bind(new.domain)
+                .push_bind(suppression.origin.as_str())
+                .push_bind(suppression.reason.map(|reason| reason.as_str()))
+                .push_bind(suppression.rule.as_deref())
+                .push_bind(suppression.diagnostic.as_deref())
+                .push_bind(new.bounce)
+                .push_bind(suppression.since)
+                .push_bind(suppression.note.as_deref());
+        })
+        .push(
+            " ON CONFLICT (address) DO UPDATE SET
+              origin = excluded.origin, reason = excluded.reason, rule = excluded.rule,
+              diagnostic = excluded.diagnostic, bounce = excluded.bounce",
+        )
+        .build()
+        .persistent(chunk.len() == ROWS_A_STATEMENT)
+        .execute(&mut *tx)
+        .await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,112 @@
+//! What every SQLite file of ours needs, the store as well as a follower's: a mark that it is ours, patience with other
+//! processes, and each of SQLite's errors as one line for a person, with whether a retry can help.
+
+use std::{path::Path, time::Duration};
+
+use sqlx::{Executor, SqliteConnection, migrate::MigrateError};
+
+use crate::store::StoreError;
+
+/// How long a statement waits for another process to finish its transaction.
+pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Marks an empty database file as ours; `false` when it is another program's, or another kind of ours.
+pub(crate) async fn claim(connection: &mut SqliteConnection, id: i64) -> Result<bool, sqlx::Error> {
+    let (found, tables): (i64, i64) = sqlx::query_as(
+        "SELECT (SELECT application_id FROM pragma_application_id), (SELECT count(*) FROM sqlite_schema)",
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    if found == 0 && tables == 0 {
+        // A pragma takes no bound values.
+        connection.execute(sqlx::AssertSqlSafe(format!("PRAGMA application_id = {id}"))).await?;
+        return Ok(true);
+    }
+    Ok(found == id)
+}
+
+/// Primary result codes (https://www.sqlite.org/rescode.html); extended ones carry them in the low byte.
+mod code {
+    pub const PERM: i32 = 3;
+    pub const BUSY: i32 = 5;
+    pub const LOCKED: i32 = 6;
+    pub const READONLY: i32 = 8;
+    pub const IOERR: i32 = 10;
+    pub const CORRUPT: i32 = 11;
+    pub const FULL: i32 = 13;
+    pub const CANTOPEN: i32 = 14;
+    pub const NOTADB: i32 = 26;
+}
+
+impl StoreError {
+    pub(crate) fn of_sqlite(path: &Path, error: sqlx::Error) -> Self {
+        let file = path.display();
+        let code = match &error {
+            sqlx::Error::Database(e) => e.code().and_then(|c| c.parse::<i32>().ok()).map(|c| c & 0xff),
+            sqlx::Error::PoolTimedOut => Some(code::BUSY),
+            _ => None,
+        };
+        match code {
+            Some(code::BUSY | code::LOCKED) => Self::Busy(format!(
+                "database {file} is locked by another program; nothing was written, trying again helps"
+            )),
+            Some(code::FULL) => Self::Busy(format!(
+                "database {file} cannot grow: the disk is full; nothing was written, free some space"
+            )),
+            Some(code::IOERR) => {
+                Self::Busy(format!("database {file} cannot be read or written ({error}); check the disk and its quota"))
+            }
+            Some(code::CORRUPT | code::NOTADB) => Self::Unusable(format!(
+                "database {file} is damaged or no SQLite database; restore it from a backup, or move it away and a new one is made"
+            )),
+            Some(code::READONLY | code::PERM) => Self::Unusable(format!(
+                "database {file} cannot be written; give the user that runs bounced write permission on the file and its directory"
+            )),
+            Some(code::CANTOPEN) => Self::unopened(path),
+            _ => Self::Unusable(format!("database {file}: {error}")),
+        }
+    }
+
+    pub(super) fn of_migration(path: &Path, error: MigrateError) -> Self {
+        match error {
+            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => Self::of_sqlite(path, error),
+            MigrateError::VersionMissing(_) | MigrateError::VersionMismatch(_) => Self::Unusable(format!(
+                "database {} was made by another version of bounced; install the newer version again",
+                path.display()
+            )),
+            error => Self::Unusable(format!("database {}: {error}", path.display())),
+        }
+    }
+
+    pub(super) fn missing_file(path: &Path) -> Self {
+        Self::Unusable(format!(
+            "database {} does not exist; check the path, or start `bounced run` to make it",
+            path.display()
+        ))
+    }
+
+    pub(crate) fn foreign_file(path: &Path) -> Self {
+        Self::Unusable(format!(
+            "database {} belongs to something else; give the store and the published list files of their own",
+            path.display()
+        ))
+    }
+
+    /// SQLite says no more than "unable to open"; the file system knows why.
+    fn unopened(path: &Path) -> Self {
+        let file = path.display();
+        let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let directory = parent.display();
+        Self::Unusable(if path.is_dir() {
+            format!("database {file} is a directory; name a file in it")
+        } else if !parent.exists() {
+            format!("database {file} cannot be made: directory {directory} does not exist; create it")
+        } else if !parent.is_dir() {
+            format!("database {file} cannot be made: {directory} is no directory; name another path")
+        } else {
+            format!(
+                "database {file} cannot be opened; give the user that runs bounced write permission on it and on {directory}"
+            )
+        })
+    }
+}

@@ -1,0 +1,186 @@
+//! The store as an SQLite file: all of its SQL. What the methods do is said at [`Store`](super::Store).
+
+mod commit;
+mod events;
+pub(crate) mod file;
+mod list;
+mod mailbox;
+
+use std::{error::Error, fs::File, os::unix::fs::OpenOptionsExt, path::Path, str::FromStr, sync::Arc, time::Duration};
+
+use sqlx::{
+    Connection, Executor, Sqlite, SqlitePool, Transaction,
+    sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous},
+};
+use tokio::time::{Instant, sleep};
+
+use self::file::{BUSY_TIMEOUT, claim};
+use super::StoreError;
+
+/// The `application_id` of a store (https://www.sqlite.org/fileformat.html#application_id): "bncd".
+const STORE_ID: i64 = 0x626e_6364;
+
+/// A statement costs more than its rows, up to about here. Statements with just as many rows are prepared once and
+/// kept; shorter ones, of which there are many lengths, are not.
+const ROWS_A_STATEMENT: usize = 100;
+
+/// The file and its connections.
+#[derive(Debug, Clone)]
+pub struct SqliteStore {
+    path: Arc<Path>,
+    /// One connection: SQLite has one writer at a time, and waiting here is fair where its own lock is not.
+    writer: SqlitePool,
+    readers: SqlitePool,
+}
+
+impl SqliteStore {
+    pub(in crate::store) async fn open(path: &Path) -> Result<Self, StoreError> {
+        Self::connect(path, true).await
+    }
+
+    pub(in crate::store) async fn open_existing(path: &Path) -> Result<Self, StoreError> {
+        if !path.exists() {
+            return Err(StoreError::missing_file(path));
+        }
+        Self::connect(path, false).await
+    }
+
+    async fn connect(path: &Path, create: bool) -> Result<Self, StoreError> {
+        if create {
+            make_private(path);
+        }
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(create)
+            // A mail is moved away once its rows are committed, so the commit has to outlive a power cut.
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(BUSY_TIMEOUT)
+            // A batch fills SQLite's own 1,000 pages, and each checkpoint waits for the disk twice.
+            .pragma("wal_autocheckpoint", "4000");
+        let pool = || SqlitePoolOptions::new().acquire_timeout(BUSY_TIMEOUT);
+        let writer = pool()
+            .max_connections(1)
+            // On a full disk SQLite rolls back by itself, and sqlx goes on counting a transaction that is gone.
+            .before_acquire(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) }))
+            // In KiB. SQLite's own 2 MB are less than a large batch changes, which then goes to the disk more than once.
+            .connect_with(options.clone().pragma("cache_size", "-8000"))
+            .await
+            .map_err(|error| StoreError::of_sqlite(path, error))?;
+        let readers = pool().max_connections(4).connect_lazy_with(options.pragma("query_only", "on"));
+        let store = Self { path: path.into(), writer, readers };
+        store.migrate().await?;
+        store.write_ahead().await?;
+        Ok(store)
+    }
+
+    /// Not an option of the connection: that would turn another program's file into WAL before `claim` sees it.
+    async fn write_ahead(&self) -> Result<(), StoreError> {
+        let give_up = Instant::now() + BUSY_TIMEOUT;
+        loop {
+            match self.writer.execute("PRAGMA journal_mode = WAL").await.map_err(|error| self.error(error)) {
+                // The one statement that a busy timeout does not cover.
+                Err(StoreError::Busy(_)) if Instant::now() < give_up => sleep(Duration::from_millis(5)).await,
+                done => return done.map(drop),
+            }
+        }
+    }
+
+    /// In one transaction, so that two processes that start at once do not both make the tables.
+    async fn migrate(&self) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        if !claim(&mut tx, STORE_ID).await.map_err(|error| self.error(error))? {
+            return Err(StoreError::foreign_file(&self.path));
+        }
+        // `run` takes anything that can be acquired, and its future is then not `Send` for every lifetime.
+        sqlx::migrate!("./migrations")
+            .run_direct(None, &mut *tx, false)
+            .await
+            .map_err(|error| StoreError::of_migration(&self.path, error))?;
+        tx.commit().await.map_err(|error| self.error(error))
+    }
+
+    /// The file's `-wal` companion goes away with the last process.
+    pub(in crate::store) async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+
+    pub(in crate::store) async fn id(&self) -> Result<String, StoreError> {
+        sqlx::query_scalar("SELECT id FROM store").fetch_one(&self.readers).await.map_err(|error| self.error(error))
+    }
+
+    /// IMMEDIATE: a transaction that reads before it writes would otherwise fail, whatever the busy timeout.
+    async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
+        self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(|error| self.error(error))
+    }
+
+    fn error(&self, error: sqlx::Error) -> StoreError {
+        StoreError::of_sqlite(&self.path, error)
+    }
+}
+
+/// Who bounced is nobody else's business, so the file is made for its owner and group alone; SQLite gives its companions
+/// the same mode. Errors are left to SQLite, which meets them again.
+fn make_private(path: &Path) {
+    let _ = File::options().write(true).create_new(true).mode(0o640).open(path);
+}
+
+/// A value as an argument for `json_each`.
+fn json(value: &impl serde::Serialize) -> Result<String, sqlx::Error> {
+    serde_json::to_string(value).map_err(|e| sqlx::Error::Encode(e.into()))
+}
+
+/// A word of a fixed set.
+fn parsed<T: FromStr<Err: Error + Send + Sync + 'static>>(word: &str) -> Result<T, sqlx::Error> {
+    word.parse().map_err(|error: T::Err| sqlx::Error::Decode(error.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::Address;
+
+    async fn store() -> (tempfile::TempDir, SqliteStore) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&dir.path().join("bounced.db")).await.unwrap();
+        (dir, store)
+    }
+
+    fn ann() -> Address {
+        Address::parse("ann@example.org").unwrap()
+    }
+
+    fn busy(error: &StoreError, path: &Path, words: &str) {
+        assert!(matches!(error, StoreError::Busy(_)), "{error:?}");
+        let text = error.to_string();
+        assert!(text.contains(&path.display().to_string()) && text.contains(words) && !text.contains('\n'), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_loses_nothing_and_may_be_tried_again() {
+        let (_dir, store) = store().await;
+        // SQLite's own limit gives the answer of a full disk.
+        store.writer.execute("PRAGMA max_page_count = 1").await.unwrap();
+        let note = "long ".repeat(100_000);
+        let error = store.suppress(&ann(), Some(&note), 0).await.expect_err("full");
+        busy(&error, &store.path, "the disk is full");
+        assert_eq!(store.suppression(&ann()).await.unwrap(), None);
+
+        // The limit ended with its connection, as a full disk ends when space is freed.
+        assert!(store.suppress(&ann(), Some(&note), 0).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_locked_database_may_be_tried_again() {
+        let (_dir, store) = store().await;
+        let other = SqliteConnectOptions::new().filename(&store.path);
+        let other = SqlitePool::connect_with(other).await.unwrap();
+        let held = other.begin_with("BEGIN IMMEDIATE").await.unwrap();
+        store.writer.execute("PRAGMA busy_timeout = 0").await.unwrap();
+        let error = store.suppress(&ann(), None, 0).await.expect_err("locked");
+        busy(&error, &store.path, "locked by another program");
+        held.rollback().await.unwrap();
+        assert!(store.suppress(&ann(), None, 0).await.unwrap());
+    }
+}
