@@ -120,6 +120,8 @@ fn read_part(part: Passage<'_>, draft: &mut Draft) {
 /// A field, or with no name the blank line behind a group.
 struct Field<'m> {
     name: Option<&'m str>,
+    /// Its first line, name and all.
+    line: Passage<'m>,
     /// What stands in its first line behind the colon.
     first: Passage<'m>,
     /// The folded lines.
@@ -154,14 +156,14 @@ fn fields(part: Passage<'_>) -> Vec<Field<'_>> {
     let mut fields: Vec<Field<'_>> = Vec::new();
     for line in part.lines() {
         if line.text.trim().is_empty() {
-            fields.push(Field { name: None, first: line.trimmed(), more: Vec::new() });
+            fields.push(Field { name: None, line, first: line.trimmed(), more: Vec::new() });
             continue;
         }
         match (field_name(line.text), fields.last_mut()) {
             (Some(name), _) => {
                 let colon = line.text.find(':').unwrap_or(0);
                 let first = line.slice(colon + 1..line.text.len()).trimmed();
-                fields.push(Field { name: Some(name), first, more: Vec::new() });
+                fields.push(Field { name: Some(name), line, first, more: Vec::new() });
             }
             // QUIRK: continuation lines of a reply often lack the leading blank.
             (None, Some(field)) if field.name.is_some() => field.more.push(line.trimmed()),
@@ -209,9 +211,9 @@ fn read_field(name: &str, field: &Field<'_>, group: &mut Group, draft: &mut Draf
         // Domino's own words; Diagnostic-Code is often empty or generic beside them.
         "x-notes" => add_diagnostic(&field.excerpt("X-Notes"), recipient),
         "x-supplementary-info" => add_diagnostic(&field.excerpt("X-Supplementary-Info"), recipient),
-        // PowerMTA's own judgement, such as bad-mailbox.
+        // PowerMTA's own judgement, such as bad-mailbox: phrases know it by the name of the field.
         "x-powermta-bouncecategory" => {
-            recipient.text.append(&field.excerpt("X-PowerMTA-BounceCategory"));
+            recipient.text.append(&field.line.excerpt(&Location::Field("X-PowerMTA-BounceCategory".into())));
             recipient.text.push_between('\n');
         }
         _ => return,
