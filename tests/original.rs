@@ -46,3 +46,17 @@ fn a_list_is_named_by_its_identifier_alone() {
     assert_eq!(list("Spring news <spring.lists.example.org>").as_deref(), Some("spring.lists.example.org"));
     assert_eq!(list("spring.lists.example.org").as_deref(), Some("spring.lists.example.org"));
 }
+
+/// Whoever looks for a report in the mailbox finds the mail that came, not what hangs on it.
+#[test]
+fn a_wrapped_bounce_goes_by_the_wrappers_message_id() {
+    let bounce = "From: MAILER-DAEMON@mx.example.org\nSubject: Undelivered Mail Returned to Sender\n\
+                  Message-ID: <inside@mx.example.org>\n\n<bob@example.com>: 550 5.1.1 no such user\n";
+    let mail = format!(
+        "From: anna@lists.example.org\nSubject: Fwd: see this\nMessage-ID: <outside@lists.example.org>\n\
+         Content-Type: multipart/mixed; boundary=b\n\n--b\n\nSee below.\n\n--b\nContent-Type: message/rfc822\n\n{bounce}\n--b--\n"
+    );
+    let report = Judge::embedded().judge(mail.as_bytes()).0;
+    assert_eq!(report.recipients.len(), 1);
+    assert_eq!(report.message_id.as_deref(), Some("outside@lists.example.org"));
+}
