@@ -82,7 +82,8 @@ fn entry(uid: u32) -> JudgedMessage {
         report: Report {
             kind: Kind::Bounce,
             kind_because: Finding { value: Kind::Bounce, evidence: Evidence::of_structure("multipart/report") },
-            format: "rfc3464",
+            format: "rfc3464".into(),
+            kind_rule: None,
             reporting_mta: Some("mail.example.org".to_owned()),
             message_id: Some(format!("2026010{uid}.ABCDEF@mail.example.org")),
             date: None,

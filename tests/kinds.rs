@@ -35,10 +35,11 @@ fn mails() -> Vec<(String, Kind, Vec<u8>)> {
 
 #[test]
 fn every_mail_is_what_its_name_states_whatever_its_line_ends() {
+    let options = Options::default();
     let mut wrong = Vec::new();
     for (name, stated, mail) in mails() {
         for (ends, mail) in with_line_ends(&mail) {
-            let report = parse(&mail, &Options::default());
+            let report = parse(&mail, &options);
             if report.kind != stated {
                 let because = &report.kind_because;
                 wrong.push(format!(
@@ -53,8 +54,9 @@ fn every_mail_is_what_its_name_states_whatever_its_line_ends() {
 
 #[test]
 fn every_bounce_names_who_failed_and_nothing_else_does() {
+    let options = Options::default();
     for (name, stated, mail) in mails() {
-        let report = parse(&mail, &Options::default());
+        let report = parse(&mail, &options);
         let failed: Vec<_> = report.recipients.iter().filter(|r| r.action == Action::Failed).collect();
         if stated == Kind::Bounce {
             let addresses: Vec<_> = failed.iter().filter_map(|r| r.address.as_ref()).map(|a| a.normalised()).collect();

@@ -1,5 +1,7 @@
 //! Bytes -> Report -> Verdicts, by the tables of the configuration; the same for daemon, command line and tests.
 
+use std::sync::Arc;
+
 use crate::{
     classify::{Classifier, LoadError},
     config::Config,
@@ -44,8 +46,10 @@ impl Judge {
     /// What an anonymised copy of a mail must keep for the same verdict.
     #[must_use]
     pub fn keep(&self) -> Keep {
-        let parse::Vocabulary { sentences, senders } = parse::vocabulary();
-        Keep::new(self.classifier.vocabulary().chain(sentences.iter().map(String::as_str)), &senders)
+        let tables = &self.options.tables;
+        let parse::Vocabulary { sentences, senders } = tables.vocabulary();
+        let sentences = self.classifier.vocabulary().chain(sentences.iter().map(String::as_str));
+        Keep::new(sentences, &senders, Arc::clone(tables))
     }
 
     /// What a person should do about this recipient's codes, by the code table.
@@ -60,6 +64,6 @@ impl Judge {
     /// Judges one SMTP reply on its own, as a mail log has it.
     #[must_use]
     pub fn judge_response(&self, text: &str) -> Verdict {
-        self.classifier.judge_recipient(&parse::response(text), None)
+        self.classifier.judge_recipient(&parse::response(text, &self.options.tables), None)
     }
 }

@@ -47,6 +47,9 @@ fn explain(
     writeln!(out, "{name}")?;
     let because = &because.evidence;
     writeln!(out, "  kind      {} — {}: {}", report.kind, place(because), quote(&because.words))?;
+    if let Some(rule) = &report.kind_rule {
+        writeln!(out, "  sign      {rule}")?;
+    }
     writeln!(out, "  format    {}", report.format)?;
     let original = &report.original;
     let about = [

@@ -7,14 +7,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::parse::Options;
+use crate::parse::MOST_OCTETS;
 
 /// One mail and the name by which to speak of it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Input {
     /// The path as given plus what was found below; `PATH#2` is the second mail of an mbox; `-` standard input.
     pub name: String,
-    /// The bytes, at most [`Options::most_octets`] of them.
+    /// The bytes, at most [`MOST_OCTETS`] of them.
     pub bytes: Vec<u8>,
 }
 
@@ -103,7 +103,7 @@ impl<S: BufRead> Mails<S> {
     }
 
     fn read(&mut self, mut mail: Vec<u8>) -> io::Result<Input> {
-        let most = Options::default().most_octets;
+        let most = MOST_OCTETS;
         let mut line = Vec::new();
         let mut blank_before = false;
         loop {
@@ -214,7 +214,7 @@ mod tests {
 
     #[test]
     fn of_a_huge_mail_only_the_start_is_kept_and_the_next_is_found() {
-        let most = Options::default().most_octets;
+        let most = MOST_OCTETS;
         let mbox = format!("{FIRST}{}\n\n{SECOND}", "x".repeat(most + 5));
         let mails = taken_apart(mbox.as_bytes(), true);
         assert_eq!((mails.len(), mails[0].1.len()), (2, most));

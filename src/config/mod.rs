@@ -172,7 +172,7 @@ pub struct Report {
 impl Default for Report {
     fn default() -> Self {
         Self {
-            campaign_headers: parse::Options::default().campaign_headers,
+            campaign_headers: parse::campaign_headers(),
             processed: vec![Kind::Bounce, Kind::Delayed, Kind::Delivered],
         }
     }

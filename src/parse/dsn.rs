@@ -10,7 +10,9 @@ use super::{
     mime::{Mail, Part},
     passage::Passage,
     reply::{self, Certainty},
+    tables::Tables,
     text,
+    words::{Role, Words},
 };
 use crate::{
     codes::{EnhancedStatusCode, ReplyCode},
@@ -18,27 +20,27 @@ use crate::{
 };
 
 /// Reads the delivery-status parts of a mail; `None` when there is none that names a recipient or an outcome.
-pub(super) fn read(mail: &Mail<'_>, original: &Original) -> Option<Draft> {
+pub(super) fn read(mail: &Mail<'_>, original: &Original, tables: &Tables) -> Option<Draft> {
     let mut draft = Draft::default();
     for part in mail.parts.iter().filter(|p| is_status_part(p)) {
         // QUIRK: a report mislabelled as text may have the returned message behind it.
         let fields = if part.is_human() { part.words() } else { Passage::of_part(part) };
-        read_part(fields, &mut draft);
+        read_part(fields, &tables.words, &mut draft);
     }
     if draft.recipients.is_empty() {
         return None;
     }
     let human = mail.texts().find(|p| !has_status_fields(&p.text)).or_else(|| mail.texts().next());
     let words = human.map(|p| before_fields(p.words()).clipped(general::MOST_WORDS)).unwrap_or_default();
-    name_the_nameless(mail, original, words.text, &mut draft.recipients);
+    name_the_nameless(mail, original, words.text, tables, &mut draft.recipients);
     add_words(words, &mut draft.recipients);
     let is_delayed = |r: &Recipient| r.action == Action::Delayed;
-    if draft.recipients.iter().any(is_delayed) && kinds::gave_up(words) {
+    if draft.recipients.iter().any(is_delayed) && kinds::gave_up(words, &tables.words) {
         // QUIRK: OpenSMTPD and nullmailer report their final expiry as "delayed".
         let delayed = draft.recipients.iter_mut().filter(|r| is_delayed(r));
         delayed.for_each(|r| (r.action, r.action_because) = (Action::Failed, None));
     }
-    draft.recipients.iter_mut().for_each(settle_codes);
+    draft.recipients.iter_mut().for_each(|recipient| settle_codes(recipient, &tables.words));
     Some(draft)
 }
 
@@ -95,7 +97,7 @@ impl Group {
     }
 }
 
-fn read_part(part: Passage<'_>, draft: &mut Draft) {
+fn read_part(part: Passage<'_>, words: &Words, draft: &mut Draft) {
     let mut group = Group::default();
     for field in fields(part) {
         let Some(name) = field.name else {
@@ -112,7 +114,7 @@ fn read_part(part: Passage<'_>, draft: &mut Draft) {
         if begins && group.recipient.final_recipient.is_some() {
             finish(&mut group, draft);
         }
-        read_field(name, &field, &mut group, draft);
+        read_field(name, &field, words, &mut group, draft);
     }
     finish(&mut group, draft);
 }
@@ -183,7 +185,7 @@ fn field_name(line: &str) -> Option<&str> {
     fits.then_some(name)
 }
 
-fn read_field(name: &str, field: &Field<'_>, group: &mut Group, draft: &mut Draft) {
+fn read_field(name: &str, field: &Field<'_>, words: &Words, group: &mut Group, draft: &mut Draft) {
     let recipient = &mut group.recipient;
     let some = |v: &str| (!v.is_empty()).then(|| v.to_owned());
     let value = field.value();
@@ -199,7 +201,7 @@ fn read_field(name: &str, field: &Field<'_>, group: &mut Group, draft: &mut Draf
         }
         "x-actual-recipient" => group.actual_recipient = some(&value),
         "action" => {
-            group.action = action(&value).map(|value| Finding { value, evidence: field.evidence("Action") });
+            group.action = action(&value, words).map(|value| Finding { value, evidence: field.evidence("Action") });
         }
         "status" => read_status(&value, field, recipient),
         "remote-mta" => recipient.remote_mta = some(after_type(&value)),
@@ -241,15 +243,19 @@ fn after_type(value: &str) -> &str {
 }
 
 /// RFC 3464 §2.3.3; comments and synonyms that programs really use are understood.
-fn action(value: &str) -> Option<Action> {
+fn action(value: &str, words: &Words) -> Option<Action> {
     let word: String =
         value.trim().chars().take_while(char::is_ascii_alphabetic).collect::<String>().to_ascii_lowercase();
+    let has = |role| words.have(role, &word);
     match word.as_str() {
-        "failed" | "failure" | "fail" | "undeliverable" | "expired" | "bounced" | "error" => Some(Action::Failed),
-        "delayed" | "delay" | "deferred" | "warning" => Some(Action::Delayed),
-        "delivered" | "deliverable" | "success" => Some(Action::Delivered),
+        "failed" => Some(Action::Failed),
+        "delayed" => Some(Action::Delayed),
+        "delivered" => Some(Action::Delivered),
         "relayed" => Some(Action::Relayed),
         "expanded" => Some(Action::Expanded),
+        _ if has(Role::Failed) => Some(Action::Failed),
+        _ if has(Role::Delayed) => Some(Action::Delayed),
+        _ if has(Role::Delivered) => Some(Action::Delivered),
         _ => None,
     }
 }
@@ -335,11 +341,11 @@ fn from_xtext(value: &str) -> String {
 }
 
 /// QUIRK: a group without an address: the mail names it elsewhere.
-fn name_the_nameless(mail: &Mail<'_>, original: &Original, words: &str, recipients: &mut [Recipient]) {
+fn name_the_nameless(mail: &Mail<'_>, original: &Original, words: &str, tables: &Tables, recipients: &mut [Recipient]) {
     let known: Vec<Address> = recipients.iter().filter_map(|r| r.address.clone()).collect();
     let mut nameless = recipients.iter_mut().filter(|r| r.address.is_none());
     let (Some(recipient), None) = (nameless.next(), nameless.next()) else { return };
-    let elsewhere = failed::find(mail, original, words).into_iter().map(|f| f.mailed);
+    let elsewhere = failed::find(mail, original, words, tables).into_iter().map(|f| f.mailed);
     recipient.address = elsewhere.into_iter().find(|a| !known.contains(a));
 }
 
@@ -365,7 +371,7 @@ fn add_words(words: Passage<'_>, recipients: &mut [Recipient]) {
 }
 
 /// Collects the codes of the diagnostic and the words, and puts the most telling first.
-fn settle_codes(recipient: &mut Recipient) {
+fn settle_codes(recipient: &mut Recipient, table: &Words) {
     // QUIRK: Sendmail leaves Diagnostic-Code out, or fills it with its last exchange ("221 2.0.0 Bye").
     if recipient.diagnostic.as_ref().is_none_or(|d| is_farewell(d.as_str()))
         && let Some(said) = remote_words(&recipient.text)
@@ -375,17 +381,17 @@ fn settle_codes(recipient: &mut Recipient) {
     let mut of_diagnostic = None;
     if let Some(diagnostic) = &recipient.diagnostic {
         let words = diagnostic.as_str();
-        let cause = reply::cause_of_expiry(words).unwrap_or(words);
+        let cause = reply::cause_of_expiry(words, table).unwrap_or(words);
         // What the cause leaves out stands in front of it.
         let before = words.len() - cause.len();
-        if let Some((at, code)) = reply::best_reply(cause, Certainty::Weak) {
+        if let Some((at, code)) = reply::best_reply(cause, Certainty::Weak, table) {
             recipient.replies.insert(0, found(diagnostic, before + at, code));
         }
-        of_diagnostic = reply::best_status(cause).map(|(at, code)| found(diagnostic, before + at, code));
+        of_diagnostic = reply::best_status(cause, table).map(|(at, code)| found(diagnostic, before + at, code));
     }
     let text = &recipient.text;
     if recipient.replies.is_empty()
-        && let Some((at, code)) = reply::best_reply(text.as_str(), Certainty::Strong)
+        && let Some((at, code)) = reply::best_reply(text.as_str(), Certainty::Strong, table)
     {
         recipient.replies.push(found(text, at, code));
     }
@@ -393,7 +399,7 @@ fn settle_codes(recipient: &mut Recipient) {
         // The remote server's own code stands in front: reporting MTAs shorten it or fall back to x.0.0.
         Some(status) => recipient.statuses.insert(0, status),
         None if recipient.statuses.iter().all(|s| s.value.is_bare()) => {
-            let status = reply::best_status(text.as_str());
+            let status = reply::best_status(text.as_str(), table);
             recipient.statuses.extend(status.map(|(at, code)| found(text, at, code)));
         }
         None => {}

@@ -6,7 +6,12 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{formats::Formats, mime::Mail, text};
+use super::{
+    mime::Mail,
+    tables::Tables,
+    text,
+    words::{Role, Words},
+};
 use crate::report::{Address, Original};
 
 /// A failed address.
@@ -71,9 +76,9 @@ impl Mentions {
 }
 
 /// The failed addresses of a bounce, by the surest sign that it offers.
-pub(super) fn find(mail: &Mail<'_>, original: &Original, words: &str) -> Vec<Failed> {
+pub(super) fn find(mail: &Mail<'_>, original: &Original, words: &str, tables: &Tables) -> Vec<Failed> {
     let mut mailed = addresses_in(&original.to);
-    let mentions = mentions(words, &mailed, &own_addresses(mail, original));
+    let mentions = mentions(words, &mailed, &own_addresses(mail, original), tables);
     let listed: Vec<Failed> = mail
         .headers_named("X-Failed-Recipients")
         .flat_map(|field| field.split(','))
@@ -140,14 +145,14 @@ fn from_verp(own: &str) -> Option<Address> {
 }
 
 /// Puts down every address of the words with its place.
-fn mentions(words: &str, mailed: &[Address], own: &HashSet<String>) -> Mentions {
+fn mentions(words: &str, mailed: &[Address], own: &HashSet<String>, tables: &Tables) -> Mentions {
     let mut mentions = Mentions::default();
     let mut previous = "";
     let mut sparing = false;
     for line in words.lines() {
-        let header = header_of(line);
+        let header = header_of(line, &tables.words);
         if line.trim_start().starts_with("-----") {
-            sparing = lists_survivors(line);
+            sparing = lists_the_rest(line, &tables.words);
         }
         if !matches!(header, Some(Header::Other)) {
             // The end and the place of the address before it in the line.
@@ -155,7 +160,7 @@ fn mentions(words: &str, mailed: &[Address], own: &HashSet<String>) -> Mentions 
             for (range, address) in text::addresses(line) {
                 let before = tail(&line[..range.start]);
                 let known = mailed.contains(&address);
-                if came_from(before) {
+                if came_from(before, &tables.words) {
                     if let Some((Place::Head, shown)) = mentions.found.last() {
                         mentions.origin.insert(shown.normalised().to_owned(), address);
                     }
@@ -164,7 +169,7 @@ fn mentions(words: &str, mailed: &[Address], own: &HashSet<String>) -> Mentions 
                 let place = match header {
                     Some(_) => Place::Summary,
                     None if last.0 > 0 && line.get(last.0..range.start).is_some_and(is_separator) => last.1,
-                    None => place_of(before),
+                    None => place_of(before, tables),
                 };
                 last = (range.end, place);
                 if sparing {
@@ -176,7 +181,7 @@ fn mentions(words: &str, mailed: &[Address], own: &HashSet<String>) -> Mentions 
                     if place == Place::Head {
                         mentions.own.push(address);
                     }
-                } else if !is_service(&address) && !is_contact(previous, before) {
+                } else if !is_service(&address, &tables.words) && !is_contact(previous, before, &tables.words) {
                     mentions.found.push((place, address));
                 }
             }
@@ -189,13 +194,9 @@ fn mentions(words: &str, mailed: &[Address], own: &HashSet<String>) -> Mentions 
 
 /// Sendmail 8 before it wrote DSNs: `----- The following addresses had transient non-fatal errors -----` and
 /// `… had successful delivery notifications -----` stand beside the list of those who failed.
-fn lists_survivors(heading: &str) -> bool {
-    let heading = tail(heading).to_lowercase();
-    SURVIVORS.iter().any(|words| heading.contains(words))
+fn lists_the_rest(heading: &str, words: &Words) -> bool {
+    words.have(Role::ListsTheRest, &tail(heading).to_lowercase())
 }
-
-/// What the headings of such lists say.
-const SURVIVORS: &[&str] = &["transient non-fatal", "successful delivery"];
 
 /// `a@example.org, b@example.org` stand in the same place.
 fn is_separator(between: &str) -> bool {
@@ -208,27 +209,20 @@ enum Header {
     Other,
 }
 
-/// The names of header fields that carry addresses, in the languages that Exchange and Outlook write.
-fn header_of(line: &str) -> Option<Header> {
+/// Whether a line is a header field that carries addresses, in the languages that Exchange and Outlook write.
+fn header_of(line: &str, words: &Words) -> Option<Header> {
     let (name, _) = line.trim_start_matches([' ', '\t', '>', '|', '*']).split_once([':', '：'])?;
-    match name.trim_end().to_lowercase().as_str() {
-        "to" | "cc" | "an" | "à" | "para" | "aan" | "till" | "do" | "komu" | "кому" => Some(Header::To),
-        "from" | "reply-to" | "sender" | "sender address" | "return-path" | "message-id" | "message id"
-        | "references" | "in-reply-to" | "mail from" | "received" | "envelope-from" | "von" | "de" | "da" | "van"
-        | "från" | "od" | "от" | "absender" | "expéditeur" | "remitente" | "mittente" | "remetente" => {
-            Some(Header::Other)
-        }
-        name if name.ends_with("mail from") => Some(Header::Other),
-        _ => None,
+    let name = name.trim_end().to_lowercase();
+    if words.have(Role::NamesRecipient, &name) {
+        return Some(Header::To);
     }
+    // `<<< MAIL From:` of a transcript, too.
+    (words.have(Role::NamesOther, &name) || name.ends_with("mail from")).then_some(Header::Other)
 }
 
 /// "(expanded from: <", "(generated from ", "Original address:": the address behind it is the one that we mailed.
-fn came_from(before: &str) -> bool {
-    let before = bare_end(before).to_lowercase();
-    ["expanded from", "generated from", "forwarded from", "original address", "redirected from", "aliased from"]
-        .iter()
-        .any(|w| before.ends_with(w))
+fn came_from(before: &str, words: &Words) -> bool {
+    words.have(Role::CameFrom, &bare_end(before).to_lowercase())
 }
 
 /// Without the blanks, brackets, quotes and colons before an address.
@@ -246,12 +240,7 @@ fn tail(line: &str) -> &str {
 /// In characters.
 const LONGEST_SENTENCE: usize = 80;
 
-/// What this module looks for.
-pub(super) fn sentences() -> impl Iterator<Item = &'static &'static str> {
-    ANNOUNCING.iter().chain(ASKS).chain(SURVIVORS)
-}
-
-fn place_of(before: &str) -> Place {
+fn place_of(before: &str, tables: &Tables) -> Place {
     let end = bare_end(before);
     let head = end.trim_start_matches(|c: char| !c.is_alphanumeric());
     // `550 5.1.1 <anna@example.org>... User unknown` says it at the head, too.
@@ -262,125 +251,27 @@ fn place_of(before: &str) -> Place {
     if lower.ends_with("rcpt to") {
         return Place::Command;
     }
-    if Formats::embedded().ends_with_label(&lower) {
+    if tables.formats.ends_with_label(&lower) {
         return Place::Head;
     }
     let last = lower.rsplit(|c: char| c.is_whitespace() || c == ':').next().unwrap_or("");
-    if ANNOUNCING.contains(&last) { Place::Announced } else { Place::Elsewhere }
+    if tables.words.have(Role::BeforeRecipient, last) { Place::Announced } else { Place::Elsewhere }
 }
 
-/// Words that stand directly before the address that failed.
-const ANNOUNCING: &[&str] = &[
-    "to",
-    "recipient",
-    "recipients",
-    "recipient(s)",
-    "address",
-    "addresses",
-    "addressee",
-    "user",
-    "mailbox",
-    "account",
-    "rfc822",
-    "utf-8",
-    "smtp",
-    "reach",
-    "for",
-    "an",
-    "nutzer",
-    "benutzer",
-    "utilisateur",
-    "usuario",
-    "utente",
-    "à",
-    "a",
-    "para",
-    "aan",
-    "voor",
-    "till",
-    "do",
-    "użytkownik",
-    "пользователь",
-    "адрес",
-    "ящик",
-];
-
-/// Local parts that belong to whoever writes bounces, not to whom we mail.
-pub(super) const SERVICE: &[&str] = &[
-    "postmaster",
-    "mailer-daemon",
-    "mailerdaemon",
-    "mailer_daemon",
-    "abuse",
-    "hostmaster",
-    "support",
-    "soporte",
-    "suporte",
-    "supporto",
-    "assistenza",
-    "helpdesk",
-    "help",
-    "noc",
-    "dnsadmin",
-    "antispam",
-    "postmaster-feedback",
-];
-
-pub(super) fn is_service(address: &Address) -> bool {
+/// Whether an address belongs to whoever writes bounces, not to whom we mail.
+pub(super) fn is_service(address: &Address, words: &Words) -> bool {
     let local = address.normalised().split('@').next().unwrap_or("");
-    SERVICE.contains(&local)
+    words.have(Role::Service, local)
 }
-
-/// Words that ask to write to the address behind them.
-const ASKS: &[&str] = &[
-    "contact",
-    "reply to",
-    "reply-to",
-    "write to",
-    "send mail to",
-    "send e-mail",
-    "send email",
-    "send a message",
-    "forward this",
-    "forward a copy",
-    "assistance",
-    "questions",
-    "complain",
-    "report this",
-    "abuse",
-    "administrator",
-    "wenden sie sich",
-    "kontakt",
-    "contacter",
-    "contattare",
-    "contacte",
-    "свяжитесь",
-    "please mail",
-    "please email",
-    "please e-mail",
-    "e-mail us",
-    "mailto:",
-    "écrivez à",
-    "escriba a",
-    "escreva para",
-    "scrivere a",
-    "schreiben sie an",
-    "on behalf of",
-    "message from",
-    "mail from",
-    "sent by",
-];
 
 /// Whether the words before an address ask to write there. `previous` is the line above, for a wrapped sentence.
-fn is_contact(previous: &str, before: &str) -> bool {
+fn is_contact(previous: &str, before: &str, words: &Words) -> bool {
     let wrapped = previous.trim_end();
     // A sentence or a label that ended says nothing about the next line.
     let ended = wrapped.ends_with(['.', ':', '!', '-', '*']) || wrapped.contains('@');
     let joined = if ended { "" } else { wrapped };
     let asked = format!("{} {before}", tail(joined)).to_lowercase();
-    // "An automatic reply to inform you that your mail could not be delivered to the address": nobody is to write there.
-    let asked = asked.rsplit("delivered").next().unwrap_or(&asked);
-    ASKS.iter().any(|w| asked.contains(w))
+    words.asks_to_write(&asked)
 }
 
 /// Who we are: the addresses that the bounce was sent to and that the original came from. Message-IDs, too, look
@@ -405,9 +296,13 @@ const MOST_FAILED: usize = 1000;
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use proptest::prelude::*;
 
     use super::*;
+
+    static TABLES: LazyLock<Tables> = LazyLock::new(Tables::embedded);
 
     #[test]
     fn verp_senders_name_the_recipient() {
@@ -425,6 +320,7 @@ mod tests {
 
     #[test]
     fn addresses_have_their_place() {
+        let tables = Tables::embedded();
         for (before, place) in [
             ("", Place::Head),
             ("  <", Place::Head),
@@ -437,23 +333,28 @@ mod tests {
             ("The message to ", Place::Announced),
             ("Mailbox of ", Place::Elsewhere),
         ] {
-            assert_eq!(place_of(before), place, "{before:?}");
+            assert_eq!(place_of(before, &tables), place, "{before:?}");
         }
     }
 
     proptest! {
         #[test]
         fn any_words_are_survived(words in "[a@.<>=\"' \n:;é收件人-]{0,80}") {
-            let mentions = mentions(&words, &[], &HashSet::new());
+            let mentions = mentions(&words, &[], &HashSet::new(), &TABLES);
             prop_assert!(mentions.at(Place::Head).len() <= words.matches('@').count());
         }
     }
 
     #[test]
     fn a_help_desk_is_no_recipient() {
-        assert!(is_contact("", "For help please reply to <"));
-        assert!(is_contact("If you think this is wrong, contact", ""));
-        assert!(!is_contact("Please contact your administrator.", "<"));
-        assert!(!is_contact("This is an automatic reply to say that mail could not be delivered", "to the address <"));
+        let words = Words::embedded();
+        assert!(is_contact("", "For help please reply to <", &words));
+        assert!(is_contact("If you think this is wrong, contact", "", &words));
+        assert!(!is_contact("Please contact your administrator.", "<", &words));
+        assert!(!is_contact(
+            "This is an automatic reply to say that mail could not be delivered",
+            "to the address <",
+            &words
+        ));
     }
 }

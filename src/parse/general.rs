@@ -8,19 +8,22 @@ use super::{
     kinds::Likeness,
     mime::{Mail, Part},
     passage::Passage,
-    reply, text,
+    reply,
+    tables::Tables,
+    text,
+    words::Words,
 };
 use crate::report::{Action, Address, Excerpt, Finding, Kind, Location, Recipient};
 
 /// Reads a report-like mail; `None` when it names nobody and gives no code.
-pub(super) fn read(bounce: &Bounce<'_>, words: Passage<'_>) -> Option<Draft> {
-    let mut recipients = recipients(words, &failed::find(bounce.mail, bounce.original, words.text));
+pub(super) fn read(bounce: &Bounce<'_>, words: Passage<'_>, tables: &Tables) -> Option<Draft> {
+    let mut recipients = recipients(words, &failed::find(bounce.mail, bounce.original, words.text, tables));
     if recipients.is_empty() {
         recipients.push(Recipient { text: about(words), ..Recipient::default() });
     }
-    recipients.iter_mut().for_each(read_codes);
+    recipients.iter_mut().for_each(|recipient| read_codes(recipient, &tables.words));
     let told = recipients.iter().any(|r| r.address.is_some() || r.reply().is_some() || r.status().is_some());
-    let Likeness { kind, subject_says_so } = bounce.likeness;
+    let Likeness { kind, subject_says_so, rule } = bounce.likeness;
     if !told && !subject_says_so {
         return None;
     }
@@ -33,7 +36,7 @@ pub(super) fn read(bounce: &Bounce<'_>, words: Passage<'_>) -> Option<Draft> {
         recipient.action = action;
         recipient.action_because = Some(kind.evidence.clone());
     }
-    Some(Draft { kind: Some(kind.clone()), reporting_mta: None, recipients })
+    Some(Draft { kind: Some(kind.clone()), kind_rule: rule.clone(), reporting_mta: None, recipients })
 }
 
 /// The program's own words: the first text part that has any before the returned message.
@@ -83,10 +86,10 @@ fn joined(excerpts: impl Iterator<Item = Excerpt>) -> Excerpt {
 }
 
 /// Takes the codes and the diagnostic out of a recipient's lines.
-pub(super) fn read_codes(recipient: &mut Recipient) {
+pub(super) fn read_codes(recipient: &mut Recipient, table: &Words) {
     let words = &recipient.text;
-    let reply = reply::final_reply(words.as_str());
-    let status = reply::status_beside(words.as_str(), reply);
+    let reply = reply::final_reply(words.as_str(), table);
+    let status = reply::status_beside(words.as_str(), reply, table);
     if recipient.diagnostic.is_none() {
         let code_at = reply.map(|r| r.0).or(status.map(|s| s.0));
         let said = code_at.map_or_else(|| own_lines(recipient), |at| words.slice(at..words.as_str().len()));

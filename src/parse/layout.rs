@@ -8,7 +8,7 @@ use mail_parser::{
     decoders::{base64::base64_decode, quoted_printable::quoted_printable_decode},
 };
 
-use super::{failed, mime};
+use super::{failed, mime, tables::Tables, words::Words};
 use crate::report::Address;
 
 /// The stretches of a mail that have a meaning; what lies between them are boundaries and line ends.
@@ -89,11 +89,11 @@ impl Coding {
 impl Layout {
     /// Takes a mail apart; `None` for what has no header at all. At most `most` octets are looked at.
     #[must_use]
-    pub fn read(raw: &[u8], most: usize) -> Option<Self> {
+    pub fn read(raw: &[u8], most: usize, tables: &Tables) -> Option<Self> {
         let raw = mime::within_bounds(raw, most);
         let message = MessageParser::default().parse(raw)?;
         let mut layout = Self { end: raw.len(), ..Self::default() };
-        layout.add_message(&message, raw, is_dsn(&message), Block::Header);
+        layout.add_message(&message, raw, is_dsn(&message), Block::Header, &tables.words);
         layout.spans.sort_by_key(|s| s.range.start);
         let mut end = 0;
         layout.spans.retain(|span| {
@@ -104,15 +104,15 @@ impl Layout {
         Some(layout)
     }
 
-    fn add_message(&mut self, message: &Message<'_>, raw: &[u8], in_report: bool, header: Block) {
+    fn add_message(&mut self, message: &Message<'_>, raw: &[u8], in_report: bool, header: Block, words: &Words) {
         for (n, part) in message.parts.iter().enumerate() {
             let block = if n == 0 { header.clone() } else { Block::Header };
             self.add(part.offset_header..part.offset_body, raw, block, Coding::Plain);
-            self.add_body(part, raw, in_report);
+            self.add_body(part, raw, in_report, words);
         }
     }
 
-    fn add_body(&mut self, part: &MessagePart<'_>, raw: &[u8], in_report: bool) {
+    fn add_body(&mut self, part: &MessagePart<'_>, raw: &[u8], in_report: bool, words: &Words) {
         let content_type = part.content_type();
         let name = content_type.map(mime::type_name);
         let body = part.offset_body..part.offset_end;
@@ -124,9 +124,9 @@ impl Layout {
         if let (PartType::Message(inner), Coding::Plain) = (&part.body, coding)
             && let Some(root) = inner.parts.first()
         {
-            if !in_report && carries_report(inner) {
+            if !in_report && carries_report(inner, words) {
                 // A bounce that somebody forwarded is read like one that came by itself.
-                self.add_message(inner, raw, is_report(inner), Block::Header);
+                self.add_message(inner, raw, is_report(inner, words), Block::Header, words);
             } else {
                 self.add(root.offset_header..root.offset_body, raw, Block::ReturnedHeader, Coding::Plain);
                 self.add(root.offset_body..part.offset_end, raw, Block::Unread, Coding::Plain);
@@ -157,20 +157,23 @@ impl Layout {
 
 /// Whether a message that another one carries is itself a bounce, by its header.
 #[must_use]
-pub fn is_bounce(raw: &[u8]) -> bool {
-    MessageParser::default().parse_headers(raw).is_some_and(|message| is_report(&message))
+pub fn is_bounce(raw: &[u8], tables: &Tables) -> bool {
+    MessageParser::default().parse_headers(raw).is_some_and(|message| is_report(&message, &tables.words))
 }
 
 /// Whether a message is a bounce rather than the message that a bounce returns.
-fn is_report(message: &Message<'_>) -> bool {
+fn is_report(message: &Message<'_>, words: &Words) -> bool {
     let from = message.from().and_then(|a| a.first()).and_then(|a| a.address()).and_then(Address::parse);
-    is_dsn(message) || message.header("X-Failed-Recipients").is_some() || from.is_some_and(|a| failed::is_service(&a))
+    is_dsn(message)
+        || message.header("X-Failed-Recipients").is_some()
+        || from.is_some_and(|a| failed::is_service(&a, words))
 }
 
 /// Whether a message is a bounce, or has one attached. mail-parser has bounded how deep.
-fn carries_report(message: &Message<'_>) -> bool {
-    let attached = |part: &MessagePart<'_>| matches!(&part.body, PartType::Message(inner) if carries_report(inner));
-    is_report(message) || message.parts.iter().any(attached)
+fn carries_report(message: &Message<'_>, words: &Words) -> bool {
+    let attached =
+        |part: &MessagePart<'_>| matches!(&part.body, PartType::Message(inner) if carries_report(inner, words));
+    is_report(message, words) || message.parts.iter().any(attached)
 }
 
 /// RFC 6522: what such a message carries is the one that it returns.

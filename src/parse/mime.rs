@@ -19,6 +19,7 @@ use super::{
     lines::{Lines, Numbering, Sent, Shape},
     passage::Passage,
     text,
+    words::Words,
 };
 use crate::report::{Evidence, Location};
 
@@ -30,8 +31,10 @@ const SMALL: usize = 32 * 1024;
 const MOST_PARTS: usize = 100;
 
 /// A mail as the bounce readers see it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Mail<'a> {
+    /// By which words it is read.
+    pub(super) words: &'a Words,
     /// Subject, decoded (RFC 2047), white space folded.
     pub subject: String,
     /// Address of the first From mailbox; empty for `MAILER-DAEMON <>` and absent ones.
@@ -96,8 +99,28 @@ pub struct Part<'a> {
     /// Bytes of a returned message (message/rfc822 and message/global).
     pub message: Cow<'a, [u8]>,
     lines: Lines<'a>,
+    words: &'a Words,
     /// Where the returned original begins in the text; found once, asked for by several readers.
     original_at: OnceCell<Option<usize>>,
+}
+
+impl<'a> Mail<'a> {
+    /// One that says nothing.
+    pub(super) const fn empty(words: &'a Words) -> Self {
+        Self {
+            words,
+            subject: String::new(),
+            from: String::new(),
+            from_name: String::new(),
+            to: Vec::new(),
+            message_id: None,
+            date: None,
+            content_type: String::new(),
+            report_type: String::new(),
+            headers: Vec::new(),
+            parts: Vec::new(),
+        }
+    }
 }
 
 impl Mail<'_> {
@@ -131,12 +154,12 @@ impl Mail<'_> {
 }
 
 impl<'a> Part<'a> {
-    fn of_text(content_type: String, text: Cow<'a, str>, lines: Lines<'a>) -> Self {
-        Self { content_type, text, message: Cow::Borrowed(&[]), lines, original_at: OnceCell::new() }
+    fn of_text(content_type: String, text: Cow<'a, str>, lines: Lines<'a>, words: &'a Words) -> Self {
+        Self { content_type, text, message: Cow::Borrowed(&[]), lines, words, original_at: OnceCell::new() }
     }
 
-    fn of_message(content_type: String, message: Cow<'a, [u8]>, lines: Lines<'a>) -> Self {
-        Self { content_type, text: Cow::Borrowed(""), message, lines, original_at: OnceCell::new() }
+    fn of_message(content_type: String, message: Cow<'a, [u8]>, lines: Lines<'a>, words: &'a Words) -> Self {
+        Self { content_type, text: Cow::Borrowed(""), message, lines, words, original_at: OnceCell::new() }
     }
 
     /// The program's own words: the text up to the returned original.
@@ -162,7 +185,7 @@ impl<'a> Part<'a> {
     }
 
     fn original_at(&self) -> Option<usize> {
-        *self.original_at.get_or_init(|| text::original_at(&self.text))
+        *self.original_at.get_or_init(|| text::original_at(&self.text, self.words))
     }
 
     /// text/plain, text/html and the like, but no header block and no report.
@@ -178,12 +201,12 @@ static PARSER: LazyLock<MessageParser> =
 
 /// Reads a mail; `None` for what has no header at all. At most `most` bytes are looked at.
 #[must_use]
-pub(super) fn read(sent: Sent<'_>, most: usize) -> Option<Mail<'_>> {
+pub(super) fn read<'a>(sent: Sent<'a>, most: usize, words: &'a Words) -> Option<Mail<'a>> {
     let sent = Sent { bytes: within_bounds(sent.bytes, most), ..sent };
     let message = PARSER.parse(sent.bytes)?;
-    let mut mail = Mail::default();
+    let mut mail = Mail::empty(words);
     read_headers(&message, sent, &mut mail);
-    collect_parts(message, sent, &mut mail.parts);
+    collect_parts(message, sent, &mut mail);
     Some(mail)
 }
 
@@ -294,15 +317,15 @@ fn addresses(field: Option<&mail_parser::Address<'_>>) -> Vec<String> {
     field.map(|a| a.iter().filter_map(Addr::address).map(str::to_owned).collect()).unwrap_or_default()
 }
 
-fn collect_parts<'a>(message: Message<'a>, sent: Sent<'a>, parts: &mut Vec<Part<'a>>) {
+fn collect_parts<'a>(message: Message<'a>, sent: Sent<'a>, mail: &mut Mail<'a>) {
     for part in message.parts.into_iter().take(MOST_PARTS) {
-        if let Some(part) = leaf(part, sent) {
-            parts.push(part);
+        if let Some(part) = leaf(part, sent, mail.words) {
+            mail.parts.push(part);
         }
     }
 }
 
-fn leaf<'a>(mut part: MessagePart<'a>, sent: Sent<'a>) -> Option<Part<'a>> {
+fn leaf<'a>(mut part: MessagePart<'a>, sent: Sent<'a>, words: &'a Words) -> Option<Part<'a>> {
     if let Some(decoded) = truncated_base64(&part) {
         (part.body, part.encoding) = (PartType::Text(decoded.into()), Encoding::Base64);
     }
@@ -313,10 +336,10 @@ fn leaf<'a>(mut part: MessagePart<'a>, sent: Sent<'a>) -> Option<Part<'a>> {
     let unencoded = sent.bytes.get(span.clone()).filter(|_| part.encoding == Encoding::None);
     let lines = |shape| Lines::new(sent, span.clone(), shape);
     let shape = Shape::Lines(Coding::of(part.encoding));
-    let as_text = |text| Some(Part::of_text(content_type.clone(), text, lines(shape)));
+    let as_text = |text| Some(Part::of_text(content_type.clone(), text, lines(shape), words));
     let as_html = |html: Cow<'a, str>| {
         let text = from_html(&legible(html, unencoded)).into();
-        Some(Part::of_text(content_type.clone(), text, lines(Shape::Reflowed)))
+        Some(Part::of_text(content_type.clone(), text, lines(Shape::Reflowed), words))
     };
     match part.body {
         PartType::Multipart(_) => None,
@@ -326,7 +349,7 @@ fn leaf<'a>(mut part: MessagePart<'a>, sent: Sent<'a>) -> Option<Part<'a>> {
                 Cow::Borrowed(whole) => whole.get(span.clone()).unwrap_or_default().into(),
                 decoded => decoded,
             };
-            Some(Part::of_message(content_type, message, Lines::new(sent, span, shape)))
+            Some(Part::of_message(content_type, message, Lines::new(sent, span, shape), words))
         }
         PartType::Html(html) => as_html(html),
         PartType::Text(text) if content_type == "text/html" => as_html(text),
@@ -334,13 +357,13 @@ fn leaf<'a>(mut part: MessagePart<'a>, sent: Sent<'a>) -> Option<Part<'a>> {
             if is_returned_message(&content_type) {
                 // QUIRK: an encoded or broken message/rfc822 arrives as text.
                 let message = Cow::Owned(text.into_owned().into_bytes());
-                return Some(Part::of_message(content_type, message, Lines::new(sent, span, shape)));
+                return Some(Part::of_message(content_type, message, Lines::new(sent, span, shape), words));
             }
             as_text(line_feeds(legible(text, unencoded)))
         }
         PartType::Binary(bytes) | PartType::InlineBinary(bytes) => {
             if is_returned_message(&content_type) {
-                return Some(Part::of_message(content_type, bytes, Lines::new(sent, span, shape)));
+                return Some(Part::of_message(content_type, bytes, Lines::new(sent, span, shape), words));
             }
             // message/delivery-status is Binary to mail-parser; images are of no use to anybody here.
             let useful = content_type.starts_with("message/") || content_type.starts_with("text/");
@@ -428,10 +451,10 @@ pub fn from_cr_only(raw: &[u8]) -> Option<Vec<u8>> {
 
 /// The headers of a returned message, read from its bytes: subject and addresses decoded.
 #[must_use]
-pub fn read_header_block(raw: &[u8], most: usize) -> Option<Mail<'_>> {
+pub(super) fn read_header_block<'a>(raw: &'a [u8], most: usize, words: &'a Words) -> Option<Mail<'a>> {
     let raw = &raw[..raw.len().min(most)];
     let message = PARSER.parse_headers(raw)?;
-    let mut mail = Mail::default();
+    let mut mail = Mail::empty(words);
     // Nothing of the original is ever evidence: its lines don't matter.
     read_headers(&message, Sent { bytes: raw, numbering: &Numbering::WHOLE }, &mut mail);
     if mail.to.is_empty() {
@@ -452,17 +475,18 @@ mod tests {
 
     #[test]
     fn text_without_a_charset_is_legible() {
-        let words = [
+        let words = Words::embedded();
+        let texts = [
             ("ISO-2022-JP", "宛先が見つかりません。メールボックスが存在しません。"),
             ("windows-1251", "Почтовый ящик переполнен. Сообщение не может быть доставлено получателю."),
             ("KOI8-R", "Пользователь не найден, сообщение не доставлено. Почтовый ящик не существует."),
             ("GBK", "收件人邮箱不存在，您的邮件无法送达。"),
         ];
-        for (charset, text) in words {
+        for (charset, text) in texts {
             let encoding = encoding_rs::Encoding::for_label(charset.as_bytes()).expect(charset);
             let mut raw = b"From: MAILER-DAEMON@example.org\nSubject: failure notice\n\n".to_vec();
             raw.extend_from_slice(&encoding.encode(text).0);
-            let mail = read(Sent { bytes: &raw, numbering: &Numbering::WHOLE }, 10_000).expect("a mail");
+            let mail = read(Sent { bytes: &raw, numbering: &Numbering::WHOLE }, 10_000, &words).expect("a mail");
             assert_eq!(mail.parts[0].text.trim(), text, "{charset}");
         }
     }

@@ -15,11 +15,16 @@ mod mime;
 mod original;
 mod passage;
 mod reply;
+mod tables;
 mod text;
+mod words;
 
 pub use layout::{Block, Coding, Layout, Span, is_bounce};
 use lines::{Numbering, Sent};
 pub use mime::from_cr_only;
+pub use tables::Tables;
+
+use std::sync::Arc;
 
 use crate::report::{Evidence, Excerpt, Finding, Kind, Recipient, Report};
 
@@ -30,23 +35,35 @@ pub struct Options {
     pub campaign_headers: Vec<String>,
     /// At most this many octets of a mail are read.
     pub most_octets: usize,
+    /// By which words a mail is read.
+    pub tables: Arc<Tables>,
+}
+
+/// Octets of one mail that are read when nobody says otherwise.
+pub const MOST_OCTETS: usize = 10 * 1024 * 1024;
+
+/// Headers that name a campaign, as bulk senders and mailing tools write them.
+#[must_use]
+pub fn campaign_headers() -> Vec<String> {
+    let headers = [
+        "X-Listmonk-Campaign",
+        "X-Campaign-Id",
+        "X-CampaignID",
+        "X-Campaign",
+        "X-Mailgun-Tag",
+        "X-MC-Tags",
+        "X-Job-Id",
+        "X-SES-Configuration-Set",
+        "X-Mailing-Id",
+        "Feedback-ID",
+    ];
+    headers.map(str::to_owned).to_vec()
 }
 
 impl Default for Options {
     fn default() -> Self {
-        let headers = [
-            "X-Listmonk-Campaign",
-            "X-Campaign-Id",
-            "X-CampaignID",
-            "X-Campaign",
-            "X-Mailgun-Tag",
-            "X-MC-Tags",
-            "X-Job-Id",
-            "X-SES-Configuration-Set",
-            "X-Mailing-Id",
-            "Feedback-ID",
-        ];
-        Self { campaign_headers: headers.map(str::to_owned).to_vec(), most_octets: 10 * 1024 * 1024 }
+        let tables = Arc::new(Tables::embedded());
+        Self { campaign_headers: campaign_headers(), most_octets: MOST_OCTETS, tables }
     }
 }
 
@@ -55,6 +72,7 @@ impl Default for Options {
 pub(crate) struct Draft {
     /// The kind, where the format says more than the recipients' actions do.
     kind: Option<Finding<Kind>>,
+    kind_rule: Option<Arc<str>>,
     reporting_mta: Option<String>,
     recipients: Vec<Recipient>,
 }
@@ -70,9 +88,9 @@ pub fn parse(raw: &[u8], options: &Options) -> Report {
 
 /// Reads one SMTP reply on its own (`550 5.1.1 User unknown`), as if a report had quoted it.
 #[must_use]
-pub fn response(text: &str) -> Recipient {
+pub fn response(text: &str, tables: &Tables) -> Recipient {
     let mut recipient = Recipient { text: Excerpt::from(text::clip(text, text::MOST_ABOUT)), ..Recipient::default() };
-    general::read_codes(&mut recipient);
+    general::read_codes(&mut recipient, &tables.words);
     // The whole reply is the diagnostic, whatever stands before its code.
     recipient.diagnostic = Some(recipient.text.on_one_line()).filter(|words| !words.is_empty());
     recipient
@@ -87,20 +105,10 @@ pub struct Vocabulary {
     pub senders: Vec<String>,
 }
 
-/// Every word that reading a mail depends on.
-#[must_use]
-pub fn vocabulary() -> Vocabulary {
-    let mut vocabulary = kinds::vocabulary();
-    vocabulary.sentences.extend(formats::Formats::embedded().sentences().map(str::to_owned));
-    vocabulary.sentences.extend(text::sentences().chain(failed::sentences()).map(|&s| s.to_owned()));
-    vocabulary.senders.extend(failed::SERVICE.iter().map(|&s| s.to_owned()));
-    vocabulary
-}
-
 /// Where in a text the returned original begins, header and all; `None` where there is none.
 #[must_use]
-pub fn returned_in(text: &str) -> Option<usize> {
-    text::original_at(text)
+pub fn returned_in(text: &str, tables: &Tables) -> Option<usize> {
+    text::original_at(text, &tables.words)
 }
 
 /// An mbox file's separator line is no header.
@@ -118,7 +126,7 @@ const DEEPEST_WRAPPER: u8 = 3;
 fn parse_lines(raw: &[u8], numbering: &Numbering, options: &Options, depth: u8) -> Report {
     let bytes = without_envelope(raw);
     let numbering = if bytes.len() < raw.len() { &numbering.behind(1) } else { numbering };
-    let Some(mail) = mime::read(Sent { bytes, numbering }, options.most_octets) else {
+    let Some(mail) = mime::read(Sent { bytes, numbering }, options.most_octets, &options.tables.words) else {
         return nobody("the mail has no header");
     };
     let Reading { mut report, by_fields } = read_mail(&mail, options);
@@ -154,18 +162,19 @@ struct Reading {
 }
 
 fn read_mail(mail: &mime::Mail<'_>, options: &Options) -> Reading {
-    let standing = kinds::Standing::of(mail);
+    let tables = &*options.tables;
+    let standing = kinds::Standing::of(mail, &tables.kinds);
     if let Some(kind) = standing.other_mail() {
-        return Reading { report: Report::of_nobody(kind), by_fields: false };
+        return Reading { report: Report { kind_rule: standing.rule(), ..Report::of_nobody(kind) }, by_fields: false };
     }
     let original = original::find(mail, options);
-    let of_fields = dsn::read(mail, &original);
+    let of_fields = dsn::read(mail, &original, tables);
     let by_fields = of_fields.is_some();
-    let found = of_fields.map(|draft| ("rfc3464", draft)).or_else(|| {
+    let found = of_fields.map(|draft| ("rfc3464".into(), draft)).or_else(|| {
         let words = general::words_of(mail);
         let bounce = formats::Bounce { mail, original: &original, likeness: &standing.report_likeness()? };
-        let program = formats::Formats::embedded().recognise(mail, words.text);
-        general::read(&bounce, words).map(|draft| (program.unwrap_or("text"), draft))
+        let program = tables.formats.recognise(mail, words.text);
+        general::read(&bounce, words, tables).map(|draft| (program.unwrap_or_else(|| "text".into()), draft))
     });
     let Some((format, draft)) = found else {
         return Reading { report: nobody("nothing in it reports on a delivery"), by_fields };
@@ -175,6 +184,7 @@ fn read_mail(mail: &mime::Mail<'_>, options: &Options) -> Reading {
         kind: kind_because.value,
         kind_because,
         format,
+        kind_rule: draft.kind_rule,
         reporting_mta: draft.reporting_mta,
         message_id: None,
         date: None,

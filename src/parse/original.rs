@@ -9,6 +9,7 @@ use super::{
     mime,
     mime::{Mail, Part},
     passage::Passage,
+    words::{Role, Words},
 };
 use crate::report::Original;
 
@@ -25,8 +26,8 @@ pub(super) fn find(mail: &Mail<'_>, options: &Options) -> Original {
         .find(|p| p.content_type.ends_with("rfc822-headers") || p.content_type == "message/global-headers")
         .map(|p| p.text.as_bytes());
     match returned.or(headers) {
-        Some(raw) => read(raw, options),
-        None => quoted(mail).map(|quoted| read(quoted.text.as_bytes(), options)).unwrap_or_default(),
+        Some(raw) => read(raw, options, mail.words),
+        None => quoted(mail).map(|quoted| read(quoted.text.as_bytes(), options, mail.words)).unwrap_or_default(),
     }
 }
 
@@ -62,8 +63,7 @@ pub(super) fn quoted<'m>(mail: &'m Mail<'m>) -> Option<Quoted<'m>> {
 /// A report that a person forwards as quoted text, unquoted from its first header line on. Only one with the fields
 /// of a DSN counts: people quote much, and a quoted opinion is no report.
 pub(super) fn forwarded<'m>(mail: &'m Mail<'m>) -> Option<Quoted<'m>> {
-    let subject = mail.subject.to_lowercase();
-    if !FORWARDED.iter().any(|prefix| subject.starts_with(prefix)) {
+    if !mail.words.have(Role::Forwards, &mail.subject.to_lowercase()) {
         return None;
     }
     let part = mail.texts().find(|p| p.text.contains("\n> ") && p.text.contains("Final-Recipient:"))?;
@@ -71,10 +71,6 @@ pub(super) fn forwarded<'m>(mail: &'m Mail<'m>) -> Option<Quoted<'m>> {
     let lines: Vec<Passage<'m>> = unquoted.skip_while(|line| !line.text.starts_with("From:")).collect();
     (!lines.is_empty()).then(|| Quoted::of_lines(lines))
 }
-
-/// Subjects with which mail programs forward, lower case.
-const FORWARDED: &[&str] =
-    &["fwd:", "fw:", "wg:", "tr:", "rv:", "enc:", "doorst:", "pd:", "vb:", "vl:", "转发", "転送"];
 
 /// fml and others indent the original: blanks before its first line are taken off every line.
 fn without_indent(original: Passage<'_>) -> Quoted<'_> {
@@ -85,9 +81,9 @@ fn without_indent(original: Passage<'_>) -> Quoted<'_> {
     Quoted::of_lines(original.lines().map(|line| line.without_start(indent)).collect())
 }
 
-fn read(raw: &[u8], options: &Options) -> Original {
+fn read(raw: &[u8], options: &Options, words: &Words) -> Original {
     let start = raw.iter().position(|b| !b.is_ascii_whitespace()).unwrap_or(0);
-    let Some(mail) = mime::read_header_block(&raw[start..], MOST_HEADER_OCTETS) else {
+    let Some(mail) = mime::read_header_block(&raw[start..], MOST_HEADER_OCTETS, words) else {
         return Original::default();
     };
     let some = |s: &str| (!s.is_empty()).then(|| s.to_owned());
@@ -123,7 +119,10 @@ mod tests {
         for (sample, message_id) in samples.into_iter().zip(["david.2026", "receipt.2026"]) {
             for mail in [sample.to_owned(), sample.replace('\n', "\r\n")] {
                 let options = Options::default();
-                let original = find(&mime::read(sent(mail.as_bytes()), options.most_octets).unwrap(), &options);
+                let original = find(
+                    &mime::read(sent(mail.as_bytes()), options.most_octets, &options.tables.words).unwrap(),
+                    &options,
+                );
                 assert_eq!(original.message_id, Some(format!("{message_id}@lists.example.org")));
                 assert_eq!(original.list_id.as_deref(), Some("news.lists.example.org"));
                 assert_eq!(original.campaign.as_deref(), Some("spring-2026"));
@@ -135,11 +134,12 @@ mod tests {
     fn a_quoted_report_is_read_when_it_was_forwarded_and_not_when_it_was_answered() {
         let quoted = "> From: Mail Delivery Subsystem <MAILER-DAEMON@mx.example.org>\n> Subject: Returned mail\n>\n\
                       > Final-Recipient: rfc822; anna@customer.example\n> Action: failed\n> Status: 5.1.1\n";
+        let (words, options) = (Words::embedded(), Options::default());
         for (prefix, forwarded_is_some) in [("Fwd: ", true), ("WG: ", true), ("Re: ", false), ("", false)] {
             let raw = format!("From: bob@example.org\nSubject: {prefix}Returned mail\n\nSee below.\n\n{quoted}");
-            let mail = mime::read(sent(raw.as_bytes()), 10_000).unwrap();
+            let mail = mime::read(sent(raw.as_bytes()), 10_000, &words).unwrap();
             assert_eq!(forwarded(&mail).is_some(), forwarded_is_some, "{prefix}");
-            let report = super::super::parse(raw.as_bytes(), &Options::default());
+            let report = super::super::parse(raw.as_bytes(), &options);
             let failed: Vec<_> = report.recipients.iter().filter_map(|r| r.address.as_ref()).collect();
             assert_eq!(failed.len(), usize::from(forwarded_is_some), "{prefix}");
         }

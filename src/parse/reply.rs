@@ -1,6 +1,7 @@
 //! Text -> reply codes and enhanced status codes that a server's words carry (RFC 5321 §4.2, RFC 2034).
 //! One pass, no regular expressions; refuses to know what the codes mean.
 
+use super::words::{Role, Words};
 use crate::codes::{EnhancedStatusCode, ReplyCode};
 
 /// Subjects above 7 are not registered (RFC 3463 §2): in running text such a number is a version or an address.
@@ -53,7 +54,7 @@ pub(super) enum Certainty {
 }
 
 /// Every possible reply code of class 4 or 5 in a text, with its byte offset.
-pub(super) fn replies(text: &str) -> impl Iterator<Item = (usize, ReplyCode, Certainty)> {
+pub(super) fn replies<'t>(text: &'t str, words: &'t Words) -> impl Iterator<Item = (usize, ReplyCode, Certainty)> + 't {
     let bytes = text.as_bytes();
     memchr::memchr2_iter(b'4', b'5', bytes).filter_map(move |at| {
         let before = at.checked_sub(1).map(|i| bytes[i]);
@@ -88,7 +89,7 @@ pub(super) fn replies(text: &str) -> impl Iterator<Item = (usize, ReplyCode, Cer
         let quoted = text[..at].ends_with("... ");
         let certainty = if status_follows(text, at + 4) || quoted {
             Certainty::Paired
-        } else if (starts_reply(&text[..at]) || address_follows(after)) && !counts_something(after) {
+        } else if (starts_reply(&text[..at], words) || address_follows(after)) && !counts_something(after, words) {
             Certainty::Strong
         } else {
             Certainty::Weak
@@ -116,7 +117,7 @@ fn address_follows(after: &[u8]) -> bool {
 const LONGEST_PATH: usize = 257;
 
 /// Whether what stands before three digits announces a reply code.
-fn starts_reply(before: &str) -> bool {
+fn starts_reply(before: &str, words: &Words) -> bool {
     let line = before.trim_end_matches([' ', '\t']);
     let Some(last) = line.bytes().last() else { return true };
     // MDaemon marks what the server said in a transcript: `<-- 550 text`.
@@ -129,12 +130,7 @@ fn starts_reply(before: &str) -> bool {
         return true;
     }
     let tail = line.char_indices().rev().nth(15).map_or(line, |(i, _)| &line[i..]).to_ascii_lowercase();
-    [
-        "code", "error", "said", "smtp", "reply", "response", "status", "reason", "with", "...", "returned", "fehler",
-        "erreur",
-    ]
-    .iter()
-    .any(|word| tail.ends_with(word))
+    words.have(Role::AnnouncesReply, &tail)
 }
 
 /// `anna@example.org  550 unknown user`.
@@ -159,35 +155,19 @@ fn ends_with_bracketed_number(line: &str) -> bool {
 const LONGEST_IP: usize = 39;
 
 /// "500 characters", "450 KB": a number, not a code.
-fn counts_something(after: &[u8]) -> bool {
-    let word: Vec<u8> =
-        after.iter().skip(1).take_while(|b| b.is_ascii_alphabetic()).take(12).map(u8::to_ascii_lowercase).collect();
-    matches!(
-        word.as_slice(),
-        b"kb"
-            | b"mb"
-            | b"bytes"
-            | b"octets"
-            | b"characters"
-            | b"messages"
-            | b"recipients"
-            | b"seconds"
-            | b"minutes"
-            | b"hours"
-            | b"days"
-            | b"lines"
-            | b"km"
-    )
+fn counts_something(after: &[u8], words: &Words) -> bool {
+    let letters = after.iter().skip(1).take_while(|b| b.is_ascii_alphabetic()).take(12);
+    words.have(Role::Counted, &letters.map(|b| char::from(b.to_ascii_lowercase())).collect::<String>())
 }
 
 /// The best reply code of a text: the first of the greatest certainty, at least `least`.
-pub(super) fn best_reply(text: &str, least: Certainty) -> Option<(usize, ReplyCode)> {
-    best_ranked(replies(text).filter(|found| found.2 >= least), |_, certainty| certainty)
+pub(super) fn best_reply(text: &str, least: Certainty, words: &Words) -> Option<(usize, ReplyCode)> {
+    best_ranked(replies(text, words).filter(|found| found.2 >= least), |_, certainty| certainty)
 }
 
 /// The reply code that ended the delivery, in a transcript: a failure before an earlier deferral.
-pub(super) fn final_reply(transcript: &str) -> Option<(usize, ReplyCode)> {
-    let sure = replies(transcript).filter(|found| found.2 > Certainty::Weak);
+pub(super) fn final_reply(transcript: &str, words: &Words) -> Option<(usize, ReplyCode)> {
+    let sure = replies(transcript, words).filter(|found| found.2 > Certainty::Weak);
     // 503 is what a server says to DATA after it has answered every RCPT: the cause stands before it.
     best_ranked(sure, |code, certainty| (code.class_digit() == 5 && code.get() != 503, certainty))
 }
@@ -209,8 +189,12 @@ fn best_ranked<R: PartialOrd>(
 
 /// The enhanced status code that belongs to a reply code of the text: the one behind it, else the best of its
 /// class, else the best of all.
-pub(super) fn status_beside(text: &str, reply: Option<(usize, ReplyCode)>) -> Option<(usize, EnhancedStatusCode)> {
-    let best = || best_status(text);
+pub(super) fn status_beside(
+    text: &str,
+    reply: Option<(usize, ReplyCode)>,
+    words: &Words,
+) -> Option<(usize, EnhancedStatusCode)> {
+    let best = || best_status(text, words);
     let Some((at, code)) = reply else { return best() };
     let behind = status_follows(text, at + 4).then(|| statuses(&text[at + 4..]).next()).flatten();
     behind
@@ -222,9 +206,9 @@ pub(super) fn status_beside(text: &str, reply: Option<(usize, ReplyCode)>) -> Op
 
 /// The best enhanced status code of a text: one that follows a reply code before others, one that says more than
 /// its class digit before `x.0.0`, and the first among equals.
-pub(super) fn best_status(text: &str) -> Option<(usize, EnhancedStatusCode)> {
+pub(super) fn best_status(text: &str, words: &Words) -> Option<(usize, EnhancedStatusCode)> {
     let paired: Vec<usize> =
-        replies(text).filter(|r| r.2 == Certainty::Paired).map(|(at, ..)| at).take(MOST_PAIRS).collect();
+        replies(text, words).filter(|r| r.2 == Certainty::Paired).map(|(at, ..)| at).take(MOST_PAIRS).collect();
     let follows_reply = |at: usize| paired.iter().any(|&reply| (reply + 4..=reply + 8).contains(&at));
     let rank = |&(at, code): &(usize, EnhancedStatusCode)| (code.is_bare(), !follows_reply(at));
     statuses(text).take(MOST_PAIRS).min_by_key(rank)
@@ -235,24 +219,28 @@ const MOST_PAIRS: usize = 32;
 
 /// RFC 3463 §3.5: an expiry (x.4.7) that quotes the last answer of the remote server: `554 4.4.7 Message
 /// expired: unable to deliver in 840 minutes.<421 4.4.2 Connection timed out>`. The quoted answer is the cause.
-pub(super) fn cause_of_expiry(text: &str) -> Option<&str> {
+pub(super) fn cause_of_expiry<'t>(text: &'t str, words: &Words) -> Option<&'t str> {
     let (_, first) = statuses(text).next()?;
     if (first.subject(), first.detail()) != (4, 7) {
         return None;
     }
-    let quoted = replies(text).filter(|r| r.2 == Certainty::Paired).nth(1)?;
+    let quoted = replies(text, words).filter(|r| r.2 == Certainty::Paired).nth(1)?;
     Some(&text[quoted.0..])
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use proptest::prelude::*;
 
     use super::*;
 
+    static WORDS: LazyLock<Words> = LazyLock::new(Words::embedded);
+
     fn codes(text: &str) -> (Option<String>, Option<String>) {
-        let reply = best_reply(text, Certainty::Strong).map(|(_, c)| c.to_string());
-        (reply, best_status(text).map(|(_, c)| c.to_string()))
+        let reply = best_reply(text, Certainty::Strong, &WORDS).map(|(_, c)| c.to_string());
+        (reply, best_status(text, &WORDS).map(|(_, c)| c.to_string()))
     }
 
     #[test]
@@ -301,7 +289,7 @@ mod tests {
         #[test]
         fn any_text_is_survived(text in "[45.0-9 \\-#:a-zé\n]{0,60}") {
             let _ = codes(&text);
-            let _ = replies(&text).count();
+            let _ = replies(&text, &WORDS).count();
         }
     }
 }

@@ -1,96 +1,12 @@
 //! Text of a bounce -> the program's own words, and the returned original behind them.
 
-use std::{collections::HashMap, ops::Range, sync::LazyLock};
+use std::{collections::HashMap, ops::Range};
 
-use aho_corasick::{AhoCorasick, Anchored, Input, StartKind};
-
+use super::words::{Role, Words};
 use crate::report::Address;
 
-/// Lines with which programs announce the returned original, lower case, without leading dashes and blanks.
-const MARKERS: &[&str] = &[
-    "below this line is a copy of the message",                  // qmail
-    "enclosed is a copy of the message",                         // qmail children
-    "enclosed are the original headers of the message",          // qmail children
-    "this is a copy of the message, including all the headers",  // Exim
-    "this is a copy of your message, including all the headers", // Exim
-    "a copy of the message, including all the headers",
-    "the body of the message is", // Exim
-    "original message follows",   // Sendmail, many
-    "unsent message follows",     // Sendmail 5
-    "message header follows",     // Sendmail 5
-    "returned message follows",
-    "returned mail follows",
-    "message text follows",
-    "original message header",
-    "original message headers",
-    "original message attached",
-    "original mail header",
-    "original mail as follows", // fml
-    "original header",
-    "the original message follows",
-    "the original message was received at", // Sendmail: never followed by headers, harmless
-    "start of returned message",
-    "start of message",
-    "message headers follow",
-    "headers of the original message",
-    "header of the original message",
-    "a copy of the original message",
-    "a copy of the message",
-    "copy of your message",
-    "copy of message follows",
-    "text of the original message",
-    "text of message follows",
-    "your original message",
-    "old message:", // SMTPSVC
-    "here is your returned mail",
-    "returned mail follows",
-    "your message follows",
-    "your message:",
-    "included is a copy",
-    "included message",
-    "rejected message",
-    "undelivered message follows",
-    "undeliverable message",
-    "received message:",
-    "the following is a copy",
-    "original message",
-    "ursprüngliche nachricht",
-    "message d'origine",
-    "mensaje original",
-    "mensagem original",
-    "messaggio originale",
-    "oorspronkelijk bericht",
-    "------------------------ begin ",
-];
-
-/// Header fields that only a real message begins with.
-const OPENERS: &[&str] = &[
-    "return-path",
-    "received",
-    "message-id",
-    "x-envelope-from",
-    "delivered-to",
-    "x-original-to",
-    "dkim-signature",
-    "domainkey-signature",
-    "from",
-    "to",
-    "date",
-    "subject",
-    "mime-version",
-    "reply-to",
-    "sender",
-    "x-mailer",
-    "content-type",
-];
-
-/// What this module looks for.
-pub(super) fn sentences() -> impl Iterator<Item = &'static &'static str> {
-    MARKERS.iter().chain(OPENERS).chain(LABELS)
-}
-
 /// Where the returned original begins in a text. Linear in the length of the text.
-pub(super) fn original_at(text: &str) -> Option<usize> {
+pub(super) fn original_at(text: &str, words: &Words) -> Option<usize> {
     let mut marked = false;
     let mut offset = 0;
     // Header lines up to here are known to begin no message: each is looked at once.
@@ -98,15 +14,15 @@ pub(super) fn original_at(text: &str) -> Option<usize> {
     for line in text.split_inclusive('\n') {
         // Behind a marker, the original may be indented.
         let start = if marked { line.trim_start_matches([' ', '\t']) } else { line };
-        let opens = header_name(start).is_some_and(|n| OPENERS.iter().any(|o| n.eq_ignore_ascii_case(o)));
+        let opens = header_name(start).is_some_and(|n| words.have(Role::OpensOriginal, &n.to_ascii_lowercase()));
         if opens && offset >= looked_at {
-            let (found, octets) = header_block(&text[offset..], marked);
+            let (found, octets) = header_block(&text[offset..], marked, words);
             if found {
                 return Some(offset);
             }
             looked_at = offset + octets;
         }
-        marked = marked || is_marker(line);
+        marked = marked || is_marker(line, words);
         offset += line.len();
     }
     None
@@ -131,20 +47,10 @@ const SHORTEST_RULE: usize = 40;
 /// In lines, the rule included.
 const LONGEST_FOOTER: usize = 8;
 
-fn is_marker(line: &str) -> bool {
-    static ANNOUNCED: LazyLock<AhoCorasick> = LazyLock::new(|| {
-        AhoCorasick::builder()
-            .ascii_case_insensitive(true)
-            .start_kind(StartKind::Anchored)
-            .build(MARKERS)
-            .expect("a few dozen literals compile")
-    });
-    static NAMED: LazyLock<AhoCorasick> = LazyLock::new(|| {
-        let words = ["original message"];
-        AhoCorasick::builder().ascii_case_insensitive(true).build(words).expect("one literal compiles")
-    });
+/// Whether a line announces the returned original. Leading dashes and blanks do not count.
+fn is_marker(line: &str, words: &Words) -> bool {
     let line = line.trim_matches(|c: char| c.is_whitespace() || matches!(c, '-' | '=' | '*' | '_' | '+' | '|'));
-    ANNOUNCED.is_match(Input::new(line).anchored(Anchored::Yes)) || (line.len() < 80 && NAMED.is_match(line))
+    words.have(Role::BeginsOriginal, line) || (line.len() < 80 && words.have(Role::MentionsOriginal, line))
 }
 
 /// The name of an unindented `Name: value` line.
@@ -158,7 +64,7 @@ fn header_name(line: &str) -> Option<&str> {
 
 /// Whether header lines follow one another here: two behind a marker, else three with one that only a message
 /// that has travelled carries (a bounce's own summary has From, To and Subject too). And how many octets they take.
-fn header_block(text: &str, marked: bool) -> (bool, usize) {
+fn header_block(text: &str, marked: bool, words: &Words) -> (bool, usize) {
     let (mut fields, mut travelled) = (0, false);
     let indent = &text[..text.len() - text.trim_start_matches([' ', '\t']).len()];
     let mut octets = 0;
@@ -168,9 +74,7 @@ fn header_block(text: &str, marked: bool) -> (bool, usize) {
         if !folded {
             let Some(name) = header_name(bare) else { break };
             fields += 1;
-            travelled |= ["received", "message-id", "return-path", "mime-version", "x-mailer", "dkim-signature"]
-                .iter()
-                .any(|n| name.eq_ignore_ascii_case(n));
+            travelled |= words.have(Role::ProvesTravel, &name.to_ascii_lowercase());
         }
         octets += line.len();
     }
@@ -250,7 +154,7 @@ fn without_decoration(before: &str, start: usize) -> &str {
     }
 }
 
-/// Labels that stand before an address with an equals sign.
+/// Labels that stand before an address with an equals sign: the syntax of X.400 gateways and log lines, in no language.
 const LABELS: &[&str] = &["smtp", "rcpt", "to", "from", "mailto", "email", "e-mail", "addr", "address", "user"];
 
 /// Whether a block says nothing but addresses.
@@ -334,7 +238,7 @@ mod tests {
     #[test]
     fn the_original_is_split_off() {
         let text = "Sorry.\n\n--- Below this line is a copy of the message.\n\nReturn-Path: <a@example.org>\nFrom: a\n\nbody\n";
-        let at = original_at(text).expect("there");
+        let at = original_at(text, &Words::embedded()).expect("there");
         assert!(text[..at].ends_with("message.\n\n") && text[at..].starts_with("Return-Path"));
     }
 
@@ -378,6 +282,6 @@ mod tests {
     #[test]
     fn a_summary_of_the_message_is_no_original() {
         let text = "Your message\nTo: bob@example.org\nSubject: hi\ncould not be delivered\n";
-        assert_eq!(original_at(text), None);
+        assert_eq!(original_at(text, &Words::embedded()), None);
     }
 }

@@ -1,10 +1,10 @@
 //! The tables' words -> [`Keep`]: what a copy must not lose. Refuses to know mails.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use aho_corasick::{AhoCorasick, MatchKind};
 
-use crate::classify::fold;
+use crate::{classify::fold, parse::Tables};
 
 /// What stays in an anonymised copy, since the verdict may hang on it or since it says nothing about anybody.
 #[derive(Debug)]
@@ -21,6 +21,8 @@ pub struct Keep {
     sender_parts: AhoCorasick,
     /// Phrases in scripts without blanks between words.
     unspaced: AhoCorasick,
+    /// By which a mail is taken apart.
+    pub(super) tables: Arc<Tables>,
 }
 
 /// Words of mail headers, SMTP and delivery reports that mail servers write and readers look for.
@@ -66,9 +68,9 @@ const TOP_LEVELS: &[&str] = &[
 
 impl Keep {
     /// What the tables look for: sentences, hosts and patterns; `senders` are the names and local parts by which
-    /// they know a program.
+    /// they know a program; `tables` take a mail apart.
     #[must_use]
-    pub fn new<'a>(sentences: impl Iterator<Item = &'a str>, senders: &'a [String]) -> Self {
+    pub fn new<'a>(sentences: impl Iterator<Item = &'a str>, senders: &'a [String], tables: Arc<Tables>) -> Self {
         let mut words: HashSet<String> = PROTOCOL.split_whitespace().map(str::to_owned).collect();
         let mut hosts = HashSet::new();
         let mut unspaced = Vec::new();
@@ -88,6 +90,7 @@ impl Keep {
             builder.expect("the tables are far below the automaton's limits")
         };
         Self {
+            tables,
             words,
             hosts,
             top_levels,

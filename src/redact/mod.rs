@@ -24,7 +24,7 @@ use crate::parse::{self, Block, Coding, Layout, Span};
 /// everything beyond the size that is read.
 #[must_use]
 pub fn redact(raw: &[u8], keep: &Keep) -> Vec<u8> {
-    let raw = &raw[..raw.len().min(parse::Options::default().most_octets)];
+    let raw = &raw[..raw.len().min(parse::MOST_OCTETS)];
     let Some(lines) = parse::from_cr_only(raw) else { return redact_lines(raw, keep) };
     let mut copy = redact_lines(&lines, keep);
     copy.iter_mut().filter(|b| **b == b'\n').for_each(|b| *b = b'\r');
@@ -44,7 +44,7 @@ impl Scanner<'_> {
         let envelope = raw.len() - parse::without_envelope(raw).len();
         let mut copy = self.bytes(&raw[..envelope], None, |scanner, text| scanner.text(text, Words::OfTables));
         let raw = self.with_other_boundaries(&raw[envelope..]);
-        let Some(layout) = Layout::read(&raw, raw.len()) else {
+        let Some(layout) = Layout::read(&raw, raw.len(), &self.keep.tables) else {
             copy.extend(self.bytes(&raw, None, |scanner, text| scanner.text(text, Words::Stay)));
             return copy;
         };
@@ -62,7 +62,7 @@ impl Scanner<'_> {
 
     /// Boundaries are made of host names, times and serial numbers; all of them get names of their own.
     fn with_other_boundaries(&mut self, raw: &[u8]) -> Vec<u8> {
-        let mut boundaries = Layout::read(raw, raw.len()).unwrap_or_default().boundaries;
+        let mut boundaries = Layout::read(raw, raw.len(), &self.keep.tables).unwrap_or_default().boundaries;
         boundaries.retain(|b| is_telling_boundary(b));
         let names: Vec<String> = boundaries.iter().map(|b| self.names.boundary(b)).collect();
         let matcher = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(&boundaries);
@@ -123,7 +123,7 @@ impl Scanner<'_> {
 
     /// A program's own words, and behind them, perhaps, the returned message.
     fn prose(&mut self, text: &str) -> String {
-        let (own, returned) = text.split_at(parse::returned_in(text).unwrap_or(text.len()));
+        let (own, returned) = text.split_at(parse::returned_in(text, &self.keep.tables).unwrap_or(text.len()));
         let mut out = String::with_capacity(text.len());
         for line in own.split_inclusive('\n') {
             let quoted = line.trim_start().starts_with(['>', '|']);
@@ -159,7 +159,7 @@ impl Scanner<'_> {
         let blank = |line: &&str| line.trim().is_empty();
         let leading: usize = text.split_inclusive('\n').take_while(blank).map(str::len).sum();
         let (leading, message) = text.split_at(leading);
-        if self.depth < DEEPEST && parse::is_bounce(message.as_bytes()) {
+        if self.depth < DEEPEST && parse::is_bounce(message.as_bytes(), &self.keep.tables) {
             // A bounce that another one quotes is read like one that came by itself.
             self.depth += 1;
             let copy = self.mail(message.as_bytes(), Fields::Own);

@@ -4,6 +4,8 @@ mod address;
 mod evidence;
 mod judged;
 
+use std::sync::Arc;
+
 pub use address::Address;
 pub use evidence::{Evidence, Excerpt, Finding, Location};
 pub use judged::{Candidate, Lowered, Verdict};
@@ -60,7 +62,9 @@ pub struct Report {
     /// The line or structure that decided the kind.
     pub kind_because: Finding<Kind>,
     /// For people: the format that it is written in, e.g. `rfc3464`, `qmail`; `none` for what is no report.
-    pub format: &'static str,
+    pub format: Arc<str>,
+    /// `kinds:ID` of the row that speaks for the kind most, where weighed signs decided it.
+    pub kind_rule: Option<Arc<str>>,
     /// RFC 3464 §2.2.2: the MTA that wrote the report, without its `dns;` type.
     pub reporting_mta: Option<String>,
     /// The Message-ID of the report itself, without angle brackets.
@@ -80,7 +84,8 @@ impl Report {
         Self {
             kind: kind_because.value,
             kind_because,
-            format: "none",
+            format: "none".into(),
+            kind_rule: None,
             reporting_mta: None,
             message_id: None,
             date: None,

@@ -113,7 +113,8 @@ fn report(uid: u32, recipients: Vec<Recipient>) -> Report {
     Report {
         kind: Kind::Bounce,
         kind_because: Finding { value: Kind::Bounce, evidence: Evidence::of_structure("multipart/report") },
-        format: "rfc3464",
+        format: "rfc3464".into(),
+        kind_rule: None,
         reporting_mta: Some("mx.example.org".to_owned()),
         message_id: Some(format!("{uid}@mx.example.org")),
         date: None,

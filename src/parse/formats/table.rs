@@ -1,14 +1,18 @@
 //! config/formats.toml: what programs write in their bounces, as data -> [`Formats`]. A row names a program, the
-//! source of its words, and those words; a new program is one row.
+//! source of its words, those words, and the first lines of a bounce that it writes; a new program is one row.
 
-use std::sync::LazyLock;
+use std::{ops::Range, path::PathBuf, sync::Arc};
 
 use aho_corasick::AhoCorasick;
 use serde::Deserialize;
+use toml::Spanned;
 
-use crate::parse::{
-    mime::{Mail, unfold},
-    text,
+use crate::{
+    parse::{
+        mime::{Mail, unfold},
+        text,
+    },
+    tables::{self, Layer, Placed, TableError, TableFile},
 };
 
 /// A program's sentences stand near the top; below come transcripts and quoted mail.
@@ -17,17 +21,22 @@ const MOST_SEARCHED: usize = 8 * 1024;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
+    #[serde(default)]
+    drop: Vec<Spanned<String>>,
+    #[serde(default)]
     format: Vec<Row>,
 }
 
 /// One program that writes bounces.
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Row {
-    name: String,
+    /// The name of the format.
+    id: Spanned<String>,
+    replaces: Option<Spanned<String>>,
     /// Which program writes it, and where that is known from: for the reader of the table.
     #[serde(rename = "source")]
-    _source: String,
+    _source: Option<String>,
     /// Sentences that only this program writes; blanks and line ends between the words don't matter.
     #[serde(default)]
     signs: Vec<String>,
@@ -37,11 +46,28 @@ struct Row {
     /// What stands directly before an address that failed.
     #[serde(default)]
     labels: Vec<String>,
+    /// The first lines of such a bounce; lines that begin with `X-` are fields of its header.
+    accepts: Vec<Spanned<String>>,
+    /// First lines that look alike.
+    #[serde(default)]
+    rejects: Vec<Spanned<String>>,
+}
+
+impl tables::Row for Row {
+    fn id(&self) -> (&str, Range<usize>) {
+        (self.id.get_ref(), self.id.span())
+    }
+
+    fn replaces(&self) -> Option<&Spanned<String>> {
+        self.replaces.as_ref()
+    }
 }
 
 /// The table, compiled.
+#[derive(Debug)]
 pub(in crate::parse) struct Formats {
-    rows: Vec<Row>,
+    rows: Vec<Placed<Row>>,
+    names: Vec<Arc<str>>,
     /// The signs of all rows in one matcher, and the row of each.
     signs: AhoCorasick,
     row_of: Vec<usize>,
@@ -49,49 +75,118 @@ pub(in crate::parse) struct Formats {
 }
 
 impl Formats {
-    /// The table that comes with the program.
-    pub fn embedded() -> &'static Self {
-        static EMBEDDED: LazyLock<Formats> =
-            LazyLock::new(|| Formats::from_toml(include_str!("../../../config/formats.toml")));
-        &EMBEDDED
+    /// The rows of these files before those that come with the program.
+    ///
+    /// # Errors
+    /// A file can't be read, or its rows are refused.
+    pub fn load(files: &[PathBuf]) -> Result<Self, TableError> {
+        let mut layers = Vec::new();
+        for path in files {
+            layers.push(layer(TableFile::read(path)?)?);
+        }
+        layers.push(layer(embedded())?);
+        let formats = Self::of(tables::overlay(layers)?)?;
+        // What comes with the program is proved by its tests.
+        let own = formats.rows.iter().filter(|placed| placed.file.name != NAME);
+        own.into_iter().try_for_each(|placed| formats.prove(placed))?;
+        Ok(formats)
     }
 
-    fn from_toml(text: &str) -> Self {
-        let File { format: rows } = toml::from_str(text).expect("the tests read the embedded table");
-        let mut labels: Vec<String> = rows.iter().flat_map(|r| r.labels.iter().cloned()).collect();
+    fn of(rows: Vec<Placed<Row>>) -> Result<Self, TableError> {
+        for Placed { file, row } in &rows {
+            check(row).map_err(|problem| file.refuse(&row.id.span(), &format!("`{}` {problem}", row.id.get_ref())))?;
+        }
+        let mut labels: Vec<String> = rows.iter().flat_map(|placed| placed.row.labels.iter().cloned()).collect();
         labels.sort();
         labels.dedup();
         let signs: Vec<(usize, &String)> =
-            rows.iter().enumerate().flat_map(|(i, row)| row.signs.iter().map(move |s| (i, s))).collect();
+            rows.iter().enumerate().flat_map(|(i, placed)| placed.row.signs.iter().map(move |s| (i, s))).collect();
         let automaton = AhoCorasick::builder()
             .ascii_case_insensitive(true)
             .build(signs.iter().map(|(_, sign)| sign))
-            .expect("the tests compile the embedded table");
+            .expect("a few hundred sentences are far fewer than 2^31");
         let row_of = signs.iter().map(|(row, _)| *row).collect();
-        Self { signs: automaton, row_of, labels, rows }
+        let names = rows.iter().map(|placed| placed.row.id.get_ref().as_str().into()).collect();
+        Ok(Self { signs: automaton, row_of, labels, names, rows })
     }
 
     /// What the table looks for.
     pub fn sentences(&self) -> impl Iterator<Item = &str> {
-        self.rows.iter().flat_map(|r| r.signs.iter().chain(&r.headers).chain(&r.labels)).map(String::as_str)
+        let rows = self.rows.iter().map(|placed| &placed.row);
+        rows.flat_map(|r| r.signs.iter().chain(&r.headers).chain(&r.labels)).map(String::as_str)
     }
 
     /// The name of the program that wrote a mail: the topmost row that has a sign or a header in it.
-    pub fn recognise(&self, mail: &Mail<'_>, words: &str) -> Option<&str> {
+    pub fn recognise(&self, mail: &Mail<'_>, words: &str) -> Option<Arc<str>> {
+        self.find(words, |wanted| has_header(mail, wanted)).map(|row| Arc::clone(&self.names[row]))
+    }
+
+    fn find(&self, words: &str, has_header: impl Fn(&str) -> bool) -> Option<usize> {
         let words = searched(words);
         let signs = self.signs.find_overlapping_iter(&words).map(|m| self.row_of[m.pattern().as_usize()]);
-        let row =
-            signs.min().or_else(|| self.rows.iter().position(|row| row.headers.iter().any(|h| has_header(mail, h))))?;
-        Some(&self.rows[row].name)
+        let headed = || self.rows.iter().position(|placed| placed.row.headers.iter().any(|h| has_header(h)));
+        signs.min().or_else(headed)
     }
 
     /// Whether a text ends with the label of a failed address. The text is lower case and without trailing
     /// blanks, brackets and colons.
     pub fn ends_with_label(&self, before: &str) -> bool {
-        self.labels
-            .iter()
-            .any(|label| before.strip_suffix(label.as_str()).is_some_and(|rest| !rest.ends_with(char::is_alphanumeric)))
+        self.labels.iter().any(|label| ends_with(before, label))
     }
+
+    /// The row is found on each text that it accepts and on none that it rejects.
+    fn prove(&self, placed: &Placed<Row>) -> Result<(), TableError> {
+        let Placed { file, row } = placed;
+        let id = row.id.get_ref();
+        for (examples, accepted) in [(&row.accepts, true), (&row.rejects, false)] {
+            for example in examples {
+                let (fields, words) = header_and_words(example.get_ref());
+                let found = self.find(words, |wanted| fields.iter().any(|field| begins_with(field, wanted)));
+                let found = found.map_or("none", |row| self.rows[row].row.id.get_ref());
+                if (found == id) != accepted {
+                    let verb = if accepted { "accepts" } else { "rejects" };
+                    let problem = format!("`{id}` {verb} {:?}, but `{found}` is found", example.get_ref());
+                    return Err(file.refuse(&example.span(), &problem));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Names the table that comes with the program.
+const NAME: &str = "config/formats.toml";
+
+fn embedded() -> Arc<TableFile> {
+    TableFile::embedded(NAME, include_str!("../../../config/formats.toml"))
+}
+
+fn layer(file: Arc<TableFile>) -> Result<Layer<Row>, TableError> {
+    let File { drop, format } = file.parse()?;
+    Ok(Layer { file, rows: format, drop })
+}
+
+/// What can never match, or proves nothing.
+fn check(row: &Row) -> Result<(), String> {
+    if row.signs.is_empty() && row.headers.is_empty() && row.labels.is_empty() {
+        return Err("has neither signs nor headers nor labels".into());
+    }
+    if row.accepts.is_empty() {
+        return Err("has no example in `accepts`".into());
+    }
+    if let Some(words) = row.signs.iter().chain(&row.labels).find(|words| unfold(words) != **words || words.is_empty())
+    {
+        return Err(format!("can never find {words:?}: between words stands one blank, and none at the ends"));
+    }
+    let bare = |label: &&String| label.to_lowercase() == **label && !label.ends_with([':', '<', '=', '(', '"', '\'']);
+    match row.labels.iter().find(|label| !bare(label)) {
+        Some(label) => Err(format!("can never find {label:?}: labels are lower case, without what stands behind them")),
+        None => Ok(()),
+    }
+}
+
+fn ends_with(before: &str, label: &str) -> bool {
+    before.strip_suffix(label).is_some_and(|rest| !rest.ends_with(char::is_alphanumeric))
 }
 
 /// The words in which sentences are looked for: without quoted lines (somebody's answer to a bounce quotes its
@@ -104,42 +199,118 @@ fn searched(words: &str) -> String {
 
 fn has_header(mail: &Mail<'_>, wanted: &str) -> bool {
     let (name, start) = wanted.split_once(": ").unwrap_or((wanted, ""));
-    mail.header(name).is_some_and(|value| value.get(..start.len()).is_some_and(|v| v.eq_ignore_ascii_case(start)))
+    mail.header(name).is_some_and(|value| begins_with(value, start))
+}
+
+fn begins_with(value: &str, start: &str) -> bool {
+    value.get(..start.len()).is_some_and(|v| v.eq_ignore_ascii_case(start))
+}
+
+/// The fields of an example's header, and its words.
+fn header_and_words(example: &str) -> (Vec<&str>, &str) {
+    let fields: Vec<&str> = example.lines().take_while(|line| line.starts_with("X-")).collect();
+    let words = if fields.is_empty() { example } else { example.split_once("\n\n").map_or("", |(_, words)| words) };
+    (fields, words)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::parse::words::Words;
 
     #[test]
-    fn the_table_is_in_order() {
-        let formats = Formats::embedded();
-        assert!(formats.rows.len() > 20);
-        let mut names: Vec<&str> = formats.rows.iter().map(|r| r.name.as_str()).collect();
-        names.sort_unstable();
-        let all = names.len();
-        names.dedup();
-        assert_eq!(names.len(), all, "a name stands twice");
-        for row in &formats.rows {
-            let sentences = [&row.signs, &row.labels];
-            for sentence in sentences.into_iter().flatten() {
-                assert_eq!(&unfold(sentence), sentence, "{}: blanks", row.name);
+    fn every_row_is_found_by_its_examples_and_needed_for_them() {
+        let formats = Formats::load(&[]).unwrap();
+        // One more or one less: change the number, and say in the changelog what is recognised.
+        assert_eq!(formats.rows.len(), 48);
+        let mut wrong = Vec::new();
+        for (n, placed) in formats.rows.iter().enumerate() {
+            wrong.extend(formats.prove(placed).err().map(|error| error.to_string()));
+            let row = &placed.row;
+            let id = row.id.get_ref();
+            assert!(row._source.as_ref().is_some_and(|s| !s.is_empty()), "{id}: where is it known from?");
+            let fields = row.accepts.iter().flat_map(|e| header_and_words(e.get_ref()).0);
+            let shown = fields.filter(|field| row.headers.iter().any(|h| begins_with(field, h))).count();
+            if !row.headers.is_empty() && shown == 0 {
+                wrong.push(format!("{id}: no example has one of its headers"));
             }
-            for label in &row.labels {
-                let bare = label.to_lowercase();
-                assert_eq!(&bare, label, "{}: labels are lower case", row.name);
-                assert!(!label.ends_with([':', '<', '=', ' ']), "{}: {label:?} ends with what is trimmed", row.name);
+            if !row.labels.is_empty() {
+                let before: Vec<String> = row.accepts.iter().flat_map(|e| before_addresses(e.get_ref())).collect();
+                let labelled = |before: &&String| row.labels.iter().any(|label| ends_with(before, label));
+                let needed = before.iter().filter(labelled).any(|before| {
+                    let others = formats.rows.iter().enumerate().filter(|(m, _)| *m != n);
+                    !others.flat_map(|(_, other)| &other.row.labels).any(|label| ends_with(before, label))
+                });
+                if !needed {
+                    wrong.push(format!("{id}: no example has one of its labels before an address"));
+                }
             }
-            assert!(!row._source.is_empty(), "{}: where is it known from?", row.name);
         }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+
+    /// What stands in a line before an address, or in the line above an address that begins its line.
+    fn before_addresses(text: &str) -> Vec<String> {
+        let bare = |before: &str| before.trim_end_matches(|c: char| !c.is_alphanumeric() && c != ')').to_lowercase();
+        let mut above = String::new();
+        let mut before = Vec::new();
+        for line in text.lines() {
+            if let Some((range, _)) = text::addresses(line).next() {
+                let start = bare(&line[..range.start]);
+                before.push(if start.is_empty() { above.clone() } else { start });
+            }
+            above = bare(line);
+        }
+        before
+    }
+
+    #[test]
+    fn a_row_above_is_found_before_those_whose_sentences_it_borrows() {
+        let formats = Formats::load(&[]).unwrap();
+        let exim = "This message was created automatically by mail delivery software.";
+        let found = |words: &str| formats.find(words, |_| false).map(|row| formats.rows[row].row.id.get_ref().as_str());
+        assert_eq!(found(exim), Some("exim"));
+        assert_eq!(found(&format!("{exim}\n\nbob@example.com, ERROR CODE :550 - no")), Some("zoho"));
+    }
+
+    #[test]
+    fn rows_of_ones_own_stand_first_and_must_prove_themselves() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let path = dir.path().join("mine.toml");
+        let load = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            Formats::load(std::slice::from_ref(&path)).map_err(|e| e.to_string())
+        };
+        let own = "[[format]]\nid = 'mine'\nsigns = ['this is the qmail-send program at mine']\n";
+        let formats = load(&format!("{own}accepts = ['Hi. This is the qmail-send program at mine.']")).unwrap();
+        let table = Words::embedded();
+        let recognise = |words| formats.recognise(&Mail::empty(&table), words);
+        assert_eq!(recognise("This is the qmail-send program at mine.").as_deref(), Some("mine"));
+        assert_eq!(recognise("This is the qmail-send program at yours.").as_deref(), Some("qmail"));
+        for (text, problem) in [
+            (format!("{own}accepts = ['Hi.']"), "mine.toml:4: `mine` accepts \"Hi.\", but `none` is found"),
+            (format!("{own}accepts = []"), "mine.toml:2: `mine` has no example in `accepts`"),
+            ("drop = ['qmial']".into(), "mine.toml:1: there is no row `qmial` to drop"),
+            (
+                "[[format]]\nid = 'a'\nsigns = ['two  blanks']\naccepts = ['x']".into(),
+                "mine.toml:2: `a` can never find",
+            ),
+            ("[[format]]\nid = 'a'\naccepts = ['x']".into(), "mine.toml:2: `a` has neither signs nor headers"),
+        ] {
+            let error = load(&text).unwrap_err();
+            assert!(error.contains(problem), "{error}");
+        }
+        let without = load("drop = ['qmail']").unwrap();
+        assert_eq!(without.recognise(&Mail::empty(&table), "This is the qmail-send program."), None);
     }
 
     #[test]
     fn a_quoted_bounce_is_not_recognised() {
-        let formats = Formats::embedded();
-        let mail = Mail::default();
-        let words = "Hi. This is the\nqmail-send program at mx.example.org.";
-        assert_eq!(formats.recognise(&mail, words), Some("qmail"));
-        assert_eq!(formats.recognise(&mail, &format!("What is this?\n> {}", words.replace('\n', "\n> "))), None);
+        let formats = Formats::load(&[]).unwrap();
+        let words = Words::embedded();
+        let mail = Mail::empty(&words);
+        let said = "Hi. This is the\nqmail-send program at mx.example.org.";
+        assert_eq!(formats.recognise(&mail, said).as_deref(), Some("qmail"));
+        assert_eq!(formats.recognise(&mail, &format!("What is this?\n> {}", said.replace('\n', "\n> "))), None);
     }
 }

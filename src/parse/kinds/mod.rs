@@ -5,15 +5,18 @@
 //! Return-Path, Subject, other fields and text add up, and the heaviest kind wins. The words and their weights
 //! are data ([`signs`], config/kinds.toml).
 
+mod prove;
 mod signs;
 
-use std::{cell::OnceCell, ops::Range};
+use std::{cell::OnceCell, ops::Range, sync::Arc};
 
-use signs::{At, For, Normalised, Place, SIGNS, Sign};
+pub(super) use signs::Signs;
+use signs::{At, For, Normalised, Place, RowPlace, Scale, Sign};
 
 use super::{
     mime::{Field, Mail, Part},
     passage::Passage,
+    words::{Role, Words},
 };
 use crate::report::{Evidence, Finding, Kind, Location};
 
@@ -24,18 +27,21 @@ pub(super) struct Likeness {
     pub kind: Finding<Kind>,
     /// Whether the mail's own subject says so. That is believed even of a report that names nobody and gives no code.
     pub subject_says_so: bool,
+    /// `kinds:ID` of the row that speaks for it most.
+    pub rule: Option<Arc<str>>,
 }
 
 /// What speaks for a mail's kind. Weighing reads all of the mail, so it is done once and only where structure does
 /// not decide.
 pub(super) struct Standing<'m> {
     mail: &'m Mail<'m>,
+    signs: &'m Signs,
     weighed: OnceCell<Option<Likeness>>,
 }
 
 impl<'m> Standing<'m> {
-    pub(super) const fn of(mail: &'m Mail<'m>) -> Self {
-        Self { mail, weighed: OnceCell::new() }
+    pub(super) const fn of(mail: &'m Mail<'m>, signs: &'m Signs) -> Self {
+        Self { mail, signs, weighed: OnceCell::new() }
     }
 
     /// What is certainly no delivery report: automatic replies, complaints, read receipts, challenges, ordinary mail.
@@ -54,21 +60,21 @@ impl<'m> Standing<'m> {
         self.weighed(is_report)
     }
 
+    /// `kinds:ID` of the row that decided what is no delivery report.
+    pub(super) fn rule(&self) -> Option<Arc<str>> {
+        self.weighed.get()?.as_ref().filter(|likeness| !is_report(likeness.kind.value))?.rule.clone()
+    }
+
     fn weighed(&self, wanted: impl Fn(Kind) -> bool) -> Option<Likeness> {
-        self.weighed.get_or_init(|| weigh(self.mail)).clone().filter(|found| wanted(found.kind.value))
+        self.weighed.get_or_init(|| weigh(self.mail, self.signs)).clone().filter(|found| wanted(found.kind.value))
     }
 }
 
-/// What the table looks for.
-pub(super) fn vocabulary() -> super::Vocabulary {
-    signs::vocabulary()
-}
-
 /// Whether the words of a report say that its program has stopped trying, whatever its Action field says.
-pub(super) fn gave_up(words: Passage<'_>) -> bool {
+pub(super) fn gave_up(words: Passage<'_>, table: &Words) -> bool {
     let mut normalised = Normalised::default();
     normalised.push(words.clipped(MOST_TEXT));
-    SIGNS.gave_up(&normalised.text)
+    table.gave_up(&normalised.text)
 }
 
 fn is_report(kind: Kind) -> bool {
@@ -87,7 +93,7 @@ fn by_structure(mail: &Mail<'_>) -> Option<Finding<Kind>> {
         return Some(of_structure(mail, kind, "feedback-report"));
     }
     let receipt = part("message/disposition-notification").is_some() || reports("disposition-notification");
-    if receipt && !SIGNS.refused_by_receipt(&words(mail).text) {
+    if receipt && !mail.words.have(Role::Refused, &words(mail).text) {
         return Some(of_structure(mail, Kind::NotBounce, "disposition-notification"));
     }
     // RFC 8460 §5.3.
@@ -107,20 +113,8 @@ const MOST_TEXT: usize = 6 * 1024;
 const MOST_PARTS: usize = 3;
 
 /// The heaviest kind, if it is heavy enough, with its best line.
-fn weigh(mail: &Mail<'_>) -> Option<Likeness> {
-    let mut tally = Tally::default();
-    add_fields(mail, &mut tally);
-    add_sender(mail, &mut tally);
-    add_subject(mail, &mut tally);
+fn weigh<'m>(mail: &'m Mail<'m>, signs: &Signs) -> Option<Likeness> {
     let words = words(mail);
-    for (sign, range) in SIGNS.text.find(&words.text) {
-        tally.add(Place::Text, sign, Spot::Text(range.start));
-    }
-    let returns = |p: &Part<'_>| !p.message.is_empty() || p.content_type.ends_with("headers") || p.original().is_some();
-    if let Some(part) = mail.parts.iter().find(|p| returns(p)) {
-        let sign = Sign { speaks_for: For::Report, weight: SIGNS.returned_message, at: At::Anywhere };
-        tally.add(Place::Parts, sign, Spot::Returned(part));
-    }
     let evidence = |spot| match spot {
         Spot::Header(field) => field.evidence(),
         Spot::Text(offset) => words.evidence(offset),
@@ -131,7 +125,25 @@ fn weigh(mail: &Mail<'_>) -> Option<Likeness> {
             words: "the mail returns a message".to_owned(),
         },
     };
-    tally.verdict(|| SIGNS.gave_up(&words.text), evidence)
+    tally(mail, signs, &words).verdict(signs, || mail.words.gave_up(&words.text), evidence)
+}
+
+/// Everything that speaks for a kind. `words` are the mail's own.
+fn tally<'m>(mail: &'m Mail<'m>, signs: &Signs, words: &Normalised<'m>) -> Tally<'m> {
+    let mut tally = Tally::default();
+    add_fields(mail, signs, &mut tally);
+    add_sender(mail, signs, &mut tally);
+    add_subject(mail, signs, &mut tally);
+    for (sign, range) in signs.find(RowPlace::Text, &words.text) {
+        tally.add(Place::Text, sign, Spot::Text(range.start));
+    }
+    let returns = |p: &Part<'_>| !p.message.is_empty() || p.content_type.ends_with("headers") || p.original().is_some();
+    if let Some(part) = mail.parts.iter().find(|p| returns(p)) {
+        let weight = signs.scale.returned_message;
+        let sign = Sign { row: None, speaks_for: For::Report, weight, at: At::Anywhere };
+        tally.add(Place::Parts, sign, Spot::Returned(part));
+    }
+    tally
 }
 
 /// What a sign was found in.
@@ -153,27 +165,29 @@ fn words<'m>(mail: &'m Mail<'m>) -> Normalised<'m> {
     words
 }
 
-fn add_fields<'m>(mail: &'m Mail<'m>, tally: &mut Tally<'m>) {
+fn add_fields<'m>(mail: &'m Mail<'m>, signs: &Signs, tally: &mut Tally<'m>) {
     for field in mail.fields() {
         let name = field.name.as_ref();
-        let Some(signs) = SIGNS.fields.get(&name.to_ascii_lowercase()) else { continue };
+        if !signs.know_field(name) {
+            continue;
+        }
         let lower = field.value().to_lowercase();
         // RFC 5321 §4.5.5: the null sender stands beside a responder's fields as beside a bounce's.
         let place = if name.eq_ignore_ascii_case("Return-Path") { Place::ReturnPath } else { Place::Field };
-        for row in signs.iter().filter(|row| row.fits(&lower)) {
-            tally.add(place, row.sign, Spot::Header(field));
+        for sign in signs.of_field(name, &lower) {
+            tally.add(place, sign, Spot::Header(field));
         }
     }
 }
 
-fn add_sender<'m>(mail: &'m Mail<'m>, tally: &mut Tally<'m>) {
+fn add_sender<'m>(mail: &'m Mail<'m>, signs: &Signs, tally: &mut Tally<'m>) {
     let Some(field) = mail.field("From") else { return };
     let sender = match (mail.from_name.as_str(), mail.from.as_str()) {
         (name, "") => name.to_owned(),
         (name, address) => format!("{name} <{address}>"),
     };
     let normalised = Normalised::of(sender.as_str().into());
-    for (sign, range) in SIGNS.from.find(&normalised.text) {
+    for (sign, range) in signs.find(RowPlace::From, &normalised.text) {
         if sign.at != At::Whole || range.len() == normalised.text.len() {
             tally.add(Place::From, sign, Spot::Header(field));
         }
@@ -181,17 +195,17 @@ fn add_sender<'m>(mail: &'m Mail<'m>, tally: &mut Tally<'m>) {
 }
 
 /// What stands at the start of a subject says what the mail is; the rest may be the subject of another mail.
-fn add_subject<'m>(mail: &'m Mail<'m>, tally: &mut Tally<'m>) {
+fn add_subject<'m>(mail: &'m Mail<'m>, signs: &Signs, tally: &mut Tally<'m>) {
     let Some(field) = mail.field("Subject") else { return };
     let subject = Normalised::of(mail.subject.as_str().into());
     let subject = subject.text.trim_end_matches(['.', '!', ' ']);
-    let (starts, answered) = starts(subject);
+    let (starts, answered) = starts(subject, mail.words);
     let fits = |(sign, range): &(Sign, Range<usize>)| match sign.at {
         At::Anywhere => true,
         At::Start => starts.contains(&range.start),
         At::Whole => starts.contains(&range.start) && range.end == subject.len(),
     };
-    let found: Vec<Sign> = SIGNS.subject.find(subject).filter(fits).map(|(sign, _)| sign).collect();
+    let found: Vec<Sign> = signs.find(RowPlace::Subject, subject).filter(fits).map(|(sign, _)| sign).collect();
     let opening = |sign: &&Sign| sign.at != At::Anywhere;
     let opens = found.iter().any(|s| opening(&s));
     for sign in &found {
@@ -206,7 +220,7 @@ fn add_subject<'m>(mail: &'m Mail<'m>, tally: &mut Tally<'m>) {
 
 /// Where a subject starts, read with and without the [tags] and reply prefixes that others put before it, and
 /// whether there was such a prefix.
-fn starts(subject: &str) -> (Vec<usize>, bool) {
+fn starts(subject: &str, words: &Words) -> (Vec<usize>, bool) {
     let mut starts = vec![0];
     let mut answered = false;
     let mut at = 0;
@@ -216,7 +230,7 @@ fn starts(subject: &str) -> (Vec<usize>, bool) {
             Some('[') => rest.find(']').map(|i| i + 1),
             Some('{') => rest.find('}').map(|i| i + 1),
             Some(c) if !c.is_alphanumeric() && c != '<' => Some(c.len_utf8()),
-            Some(_) => answer_prefix(rest).inspect(|_| answered = true),
+            Some(_) => answer_prefix(rest, words).inspect(|_| answered = true),
             None => None,
         };
         let Some(close) = close else { break };
@@ -231,11 +245,11 @@ fn starts(subject: &str) -> (Vec<usize>, bool) {
 const MOST_PREFIXES: usize = 16;
 
 /// The length of `re:`, `re[2]:` and the like in other languages.
-fn answer_prefix(subject: &str) -> Option<usize> {
+fn answer_prefix(subject: &str, words: &Words) -> Option<usize> {
     let colon = subject.find(':')?;
     let word = subject[..colon].trim_end();
     let word = word.trim_end_matches(|c: char| c.is_ascii_digit() || matches!(c, '[' | ']' | '(' | ')' | '^'));
-    SIGNS.reply_prefixes.iter().any(|p| p == word).then_some(colon + 1)
+    words.have(Role::Answers, word).then_some(colon + 1)
 }
 
 /// What competes: the kinds of report stand together.
@@ -269,6 +283,7 @@ struct Tally<'m> {
 #[derive(Debug)]
 struct Best<'m> {
     place: Place,
+    row: Option<usize>,
     speaks_for: For,
     weight: u32,
     spot: Spot<'m>,
@@ -276,12 +291,12 @@ struct Best<'m> {
 
 impl<'m> Tally<'m> {
     fn add(&mut self, place: Place, sign: Sign, spot: Spot<'m>) {
-        let Sign { speaks_for, weight, .. } = sign;
+        let Sign { row, speaks_for, weight, .. } = sign;
         let known = self.best.iter_mut().find(|b| b.place == place && b.speaks_for == speaks_for);
         match known {
             Some(best) if best.weight >= weight => {}
-            Some(best) => (best.weight, best.spot) = (weight, spot),
-            None => self.best.push(Best { place, speaks_for, weight, spot }),
+            Some(best) => (best.row, best.weight, best.spot) = (row, weight, spot),
+            None => self.best.push(Best { place, row, speaks_for, weight, spot }),
         }
     }
 
@@ -295,34 +310,50 @@ impl<'m> Tally<'m> {
         places.into_iter().map(heaviest).sum()
     }
 
-    fn verdict(&self, gave_up: impl FnOnce() -> bool, evidence: impl FnOnce(Spot<'m>) -> Evidence) -> Option<Likeness> {
+    /// The family that is heaviest, if it is heavy enough.
+    fn heaviest(&self, scale: Scale) -> Option<Family> {
         let weight = |family| self.sum(|speaks_for| Family::of(speaks_for) == family);
         // A report wins a tie: a real bounce must not be lost.
         let rising = [Family::NotBounce, Family::AutoReply, Family::Complaint, Family::Report];
         let heaviest = rising.into_iter().max_by_key(|&family| weight(family))?;
         let answered_report = self.answered && heaviest == Family::Report;
-        if weight(heaviest) < if answered_report { SIGNS.enough_answered } else { SIGNS.enough } {
-            return None;
-        }
-        let kind = match heaviest {
-            Family::Report => self.kind_of_report(gave_up),
+        let enough = if answered_report { scale.enough_answered } else { scale.enough };
+        (weight(heaviest) >= enough).then_some(heaviest)
+    }
+
+    fn kind(&self, scale: Scale, gave_up: impl FnOnce() -> bool) -> Option<Kind> {
+        Some(match self.heaviest(scale)? {
+            Family::Report => self.kind_of_report(scale, gave_up),
             Family::Complaint => Kind::Complaint,
             Family::AutoReply => Kind::AutoReply,
             Family::NotBounce => Kind::NotBounce,
-        };
-        let signs = || self.best.iter().filter(|b| Family::of(b.speaks_for) == heaviest);
-        // A subject is the line that a person looks for; one that a person may have written proves little alone.
-        let by_program = signs().any(|b| matches!(b.place, Place::From | Place::ReturnPath | Place::Field));
-        let best = signs().max_by_key(|b| (by_program == (b.place == Place::Subject), b.weight))?;
-        let kind = Finding { value: kind, evidence: evidence(best.spot) };
-        Some(Likeness { kind, subject_says_so: best.place == Place::Subject })
+        })
     }
 
-    fn kind_of_report(&self, gave_up: impl FnOnce() -> bool) -> Kind {
+    fn verdict(
+        &self,
+        signs: &Signs,
+        gave_up: impl FnOnce() -> bool,
+        evidence: impl FnOnce(Spot<'m>) -> Evidence,
+    ) -> Option<Likeness> {
+        let heaviest = self.heaviest(signs.scale)?;
+        let kind = self.kind(signs.scale, gave_up)?;
+        let for_it = || self.best.iter().filter(|b| Family::of(b.speaks_for) == heaviest);
+        // A subject is the line that a person looks for; one that a person may have written proves little alone.
+        let by_program = for_it().any(|b| matches!(b.place, Place::From | Place::ReturnPath | Place::Field));
+        let best = for_it().max_by_key(|b| (by_program == (b.place == Place::Subject), b.weight))?;
+        Some(Likeness {
+            kind: Finding { value: kind, evidence: evidence(best.spot) },
+            subject_says_so: best.place == Place::Subject,
+            rule: best.row.map(|row| signs.rule(row)),
+        })
+    }
+
+    fn kind_of_report(&self, scale: Scale, gave_up: impl FnOnce() -> bool) -> Kind {
         let weight = |wanted: For| self.sum(|speaks_for| speaks_for == wanted);
         let failed = weight(For::Bounce);
-        let delayed = SIGNS.rather_than_failure * weight(For::Delayed);
-        let delivered = SIGNS.rather_than_failure * weight(For::Delivered);
+        let delayed = scale.rather_than_failure * weight(For::Delayed);
+        let delivered = scale.rather_than_failure * weight(For::Delivered);
         if delivered > failed.max(delayed) {
             Kind::Delivered
         } else if delayed > 0 && delayed >= failed && !gave_up() {

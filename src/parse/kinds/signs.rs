@@ -1,14 +1,16 @@
-//! config/kinds.toml -> [`SIGNS`], compiled once: which words in which place of a mail speak for which kind.
-//! Refuses to weigh them.
+//! config/kinds.toml -> [`Signs`]: which words in which place of a mail speak for which kind. Refuses to weigh them.
 
-use std::{borrow::Cow, collections::HashMap, ops::Range, sync::LazyLock};
+use std::{borrow::Cow, collections::HashMap, ops::Range, path::PathBuf, sync::Arc};
 
 use aho_corasick::AhoCorasick;
 use serde::Deserialize;
+use toml::Spanned;
 
+use super::prove;
 use crate::{
-    parse::{Vocabulary, passage::Passage},
+    parse::{Vocabulary, passage::Passage, words::Words},
     report::{Evidence, Location},
+    tables::{self, Layer, Placed, TableError, TableFile},
 };
 
 /// What a sign speaks for.
@@ -64,6 +66,8 @@ pub(super) enum At {
 /// One row's judgement, without its words.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sign {
+    /// The row; `None` for what no row has.
+    pub row: Option<usize>,
     /// What it speaks for.
     pub speaks_for: For,
     /// How much it counts.
@@ -75,94 +79,18 @@ pub(super) struct Sign {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
-    enough: u32,
-    returned_message: u32,
-    enough_answered: u32,
-    rather_than_failure: u32,
-    reply_prefixes: Vec<String>,
-    gave_up: Vec<String>,
-    goes_on: Vec<String>,
-    refused_by_receipt: Vec<String>,
-    field: Vec<FieldRow>,
-    sign: Vec<WordsRow>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FieldRow {
-    names: Vec<String>,
-    /// Any value when empty.
+    /// The lowest file must have it.
+    scale: Option<Scale>,
     #[serde(default)]
-    values: Vec<String>,
-    #[serde(rename = "for")]
-    speaks_for: For,
-    weight: u32,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WordsRow {
-    #[serde(rename = "in")]
-    place: WordsPlace,
-    #[serde(rename = "for")]
-    speaks_for: For,
-    weight: u32,
+    drop: Vec<Spanned<String>>,
     #[serde(default)]
-    at: At,
-    words: Vec<String>,
+    sign: Vec<Row>,
 }
 
-/// The places whose words are looked at.
-#[derive(Clone, Copy, PartialEq, Deserialize)]
-enum WordsPlace {
-    From,
-    Subject,
-    #[serde(rename = "text")]
-    Text,
-}
-
-/// The words of one place with their signs. Linear in the length of the text.
-pub(super) struct Matcher {
-    automaton: AhoCorasick,
-    signs: Vec<Sign>,
-}
-
-impl Matcher {
-    fn new<'r>(rows: impl Iterator<Item = &'r WordsRow>) -> Self {
-        let mut signs = Vec::new();
-        let mut words = Vec::new();
-        for row in rows {
-            let sign = Sign { speaks_for: row.speaks_for, weight: row.weight, at: row.at };
-            for spelling in row.words.iter().flat_map(|word| spellings(word)) {
-                signs.push(sign);
-                words.push(spelling);
-            }
-        }
-        Self { automaton: automaton(&words), signs }
-    }
-
-    /// Every sign in a normalised text and where it stands; [`At`] is the caller's to check.
-    pub(super) fn find<'s>(&'s self, text: &'s str) -> impl Iterator<Item = (Sign, Range<usize>)> + 's {
-        self.automaton.find_overlapping_iter(text).map(|m| (self.signs[m.pattern()], m.range()))
-    }
-}
-
-/// The values that a field must have, and what it speaks for then.
-pub(super) struct FieldSign {
-    values: Vec<String>,
-    /// The row's judgement.
-    pub sign: Sign,
-}
-
-impl FieldSign {
-    /// Whether the field's value (lower case) is one that the row asks for.
-    pub(super) fn fits(&self, value: &str) -> bool {
-        self.values.is_empty() || self.values.iter().any(|v| value.contains(v.as_str()))
-    }
-}
-
-/// The compiled table.
-pub(super) struct Signs {
+/// What weights are held against.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Scale {
     /// The least sum of weights that decides.
     pub enough: u32,
     /// The weight of a returned message for a report.
@@ -171,78 +99,221 @@ pub(super) struct Signs {
     pub enough_answered: u32,
     /// How many times the signs of a delay or a success count against those of a failure.
     pub rather_than_failure: u32,
-    /// Prefixes of answered and forwarded subjects, without the colon.
-    pub reply_prefixes: Vec<String>,
+}
+
+/// Words, or a field, that speak for a kind.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Row {
+    pub id: Spanned<String>,
+    replaces: Option<Spanned<String>>,
+    #[serde(rename = "in")]
+    pub place: RowPlace,
+    #[serde(default)]
+    pub fields: Vec<String>,
+    #[serde(rename = "for")]
+    pub speaks_for: For,
+    pub weight: u32,
+    #[serde(default)]
+    pub at: At,
+    /// Who writes so: for the reader of the table.
+    #[serde(rename = "source")]
+    pub _source: Option<String>,
+    #[serde(default)]
+    pub says: Vec<String>,
+    pub accepts: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub rejects: Vec<Spanned<String>>,
+    /// Rows beside which this one decides, and a lighter one would not.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the tests hold the row against it"))]
+    pub decides_beside: Option<Vec<Spanned<String>>>,
+    /// Rows beside which it does not decide, and a heavier one would.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the tests hold the row against it"))]
+    pub yields_to: Option<Vec<Spanned<String>>>,
+}
+
+impl tables::Row for Row {
+    fn id(&self) -> (&str, Range<usize>) {
+        (self.id.get_ref(), self.id.span())
+    }
+
+    fn replaces(&self) -> Option<&Spanned<String>> {
+        self.replaces.as_ref()
+    }
+}
+
+/// The places that rows look at.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+pub(super) enum RowPlace {
+    From,
+    Subject,
+    #[serde(rename = "text")]
+    Text,
+    #[serde(rename = "field")]
+    Field,
+}
+
+/// The words of one place with their rows. Linear in the length of the text.
+#[derive(Debug)]
+pub(super) struct Matcher {
+    automaton: AhoCorasick,
+    rows: Vec<usize>,
+}
+
+impl Matcher {
+    fn new(rows: &[Placed<Row>], place: RowPlace) -> Self {
+        let (mut numbers, mut words) = (Vec::new(), Vec::new());
+        for (n, Placed { row, .. }) in rows.iter().enumerate().filter(|(_, placed)| placed.row.place == place) {
+            for spelling in row.says.iter().flat_map(|word| spellings(word)) {
+                numbers.push(n);
+                words.push(spelling);
+            }
+        }
+        let automaton = AhoCorasick::new(words).expect("a few thousand words are far fewer than 2^31");
+        Self { automaton, rows: numbers }
+    }
+
+    fn find<'s>(&'s self, text: &'s str) -> impl Iterator<Item = (usize, Range<usize>)> + 's {
+        self.automaton.find_overlapping_iter(text).map(|m| (self.rows[m.pattern()], m.range()))
+    }
+}
+
+/// The compiled table.
+#[derive(Debug)]
+pub(in crate::parse) struct Signs {
+    /// What weights are held against.
+    pub(super) scale: Scale,
+    pub(super) rows: Vec<Placed<Row>>,
+    /// The judgements of the rows.
+    pub(super) signs: Vec<Sign>,
+    /// `kinds:ID` of each row.
+    rules: Vec<Arc<str>>,
     /// Field name in lower case -> its rows.
-    pub fields: HashMap<String, Vec<FieldSign>>,
-    /// The words of From.
-    pub from: Matcher,
-    /// The words of Subject.
-    pub subject: Matcher,
-    /// The words of the text.
-    pub text: Matcher,
-    gave_up: AhoCorasick,
-    goes_on: AhoCorasick,
-    refused_by_receipt: AhoCorasick,
+    fields: HashMap<String, Vec<usize>>,
+    from: Matcher,
+    subject: Matcher,
+    text: Matcher,
 }
 
 impl Signs {
-    /// Whether a normalised text says that nothing more will be tried.
-    pub(super) fn gave_up(&self, text: &str) -> bool {
-        self.gave_up.is_match(text) && !self.goes_on.is_match(text)
-    }
-
-    /// Whether a normalised text of a receipt says that the message was refused.
-    pub(super) fn refused_by_receipt(&self, text: &str) -> bool {
-        self.refused_by_receipt.is_match(text)
-    }
-}
-
-fn embedded() -> File {
-    toml::from_str(include_str!("../../../config/kinds.toml")).expect("the embedded table is valid")
-}
-
-/// The words of the table.
-pub(super) fn vocabulary() -> Vocabulary {
-    let File { field, sign, gave_up, goes_on, reply_prefixes, .. } = embedded();
-    let (senders, others): (Vec<_>, Vec<_>) = sign.into_iter().partition(|row| row.place == WordsPlace::From);
-    let words = |rows: Vec<WordsRow>| rows.into_iter().flat_map(|row| row.words);
-    let values = field.into_iter().flat_map(|row| row.values);
-    let sentences = words(others).chain(values).chain(gave_up).chain(goes_on).chain(reply_prefixes);
-    Vocabulary { sentences: sentences.collect(), senders: words(senders).collect() }
-}
-
-/// The table of this build.
-pub(super) static SIGNS: LazyLock<Signs> = LazyLock::new(|| {
-    let file = embedded();
-    let words = |place| Matcher::new(file.sign.iter().filter(move |row| row.place == place));
-    let (from, subject, text) = (words(WordsPlace::From), words(WordsPlace::Subject), words(WordsPlace::Text));
-    let mut fields: HashMap<String, Vec<FieldSign>> = HashMap::new();
-    for row in file.field {
-        let sign = Sign { speaks_for: row.speaks_for, weight: row.weight, at: At::Anywhere };
-        for name in &row.names {
-            let of_name = fields.entry(name.to_ascii_lowercase()).or_default();
-            of_name.push(FieldSign { values: row.values.clone(), sign });
+    /// The rows of these files before those that come with the program.
+    ///
+    /// # Errors
+    /// A file can't be read, or its rows are refused.
+    pub(in crate::parse) fn load(files: &[PathBuf], words: &Words) -> Result<Self, TableError> {
+        let mut all = Vec::new();
+        for path in files {
+            all.push(TableFile::read(path)?);
         }
+        all.push(TableFile::embedded(NAME, include_str!("../../../config/kinds.toml")));
+        let (mut scale, mut layers) = (None, Vec::new());
+        for file in all {
+            let File { scale: own, drop, sign } = file.parse()?;
+            scale = scale.or(own);
+            layers.push(Layer { file, rows: sign, drop });
+        }
+        let signs = Self::of(tables::overlay(layers)?, scale.expect("the table that comes with the program has it"))?;
+        // What comes with the program is proved by its tests.
+        let own = (0..signs.rows.len()).filter(|row| signs.rows[*row].file.name != NAME);
+        own.into_iter().try_for_each(|row| prove::by_examples(&signs, words, row))?;
+        Ok(signs)
     }
-    Signs {
-        enough: file.enough,
-        returned_message: file.returned_message,
-        enough_answered: file.enough_answered,
-        rather_than_failure: file.rather_than_failure,
-        reply_prefixes: file.reply_prefixes,
-        fields,
-        from,
-        subject,
-        text,
-        gave_up: automaton(&file.gave_up),
-        goes_on: automaton(&file.goes_on),
-        refused_by_receipt: automaton(&file.refused_by_receipt),
-    }
-});
 
-fn automaton<W: AsRef<str>>(words: &[W]) -> AhoCorasick {
-    AhoCorasick::new(words.iter().map(AsRef::as_ref)).expect("the embedded words are far fewer than 2^31")
+    fn of(rows: Vec<Placed<Row>>, scale: Scale) -> Result<Self, TableError> {
+        let mut fields: HashMap<String, Vec<usize>> = HashMap::new();
+        for (n, Placed { file, row }) in rows.iter().enumerate() {
+            check(row).map_err(|problem| file.refuse(&row.id.span(), &format!("`{}` {problem}", row.id.get_ref())))?;
+            for name in &row.fields {
+                fields.entry(name.to_ascii_lowercase()).or_default().push(n);
+            }
+        }
+        let sign = |(n, Placed { row, .. }): (usize, &Placed<Row>)| Sign {
+            row: Some(n),
+            speaks_for: row.speaks_for,
+            weight: row.weight,
+            at: row.at,
+        };
+        Ok(Self {
+            scale,
+            signs: rows.iter().enumerate().map(sign).collect(),
+            rules: rows.iter().map(|placed| format!("kinds:{}", placed.row.id.get_ref()).into()).collect(),
+            fields,
+            from: Matcher::new(&rows, RowPlace::From),
+            subject: Matcher::new(&rows, RowPlace::Subject),
+            text: Matcher::new(&rows, RowPlace::Text),
+            rows,
+        })
+    }
+
+    /// `kinds:ID` of a row.
+    pub(super) fn rule(&self, row: usize) -> Arc<str> {
+        Arc::clone(&self.rules[row])
+    }
+
+    /// Whether any row speaks of a field.
+    pub(super) fn know_field(&self, name: &str) -> bool {
+        self.fields.contains_key(&name.to_ascii_lowercase())
+    }
+
+    /// The signs of a field, whose value is in lower case.
+    pub(super) fn of_field(&self, name: &str, value: &str) -> impl Iterator<Item = Sign> {
+        let rows = self.fields.get(&name.to_ascii_lowercase()).map_or(&[][..], Vec::as_slice);
+        let fits = move |row: &&usize| {
+            let says = &self.rows[**row].row.says;
+            says.is_empty() || says.iter().any(|v| value.contains(v.as_str()))
+        };
+        rows.iter().filter(fits).map(|row| self.signs[*row])
+    }
+
+    /// Every sign in a normalised text of a place and where it stands; [`At`] is the caller's to check.
+    pub(super) fn find<'s>(
+        &'s self,
+        place: RowPlace,
+        text: &'s str,
+    ) -> impl Iterator<Item = (Sign, Range<usize>)> + 's {
+        let matcher = match place {
+            RowPlace::From => &self.from,
+            RowPlace::Subject => &self.subject,
+            RowPlace::Text | RowPlace::Field => &self.text,
+        };
+        matcher.find(text).map(|(row, range)| (self.signs[row], range))
+    }
+
+    /// The words of the table.
+    pub(in crate::parse) fn vocabulary(&self) -> Vocabulary {
+        let rows = self.rows.iter().map(|placed| &placed.row);
+        let (senders, others): (Vec<_>, Vec<_>) = rows.partition(|row| row.place == RowPlace::From);
+        let words = |rows: Vec<&Row>| rows.into_iter().flat_map(|row| row.says.iter().cloned()).collect();
+        Vocabulary { sentences: words(others), senders: words(senders) }
+    }
+}
+
+/// Names the table that comes with the program.
+const NAME: &str = "config/kinds.toml";
+
+/// What can never match, or proves nothing.
+fn check(row: &Row) -> Result<(), String> {
+    let of_field = row.place == RowPlace::Field;
+    if of_field == row.fields.is_empty() {
+        return Err("needs `fields` where it is in = \"field\", and nowhere else".into());
+    }
+    if row.says.is_empty() && !of_field {
+        return Err("has no words in `says` and can never be found".into());
+    }
+    if row.accepts.is_empty() {
+        return Err("has no example in `accepts`".into());
+    }
+    if row.weight == 0 {
+        return Err("weighs nothing".into());
+    }
+    match row
+        .says
+        .iter()
+        .find(|word| Normalised::of(word.as_str().into()).text != word.trim() || word.trim().is_empty())
+    {
+        Some(word) => Err(format!("can never find {word:?}: words are lower case, with single blanks")),
+        None => Ok(()),
+    }
 }
 
 /// A word as it stands, as ASCII keyboards write it in German, and as they write it elsewhere.
@@ -342,28 +413,6 @@ fn plain(line: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn words_stand_as_texts_are_normalised() {
-        let file: File = toml::from_str(include_str!("../../../config/kinds.toml")).unwrap();
-        let words = file.sign.iter().flat_map(|r| &r.words).chain(&file.gave_up).chain(&file.goes_on);
-        let words = words.chain(&file.refused_by_receipt);
-        let mut seen = 0;
-        for word in words {
-            assert_eq!(Normalised::of(word.as_str().into()).text, word.trim(), "never matches as it stands");
-            seen += 1;
-        }
-        assert!(seen > 1000, "only {seen} words");
-    }
-
-    #[test]
-    fn words_are_known_without_their_accents() {
-        for subject in
-            ["rückläufer", "ruecklaeufer", "rucklaufer", "não entregue", "nao entregue", "reponse automatique"]
-        {
-            assert!(SIGNS.subject.find(subject).count() > 0, "{subject}");
-        }
-    }
 
     #[test]
     fn quoted_lines_are_no_words_of_the_mail() {

@@ -137,7 +137,7 @@ async fn insert_messages(
                 .push_bind(judged.report.message_id.as_deref())
                 .push_bind(judged.received)
                 .push_bind(judged.report.kind.as_str())
-                .push_bind(judged.report.format)
+                .push_bind(judged.report.format.to_string())
                 .push_bind(i64::try_from(judged.size).unwrap_or(i64::MAX));
         })
         .build()

@@ -1,0 +1,307 @@
+//! config/words.toml -> [`Words`]: the words by which a bounce is read, each with its role. Answers whether a text
+//! has the words of a role; refuses to know where the text came from and what follows from it.
+
+use std::collections::HashSet;
+
+use aho_corasick::{AhoCorasick, Anchored, Input, StartKind};
+use serde::Deserialize;
+
+/// What words do. How they must stand follows from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Role {
+    /// The last word before an address that failed.
+    BeforeRecipient,
+    /// The local part of somebody who writes or answers for bounces.
+    Service,
+    /// Asks to write to the address that follows, or names who wrote.
+    AsksToWrite,
+    /// A sentence that asks is over here: the address behind it failed.
+    OutcomeEndsRequest,
+    /// Stands before an address that was forwarded to the one above it.
+    CameFrom,
+    /// The heading of a list of those who did not fail.
+    ListsTheRest,
+    /// A header field that says whom the returned message was for.
+    NamesRecipient,
+    /// A header field whose addresses are nobody's recipient.
+    NamesOther,
+    /// The start of a line that announces the returned message.
+    BeginsOriginal,
+    /// The same, anywhere in a short line.
+    MentionsOriginal,
+    /// A header field with which a returned message begins.
+    OpensOriginal,
+    /// A header field that no mere summary of a message has.
+    ProvesTravel,
+    /// The start of a subject that a person forwards.
+    Forwards,
+    /// The prefix of an answered or forwarded subject.
+    Answers,
+    /// Stands directly before a reply code.
+    AnnouncesReply,
+    /// What three digits count that are no reply code.
+    Counted,
+    /// An Action that means failed.
+    Failed,
+    /// An Action that means delayed.
+    Delayed,
+    /// An Action that means delivered.
+    Delivered,
+    /// The program has stopped trying.
+    GaveUp,
+    /// The program goes on trying.
+    GoesOn,
+    /// A receipt that refuses the message.
+    Refused,
+}
+
+/// Where in a text the words must stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stand {
+    /// They are the text.
+    Whole,
+    /// At its start.
+    Start,
+    /// At its end.
+    End,
+    /// Anywhere.
+    Within,
+}
+
+impl Role {
+    const ALL: [Self; 22] = [
+        Self::BeforeRecipient,
+        Self::Service,
+        Self::AsksToWrite,
+        Self::OutcomeEndsRequest,
+        Self::CameFrom,
+        Self::ListsTheRest,
+        Self::NamesRecipient,
+        Self::NamesOther,
+        Self::BeginsOriginal,
+        Self::MentionsOriginal,
+        Self::OpensOriginal,
+        Self::ProvesTravel,
+        Self::Forwards,
+        Self::Answers,
+        Self::AnnouncesReply,
+        Self::Counted,
+        Self::Failed,
+        Self::Delayed,
+        Self::Delivered,
+        Self::GaveUp,
+        Self::GoesOn,
+        Self::Refused,
+    ];
+
+    const fn stand(self) -> Stand {
+        match self {
+            Self::BeginsOriginal | Self::Forwards => Stand::Start,
+            Self::CameFrom | Self::AnnouncesReply => Stand::End,
+            Self::AsksToWrite
+            | Self::OutcomeEndsRequest
+            | Self::ListsTheRest
+            | Self::MentionsOriginal
+            | Self::GaveUp
+            | Self::GoesOn
+            | Self::Refused => Stand::Within,
+            _ => Stand::Whole,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    words: Vec<Row>,
+}
+
+/// Words that do the same for the same reason.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Row {
+    #[cfg_attr(not(test), expect(dead_code, reason = "the tests hold the row against it"))]
+    id: String,
+    role: Role,
+    says: Vec<String>,
+    /// Who writes them: for the reader of the table.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the tests hold the row against it"))]
+    source: String,
+    /// Texts on which the row speaks.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the tests hold the row against it"))]
+    accepts: Vec<String>,
+    /// Texts that look alike and on which it must not.
+    #[serde(default)]
+    #[cfg_attr(not(test), expect(dead_code, reason = "the tests hold the row against it"))]
+    rejects: Vec<String>,
+}
+
+/// The compiled table.
+#[derive(Debug, Clone)]
+pub(super) struct Words {
+    rows: Vec<Row>,
+    /// One matcher a role, in the order of [`Role::ALL`].
+    matchers: Vec<Matcher>,
+}
+
+/// The words of one role, for texts in lower case; those within long texts are found in any case.
+#[derive(Debug, Clone)]
+enum Matcher {
+    Whole(HashSet<String>),
+    End(Vec<String>),
+    Within(Anchored, AhoCorasick),
+}
+
+impl Matcher {
+    fn of(role: Role, rows: &[Row]) -> Self {
+        let words = rows.iter().filter(|row| row.role == role).flat_map(|row| row.says.iter().cloned());
+        let automaton = |words: Vec<String>| {
+            AhoCorasick::builder()
+                .ascii_case_insensitive(true)
+                .start_kind(StartKind::Both)
+                .build(words)
+                .expect("a few hundred words are far fewer than 2^31")
+        };
+        match role.stand() {
+            Stand::Whole => Self::Whole(words.collect()),
+            Stand::End => Self::End(words.collect()),
+            Stand::Start => Self::Within(Anchored::Yes, automaton(words.collect())),
+            Stand::Within => Self::Within(Anchored::No, automaton(words.collect())),
+        }
+    }
+
+    fn fits(&self, text: &str) -> bool {
+        match self {
+            Self::Whole(words) => words.contains(text),
+            Self::End(words) => words.iter().any(|word| text.ends_with(word.as_str())),
+            Self::Within(anchored, words) => words.is_match(Input::new(text).anchored(*anchored)),
+        }
+    }
+}
+
+impl Words {
+    /// The table that comes with the program.
+    pub(super) fn embedded() -> Self {
+        let File { words } = toml::from_str(include_str!("../../config/words.toml")).expect("the tests read it");
+        Self::of(words)
+    }
+
+    fn of(rows: Vec<Row>) -> Self {
+        let matchers = Role::ALL.iter().map(|role| Matcher::of(*role, &rows)).collect();
+        Self { rows, matchers }
+    }
+
+    /// Whether a text, lower case, has words of that role where they must stand.
+    pub(super) fn have(&self, role: Role, text: &str) -> bool {
+        self.matchers[role as usize].fits(text)
+    }
+
+    /// Whether a text says that nothing more will be tried.
+    pub(super) fn gave_up(&self, text: &str) -> bool {
+        self.have(Role::GaveUp, text) && !self.have(Role::GoesOn, text)
+    }
+
+    /// Whether a sentence, lower case, asks to write to the address behind it.
+    pub(super) fn asks_to_write(&self, sentence: &str) -> bool {
+        let rest = match &self.matchers[Role::OutcomeEndsRequest as usize] {
+            Matcher::Within(_, outcomes) => outcomes.find_iter(sentence).last().map_or(0, |outcome| outcome.end()),
+            Matcher::Whole(_) | Matcher::End(_) => 0,
+        };
+        self.have(Role::AsksToWrite, &sentence[rest..])
+    }
+
+    /// The sentences and words of the table, but for the short ones that stand anywhere.
+    pub(super) fn sentences(&self) -> impl Iterator<Item = &str> {
+        let telling = [
+            Role::BeforeRecipient,
+            Role::AsksToWrite,
+            Role::ListsTheRest,
+            Role::BeginsOriginal,
+            Role::OpensOriginal,
+            Role::GaveUp,
+            Role::GoesOn,
+            Role::Answers,
+        ];
+        telling.into_iter().flat_map(|role| self.of_role(role))
+    }
+
+    /// The local parts of those who write or answer for bounces.
+    pub(super) fn services(&self) -> impl Iterator<Item = &str> {
+        self.of_role(Role::Service)
+    }
+
+    fn of_role(&self, role: Role) -> impl Iterator<Item = &str> {
+        self.rows.iter().filter(move |row| row.role == role).flat_map(|row| &row.says).map(String::as_str)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rows whose words are those of the row alone.
+    fn alone(row: &Row) -> Matcher {
+        Matcher::of(row.role, std::slice::from_ref(row))
+    }
+
+    #[test]
+    fn every_row_speaks_on_what_it_accepts_and_on_nothing_that_it_rejects() {
+        let words = Words::embedded();
+        // One more or one less: change the number, and say in the changelog what is read otherwise.
+        assert_eq!(words.rows.len(), ROWS);
+        for (n, row) in words.rows.iter().enumerate() {
+            let Row { id, accepts, rejects, source, .. } = row;
+            assert!(id.starts_with(&words_of(row.role)) || id.starts_with("action."), "{id} tells its role");
+            assert!(!source.is_empty() && !accepts.is_empty(), "{id} needs a source and an example");
+            assert!(words.rows[..n].iter().all(|other| other.id != *id), "{id} stands twice");
+            let mut others = words.rows.clone();
+            others.remove(n);
+            let others = Matcher::of(row.role, &others);
+            for text in accepts {
+                assert!(alone(row).fits(text), "{id} does not speak on {text:?}");
+                assert!(!others.fits(text), "{id} is not needed for {text:?}");
+            }
+            for text in rejects {
+                assert!(!words.have(row.role, text), "{id} speaks on {text:?}");
+            }
+        }
+        for role in Role::ALL {
+            assert!(words.of_role(role).next().is_some(), "no words for {role:?}");
+        }
+    }
+
+    const ROWS: usize = 42;
+
+    /// As the table writes a role.
+    fn words_of(role: Role) -> String {
+        let mut out = String::new();
+        for c in format!("{role:?}").chars() {
+            if c.is_ascii_uppercase() && !out.is_empty() {
+                out.push('_');
+            }
+            out.push(c.to_ascii_lowercase());
+        }
+        out
+    }
+
+    #[test]
+    fn no_word_is_covered_by_another() {
+        let words = Words::embedded();
+        for role in Role::ALL {
+            let all: Vec<&str> = words.of_role(role).collect();
+            for (n, word) in all.iter().enumerate() {
+                assert_eq!(&word.to_lowercase(), word, "{word:?} is not in lower case");
+                let covers = |other: &&str| match role.stand() {
+                    Stand::Whole => word == other,
+                    Stand::Start => word.starts_with(*other),
+                    Stand::End => word.ends_with(*other),
+                    Stand::Within => word.contains(*other),
+                };
+                let covered =
+                    all.iter().enumerate().filter(|(m, other)| *m != n && covers(other)).map(|(_, o)| o).next();
+                assert_eq!(covered, None, "{role:?}: {word:?} can never matter");
+            }
+        }
+    }
+}
