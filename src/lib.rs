@@ -17,3 +17,4 @@ pub mod source;
 pub mod store;
 pub mod suppression;
 pub mod tables;
+pub mod text;

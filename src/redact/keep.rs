@@ -4,7 +4,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use aho_corasick::{AhoCorasick, MatchKind};
 
-use crate::{classify::fold, parse::Tables};
+use crate::{parse::Tables, text::fold};
 
 /// What stays in an anonymised copy, since the verdict may hang on it or since it says nothing about anybody.
 #[derive(Debug)]
@@ -77,7 +77,7 @@ impl Keep {
         for sentence in sentences.chain(senders.iter().map(String::as_str)) {
             // Patterns are regular expressions: `\.` is a dot, and the letter behind another backslash no text.
             let plain = without_escapes(sentence);
-            words.extend(fold(&plain).split(|c: char| !c.is_alphanumeric()).map(str::to_owned));
+            words.extend(fold(&plain).as_str().split(|c: char| !c.is_alphanumeric()).map(str::to_owned));
             hosts.extend(plain.split(|c: char| !is_host_char(c)).filter(|h| looks_like_host(h)).map(str::to_lowercase));
             if sentence.chars().any(is_unspaced) {
                 unspaced.push(sentence.to_owned());
@@ -103,7 +103,7 @@ impl Keep {
     /// Whether the tables or the protocols have this word.
     #[must_use]
     pub fn word(&self, word: &str) -> bool {
-        self.words.contains(&fold(word))
+        self.words.contains(fold(word).as_str())
     }
 
     /// Whether the tables name this host or one above it.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::keep::Keep;
-use crate::classify::fold;
+use crate::text::fold;
 
 /// All that one mail has named so far.
 #[derive(Debug, Default)]
@@ -107,7 +107,7 @@ impl Names {
     /// A display name.
     pub fn person(&mut self, name: &str, keep: &Keep) -> String {
         self.hide_words(name, keep);
-        next(&mut self.people, fold(name), |n| format!("Person {n}"))
+        next(&mut self.people, fold(name).into_string(), |n| format!("Person {n}"))
     }
 
     /// The subject of the original; `None` for one that says only what tables say ("Undelivered Mail"), for the
@@ -134,14 +134,14 @@ impl Names {
 
     /// Whether a word belongs to a name or a subject.
     pub fn hides(&self, word: &str) -> bool {
-        self.words.contains(&fold(word))
+        self.words.contains(fold(word).as_str())
     }
 
     fn hide_words(&mut self, text: &str, keep: &Keep) {
         for word in text.split(|c: char| !c.is_alphanumeric()) {
             let telling = word.chars().any(char::is_alphabetic) || word.len() > 4;
             if word.chars().count() >= SHORTEST && telling && !keep.word(word) {
-                self.words.insert(fold(word));
+                self.words.insert(fold(word).into_string());
             }
         }
     }

@@ -1,17 +1,16 @@
 //! What a mail said: the types between parsing and judging. Knows nothing of MIME, hard or soft.
 
-mod address;
 mod evidence;
 mod judged;
 
 use std::sync::Arc;
 
-pub use address::Address;
 pub use evidence::{Evidence, Excerpt, Finding, Location};
 pub use judged::{Candidate, Lowered, Verdict};
 use serde::Serialize;
 
 use crate::codes::{EnhancedStatusCode, ReplyCode, words};
+pub use crate::text::Address;
 
 words! {
     /// What a mail in the bounce mailbox is.

@@ -1,0 +1,236 @@
+//! Text -> the one form in which the words of tables and of mails are compared, and the way back to where a word
+//! stands. Knows no words.
+
+use std::ops::Range;
+
+use unicode_normalization::{UnicodeNormalization, char::canonical_combining_class};
+
+/// A text in the form in which words are compared.
+#[derive(Debug, Clone)]
+pub struct Folded<'t> {
+    given: &'t str,
+    text: String,
+    steps: Vec<Step>,
+}
+
+/// From here on the folded text and the given one run side by side, octet for octet.
+#[derive(Debug, Clone, Copy)]
+struct Step {
+    folded: usize,
+    given: usize,
+}
+
+/// Lower case, without accents (programs drop them, "Empfanger", and people forget them), typographic quotes and
+/// dashes plain, letters and signs of one meaning made one (Unicode's NFKD), every run of white space one blank.
+#[must_use]
+pub fn fold(text: &str) -> Folded<'_> {
+    let mut folded = Folded { given: text, text: String::with_capacity(text.len()), steps: Vec::new() };
+    let mut at = 0;
+    while let Some(&byte) = text.as_bytes().get(at) {
+        if byte.is_ascii() {
+            folded.push(char::from(byte.to_ascii_lowercase()), at);
+            at += 1;
+        } else {
+            let cluster = cluster(&text[at..]);
+            folded.push_cluster(cluster, at);
+            at += cluster.len();
+        }
+    }
+    if folded.text.ends_with(' ') {
+        folded.text.pop();
+    }
+    folded
+}
+
+impl Folded<'_> {
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The text alone.
+    #[must_use]
+    pub fn into_string(self) -> String {
+        self.text
+    }
+
+    /// Where in the given text that stands which is at an offset of the folded one.
+    #[must_use]
+    pub fn origin(&self, offset: usize) -> usize {
+        let step = self.steps.partition_point(|step| step.folded <= offset).checked_sub(1);
+        let Step { folded, given } = step.map_or(Step { folded: 0, given: 0 }, |i| self.steps[i]);
+        self.given.floor_char_boundary(given + offset - folded)
+    }
+
+    /// What of the given text became a part of the folded one.
+    #[must_use]
+    pub fn origin_of(&self, range: Range<usize>) -> Range<usize> {
+        let start = self.origin(range.start);
+        // What was left out behind the last character is none of it.
+        let last = self.origin(range.end.saturating_sub(1).max(range.start));
+        let end = last + if self.given[last..].is_empty() { 0 } else { cluster(&self.given[last..]).len() };
+        start..if range.is_empty() { start } else { end }
+    }
+
+    /// Puts other words in the place of parts of the text; they lead back to where those began. The parts stand in
+    /// order and don't overlap.
+    pub(super) fn replace(&mut self, parts: &[(Range<usize>, &str)]) {
+        let before = std::mem::replace(self, Self { given: self.given, text: String::new(), steps: Vec::new() });
+        let mut at = 0;
+        for (part, other) in parts {
+            self.copy(&before, at..part.start);
+            self.step(before.origin(part.start));
+            self.text.push_str(other);
+            at = part.end;
+        }
+        self.copy(&before, at..before.text.len());
+    }
+
+    fn copy(&mut self, from: &Self, range: Range<usize>) {
+        if range.is_empty() {
+            return;
+        }
+        self.step(from.origin(range.start));
+        let within = from.steps.iter().filter(|step| step.folded > range.start && step.folded < range.end);
+        let here = self.text.len();
+        self.steps.extend(within.map(|step| Step { folded: step.folded - range.start + here, ..*step }));
+        self.text.push_str(&from.text[range]);
+    }
+
+    /// What is pushed next stands at an offset of the given text.
+    fn step(&mut self, given: usize) {
+        let folded = self.text.len();
+        let last = self.steps.last().copied().unwrap_or(Step { folded: 0, given: 0 });
+        if last.given + (folded - last.folded) != given {
+            self.steps.push(Step { folded, given });
+        }
+    }
+
+    fn push(&mut self, c: char, given: usize) {
+        if c.is_whitespace() {
+            if self.text.is_empty() || self.text.ends_with(' ') {
+                return;
+            }
+            self.step(given);
+            self.text.push(' ');
+        } else {
+            self.step(given);
+            self.text.push(c);
+        }
+    }
+
+    /// A character beyond ASCII with the marks that belong to it.
+    fn push_cluster(&mut self, cluster: &str, given: usize) {
+        let Some(c) = cluster.chars().next() else { return };
+        if let Some(plain) = plain(c) {
+            plain.chars().for_each(|plain| self.push(plain, given));
+        } else if cluster.len() == c.len_utf8() && stays(c) {
+            self.push(c, given);
+        } else {
+            for c in cluster.nfkd().flat_map(char::to_lowercase).filter(|&c| !is_accent(c)).nfc() {
+                match plain(c) {
+                    Some(plain) => plain.chars().for_each(|plain| self.push(plain, given)),
+                    None => self.push(c, given),
+                }
+            }
+        }
+    }
+}
+
+/// The first character with the marks that follow it: what Unicode puts together or takes apart as one.
+fn cluster(text: &str) -> &str {
+    let mut chars = text.char_indices().skip(1);
+    let end = chars.find(|&(_, c)| c.is_ascii() || !continues(c)).map_or(text.len(), |(at, _)| at);
+    &text[..end]
+}
+
+fn continues(c: char) -> bool {
+    // Hangul vowels and finals, and the half-width voicing marks of Japanese, are no combining marks.
+    matches!(c, '\u{1160}'..='\u{11ff}' | '\u{ff9e}' | '\u{ff9f}') || canonical_combining_class(c) != 0
+}
+
+/// Han, kana and Hangul syllables: most of a text in these scripts, and always as they should be.
+const fn stays(c: char) -> bool {
+    matches!(c, '\u{3041}'..='\u{3096}' | '\u{30a1}'..='\u{30fa}' | '\u{4e00}'..='\u{9fff}' | '\u{ac00}'..='\u{d7a3}')
+}
+
+/// Accents of Latin, Greek and Cyrillic letters.
+const fn is_accent(c: char) -> bool {
+    matches!(c, '\u{300}'..='\u{36f}')
+}
+
+/// Signs that programs write in several ways, characters that nobody sees, and letters that Unicode holds to be
+/// letters of their own.
+const fn plain(c: char) -> Option<&'static str> {
+    Some(match c {
+        '\u{2018}'..='\u{201b}' | '\u{b4}' | '\u{2032}' => "'",
+        '\u{201c}'..='\u{201f}' | '\u{ab}' | '\u{bb}' => "\"",
+        '\u{2010}'..='\u{2015}' | '\u{2212}' => "-",
+        '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}' => "",
+        'ł' => "l",
+        'ø' => "o",
+        'đ' | 'ð' => "d",
+        'ß' => "ss",
+        'æ' => "ae",
+        'œ' => "oe",
+        'ı' => "i",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn texts_of_one_meaning_become_one() {
+        for (text, folded) in [
+            ("  User\tUnknown\r\n now ", "user unknown now"),
+            ("Empfänger nicht GEFUNDEN", "empfanger nicht gefunden"),
+            ("Empfa\u{308}nger", "empfanger"),
+            ("n’existe pas", "n'existe pas"),
+            ("Skrzynka pełna", "skrzynka pelna"),
+            ("ЯЩИК Переполнен", "ящик переполнен"),
+            ("GEÇERSİZ ALICI", "gecersiz alici"),
+            ("メールボックス　満杯", "メールボックス 満杯"),
+            ("ﾒｰﾙﾎﾞｯｸｽ", "メールボックス"),
+            ("ＵＳＥＲ（５５０）：unknown", "user(550):unknown"),
+            ("Straße Œuvre Ærø", "strasse oeuvre aero"),
+        ] {
+            assert_eq!(fold(text).as_str(), folded);
+        }
+    }
+
+    #[test]
+    fn words_lead_back_to_where_they_stand() {
+        let given = "Die  E‑Mail an\n Größe…  ist\u{ad} „voll“";
+        let folded = fold(given);
+        for (word, origin) in [("e-mail", "E‑Mail"), ("grosse", "Größe"), ("ist", "ist"), ("voll", "voll")] {
+            let at = folded.as_str().find(word).expect(word);
+            assert_eq!(&given[folded.origin_of(at..at + word.len())], origin);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn folding_twice_changes_nothing(text in "\\PC{0,80}") {
+            let once = fold(&text).into_string();
+            prop_assert_eq!(fold(&once).into_string(), once);
+        }
+
+        #[test]
+        fn every_word_leads_back_to_itself(text in "([a-zA-Z]{1,9}|[äßÉł…ﾎﾞ ’\u{308}\n-]){0,40}") {
+            let folded = fold(&text);
+            let mut at = 0;
+            for word in folded.as_str().split(' ').filter(|w| !w.is_empty()) {
+                at += folded.as_str()[at..].find(word).expect("it is there");
+                let origin = folded.origin_of(at..at + word.len());
+                prop_assert_eq!(fold(&text[origin]).into_string(), word);
+                at += word.len();
+            }
+        }
+    }
+}

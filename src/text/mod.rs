@@ -1,0 +1,9 @@
+//! What every floor needs to know of words: the one form in which they are compared, addresses, and what stands where.
+//! Knows no mail, no table and no word of its own.
+
+mod address;
+mod fold;
+mod mask;
+
+pub use address::Address;
+pub use fold::{Folded, fold};
