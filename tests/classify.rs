@@ -70,6 +70,38 @@ fn whom_the_mail_reached_is_no_recipient_of_a_failure() {
     let expected = [("dd@mx-test.example", "failed"), ("late@mx-test.example", "delayed")];
     assert_eq!(listed, expected.map(|(address, action)| (Some(address), Some(action))));
     assert_eq!(line["delivered"], serde_json::json!(["ok@mx-test.example"]));
+
+    // People see the same, with a word of its own for whom it reached.
+    let output = bounced().args(["classify", file]).assert().success();
+    let text = String::from_utf8_lossy(&output.get_output().stdout).into_owned();
+    let words = |line: &str| line.split_whitespace().next().map(str::to_owned);
+    assert_eq!(text.lines().filter_map(words).collect::<Vec<_>>(), ["bounce", "bounce", "expanded"], "{text}");
+    let last = text.lines().last().expect("three lines");
+    assert!(last.contains(" success ") && last.contains("ok@mx-test.example"), "{text}");
+    let output = bounced().args(["explain", file]).assert().success();
+    let text = String::from_utf8_lossy(&output.get_output().stdout).into_owned();
+    assert!(text.contains("  reached   ok@mx-test.example (expanded)\n"), "{text}");
+    assert_eq!(text.matches("    verdict ").count(), 2, "{text}");
+}
+
+#[test]
+fn what_strangers_wrote_does_not_steer_the_terminal() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("a\u{1b}[2Jb.eml");
+    let sample = fs::read_to_string(format!("{SAMPLES}/postfix-user-unknown.eml")).expect("a sample");
+    let hostile =
+        sample.replace("rfc822; anna", "rfc822; \u{1b}]0;anna").replace("rfc822;anna", "rfc822;\u{1b}]0;anna");
+    assert_ne!(hostile, sample, "the sample names anna");
+    fs::write(&file, hostile).expect("written");
+    for command in ["classify", "explain"] {
+        let output = bounced().arg(command).arg(&file).assert().success();
+        let text = String::from_utf8_lossy(&output.get_output().stdout).into_owned();
+        assert!(text.contains("a\u{fffd}[2Jb.eml"), "{command}: {text}");
+        assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "{command}: {text:?}");
+    }
+    fs::write(&file, "Subject: hello\n\nno bounce\n").expect("written");
+    let output = bounced().arg("classify").arg(&file).assert().success();
+    assert!(!output.get_output().stdout.contains(&0x1b));
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::{
 };
 
 use assert_cmd::Command;
+use bounced::store::{Heartbeat, Store};
 use tempfile::TempDir;
 
 /// A directory with a configuration and an empty Maildir.
@@ -223,6 +224,67 @@ fn status_without_a_database_says_so() {
     let place = Place::new();
     let complaint = place.complaint(&["status"], 74);
     assert!(complaint.contains("does not exist"), "{complaint}");
+}
+
+#[tokio::test]
+async fn status_says_which_mailbox_is_stale_and_exits_with_1_for_one_that_is() {
+    let place = Place::new();
+    let read_ago = async |seconds: i64| {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() as i64;
+        let store = Store::open(&place.path("bounced.db")).await.unwrap();
+        store.heartbeat("box", now - seconds, Heartbeat::Read).await.unwrap();
+        store.close().await;
+    };
+    let status = |args: &[&str], exit| {
+        let output = place.run(&[&["status"], args].concat());
+        assert_eq!(output.status.code(), Some(exit), "{args:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    Store::open(&place.path("bounced.db")).await.unwrap().close().await;
+    assert_eq!(status(&[], 1), "STALE  box: never read; 0 messages, 0 bounces\n");
+    read_ago(600).await;
+    assert!(status(&[], 0).starts_with("ok     box: read 10m"));
+    assert!(status(&["--max-age", "9m"], 1).starts_with("STALE  box: read 10m"));
+    let json: serde_json::Value = serde_json::from_str(&status(&["--max-age", "9m", "--json"], 1)).unwrap();
+    assert_eq!((&json[0]["mailbox"], &json[0]["healthy"]), (&"box".into(), &false.into()));
+    read_ago(1_200).await;
+    assert!(status(&[], 1).starts_with("STALE"), "15 minutes, when nobody says otherwise");
+
+    // What a server said is a stranger's text.
+    let store = Store::open(&place.path("bounced.db")).await.unwrap();
+    store.heartbeat("box", 0, Heartbeat::Failed("no\u{1b}[2J")).await.unwrap();
+    store.close().await;
+    let text = status(&[], 1);
+    assert!(text.contains("last attempt failed: no\u{fffd}[2J"), "{text}");
+    place.configure("[database]\npath = 'bounced.db'\n[suppressions]\npath = 'list.db'\n");
+    assert_eq!(status(&[], 0), "no mailbox is configured\n", "one that is configured no more is nobody's worry");
+}
+
+#[test]
+fn suppressions_answer_by_their_exit_code() {
+    let place = Place::new();
+    let ann = "ann@example.org";
+    for (args, exit) in [
+        (&["list"][..], 74),
+        (&["remove", ann], 74),
+        (&["add", ann], 0),
+        (&["add", ann], 0),
+        (&["check", ann], 0),
+        (&["check", ann, "--json"], 0),
+        (&["list"], 0),
+        (&["list", "--json"], 0),
+        (&["export"], 0),
+        (&["remove", ann], 0),
+        (&["remove", ann], 1),
+        (&["check", ann], 1),
+        (&["check", ann, "--json"], 1),
+        (&["list"], 0),
+        (&["export"], 0),
+        (&["check", "ann"], 2),
+    ] {
+        let output = place.run(&[&["suppressions"], args].concat());
+        assert_eq!(output.status.code(), Some(exit), "{args:?}: {output:?}");
+    }
 }
 
 #[test]

@@ -2,6 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
+#[allow(dead_code, reason = "other tests use the rest")]
+#[path = "support/database.rs"]
+mod database;
+
 use std::{
     fs,
     io::{BufRead, BufReader},
@@ -16,7 +20,7 @@ use std::{
 use bounced::{
     config::Config,
     daemon::{self, Control, DaemonError},
-    report::Kind,
+    report::{Address, Kind},
     source::maildir::MaildirSettings,
     store::Store,
 };
@@ -233,6 +237,31 @@ async fn a_mailbox_that_refuses_stops_the_daemon_only_when_no_other_can_be_read(
     config.maildir.remove("box");
     let ended = timeout(LONG, Running::start(config).ended).await.expect("gives up").unwrap();
     assert!(matches!(&ended, Err(DaemonError::Refused(why)) if why.contains("nowhere")), "{ended:?}");
+}
+
+#[tokio::test]
+async fn what_others_change_is_published_and_a_list_that_was_deleted_is_made_again() {
+    let place = Place::new();
+    let config = place.config();
+    let running = Running::start(config.clone());
+    recorded(&config, 0).await;
+    // As the command does, but that its published list may be another one.
+    let store = Store::open(&config.database.path).await.unwrap();
+    store.suppress(&Address::parse("ann@example.com").unwrap(), None, 0).await.unwrap();
+    let published = async || {
+        let found = async {
+            let listed = "SELECT count(*) FROM suppression WHERE email = 'ann@example.com'";
+            while database::count(&config.suppressions.path, listed).await != 1 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(LONG, found).await.expect("it is published soon");
+    };
+    published().await;
+    fs::remove_file(&config.suppressions.path).unwrap();
+    published().await;
+    store.close().await;
+    running.stop().await;
 }
 
 /// A daemon as a process of its own, and its log.

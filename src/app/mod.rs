@@ -1,12 +1,14 @@
 //! The use cases: what the daemon, the command line and whatever door comes next ask for. It knows every floor below and
 //! wires them; it knows no arguments, no terminal and no signals, and asks no clock: the time comes in.
 
+mod check;
 mod judge;
 mod list;
 mod record;
 mod shown;
 mod status;
 
+pub use check::try_out;
 pub use judge::Judge;
 pub use list::List;
 pub use record::{Halt, Recorded, Recorder, Tally};

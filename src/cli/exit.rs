@@ -2,7 +2,7 @@
 
 use std::{fmt, io, process::ExitCode};
 
-use crate::store::StoreError;
+use crate::{app::Halt, source::SourceError, store::StoreError};
 
 /// How the process ends. The numbers are documented in docs/operations.md and never change their meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +76,16 @@ impl From<StoreError> for Failure {
             StoreError::Unusable(_) => Exit::Io,
         };
         Self::new(exit, error)
+    }
+}
+
+impl From<Halt> for Failure {
+    fn from(halt: Halt) -> Self {
+        match halt {
+            Halt::Store(error) => error.into(),
+            Halt::Source(error @ SourceError::Refused(_)) => Self::new(Exit::Refused, error),
+            Halt::Source(error @ SourceError::Lost(_)) => Self::new(Exit::Unavailable, error),
+        }
     }
 }
 

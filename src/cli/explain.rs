@@ -7,7 +7,7 @@ use std::{
 
 use super::{Exit, Failure, Globals, input, terminal::printable};
 use crate::{
-    app::Judge,
+    app::{Judge, Shown},
     report::{Candidate, Evidence, Recipient, Report, Verdict},
 };
 
@@ -44,7 +44,7 @@ fn explain(
     out: &mut impl Write,
 ) -> io::Result<()> {
     let because = &report.kind_because;
-    writeln!(out, "{name}")?;
+    writeln!(out, "{}", printable(name))?;
     let because = &because.evidence;
     writeln!(out, "  kind      {} — {}: {}", report.kind, place(because), quote(&because.words))?;
     if let Some(rule) = &report.kind_rule {
@@ -62,7 +62,11 @@ fn explain(
             writeln!(out, "  {label:<9} {}", printable(value))?;
         }
     }
-    for (recipient, verdict) in report.recipients.iter().zip(verdicts) {
+    let Shown { recipients, reached } = Shown::new(report, verdicts);
+    for (recipient, _) in reached {
+        writeln!(out, "  reached   {} ({})", printable(given(recipient)), recipient.action)?;
+    }
+    for (recipient, verdict) in recipients {
         explain_recipient(recipient, verdict, judge, out)?;
     }
     Ok(())
@@ -74,8 +78,7 @@ fn explain_recipient(
     judge: &Judge,
     out: &mut impl Write,
 ) -> io::Result<()> {
-    let address = recipient.address.as_ref().map_or("(the mail names no address)", |a| a.given());
-    writeln!(out, "\n  {}", printable(address))?;
+    writeln!(out, "\n  {}", printable(given(recipient)))?;
     writeln!(out, "    verdict   {} · {} (fault: {})", verdict.class, verdict.reason, verdict.fault)?;
     let because = recipient.action_because.as_ref().map(|e| format!(" — {}", place(e))).unwrap_or_default();
     writeln!(out, "    action    {}{because}", recipient.action)?;
@@ -112,6 +115,10 @@ fn explain_recipient(
         writeln!(out, "    advice    {advice}")?;
     }
     Ok(())
+}
+
+fn given(recipient: &Recipient) -> &str {
+    recipient.address.as_ref().map_or("(the mail names no address)", |address| address.given())
 }
 
 fn explain_candidate(mark: &str, candidate: &Candidate, out: &mut impl Write) -> io::Result<()> {

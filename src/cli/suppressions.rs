@@ -198,6 +198,15 @@ async fn check(list: &List, address: &Address, json: bool, out: &mut impl Write)
     Ok(exit)
 }
 
+/// The commands that show more: what the rule is, and the whole mail taken apart.
+fn more(row: &Listed) -> Vec<String> {
+    // A rule is `codes:CODE`, or `codes:CODE "words of a variant"`.
+    let code = row.rule.as_deref().and_then(|rule| rule.strip_prefix("codes:")?.split(' ').next());
+    let rule = code.map(|code| format!("bounced codes {code}"));
+    let mail = row.message.map(|_| "bounced explain FILE (that mail, saved to a file)".to_owned());
+    rule.into_iter().chain(mail).collect()
+}
+
 /// The way from an address back to the mail that put it on the list.
 fn explain(list: &List, row: &Listed, out: &mut impl Write) -> io::Result<()> {
     let reason = row.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
@@ -220,6 +229,7 @@ fn explain(list: &List, row: &Listed, out: &mut impl Write) -> io::Result<()> {
         ("received", row.bounced.clone()),
         ("mailbox", row.mailbox.clone()),
         ("place", list.describe_place(row)),
+        ("more", Some(more(row).join("; "))),
     ] {
         if let Some(value) = value.filter(|value| !value.is_empty()) {
             writeln!(out, "  {name:<11} {}", printable(&value))?;

@@ -4,7 +4,7 @@ use bounced::{
     codes::{Class, Fault, Judgement, Reason},
     message::{Cursor, Disposition, Place},
     policy::Policy,
-    report::{Action, Kind, Lowered},
+    report::{Action, Address, Candidate, Evidence, Kind, Location, Lowered},
     store::Store,
     suppression::Origin,
 };
@@ -89,7 +89,7 @@ async fn no_action_but_failed_counts_as_a_failure() {
     let f = Fixture::new().await;
     for (uid, &action) in (1..).zip(Action::ALL) {
         let mut one = entry(uid, START, &[("ann@example.org", HARD)]);
-        one.report.recipients[0].address = bounced::report::Address::parse(&format!("{action}@example.org"));
+        one.report.recipients[0].address = Address::parse(&format!("{action}@example.org"));
         one.report.recipients[0].action = action;
         f.commit(&[one]).await;
     }
@@ -113,16 +113,89 @@ async fn a_mail_that_reports_no_delivery_leaves_no_bounce() {
     assert_eq!(f.value::<String>(reporting).await, "bounce,delayed,delivered");
 }
 
+/// Field, line and words, and whether and by what the verdict was lowered.
+type Kept = (Option<String>, Option<i64>, Option<String>, Option<String>, Option<i64>, Option<String>);
+
+async fn kept(f: &Fixture) -> Vec<Kept> {
+    f.rows("SELECT field, line, words, lowered_from, lowered_line, lowered_words FROM bounce ORDER BY id").await
+}
+
 #[tokio::test]
-async fn a_verdict_that_was_lowered_keeps_its_evidence() {
+async fn a_row_keeps_the_evidence_of_what_decided_and_of_what_lowered_it() {
     let f = Fixture::new().await;
-    let mut one = entry(1, START, &[("ann@example.org", HARD)]);
-    let verdict = &mut one.verdicts[0];
-    verdict.class = Class::Soft;
-    verdict.lowered = Some(Lowered { from: Class::Hard, digit: 4, evidence: None });
+    let evidence = |field: &'static str, line, words: &str| Evidence {
+        location: Location::Field(field.into()),
+        range: 0..1,
+        line: Some(line),
+        words: words.to_owned(),
+    };
+    let mut one = entry(1, START, &[("ann@example.org", HARD), ("bob@example.org", HARD), ("eve@example.org", HARD)]);
+    let winner = one.verdicts[0].winner.clone().unwrap();
+    let loser = Candidate { evidence: evidence("Status", 16, "5.1.1"), ..winner.clone() };
+    let by = evidence("Status", 9, "4.1.1");
+    one.verdicts[0].outranked = vec![loser];
+    one.verdicts[1].class = Class::Soft;
+    one.verdicts[1].lowered = Some(Lowered { from: Class::Hard, digit: 4, evidence: Some(by) });
+    one.verdicts[2].winner = None;
     f.commit(&[one]).await;
-    let evidence = "SELECT field || ' ' || line || ' ' || words FROM bounce";
-    assert_eq!(f.value::<String>(evidence).await, "Diagnostic-Code 17 smtp; 550 5.1.1 no");
+
+    let text = |text: &str| Some(text.to_owned());
+    let won = (text("Diagnostic-Code"), Some(17), text("smtp; 550 5.1.1 no"));
+    let (field, line, words) = won.clone();
+    let lowered = (won.0, won.1, won.2, text("hard"), Some(9), text("4.1.1"));
+    let expected = [(field, line, words, None, None, None), lowered, (None, None, None, None, None, None)];
+    assert_eq!(kept(&f).await, expected);
+}
+
+#[tokio::test]
+async fn the_gate_s_answer_is_kept_with_each_bounce() {
+    let f = Fixture::new().await;
+    let mut uid = 0;
+    let mut batch = Vec::new();
+    for &action in Action::ALL {
+        for &fault in Fault::ALL {
+            uid += 1;
+            let mut one = entry(uid, START, &[("ann@example.org", Judgement { fault, ..SOFT })]);
+            one.report.recipients[0].action = action;
+            batch.push(one);
+        }
+    }
+    f.commit(&batch).await;
+    let wrong = "SELECT count(*) FROM bounce WHERE counts <> (action = 'failed' AND fault = 'recipient')";
+    assert_eq!(f.value::<i64>(wrong).await, 0);
+    assert_eq!(f.value::<i64>("SELECT sum(counts) FROM bounce").await, 1);
+}
+
+#[tokio::test]
+async fn a_history_reaches_back_400_days_and_holds_only_what_counts() {
+    let policy = Policy { soft_count: 3, soft_min_days: 14, soft_window_days: 400 };
+    for (first, judgement, enough) in [(0, SOFT, true), (-1, SOFT, false), (0, BLOCKED, false), (0, HARD, false)] {
+        let f = Fixture::new().await;
+        let mut oldest = entry(1, START + first * DAY, &[("ann@example.org", judgement)]);
+        // A delay is no failure yet, whatever the verdict on it says.
+        if judgement == HARD {
+            oldest.verdicts[0].class = Class::Soft;
+            oldest.report.recipients[0].action = Action::Delayed;
+        }
+        for one in [oldest, entry(2, START + 200 * DAY, &[("ann@example.org", SOFT)])] {
+            assert!(f.store.commit(MAILBOX, &[one], None, &policy).await.unwrap().suppressed.is_empty());
+        }
+        let last = [entry(3, START + 400 * DAY, &[("ann@example.org", SOFT)])];
+        let suppressed = f.store.commit(MAILBOX, &last, None, &policy).await.unwrap().suppressed;
+        assert_eq!(!suppressed.is_empty(), enough, "{first} {judgement:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_hard_bounce_in_the_second_of_a_removal_counts_and_an_older_one_does_not() {
+    for (seconds, back) in [(-1, false), (0, true), (1, true)] {
+        let f = Fixture::new().await;
+        f.commit(&[entry(1, START, &[("ann@example.org", HARD)])]).await;
+        let ann = Address::parse("ann@example.org").unwrap();
+        f.store.release(&ann, START + DAY).await.unwrap();
+        f.commit(&[entry(2, START + DAY + seconds, &[("ann@example.org", HARD)])]).await;
+        assert_eq!(f.store.suppression(&ann).await.unwrap().is_some(), back, "{seconds} s later");
+    }
 }
 
 #[tokio::test]

@@ -10,7 +10,10 @@ use bounced::{
     store::{Committed, JudgedMessage, Store},
 };
 use sha2::{Digest, Sha256};
-use sqlx::{Connection, Decode, Sqlite, SqliteConnection, Type, sqlite::SqliteConnectOptions};
+use sqlx::{
+    Connection, Decode, FromRow, Sqlite, SqliteConnection, Type,
+    sqlite::{SqliteConnectOptions, SqliteRow},
+};
 use tempfile::TempDir;
 
 /// 2026-01-01T00:00:00Z.
@@ -60,6 +63,16 @@ impl Fixture {
         let options = SqliteConnectOptions::new().filename(self.path(name));
         let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
         sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap()
+    }
+
+    /// Rows from the store.
+    pub async fn rows<T>(&self, sql: &'static str) -> Vec<T>
+    where
+        T: for<'r> FromRow<'r, SqliteRow> + Send + Unpin,
+    {
+        let options = SqliteConnectOptions::new().filename(self.database());
+        let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+        sqlx::query_as(sql).fetch_all(&mut connection).await.unwrap()
     }
 
     /// Changes the store behind its back.

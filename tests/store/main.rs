@@ -6,6 +6,7 @@ mod at_once;
 mod cli;
 mod commit;
 mod errors;
+mod events;
 mod fixture;
 mod mailbox;
 mod published;

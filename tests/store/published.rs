@@ -9,12 +9,13 @@ use std::{
 
 use bounced::{
     follower::Published,
+    policy::Policy,
     report::Address,
     store::{Store, StoreError},
 };
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 
-use crate::fixture::{DAY, Fixture, HARD, SOFT, START, entry};
+use crate::fixture::{DAY, Fixture, HARD, MAILBOX, SOFT, START, entry};
 
 struct List {
     f: Fixture,
@@ -39,6 +40,11 @@ impl List {
     /// `address origin reason` of each row.
     async fn rows(&self) -> Vec<String> {
         rows(&mut self.open().await).await
+    }
+
+    /// How far the list has come.
+    async fn revision(&self) -> i64 {
+        self.f.value_of("suppressions.db", "SELECT revision FROM following").await
     }
 
     async fn bounce(&self, uid: u32, address: &str) {
@@ -131,6 +137,89 @@ async fn a_crash_between_commit_and_publishing_heals() {
     let store = Store::open(&l.f.database()).await.unwrap();
     Published::new(l.path()).follow(&store).await.unwrap();
     assert_eq!(l.rows().await, ["bob@example.org hard user_unknown"]);
+}
+
+#[tokio::test]
+async fn the_changes_of_another_process_are_carried_over() {
+    let l = List::new().await;
+    l.published.start(&l.f.store).await.unwrap();
+    let other = Store::open(&l.f.database()).await.unwrap();
+    other.suppress(&address("bob@example.org"), None, START).await.unwrap();
+    l.published.follow(&l.f.store).await.unwrap();
+    assert_eq!(l.rows().await, ["bob@example.org manual manual"]);
+    other.release(&address("bob@example.org"), START).await.unwrap();
+    l.published.follow(&l.f.store).await.unwrap();
+    assert!(l.rows().await.is_empty());
+}
+
+#[tokio::test]
+async fn more_changes_than_are_carried_over_at_once_all_arrive() {
+    let l = List::new().await;
+    l.bounce(1, "ann@example.org").await;
+    l.published.start(&l.f.store).await.unwrap();
+    let batch: Vec<_> = (10..2_510).map(|uid| entry(uid, START, &[(&format!("u{uid}@example.org"), HARD)])).collect();
+    l.f.commit(&batch).await;
+    l.f.store.release(&address("ann@example.org"), START).await.unwrap();
+    l.published.follow(&l.f.store).await.unwrap();
+    let rows = l.rows().await;
+    assert_eq!(rows.len(), 2_500);
+    assert!(!rows.iter().any(|row| row.starts_with("ann@")));
+    assert_eq!(l.revision().await, l.f.store.newest_revision().await.unwrap());
+}
+
+#[tokio::test]
+async fn nobody_waits_where_nothing_changed() {
+    let l = List::new().await;
+    l.bounce(1, "ann@example.org").await;
+    l.published.start(&l.f.store).await.unwrap();
+    let (before, revision) = (fs::read(l.path()).unwrap(), l.revision().await);
+    // A reader that never ends would keep whoever wants to write.
+    let mut reader = l.open().await;
+    let mut held = reader.begin().await.unwrap();
+    rows(&mut held).await;
+    l.f.commit(&[entry(2, START, &[("bob@example.org", SOFT)])]).await;
+    l.published.follow(&l.f.store).await.unwrap();
+    l.published.start(&l.f.store).await.unwrap();
+    drop(held);
+    let after = l.revision().await;
+    assert!(after >= revision);
+    // After many bounces that change nothing it need not pass over them again.
+    let batch: Vec<_> = (10..1_510).map(|uid| entry(uid, START, &[(&format!("u{uid}@example.org"), SOFT)])).collect();
+    l.f.commit(&batch).await;
+    l.published.follow(&l.f.store).await.unwrap();
+    assert!(l.revision().await >= after + 1_000);
+    assert_eq!(l.rows().await, ["ann@example.org hard user_unknown"]);
+    assert_ne!(before, fs::read(l.path()).unwrap());
+}
+
+#[tokio::test]
+async fn a_store_restored_from_a_backup_is_followed_again() {
+    for back_again in [false, true] {
+        let l = List::new().await;
+        l.bounce(1, "ann@example.org").await;
+        l.published.follow(&l.f.store).await.unwrap();
+        l.f.store.close().await;
+        let backup = fs::read(l.f.database()).unwrap();
+        let store = Store::open(&l.f.database()).await.unwrap();
+        store.release(&address("ann@example.org"), START).await.unwrap();
+        store.suppress(&address("bob@example.org"), None, START).await.unwrap();
+        l.published.follow(&store).await.unwrap();
+        assert_eq!(l.rows().await, ["bob@example.org manual manual"]);
+        if back_again {
+            // The list is then right by chance, and only its revision is not.
+            store.release(&address("bob@example.org"), START).await.unwrap();
+            let again = [entry(2, START + DAY, &[("ann@example.org", HARD)])];
+            store.commit(MAILBOX, &again, None, &Policy::default()).await.unwrap();
+            l.published.follow(&store).await.unwrap();
+        }
+        store.close().await;
+
+        fs::write(l.f.database(), backup).unwrap();
+        let store = Store::open(&l.f.database()).await.unwrap();
+        l.published.follow(&store).await.unwrap();
+        assert_eq!(l.rows().await, ["ann@example.org hard user_unknown"]);
+        assert_eq!(l.revision().await, store.newest_revision().await.unwrap());
+    }
 }
 
 #[tokio::test]

@@ -1,0 +1,66 @@
+//! Whether the daemon could work with a configuration: each part is tried, nothing is read and nothing is changed.
+
+use std::{fs::File, io, path::Path, pin::Pin};
+
+use super::Halt;
+use crate::{
+    config::Config,
+    message::Resume,
+    source::{MailboxVisitor, Source},
+    store::{Store, StoreError},
+};
+
+/// Tries the store, the published list and every mailbox, and tells `told` of each in turn.
+pub async fn try_out(config: &Config, mut told: impl FnMut(&str, Result<(), Halt>)) {
+    told("database", open_store(&config.database.path).await.map_err(Halt::from));
+    told("published list", writable(&config.suppressions.path).map_err(Halt::from));
+    let mut logins = Logins::default();
+    config.visit_mailboxes(&mut logins);
+    for (name, login) in logins.0 {
+        told(&name, login.await);
+    }
+}
+
+/// A database that is not there yet is not made: it would belong to whoever checks, not to whoever runs.
+async fn open_store(path: &Path) -> Result<(), StoreError> {
+    if path.exists() {
+        Store::open_existing(path).await?.close().await;
+        Ok(())
+    } else {
+        writable(path)
+    }
+}
+
+/// Whether the file can be written, or made.
+fn writable(path: &Path) -> Result<(), StoreError> {
+    let cannot = |error: io::Error| {
+        StoreError::Unusable(format!(
+            "{} can't be written: {error}; check the directory and its permissions",
+            path.display()
+        ))
+    };
+    if path.exists() {
+        return File::options().append(true).open(path).map(drop).map_err(cannot);
+    }
+    let mut probe = path.as_os_str().to_owned();
+    probe.push(".check");
+    File::create(&probe).and_then(|_| std::fs::remove_file(&probe)).map_err(cannot)
+}
+
+type Login = Pin<Box<dyn Future<Output = Result<(), Halt>>>>;
+
+/// What is still to be tried, by the names of the mailboxes.
+#[derive(Default)]
+struct Logins(Vec<(String, Login)>);
+
+impl MailboxVisitor for Logins {
+    fn visit<S: Source>(&mut self, name: &str, settings: &S::Settings) {
+        self.0.push((name.to_owned(), Box::pin(log_in(S::new(name, settings.clone())))));
+    }
+}
+
+async fn log_in(mut source: impl Source) -> Result<(), Halt> {
+    let opened = source.open(Resume::default()).await;
+    source.close().await;
+    Ok(opened?)
+}
