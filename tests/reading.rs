@@ -1,6 +1,9 @@
-//! What a bounce returns of the original, which golden files leave out: the campaign that is charged with a bounce.
+//! What golden files leave out of a reading, or cannot hold: the returned original, wrappers, reports in odd company.
 
-use bounced::{app::Judge, report::Original};
+use bounced::{
+    app::Judge,
+    report::{Kind, Original},
+};
 
 /// The original as a bounce returns it, behind whatever other messages hang on the bounce.
 fn returned(messages: &[&str]) -> Original {
@@ -59,4 +62,14 @@ fn a_wrapped_bounce_goes_by_the_wrappers_message_id() {
     let report = Judge::embedded().judge(mail.as_bytes()).0;
     assert_eq!(report.recipients.len(), 1);
     assert_eq!(report.message_id.as_deref(), Some("outside@lists.example.org"));
+}
+
+#[test]
+fn a_report_is_read_whatever_surrounds_it() {
+    let mail = "From: bob@example.com\nSubject: Automatic reply: Spring news\nPrecedence: auto_reply\nX-Autoreply: yes\n\
+                Content-Type: multipart/report; report-type=delivery-status; boundary=b\n\n--b\n\nThank you.\n\n\
+                --b\nContent-Type: message/delivery-status\n\nReporting-MTA: dns; mx.example.com\n\n\
+                Final-Recipient: rfc822; bob@example.com\nAction: failed\nStatus: 5.1.1\n--b--\n";
+    let (report, verdicts) = Judge::embedded().judge(mail.as_bytes());
+    assert_eq!((report.kind, verdicts.len()), (Kind::Bounce, 1));
 }
