@@ -174,6 +174,47 @@ fn a_table_with_a_mistake_is_refused_with_file_and_line() {
 }
 
 #[test]
+fn rows_of_ones_own_stand_before_those_of_the_program() {
+    let place = Place::new();
+    let mut config = fs::read_to_string(place.path("bounced.toml")).unwrap();
+    config.push_str("[kinds]\nfiles = ['kinds.toml']\n[formats]\nfiles = ['formats.toml']\n");
+    place.configure(&config);
+    let sign = "[[sign]]\nid = 'our.desk'\nin = 'Subject'\nat = 'start'\nfor = 'auto_reply'\nweight = 12\n\
+                says = ['ticket']\naccepts = ['Subject: Ticket 4711']\n";
+    let format = "[[format]]\nid = 'ourgate'\nlabels = ['not reached']\nsigns = ['this is the gate']\n\
+                  accepts = ['This is the gate.']\n";
+    fs::write(place.path("kinds.toml"), sign).unwrap();
+    fs::write(place.path("formats.toml"), format).unwrap();
+    let mail = |subject: &str| {
+        format!(
+            "From: MAILER-DAEMON@gate.example\nSubject: {subject}\n\nThis is the gate.\nNot reached: bob@example.com\n550 no\n"
+        )
+    };
+    let explained = |subject: &str| {
+        fs::write(place.path("a.eml"), mail(subject)).unwrap();
+        let path = place.path("a.eml");
+        String::from_utf8(place.run(&["explain", path.to_str().unwrap()]).stdout).unwrap()
+    };
+    let desk = explained("Ticket 4711");
+    assert!(desk.contains("auto_reply") && desk.contains("kinds:our.desk"), "{desk}");
+    let bounce = explained("Undelivered mail");
+    assert!(bounce.contains("ourgate") && bounce.contains("bob@example.com"), "{bounce}");
+    assert!(bounce.contains("kinds:subject.failed.en"), "{bounce}");
+    for (file, text) in [("kinds.toml", sign), ("formats.toml", format)] {
+        fs::write(
+            place.path(file),
+            text.replace("accepts", "rejects = ['Subject: Ticket', 'This is the gate.']\naccepts"),
+        )
+        .unwrap();
+        for command in [&["run"][..], &["check"], &["classify", "x"]] {
+            let complaint = place.complaint(command, 78);
+            assert!(complaint.contains(&format!("{file}:")) && complaint.contains("rejects"), "{complaint}");
+        }
+        fs::write(place.path(file), text).unwrap();
+    }
+}
+
+#[test]
 fn a_database_that_cant_be_used_is_named_with_what_to_do() {
     // Root may write anywhere, so these are paths that nobody can write.
     let place = Place::new();

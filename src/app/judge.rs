@@ -23,8 +23,11 @@ impl Judge {
     /// # Errors
     /// A table can't be read or is refused; the text names file and line.
     pub fn new(config: &Config) -> Result<Self, LoadError> {
-        let options =
-            parse::Options { campaign_headers: config.report.campaign_headers.clone(), ..parse::Options::default() };
+        let options = parse::Options {
+            campaign_headers: config.report.campaign_headers.clone(),
+            most_octets: parse::MOST_OCTETS,
+            tables: Arc::new(parse::Tables::load(&config.kinds.files, &config.formats.files)?),
+        };
         let classifier = Classifier::load(config.codes.file.as_deref(), config.phrases.file.as_deref())?;
         Ok(Self { options, classifier })
     }

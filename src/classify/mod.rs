@@ -53,6 +53,9 @@ pub enum LoadError {
     /// The phrases were refused.
     #[error(transparent)]
     Phrases(#[from] PhrasesError),
+    /// Kinds or formats were refused.
+    #[error(transparent)]
+    Reading(#[from] crate::tables::TableError),
 }
 
 impl Classifier {

@@ -114,13 +114,20 @@ fn layered(text: Option<&str>) -> Result<Config, config::ConfigError> {
         .list_separator(",")
         .with_list_parse_key("report.campaign_headers")
         .with_list_parse_key("report.processed")
-        .source(Some(std::env::vars().filter(|(name, _)| name.starts_with("BOUNCED__REPORT__")).collect()));
+        .with_list_parse_key("kinds.files")
+        .with_list_parse_key("formats.files")
+        .source(Some(std::env::vars().filter(|(name, _)| has_lists(name)).collect()));
     config::Config::builder()
         .add_source(File::from_str(text.unwrap_or_default(), FileFormat::Toml))
         .add_source(environment)
         .add_source(lists)
         .build()?
         .try_deserialize()
+}
+
+/// Whether a variable belongs to a section whose values are lists.
+fn has_lists(variable: &str) -> bool {
+    ["BOUNCED__REPORT__", "BOUNCED__KINDS__", "BOUNCED__FORMATS__"].iter().any(|section| variable.starts_with(section))
 }
 
 /// Adds the line and, from that line, the key. The value is left out: it may be a secret.

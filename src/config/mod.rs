@@ -41,6 +41,10 @@ macro_rules! config {
             pub codes: Table,
             /// The phrase table.
             pub phrases: Table,
+            /// Files laid over the signs that tell a mail's kind.
+            pub kinds: Overlay,
+            /// Files laid over the formats.
+            pub formats: Overlay,
             /// How reports are read and which are settled.
             pub report: Report,
             /// What is logged, and how.
@@ -159,6 +163,14 @@ pub struct Table {
     pub file: Option<PathBuf>,
 }
 
+/// `[kinds]` and `[formats]`
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Overlay {
+    /// Files whose rows stand before those of the table that comes with the program, the strongest first.
+    pub files: Vec<PathBuf>,
+}
+
 /// `[report]`
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -224,6 +236,8 @@ impl Config {
             .into_iter()
             .chain(&mut self.codes.file)
             .chain(&mut self.phrases.file)
+            .chain(&mut self.kinds.files)
+            .chain(&mut self.formats.files)
             .for_each(anchor);
         self.mailbox_paths_mut().into_iter().for_each(anchor);
     }
