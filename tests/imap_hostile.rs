@@ -95,6 +95,12 @@ impl Server {
         source
     }
 
+    /// What clients have sent so far that begins like this. Whatever was answered is among it.
+    fn heard(&mut self, start: &str) -> Vec<String> {
+        let lines = std::iter::from_fn(|| self.heard.try_recv().ok());
+        lines.filter(|line| line.starts_with(start)).collect()
+    }
+
     /// Waits until a client sends a line that begins like this.
     async fn hears(&mut self, start: &str) {
         let wanted = async { while !self.heard.recv().await.unwrap().starts_with(start) {} };
@@ -356,10 +362,114 @@ async fn a_settle_that_fails_is_tried_again_unless_it_is_forbidden() {
             command.starts_with("UID MOVE").then(|| say(&format!("{reply}\r\n"))).flatten()
         })
         .await;
-        let done = [(Place::new("7:1"), Disposition::Processed)];
-        let result = server.opened().await.settle(&done).await;
+        let result = server.opened().await.settle(&processed(&[1])).await;
         if lost { assert_lost(result, "can't move") } else { assert_refused(result, "can't move") }
     }
+}
+
+/// Places in the folder that the script shows, whose UIDVALIDITY is 7.
+fn processed(uids: &[u32]) -> Vec<(Place, Disposition)> {
+    uids.iter().map(|uid| (Place::new(format!("7:{uid}")), Disposition::Processed)).collect()
+}
+
+#[tokio::test]
+async fn opening_settles_what_an_earlier_run_left_and_reads_on_behind_it() {
+    let mut server = Server::start("* OK hello", |_| None).await;
+    let mut unsettled = processed(&[1, 4, 2]);
+    unsettled.push((Place::new("7:3"), Disposition::Untouched));
+    // Of the folder that had this name before, and of the Maildir that had it before that.
+    unsettled.push((Place::new("6:9"), Disposition::Processed));
+    unsettled.push((Place::new("1767225600.M1P2.host"), Disposition::Processed));
+    let mut source = server.source();
+    source.open(Resume { cursor: Some(Cursor::new("7:4")), unsettled, ..Resume::default() }).await.unwrap();
+    assert_eq!(server.heard("UID "), ["UID MOVE 1:2,4 \"Processed\""]);
+    assert!(source.fetch().await.unwrap().messages.is_empty(), "`5:*` shows the last message, although it is old");
+    assert_eq!(server.heard("UID SEARCH"), ["UID SEARCH UNDELETED UID 5:*"]);
+}
+
+#[tokio::test]
+async fn a_cursor_of_another_folder_or_source_is_not_believed() {
+    for cursor in ["6:4", "1767225600.M1P2.host", ""] {
+        let server = Server::start("* OK hello", |_| None).await;
+        let mut source = server.source();
+        source.open(Resume { cursor: Some(Cursor::new(cursor)), ..Resume::default() }).await.unwrap();
+        assert_eq!(uids(&source.fetch().await.unwrap()), [1, 2], "{cursor}");
+    }
+}
+
+#[tokio::test]
+async fn each_server_is_asked_to_settle_as_it_can() {
+    type Case = (&'static str, &'static str, &'static [&'static str]);
+    let cases: [Case; 5] = [
+        ("MOVE UIDPLUS", "after = { move = 'Done' }", &["UID MOVE 1:2 \"Done\""]),
+        (
+            "UIDPLUS",
+            "after = { move = 'Done' }",
+            &[
+                "UID SEARCH UNDELETED UID 1:2",
+                "UID COPY 1:2 \"Done\"",
+                "UID STORE 1:2 +FLAGS.SILENT (\\Deleted)",
+                "UID EXPUNGE 1:2",
+            ],
+        ),
+        // A plain EXPUNGE would take what others have marked, too.
+        (
+            "IDLE",
+            "after = { move = 'Done' }",
+            &["UID SEARCH UNDELETED UID 1:2", "UID COPY 1:2 \"Done\"", "UID STORE 1:2 +FLAGS.SILENT (\\Deleted)"],
+        ),
+        ("MOVE", "after = 'flag'", &["UID STORE 1:2 +FLAGS.SILENT (\\Seen $Bounced)"]),
+        ("MOVE", "after = 'leave'", &[]),
+    ];
+    for (capabilities, after, expected) in cases {
+        let mut server = Server::start("* OK hello", move |command| match command {
+            "CAPABILITY" => say(&format!("* CAPABILITY IMAP4rev1 {capabilities}\r\nTAG OK done\r\n")),
+            _ => None,
+        })
+        .await;
+        let mut source = server.source_with(after);
+        source.open(Resume::default()).await.unwrap();
+        server.heard("");
+        source.settle(&processed(&[2, 1])).await.unwrap();
+        assert_eq!(server.heard(""), expected, "{capabilities} {after}");
+    }
+}
+
+#[tokio::test]
+async fn where_the_folder_takes_no_keywords_messages_are_only_marked_as_seen() {
+    for (permanent, flags) in [
+        (r"(\Answered \Seen)", r"(\Seen)"),
+        (r"(\Seen \*)", r"(\Seen $Bounced)"),
+        (r"(\Seen $bounced)", r"(\Seen $Bounced)"),
+    ] {
+        let mut server = Server::start("* OK hello", move |command| {
+            let select = format!("* OK [UIDVALIDITY 7] x\r\n* OK [PERMANENTFLAGS {permanent}] x\r\nTAG OK done\r\n");
+            command.starts_with("SELECT").then(|| say(&select)).flatten()
+        })
+        .await;
+        let mut source = server.source_with("after = 'flag'");
+        source.open(Resume { unsettled: processed(&[1]), ..Resume::default() }).await.unwrap();
+        assert_eq!(server.heard("UID"), [format!("UID STORE 1 +FLAGS.SILENT {flags}")]);
+    }
+}
+
+#[tokio::test]
+async fn a_folder_that_somebody_deleted_is_made_again() {
+    let mut tried = false;
+    let mut server = Server::start("* OK hello", move |command| match command {
+        _ if command.starts_with("UID MOVE") && !std::mem::replace(&mut tried, true) => {
+            say("TAG NO [TRYCREATE] there is no such folder\r\n")
+        }
+        _ if command.starts_with("STATUS") => say("TAG NO [NONEXISTENT] no such folder\r\n"),
+        _ => None,
+    })
+    .await;
+    let mut source = server.opened().await;
+    server.heard("");
+    source.settle(&processed(&[1])).await.unwrap();
+    let said = server.heard("");
+    assert_eq!(said.first(), said.last());
+    assert!(said.iter().any(|line| line.starts_with("CREATE")), "{said:?}");
 }
 
 #[tokio::test]

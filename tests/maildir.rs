@@ -7,7 +7,7 @@ mod dovecot;
 use std::{
     collections::HashSet,
     fs,
-    os::unix::fs::symlink,
+    os::unix::fs::{OpenOptionsExt, symlink},
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -237,6 +237,29 @@ async fn what_becomes_a_link_after_it_was_listed_is_not_followed() {
     fs::remove_file(&replaced).unwrap();
     symlink("/etc/passwd", &replaced).unwrap();
     assert_eq!(keys(&source.fetch().await.unwrap()), [&three]);
+}
+
+#[tokio::test]
+async fn what_becomes_a_fifo_after_it_was_listed_blocks_nobody_and_is_no_message() {
+    let dir = maildir();
+    let [_, two, three] = ["one", "two", "three"].map(|text| deliver(dir.path(), text));
+    let mut source = opened(&dir, "batch = 1").await;
+    source.fetch().await.unwrap();
+    let replaced = dir.path().join("new").join(two);
+    fs::remove_file(&replaced).unwrap();
+    assert!(Command::new("mkfifo").arg(&replaced).status().unwrap().success());
+    // A reader that waits for a writer gets one, so that a failure here ends.
+    let writer = std::thread::spawn({
+        let (replaced, limit) = (replaced.clone(), Duration::from_secs(5));
+        move || {
+            std::thread::park_timeout(limit);
+            fs::OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(replaced).is_ok()
+        }
+    });
+    let batch = source.fetch().await.unwrap();
+    writer.thread().unpark();
+    assert!(!writer.join().unwrap(), "nobody waited for what a FIFO would bring");
+    assert_eq!(keys(&batch), [&three]);
 }
 
 #[tokio::test]

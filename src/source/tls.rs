@@ -97,3 +97,90 @@ fn explain(error: &io::Error, who: &str) -> SourceError {
         _ => SourceError::Lost(format!("{who}: TLS failed: {error}")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rustls_pki_types::PrivateKeyDer;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
+
+    use super::*;
+
+    /// A certificate for `host`, signed by itself, and the PEM file that vouches for it.
+    fn certificate(host: &str) -> (TlsAcceptor, tempfile::TempDir) {
+        let signed = rcgen::generate_simple_self_signed([host.to_owned()]).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("ca.pem"), signed.cert.pem()).unwrap();
+        std::fs::write(dir.path().join("key.pem"), signed.signing_key.serialize_pem()).unwrap();
+        let key = PrivateKeyDer::try_from(signed.signing_key.serialize_der()).unwrap();
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![signed.cert.der().clone()], key)
+            .unwrap();
+        (TlsAcceptor::from(Arc::new(config)), dir)
+    }
+
+    /// Shakes hands with a server that has a certificate for `localhost`.
+    async fn shake(host: &str, ca_file: &Path) -> Result<(), SourceError> {
+        let (acceptor, dir) = certificate("localhost");
+        let (client, server) = duplex(1 << 16);
+        let server = tokio::spawn(async move {
+            let mut stream = acceptor.accept(server).await.ok()?;
+            stream.write_all(b"hello").await.ok()
+        });
+        let ca_file = if ca_file == Path::new("") { dir.path().join("ca.pem") } else { dir.path().join(ca_file) };
+        let mut stream = handshake(Box::new(client), host, Some(&ca_file), "u at h:1").await?;
+        let mut said = [0; 5];
+        stream.read_exact(&mut said).await.unwrap();
+        assert_eq!((&said, server.await.unwrap()), (b"hello", Some(())));
+        Ok(())
+    }
+
+    fn refusal(result: Result<(), SourceError>) -> String {
+        match result {
+            Err(SourceError::Refused(line)) if line.starts_with("u at h:1: ") && !line.contains('\n') => line,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_certificate_is_accepted_for_its_own_name_alone() {
+        shake("localhost", Path::new("")).await.unwrap();
+        let line = refusal(shake("elsewhere.example.org", Path::new("")).await);
+        assert!(line.contains("certificate was not accepted") && line.contains("ca_file"), "{line}");
+        let line = refusal(shake("no name", Path::new("")).await);
+        assert!(line.contains("neither a DNS name nor an address"), "{line}");
+    }
+
+    #[tokio::test]
+    async fn a_certificate_that_nobody_vouches_for_is_refused() {
+        let (_, other) = certificate("localhost");
+        let line = refusal(shake("localhost", &other.path().join("ca.pem")).await);
+        assert!(line.contains("certificate was not accepted"), "{line}");
+        let (client, _server) = duplex(1 << 16);
+        let unreadable = Path::new("/nonexistent/ca.pem");
+        let refused = handshake(Box::new(client), "localhost", Some(unreadable), "u at h:1").await;
+        assert!(refusal(refused.map(drop)).contains("/nonexistent/ca.pem"));
+        let line = refusal(shake("localhost", Path::new("key.pem")).await);
+        assert!(line.contains("holds no certificate"), "{line}");
+    }
+
+    #[tokio::test]
+    async fn a_server_without_tls_is_refused_and_one_that_goes_away_is_lost() {
+        for (said, lost) in [("* OK hello\r\n", false), ("", true)] {
+            let (_, dir) = certificate("localhost");
+            let (client, mut server) = duplex(1 << 16);
+            server.write_all(said.as_bytes()).await.unwrap();
+            let _open = (!lost).then_some(server);
+            let ca_file = dir.path().join("ca.pem");
+            let result = handshake(Box::new(client), "localhost", Some(&ca_file), "u at h:1").await.map(drop);
+            match result {
+                Err(SourceError::Lost(line)) if lost => assert!(line.contains("TLS failed"), "{line}"),
+                refused if !lost => assert!(refusal(refused).contains("does not speak TLS")),
+                other => panic!("{said}: {other:?}"),
+            }
+        }
+    }
+}
