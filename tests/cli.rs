@@ -251,6 +251,22 @@ fn a_mailbox_that_is_not_there_is_refused() {
 }
 
 #[test]
+fn a_mailbox_that_cant_be_reached_now_is_no_refusal_and_the_others_are_tried_as_well() {
+    let place = Place::new();
+    // A port of our own on which nobody listens any more.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let away = [("HOST", "127.0.0.1".to_owned()), ("PORT", port.to_string()), ("TLS", "plain".into())]
+        .into_iter()
+        .chain([("USER", "u".into()), ("PASSWORD__ENV", "X".into())])
+        .map(|(key, value)| (format!("BOUNCED__IMAP__AWAY__{key}"), value));
+    let output = place.command().args(["check", "--connect"]).envs(away).output().unwrap();
+    let complaint = complaint(&output, 69);
+    assert!(complaint.contains(&format!("u at 127.0.0.1:{port}: can't connect")), "{complaint}");
+    let parts = String::from_utf8(output.stdout).unwrap();
+    assert!(parts.contains("FAILED          away\nok              box\n"), "{parts}");
+}
+
+#[test]
 fn checking_leaves_nothing_behind() {
     let place = Place::new();
     let output = place.run(&["check", "--connect"]);

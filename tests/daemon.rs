@@ -8,7 +8,7 @@ mod database;
 
 use std::{
     fs,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
     os::unix::net::UnixDatagram,
     path::PathBuf,
     process::{Child, Command, Stdio},
@@ -25,6 +25,7 @@ use bounced::{
     store::Store,
 };
 use futures::TryStreamExt;
+use sqlx::Connection;
 use tempfile::TempDir;
 use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -413,4 +414,86 @@ fn systemd_hears_of_readiness_reload_life_and_the_end() {
     process.signal("TERM");
     hears("STOPPING=1");
     assert_eq!(process.exit(), Some(0));
+}
+
+/// An IMAP server that answers everything but a look into the folder; a line of it arrives at the channel.
+fn server_that_hangs() -> (u16, channel::Receiver<String>) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (asked, hangs) = channel::channel();
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all(b"* OK hello\r\n").unwrap();
+        for line in BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok) {
+            let (tag, command) = line.split_once(' ').unwrap();
+            let data = match command.split(' ').next().unwrap() {
+                "CAPABILITY" => "* CAPABILITY IMAP4rev1\r\n",
+                "SELECT" => "* OK [UIDVALIDITY 7] x\r\n",
+                "UID" => {
+                    let _ = asked.send(line);
+                    continue;
+                }
+                _ => "",
+            };
+            let _ = stream.write_all(format!("{data}{tag} OK done\r\n").as_bytes());
+        }
+    });
+    (port, hangs)
+}
+
+#[test]
+fn a_mailbox_that_hangs_delays_the_stop_a_little_and_a_second_signal_not_at_all() {
+    for impatient in [false, true] {
+        let place = Place::new();
+        let (port, hangs) = server_that_hangs();
+        let port = port.to_string();
+        let process = Process::start(
+            &place,
+            &[
+                ("BOUNCED__IMAP__SLOW__HOST", "127.0.0.1"),
+                ("BOUNCED__IMAP__SLOW__PORT", &port),
+                ("BOUNCED__IMAP__SLOW__TLS", "plain"),
+                ("BOUNCED__IMAP__SLOW__USER", "u"),
+                ("BOUNCED__IMAP__SLOW__PASSWORD__COMMAND", "/bin/echo x"),
+                ("BOUNCED__IMAP__SLOW__AFTER", "leave"),
+            ],
+        );
+        hangs.recv_timeout(LONG).expect("the folder is looked into");
+        process.signal("TERM");
+        process.says("finishing the batches");
+        if impatient {
+            // Two signals within a second are one wish.
+            thread::sleep(Duration::from_millis(1_100));
+            process.signal("TERM");
+            process.says("ending at once");
+            assert_eq!(process.exit(), Some(128 + 15));
+        } else {
+            let last = process.says("stopped");
+            assert!(!last.contains("in the middle"), "it was left in time: {last}");
+            assert_eq!(process.exit(), Some(0));
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_person_changes_meanwhile_is_published() {
+    let place = Place::new();
+    let config = place.config();
+    place.bounce("1", "ann@example.com", UNKNOWN);
+    let running = Running::start(config.clone());
+    recorded(&config, 1).await;
+    let store = Store::open_existing(&config.database.path).await.unwrap();
+    let bob = bounced::report::Address::parse("bob@example.com").unwrap();
+    store.suppress(&bob, None, 0).await.unwrap();
+    store.close().await;
+    let published = async {
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&config.suppressions.path);
+        let mut list = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+        let query = "SELECT count(*) FROM suppression WHERE email = 'bob@example.com'";
+        while sqlx::query_scalar::<_, i64>(query).fetch_one(&mut list).await.unwrap() == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(LONG, published).await.expect("the list follows the store");
+    running.stop().await;
 }

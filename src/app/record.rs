@@ -182,7 +182,8 @@ impl Recorder {
         let judge = Arc::clone(&self.judge.read().unwrap_or_else(PoisonError::into_inner));
         let (mailbox, processed) = (mailbox.to_owned(), self.processed.clone());
         let judged = tokio::task::spawn_blocking(move || {
-            let judge = |message| judge_one(&judge, &mailbox, &processed, message, describe);
+            let read = |raw: &[u8]| judge.judge(raw);
+            let judge = |message| judge_one(read, &mailbox, &processed, message, describe);
             messages.into_iter().map(judge).collect()
         });
         judged.await.expect("a panic over a message is caught there, and nobody aborts the task")
@@ -190,13 +191,13 @@ impl Recorder {
 }
 
 fn judge_one(
-    judge: &Judge,
+    read: impl Fn(&[u8]) -> (Report, Vec<Verdict>),
     mailbox: &str,
     processed: &[Kind],
     message: Message,
     describe: fn(&Place) -> String,
 ) -> JudgedMessage {
-    let (report, verdicts) = judge_patiently(judge, mailbox, &message, describe);
+    let (report, verdicts) = read_patiently(read, mailbox, &message, describe);
     let disposition = if processed.contains(&report.kind) { Disposition::Processed } else { Disposition::Untouched };
     let Message { place, received, size, body } = message;
     JudgedMessage { place, sha256: Sha256::digest(&body).into(), received, size, report, verdicts, disposition }
@@ -204,13 +205,13 @@ fn judge_one(
 
 /// One bad message must neither stop the run nor come back for ever: a bug in a reader costs this message's verdict,
 /// which is recorded, and leaves it untouched in its mailbox.
-fn judge_patiently(
-    judge: &Judge,
+fn read_patiently(
+    read: impl Fn(&[u8]) -> (Report, Vec<Verdict>),
     mailbox: &str,
     message: &Message,
     describe: fn(&Place) -> String,
 ) -> (Report, Vec<Verdict>) {
-    catch_unwind(AssertUnwindSafe(|| judge.judge(&message.body))).unwrap_or_else(|_| {
+    catch_unwind(AssertUnwindSafe(|| read(&message.body))).unwrap_or_else(|_| {
         let message = describe(&message.place);
         tracing::warn!(mailbox, message, "this message can't be read, a bug in bounced; left untouched");
         let because = Finding { value: Kind::NotBounce, evidence: Evidence::of_structure("the reader failed") };
@@ -225,5 +226,21 @@ impl Tally {
         self.duplicates += other.duplicates;
         other.kinds.into_iter().for_each(|(kind, count)| *self.kinds.entry(kind).or_default() += count);
         self.suppressed += other.suppressed;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_over_a_message_costs_its_verdict_and_leaves_it_where_it_is() {
+        let body = b"Subject: x".as_slice();
+        let message = Message { place: Place::new("7:1"), received: 5, size: 10, body: body.into() };
+        let describe = |place: &Place| place.as_str().to_owned();
+        let judged = judge_one(|_| panic!("a bug in a reader"), "box", &[Kind::Bounce], message, describe);
+        assert_eq!((judged.report.kind, judged.report.recipients.len()), (Kind::NotBounce, 0));
+        assert!(judged.verdicts.is_empty() && judged.disposition == Disposition::Untouched);
+        assert_eq!((judged.place, judged.sha256), (Place::new("7:1"), Sha256::digest(body).into()));
     }
 }

@@ -96,3 +96,39 @@ impl From<io::Error> for Failure {
         Self::new(exit, format_args!("can't write the answer: {error}"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::DaemonError;
+
+    #[test]
+    fn every_failure_has_the_code_that_scripts_and_systemd_act_upon() {
+        let text = || "why".to_owned();
+        let failures: [(Failure, u8); 10] = [
+            (StoreError::Busy(text()).into(), 75),
+            (StoreError::Unusable(text()).into(), 74),
+            (DaemonError::NoMailbox(text()).into(), 78),
+            (DaemonError::Locked(text()).into(), 75),
+            (DaemonError::Store(StoreError::Busy(text())).into(), 75),
+            (DaemonError::Store(StoreError::Unusable(text())).into(), 74),
+            (DaemonError::Refused(text()).into(), 77),
+            (DaemonError::Died(text()).into(), 70),
+            (io::Error::from(io::ErrorKind::StorageFull).into(), 74),
+            // `bounced … | head` has what it wanted.
+            (io::Error::from(io::ErrorKind::BrokenPipe).into(), 0),
+        ];
+        for (failure, code) in failures {
+            assert_eq!(failure.exit as u8, code, "{failure:?}");
+        }
+    }
+
+    #[test]
+    fn the_help_names_every_code() {
+        use Exit::{Config, Input, Io, Later, No, Refused, Software, Unavailable, Usage, Yes};
+        for exit in [Yes, No, Usage, Input, Unavailable, Software, Io, Later, Refused, Config] {
+            let code = format!(" {} ", exit as u8);
+            assert!(HELP.replace('\n', " ").contains(&code), "{exit:?}");
+        }
+    }
+}

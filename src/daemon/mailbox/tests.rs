@@ -1,0 +1,197 @@
+//! One mailbox as the daemon watches it, with a script in its place.
+
+use std::{
+    collections::VecDeque,
+    future::pending,
+    sync::{Mutex, PoisonError},
+};
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::{
+    app::Judge,
+    config::Config,
+    message::{Disposition, Message, Place, Resume},
+    source::maildir::MaildirSettings,
+    store::Store,
+};
+
+const MAILBOX: &str = "box";
+
+/// What the mailbox answers, in order; where nothing is left it never answers.
+#[derive(Default)]
+struct Script {
+    fetches: VecDeque<Result<Batch, SourceError>>,
+    waits: VecDeque<Result<(), SourceError>>,
+    opened: Vec<Resume>,
+}
+
+#[derive(Clone, Default)]
+struct Scripted(Arc<Mutex<Script>>);
+
+impl Scripted {
+    fn script(&self) -> std::sync::MutexGuard<'_, Script> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Source for Scripted {
+    type Settings = MaildirSettings;
+
+    fn new(_: &str, _: MaildirSettings) -> Self {
+        Self::default()
+    }
+
+    fn describe(place: &Place) -> String {
+        place.as_str().to_owned()
+    }
+
+    async fn open(&mut self, resume: Resume) -> Result<(), SourceError> {
+        self.script().opened.push(resume);
+        Ok(())
+    }
+
+    async fn fetch(&mut self) -> Result<Batch, SourceError> {
+        let next = self.script().fetches.pop_front();
+        match next {
+            Some(fetched) => fetched,
+            None => pending().await,
+        }
+    }
+
+    async fn settle(&mut self, _: &[(Place, Disposition)]) -> Result<(), SourceError> {
+        Ok(())
+    }
+
+    async fn wait(&mut self) -> Result<(), SourceError> {
+        let next = self.script().waits.pop_front();
+        match next {
+            Some(waited) => waited,
+            None => pending().await,
+        }
+    }
+
+    async fn close(&mut self) {}
+}
+
+struct Fixture {
+    _dir: TempDir,
+    store: Store,
+    recorder: Arc<Recorder>,
+    source: Scripted,
+    stop: CancellationToken,
+    watch: Watch<Scripted>,
+}
+
+impl Fixture {
+    async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = Config::default();
+        config.database.path = dir.path().join("bounced.db");
+        config.suppressions.path = dir.path().join("list.db");
+        let store = Store::open(&config.database.path).await.unwrap();
+        let recorder = Arc::new(Recorder::new(&config, Judge::embedded(), store.clone()).await.unwrap());
+        let (source, stop) = (Scripted::default(), CancellationToken::new());
+        let supervisor = mpsc::channel(1).0;
+        let watch = Watch::new(MAILBOX, source.clone(), Arc::clone(&recorder), stop.clone(), supervisor);
+        Self { _dir: dir, store, recorder, source, stop, watch }
+    }
+
+    /// Opens the mailbox, which fails at the end of what it answers; says how long is waited before the next attempt.
+    async fn wait_after(&mut self, fetches: impl IntoIterator<Item = Result<Batch, SourceError>>) -> Duration {
+        self.source.script().fetches.extend(fetches);
+        let halt = self.watch.session().await.expect_err("the script ends with an error");
+        self.watch.failed(halt).await.unwrap()
+    }
+}
+
+fn lost<T>() -> Result<T, SourceError> {
+    Err(SourceError::Lost("the connection broke".into()))
+}
+
+/// One mail that nobody bounced.
+fn mail(place: &str) -> Result<Batch, SourceError> {
+    let body = format!("From: ann@example.com\nMessage-ID: <{place}@example.com>\n\nHello.\n").into_bytes();
+    let message = Message { place: Place::new(place), received: 0, size: body.len() as u64, body: body.into() };
+    Ok(Batch { messages: vec![message], cursor: None })
+}
+
+#[tokio::test]
+async fn what_opening_has_settled_is_not_settled_again() {
+    let mut fixture = Fixture::new().await;
+    // Recorded, and then the process was killed.
+    let recorded = fixture.recorder.record::<Scripted>(MAILBOX, mail("1").unwrap()).await.unwrap();
+    drop(recorded);
+    for unsettled in [1, 0] {
+        fixture.wait_after([lost()]).await;
+        let resume = fixture.source.script().opened.pop().unwrap();
+        assert_eq!(resume.unsettled.len(), unsettled);
+        assert_eq!(fixture.store.resume(MAILBOX).await.unwrap().unsettled, []);
+    }
+}
+
+#[tokio::test]
+async fn a_mailbox_that_only_opens_is_tried_less_and_less_often() {
+    let mut fixture = Fixture::new().await;
+    for longest in [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300] {
+        let (wait, longest) = (fixture.wait_after([lost()]).await, Duration::from_secs(longest));
+        assert!(wait <= longest && wait >= longest / 2, "{wait:?} of {longest:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_mailbox_that_worked_is_tried_again_soon() {
+    let mut fixture = Fixture::new().await;
+    let soon = RETRY.0;
+    for _ in 0..5 {
+        fixture.wait_after([lost()]).await;
+    }
+    // It was read to its end, and then there was something to wait for.
+    fixture.source.script().waits.push_back(Ok(()));
+    assert!(fixture.wait_after([Ok(Batch::default()), lost()]).await <= soon);
+    for _ in 0..5 {
+        fixture.wait_after([lost()]).await;
+    }
+    // It never came to its end, but a batch was settled.
+    assert!(fixture.wait_after([mail("1"), mail("2"), mail("3"), lost()]).await <= soon);
+    // A batch that was recorded and not settled proves only that the mailbox can be read.
+    for _ in 0..5 {
+        fixture.wait_after([lost()]).await;
+    }
+    assert!(fixture.wait_after([mail("4"), lost()]).await > soon);
+}
+
+#[tokio::test]
+async fn how_a_mailbox_fares_is_told_to_the_store() {
+    let mut fixture = Fixture::new().await;
+    fixture.source.script().waits.push_back(lost());
+    fixture.wait_after([Ok(Batch::default())]).await;
+    let status = fixture.store.status().await.unwrap().remove(0);
+    assert!(status.read_at.is_some());
+    assert_eq!(status.failure.as_deref(), Some("the connection broke"));
+}
+
+#[tokio::test]
+async fn a_mailbox_that_does_not_answer_is_left_soon_after_the_stop() {
+    let mut fixture = Fixture::new().await;
+    tokio::time::pause();
+    let (recorder, stop) = (Arc::clone(&fixture.recorder), fixture.stop.clone());
+    let mut turn = Box::pin(turn(&recorder, MAILBOX, &mut fixture.source, Recorded::default(), &stop));
+    assert!(futures::poll!(&mut turn).is_pending());
+    let stopped = tokio::time::Instant::now();
+    fixture.stop.cancel();
+    let ended = tokio::time::timeout(2 * GOODBYE, turn).await.expect("it is not waited for without end");
+    assert!(matches!(ended, Ok(Fetched::Abandoned)));
+    assert_eq!(stopped.elapsed().as_secs(), GOODBYE.as_secs(), "it had the time to answer");
+}
+
+#[tokio::test]
+async fn told_to_stop_nothing_more_is_asked_for() {
+    let mut fixture = Fixture::new().await;
+    fixture.source.script().fetches.push_back(mail("1"));
+    fixture.stop.cancel();
+    let ended = turn(&fixture.recorder, MAILBOX, &mut fixture.source, Recorded::default(), &fixture.stop).await;
+    assert!(matches!(ended, Ok(Fetched::Stopped)));
+    assert_eq!(fixture.source.script().fetches.len(), 1);
+}
