@@ -12,7 +12,10 @@ use super::{
     text,
     words::{Role, Words},
 };
-use crate::report::{Address, Original};
+use crate::{
+    report::{Address, Original},
+    text::fold,
+};
 
 /// A failed address.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -195,7 +198,7 @@ fn mentions(words: &str, mailed: &[Address], own: &HashSet<String>, tables: &Tab
 /// Sendmail 8 before it wrote DSNs: `----- The following addresses had transient non-fatal errors -----` and
 /// `… had successful delivery notifications -----` stand beside the list of those who failed.
 fn lists_the_rest(heading: &str, words: &Words) -> bool {
-    words.have(Role::ListsTheRest, &tail(heading).to_lowercase())
+    words.have(Role::ListsTheRest, fold(tail(heading)).as_str())
 }
 
 /// `a@example.org, b@example.org` stand in the same place.
@@ -212,7 +215,7 @@ enum Header {
 /// Whether a line is a header field that carries addresses, in the languages that Exchange and Outlook write.
 fn header_of(line: &str, words: &Words) -> Option<Header> {
     let (name, _) = line.trim_start_matches([' ', '\t', '>', '|', '*']).split_once([':', '：'])?;
-    let name = name.trim_end().to_lowercase();
+    let name = fold(name).into_string();
     if words.have(Role::NamesRecipient, &name) {
         return Some(Header::To);
     }
@@ -222,7 +225,7 @@ fn header_of(line: &str, words: &Words) -> Option<Header> {
 
 /// "(expanded from: <", "(generated from ", "Original address:": the address behind it is the one that we mailed.
 fn came_from(before: &str, words: &Words) -> bool {
-    words.have(Role::CameFrom, &bare_end(before).to_lowercase())
+    words.have(Role::CameFrom, fold(bare_end(before)).as_str())
 }
 
 /// Without the blanks, brackets, quotes and colons before an address.
@@ -247,7 +250,7 @@ fn place_of(before: &str, tables: &Tables) -> Place {
     if head.split_whitespace().all(|w| w.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'#'))) {
         return Place::Head;
     }
-    let lower = head.to_lowercase();
+    let lower = fold(head).into_string();
     if lower.ends_with("rcpt to") {
         return Place::Command;
     }
@@ -270,7 +273,8 @@ fn is_contact(previous: &str, before: &str, words: &Words) -> bool {
     // A sentence or a label that ended says nothing about the next line.
     let ended = wrapped.ends_with(['.', ':', '!', '-', '*']) || wrapped.contains('@');
     let joined = if ended { "" } else { wrapped };
-    let asked = format!("{} {before}", tail(joined)).to_lowercase();
+    let asked = format!("{} {before}", tail(joined));
+    let asked = fold(&asked).into_string();
     words.asks_to_write(&asked)
 }
 

@@ -11,7 +11,7 @@ use super::{
     passage::Passage,
     words::{Role, Words},
 };
-use crate::report::Original;
+use crate::{report::Original, text::fold};
 
 /// A header block is at most this long; what follows is body that nobody here reads.
 const MOST_HEADER_OCTETS: usize = 64 * 1024;
@@ -63,7 +63,7 @@ pub(super) fn quoted<'m>(mail: &'m Mail<'m>) -> Option<Quoted<'m>> {
 /// A report that a person forwards as quoted text, unquoted from its first header line on. Only one with the fields
 /// of a DSN counts: people quote much, and a quoted opinion is no report.
 pub(super) fn forwarded<'m>(mail: &'m Mail<'m>) -> Option<Quoted<'m>> {
-    if !mail.words.have(Role::Forwards, &mail.subject.to_lowercase()) {
+    if !mail.words.have(Role::Forwards, fold(&mail.subject).as_str()) {
         return None;
     }
     let part = mail.texts().find(|p| p.text.contains("\n> ") && p.text.contains("Final-Recipient:"))?;

@@ -6,6 +6,8 @@ use std::collections::HashSet;
 use aho_corasick::{AhoCorasick, Anchored, Input, StartKind};
 use serde::Deserialize;
 
+use crate::text::fold_words;
+
 /// What words do. How they must stand follows from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -145,7 +147,7 @@ pub(super) struct Words {
     matchers: Vec<Matcher>,
 }
 
-/// The words of one role, for texts in lower case; those within long texts are found in any case.
+/// The words of one role, as the table writes them and folded: those within long texts are found in any case.
 #[derive(Debug, Clone)]
 enum Matcher {
     Whole(HashSet<String>),
@@ -155,7 +157,8 @@ enum Matcher {
 
 impl Matcher {
     fn of(role: Role, rows: &[Row]) -> Self {
-        let words = rows.iter().filter(|row| row.role == role).flat_map(|row| row.says.iter().cloned());
+        let rows = rows.iter().filter(|row| row.role == role);
+        let words = rows.flat_map(|row| &row.says).flat_map(|word| [word.clone(), fold_words(word)]);
         let automaton = |words: Vec<String>| {
             AhoCorasick::builder()
                 .ascii_case_insensitive(true)
@@ -192,7 +195,7 @@ impl Words {
         Self { rows, matchers }
     }
 
-    /// Whether a text, lower case, has words of that role where they must stand.
+    /// Whether a text, folded or lower case, has words of that role where they must stand.
     pub(super) fn have(&self, role: Role, text: &str) -> bool {
         self.matchers[role as usize].fits(text)
     }
@@ -202,7 +205,7 @@ impl Words {
         self.have(Role::GaveUp, text) && !self.have(Role::GoesOn, text)
     }
 
-    /// Whether a sentence, lower case, asks to write to the address behind it.
+    /// Whether a folded sentence asks to write to the address behind it.
     pub(super) fn asks_to_write(&self, sentence: &str) -> bool {
         let rest = match &self.matchers[Role::OutcomeEndsRequest as usize] {
             Matcher::Within(_, outcomes) => outcomes.find_iter(sentence).last().map_or(0, |outcome| outcome.end()),

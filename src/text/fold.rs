@@ -42,6 +42,15 @@ pub fn fold(text: &str) -> Folded<'_> {
     folded
 }
 
+/// The words of a table in the form in which they are compared. A blank at either end stays: a word ends there.
+#[must_use]
+pub fn fold_words(words: &str) -> String {
+    let folded = fold(words).into_string();
+    let blank = |is_there: bool| if is_there { " " } else { "" };
+    let start = blank(words.starts_with(char::is_whitespace));
+    format!("{start}{folded}{}", blank(words.ends_with(char::is_whitespace)))
+}
+
 impl Folded<'_> {
     /// The text.
     #[must_use]

@@ -6,4 +6,4 @@ mod fold;
 mod mask;
 
 pub use address::Address;
-pub use fold::{Folded, fold};
+pub use fold::{Folded, fold, fold_words};

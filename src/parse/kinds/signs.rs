@@ -1,6 +1,6 @@
 //! config/kinds.toml -> [`Signs`]: which words in which place of a mail speak for which kind. Refuses to weigh them.
 
-use std::{borrow::Cow, collections::HashMap, ops::Range, path::PathBuf, sync::Arc};
+use std::{collections::HashMap, ops::Range, path::PathBuf, sync::Arc};
 
 use aho_corasick::AhoCorasick;
 use serde::Deserialize;
@@ -11,6 +11,7 @@ use crate::{
     parse::{Vocabulary, passage::Passage, words::Words},
     report::{Evidence, Location},
     tables::{self, Layer, Placed, TableError, TableFile},
+    text::{fold, fold_words},
 };
 
 /// What a sign speaks for.
@@ -306,54 +307,25 @@ fn check(row: &Row) -> Result<(), String> {
     if row.weight == 0 {
         return Err("weighs nothing".into());
     }
-    match row
-        .says
-        .iter()
-        .find(|word| Normalised::of(word.as_str().into()).text != word.trim() || word.trim().is_empty())
-    {
+    let lost = |word: &&String| word.trim().is_empty() || word.to_lowercase() != **word || word.contains("  ");
+    match row.says.iter().find(lost) {
         Some(word) => Err(format!("can never find {word:?}: words are lower case, with single blanks")),
         None => Ok(()),
     }
 }
 
-/// A word as it stands, as ASCII keyboards write it in German, and as they write it elsewhere.
+/// A word without its accents, and as ASCII keyboards write it in German.
 fn spellings(word: &str) -> Vec<String> {
-    let mut spellings = vec![word.to_owned()];
-    let umlauts = word.replace('ä', "ae").replace('ö', "oe").replace('ü', "ue").replace('ß', "ss");
-    let bare: String = word.chars().map(without_accent).collect();
-    for other in [umlauts, bare] {
-        if !spellings.contains(&other) {
-            spellings.push(other);
-        }
-    }
+    let umlauts = word.replace('ä', "ae").replace('ö', "oe").replace('ü', "ue");
+    let mut spellings = vec![fold_words(word), fold_words(&umlauts)];
+    spellings.dedup();
     spellings
 }
 
-fn without_accent(c: char) -> char {
-    match c {
-        'à' | 'á' | 'â' | 'ã' | 'ä' | 'å' | 'ą' => 'a',
-        'ç' | 'ć' | 'č' => 'c',
-        'è' | 'é' | 'ê' | 'ë' | 'ę' | 'ě' => 'e',
-        'ì' | 'í' | 'î' | 'ï' | 'ı' => 'i',
-        'ł' => 'l',
-        'ñ' | 'ń' | 'ň' => 'n',
-        'ò' | 'ó' | 'ô' | 'õ' | 'ö' | 'ő' | 'ø' => 'o',
-        'ř' => 'r',
-        'ś' | 'š' | 'ş' => 's',
-        'ť' => 't',
-        'ù' | 'ú' | 'û' | 'ü' | 'ů' | 'ű' => 'u',
-        'ý' => 'y',
-        'ź' | 'ż' | 'ž' => 'z',
-        'ğ' => 'g',
-        'ď' => 'd',
-        _ => c,
-    }
-}
-
-/// A text as the words of the table are written, and the way back to its lines.
+/// A text as words are compared, and the way back to its lines.
 #[derive(Default)]
 pub(super) struct Normalised<'t> {
-    /// Lower case, single blanks, plain apostrophes and punctuation; quoted lines left out.
+    /// Folded; quoted lines left out.
     pub text: String,
     lines: Vec<(usize, Passage<'t>)>,
 }
@@ -377,12 +349,10 @@ impl<'t> Normalised<'t> {
             return;
         }
         self.lines.push((self.text.len(), line));
-        for word in plain(line.text).split_whitespace() {
-            if !self.text.is_empty() {
-                self.text.push(' ');
-            }
-            self.text.push_str(word);
+        if !self.text.is_empty() {
+            self.text.push(' ');
         }
+        self.text.push_str(fold(line.text).as_str());
     }
 
     /// The line in which the word at `offset` stands.
@@ -393,23 +363,6 @@ impl<'t> Normalised<'t> {
     }
 }
 
-/// Lower case and plain punctuation: ’ as ', full-width forms and no-break blanks as ASCII.
-fn plain(line: &str) -> Cow<'_, str> {
-    if line.is_ascii() {
-        return Cow::Owned(line.to_ascii_lowercase());
-    }
-    let plain = |c: char| match c {
-        '’' | '‘' | '`' | '´' => '\'',
-        '\u{a0}' | '\u{202f}' | '\u{3000}' => ' ',
-        '：' => ':',
-        '（' => '(',
-        '）' => ')',
-        '‐' | '‑' | '–' => '-',
-        _ => c,
-    };
-    Cow::Owned(line.chars().map(plain).collect::<String>().to_lowercase())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -418,7 +371,7 @@ mod tests {
     fn quoted_lines_are_no_words_of_the_mail() {
         let mut words = Normalised::default();
         words.push("Was  heißt das?\n> Undelivered\n\nL’adresse".into());
-        assert_eq!(words.text, "was heißt das? l'adresse");
+        assert_eq!(words.text, "was heisst das? l'adresse");
         assert_eq!(words.evidence(words.text.find("adresse").unwrap()).words, "L’adresse");
     }
 }
