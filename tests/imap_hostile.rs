@@ -484,6 +484,13 @@ async fn a_read_only_folder_is_refused_unless_messages_are_left() {
 }
 
 #[tokio::test]
+async fn messages_are_not_moved_into_the_folder_that_is_read() {
+    let server = Server::start("* OK hello", |_| None).await;
+    let mut source = server.source_with("after = { move = 'inbox' }");
+    assert_refused(source.open(Resume::default()).await, "name another");
+}
+
+#[tokio::test]
 async fn starttls_can_neither_be_skipped_nor_smuggled_past() {
     type Case = (&'static str, fn(&str) -> Option<Reply>, &'static str);
     let cases: [Case; 4] = [

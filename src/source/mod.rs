@@ -1,4 +1,5 @@
-//! Where bounces lie: the contract between a mailbox and whoever records what it holds. Knows nothing of bounces or databases.
+//! Where bounces lie: the contract between a mailbox and whoever records what it holds. Knows nothing of bounces and of
+//! databases.
 //!
 //! The order is fixed: [`Source::open`], then for each batch [`Source::fetch`], the caller's commit and
 //! [`Source::settle`], and [`Source::wait`] when a fetch came back empty. The next batch may be fetched before the one
