@@ -483,7 +483,7 @@ async fn what_a_person_changes_meanwhile_is_published() {
     let running = Running::start(config.clone());
     recorded(&config, 1).await;
     let store = Store::open_existing(&config.database.path).await.unwrap();
-    let bob = bounced::report::Address::parse("bob@example.com").unwrap();
+    let bob = Address::parse("bob@example.com").unwrap();
     store.suppress(&bob, None, 0).await.unwrap();
     store.close().await;
     let published = async {
