@@ -25,7 +25,6 @@ use bounced::{
     store::Store,
 };
 use futures::TryStreamExt;
-use sqlx::Connection;
 use tempfile::TempDir;
 use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -473,27 +472,4 @@ fn a_mailbox_that_hangs_delays_the_stop_a_little_and_a_second_signal_not_at_all(
             assert_eq!(process.exit(), Some(0));
         }
     }
-}
-
-#[tokio::test]
-async fn what_a_person_changes_meanwhile_is_published() {
-    let place = Place::new();
-    let config = place.config();
-    place.bounce("1", "ann@example.com", UNKNOWN);
-    let running = Running::start(config.clone());
-    recorded(&config, 1).await;
-    let store = Store::open_existing(&config.database.path).await.unwrap();
-    let bob = Address::parse("bob@example.com").unwrap();
-    store.suppress(&bob, None, 0).await.unwrap();
-    store.close().await;
-    let published = async {
-        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&config.suppressions.path);
-        let mut list = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
-        let query = "SELECT count(*) FROM suppression WHERE email = 'bob@example.com'";
-        while sqlx::query_scalar::<_, i64>(query).fetch_one(&mut list).await.unwrap() == 0 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    timeout(LONG, published).await.expect("the list follows the store");
-    running.stop().await;
 }
