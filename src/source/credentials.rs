@@ -1,6 +1,13 @@
 //! Where a password comes from -> the password, which is in no log line and in no error. Knows no protocol.
 
-use std::{fs, io, io::Read, os::unix::fs::PermissionsExt, path::PathBuf, process::Stdio, time::Duration};
+use std::{
+    fs, io,
+    io::Read,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -77,7 +84,7 @@ impl PasswordSource {
     }
 }
 
-fn read_file(file: &PathBuf, mailbox: &str) -> io::Result<String> {
+fn read_file(file: &Path, mailbox: &str) -> io::Result<String> {
     let open = fs::File::open(file)?;
     if open.metadata()?.permissions().mode() & 0o004 != 0 {
         warn!(mailbox, file = %file.display(), "every user of this machine can read the password file; chmod 600 it");
