@@ -153,6 +153,74 @@ mod tests {
     }
 
     #[test]
+    fn words_of_a_subject_must_stand_where_their_row_says() {
+        let (mut signs, words) = table();
+        let mut wrong = Vec::new();
+        for row in (0..signs.rows.len()).filter(|row| signs.rows[*row].row.place == RowPlace::Subject) {
+            let said = signs.signs[row].at;
+            for other in [At::Anywhere, At::Start, At::Whole].into_iter().filter(|at| *at != said) {
+                signs.signs[row].at = other;
+                let id = signs.rows[row].row.id.get_ref();
+                if by_examples(&signs, &words, row).is_ok() {
+                    wrong.push(format!("nobody would notice `{id}` {other:?}"));
+                }
+            }
+            signs.signs[row].at = said;
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+
+    /// What the ids of rows tell: the longest beginning counts.
+    const MEANT: &[(&str, For)] = &[
+        ("from.", For::Report),
+        ("field.delivery_status", For::Report),
+        ("field.null_sender.report", For::Report),
+        ("text.report.", For::Report),
+        ("field.failed_recipients", For::Bounce),
+        ("field.auto_generated.failure", For::Bounce),
+        ("subject.failed.", For::Bounce),
+        ("subject.mentions_failure", For::Bounce),
+        ("text.failed.", For::Bounce),
+        ("field.auto_generated.warning", For::Delayed),
+        ("subject.delayed", For::Delayed),
+        ("text.delayed", For::Delayed),
+        ("field.auto_generated.receipt", For::Delivered),
+        ("subject.delivered", For::Delivered),
+        ("text.delivered", For::Delivered),
+        ("field.null_sender.auto_reply", For::AutoReply),
+        ("field.auto_generated", For::AutoReply),
+        ("field.auto_replied", For::AutoReply),
+        ("field.precedence.auto_reply", For::AutoReply),
+        ("field.responder", For::AutoReply),
+        ("field.rules_agent", For::AutoReply),
+        ("subject.auto_reply.", For::AutoReply),
+        ("subject.absent", For::AutoReply),
+        ("subject.mentions_auto_reply", For::AutoReply),
+        ("subject.mentions_change", For::AutoReply),
+        ("text.auto_reply", For::AutoReply),
+        ("text.mentions_absence", For::AutoReply),
+        ("field.complaint", For::Complaint),
+        ("field.opt_out", For::Complaint),
+        ("from.complaint", For::Complaint),
+        ("subject.complaint", For::Complaint),
+        ("text.complaint", For::Complaint),
+        ("text.mentions_complaint", For::Complaint),
+        ("field.", For::NotBounce),
+        ("subject.", For::NotBounce),
+        ("text.", For::NotBounce),
+    ];
+
+    #[test]
+    fn every_row_speaks_for_what_its_id_tells() {
+        let (signs, _) = table();
+        for placed in &signs.rows {
+            let id = placed.row.id.get_ref();
+            let longest = MEANT.iter().filter(|(start, _)| id.starts_with(start)).max_by_key(|(start, _)| start.len());
+            assert_eq!(longest.map(|(_, meant)| *meant), Some(placed.row.speaks_for), "{id}");
+        }
+    }
+
+    #[test]
     fn the_scale_is_what_it_must_be() {
         let (mut signs, words) = table();
         let subject = "Subject: Undelivered mail";
