@@ -304,6 +304,11 @@ async fn status_says_which_mailbox_is_stale_and_exits_with_1_for_one_that_is() {
     assert!(status(&["--max-age", "9m"], 1).starts_with("STALE  box: read 10m"));
     let json: serde_json::Value = serde_json::from_str(&status(&["--max-age", "9m", "--json"], 1)).unwrap();
     assert_eq!((&json[0]["mailbox"], &json[0]["healthy"]), (&"box".into(), &false.into()));
+    place.configure(
+        "[database]\npath = 'bounced.db'\n[suppressions]\npath = 'list.db'\n[maildir.box]\npath = 'box'\n\
+         [maildir.another]\npath = 'box'\n",
+    );
+    assert!(status(&[], 1).contains("STALE  another: never read"), "one that is well hides none that is not");
     read_ago(1_200).await;
     assert!(status(&[], 1).starts_with("STALE"), "15 minutes, when nobody says otherwise");
 
@@ -315,6 +320,14 @@ async fn status_says_which_mailbox_is_stale_and_exits_with_1_for_one_that_is() {
     assert!(text.contains("last attempt failed: no\u{fffd}[2J"), "{text}");
     place.configure("[database]\npath = 'bounced.db'\n[suppressions]\npath = 'list.db'\n");
     assert_eq!(status(&[], 0), "no mailbox is configured\n", "one that is configured no more is nobody's worry");
+}
+
+#[test]
+fn an_answer_that_cannot_be_written_is_an_error() {
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_bounced"));
+    let output = command.args(["codes", "550"]).env_clear().stdout(full).output().unwrap();
+    assert!(complaint(&output, 74).contains("can't write the answer"));
 }
 
 #[test]

@@ -231,7 +231,144 @@ impl Tally {
 
 #[cfg(test)]
 mod tests {
+    use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
+    use tempfile::TempDir;
+
     use super::*;
+    use crate::{message::Resume, source::maildir::MaildirSettings};
+
+    /// A mailbox that remembers what it was told, and fails when it is to.
+    #[derive(Default)]
+    struct Fake<const ASKS: bool> {
+        fails: bool,
+        resumed: Resume,
+        settled: Vec<(Place, Disposition)>,
+    }
+
+    impl<const ASKS: bool> Fake<ASKS> {
+        fn answer(&self) -> Result<(), SourceError> {
+            if self.fails { Err(SourceError::Lost("gone".to_owned())) } else { Ok(()) }
+        }
+    }
+
+    impl<const ASKS: bool> Source for Fake<ASKS> {
+        type Settings = MaildirSettings;
+        const ASKS_FOR_KNOWN: bool = ASKS;
+
+        fn new(_: &str, _: Self::Settings) -> Self {
+            Self::default()
+        }
+
+        fn describe(place: &Place) -> String {
+            place.as_str().to_owned()
+        }
+
+        async fn open(&mut self, resume: Resume) -> Result<(), SourceError> {
+            self.resumed = resume;
+            self.answer()
+        }
+
+        async fn fetch(&mut self) -> Result<Batch, SourceError> {
+            Ok(Batch::default())
+        }
+
+        async fn settle(&mut self, done: &[(Place, Disposition)]) -> Result<(), SourceError> {
+            self.answer()?;
+            self.settled.extend_from_slice(done);
+            Ok(())
+        }
+
+        async fn wait(&mut self) -> Result<(), SourceError> {
+            Ok(())
+        }
+
+        async fn close(&mut self) {}
+    }
+
+    struct Fixture {
+        recorder: Recorder,
+        config: Config,
+        _dir: TempDir,
+    }
+
+    impl Fixture {
+        async fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let mut config = Config::default();
+            config.database.path = dir.path().join("bounced.db");
+            config.suppressions.path = dir.path().join("suppressions.db");
+            let store = Store::open(&config.database.path).await.unwrap();
+            Self { recorder: Recorder::new(&config, Judge::embedded(), store).await.unwrap(), config, _dir: dir }
+        }
+
+        /// Records one bounce and one mail that is none.
+        async fn record(&self) -> (Tally, Recorded) {
+            let bounce: &[u8] = include_bytes!("../../scripts/samples/postfix-user-unknown.eml");
+            let mails = [("bounce", bounce), ("letter", b"Subject: Lunch?\n\nAt noon?\n")];
+            let messages = mails.map(|(place, body)| Message {
+                place: Place::new(place),
+                received: 1_767_225_600,
+                size: body.len() as u64,
+                body: body.into(),
+            });
+            self.recorder.record::<Fake<false>>("box", Batch { messages: messages.into(), cursor: None }).await.unwrap()
+        }
+
+        /// Which places are still to be settled.
+        async fn unsettled(&self) -> Vec<String> {
+            let resume = self.recorder.store.resume("box").await.unwrap();
+            resume.unsettled.iter().map(|(place, _)| place.as_str().to_owned()).collect()
+        }
+
+        async fn published(&self) -> i64 {
+            let options = SqliteConnectOptions::new().filename(&self.config.suppressions.path);
+            let mut file = SqliteConnection::connect_with(&options).await.unwrap();
+            sqlx::query_scalar("SELECT count(*) FROM suppression").fetch_one(&mut file).await.unwrap()
+        }
+    }
+
+    #[tokio::test]
+    async fn what_an_earlier_run_left_is_noted_as_settled_only_when_the_mailbox_has_opened() {
+        let f = Fixture::new().await;
+        drop(f.record().await);
+        let mut source = Fake::<false> { fails: true, ..Fake::default() };
+        assert!(matches!(f.recorder.open("box", &mut source).await, Err(Halt::Source(_))));
+        assert_eq!(f.unsettled().await, ["bounce", "letter"]);
+
+        source.fails = false;
+        f.recorder.open("box", &mut source).await.unwrap();
+        let left = [(Place::new("bounce"), Disposition::Processed), (Place::new("letter"), Disposition::Untouched)];
+        assert_eq!(source.resumed.unsettled, left);
+        assert!(f.unsettled().await.is_empty());
+        assert!(source.resumed.known.is_empty(), "nobody asked");
+        let mut asks = Fake::<true>::default();
+        f.recorder.open("box", &mut asks).await.unwrap();
+        assert_eq!(asks.resumed.known.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn the_mailbox_is_told_first_and_then_the_store_that_it_was() {
+        let f = Fixture::new().await;
+        let (_, recorded) = f.record().await;
+        let mut source = Fake::<false> { fails: true, ..Fake::default() };
+        assert!(f.recorder.settle("box", &mut source, recorded).await.is_err());
+        assert_eq!(f.unsettled().await.len(), 2);
+
+        let (tally, recorded) = f.record().await;
+        assert_eq!((tally.new, tally.duplicates), (0, 2));
+        source.fails = false;
+        f.recorder.settle("box", &mut source, recorded).await.unwrap();
+        assert_eq!(source.settled.len(), 2);
+        assert!(f.unsettled().await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_is_suppressed_is_published_before_the_mailbox_hears_of_it() {
+        let f = Fixture::new().await;
+        assert_eq!(f.published().await, 0, "made at the start");
+        let (tally, _recorded) = f.record().await;
+        assert_eq!((tally.suppressed, f.published().await), (1, 1));
+    }
 
     #[test]
     fn a_panic_over_a_message_costs_its_verdict_and_leaves_it_where_it_is() {

@@ -23,3 +23,27 @@ impl<'a> Shown<'a> {
         Self { recipients, reached }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::{Evidence, Finding};
+
+    #[test]
+    fn whom_the_mail_reached_stands_apart_unless_the_report_is_about_them() {
+        let all = Action::ALL.iter().map(|&action| Recipient { action, ..Recipient::default() }).collect();
+        let evidence = Evidence::of_structure("");
+        let report = Report { recipients: all, ..Report::of_nobody(Finding { value: Kind::Bounce, evidence }) };
+        let verdicts = vec![crate::app::Judge::embedded().judge_response("550"); report.recipients.len()];
+        let actions = |of: &[(&Recipient, &Verdict)]| of.iter().map(|(r, _)| r.action).collect::<Vec<_>>();
+        for (kind, reached) in [(Kind::Bounce, 3), (Kind::Delayed, 3), (Kind::Delivered, 0)] {
+            let report = Report { kind, ..report.clone() };
+            let shown = Shown::new(&report, &verdicts);
+            assert_eq!(shown.reached.len(), reached, "{kind}");
+            assert_eq!(shown.recipients.len(), report.recipients.len() - reached, "{kind}");
+            if reached > 0 {
+                assert_eq!(actions(&shown.recipients), [Action::Failed, Action::Delayed]);
+            }
+        }
+    }
+}

@@ -105,9 +105,13 @@ mod tests {
     #[test]
     fn every_failure_has_the_code_that_scripts_and_systemd_act_upon() {
         let text = || "why".to_owned();
-        let failures: [(Failure, u8); 10] = [
+        let failures: [(Failure, u8); 14] = [
             (StoreError::Busy(text()).into(), 75),
             (StoreError::Unusable(text()).into(), 74),
+            (Halt::Store(StoreError::Busy(text())).into(), 75),
+            (Halt::Store(StoreError::Unusable(text())).into(), 74),
+            (Halt::Source(SourceError::Lost(text())).into(), 69),
+            (Halt::Source(SourceError::Refused(text())).into(), 77),
             (DaemonError::NoMailbox(text()).into(), 78),
             (DaemonError::Locked(text()).into(), 75),
             (DaemonError::Store(StoreError::Busy(text())).into(), 75),
@@ -126,7 +130,9 @@ mod tests {
     #[test]
     fn the_help_names_every_code() {
         use Exit::{Config, Input, Io, Later, No, Refused, Software, Unavailable, Usage, Yes};
-        for exit in [Yes, No, Usage, Input, Unavailable, Software, Io, Later, Refused, Config] {
+        let all = [Yes, No, Usage, Input, Unavailable, Software, Io, Later, Refused, Config];
+        assert_eq!(all.map(|exit| exit as u8), [0, 1, 2, 66, 69, 70, 74, 75, 77, 78], "they never change");
+        for exit in all {
             let code = format!(" {} ", exit as u8);
             assert!(HELP.replace('\n', " ").contains(&code), "{exit:?}");
         }

@@ -69,7 +69,8 @@ async fn what_is_settled_is_not_resumed_and_the_cursor_is() {
     store.settled(MAILBOX, &[batch[0].place.clone()]).await.unwrap();
     let resume = store.resume(MAILBOX).await.unwrap();
     assert_eq!(resume.unsettled, [(batch[1].place.clone(), Disposition::Untouched)]);
-    assert_eq!(store.resume("other").await.unwrap().cursor, None);
+    let other = store.resume("other").await.unwrap();
+    assert_eq!((other.cursor, other.unsettled), (None, Vec::new()));
 }
 
 #[tokio::test]
@@ -184,6 +185,39 @@ async fn a_history_reaches_back_400_days_and_holds_only_what_counts() {
         let suppressed = f.store.commit(MAILBOX, &last, None, &policy).await.unwrap().suppressed;
         assert_eq!(!suppressed.is_empty(), enough, "{first} {judgement:?}");
     }
+}
+
+#[tokio::test]
+async fn an_old_mail_among_new_ones_has_its_own_history() {
+    let policy = Policy { soft_count: 2, soft_min_days: 14, soft_window_days: 400 };
+    let f = Fixture::new().await;
+    f.store.commit(MAILBOX, &[entry(1, START, &[("ann@example.org", SOFT)])], None, &policy).await.unwrap();
+    let batch = [
+        entry(2, START + 900 * DAY, &[("bob@example.org", SOFT)]),
+        entry(3, START + 300 * DAY, &[("ann@example.org", SOFT)]),
+    ];
+    let suppressed = f.store.commit(MAILBOX, &batch, None, &policy).await.unwrap().suppressed;
+    assert_eq!(suppressed.iter().map(|s| s.address.as_str()).collect::<Vec<_>>(), ["ann@example.org"]);
+}
+
+#[tokio::test]
+async fn the_last_removal_counts_and_nothing_else_is_one() {
+    let f = Fixture::new().await;
+    let ann = Address::parse("ann@example.org").unwrap();
+    let hard = |uid, day| [entry(uid, START + day * DAY, &[("ann@example.org", HARD)])];
+    f.commit(&hard(1, 0)).await;
+    f.store.release(&ann, START + DAY).await.unwrap();
+    f.commit(&hard(2, 2)).await;
+    f.store.release(&ann, START + 5 * DAY).await.unwrap();
+    f.commit(&hard(3, 3)).await;
+    assert_eq!(f.store.suppression(&ann).await.unwrap(), None, "received between the two removals");
+
+    // Soft bounces put bob on the list; a hard one that was received before that but read later still counts.
+    let soft: Vec<_> =
+        (0..5).map(|n| entry(10 + n, START + i64::from(n) * 4 * DAY, &[("bob@example.org", SOFT)])).collect();
+    assert_eq!(f.commit(&soft).await.suppressed.len(), 1);
+    f.commit(&[entry(20, START + 10 * DAY, &[("bob@example.org", HARD)])]).await;
+    assert_eq!(f.value::<String>("SELECT origin FROM suppression").await, "hard");
 }
 
 #[tokio::test]
