@@ -61,11 +61,11 @@ mod tests {
     use super::{
         super::{
             Place,
-            signs::{At, For, RowPlace},
+            signs::{At, For, Row, RowPlace},
         },
         *,
     };
-    use crate::report::Kind;
+    use crate::{report::Kind, text::fold_words};
 
     /// The kind of such a mail.
     fn kind(signs: &Signs, words: &Words, lines: &[&str]) -> Option<Kind> {
@@ -166,6 +166,34 @@ mod tests {
                 }
             }
             signs.signs[row].at = said;
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+
+    #[test]
+    fn no_word_is_covered_by_another() {
+        let (signs, _) = table();
+        let rows = signs.rows.iter().map(|placed| &placed.row).filter(|row| row.place != RowPlace::Field);
+        let words: Vec<_> = rows.flat_map(|row| row.says.iter().map(move |word| (row, fold_words(word)))).collect();
+        let mut wrong = Vec::new();
+        for (n, (row, word)) in words.iter().enumerate() {
+            let covers = |(m, (other, part)): &(usize, &(&Row, String))| {
+                let same = other.place == row.place && other.speaks_for == row.speaks_for && other.weight >= row.weight;
+                // Of two that are the same the first one stays.
+                let comes_first = word != part || other.weight > row.weight || *m < n;
+                *m != n
+                    && same
+                    && comes_first
+                    && match other.at {
+                        At::Anywhere => row.at == At::Anywhere && word.contains(part.as_str()),
+                        At::Start => row.at == At::Start && word.starts_with(part.as_str()),
+                        At::Whole => row.at == At::Whole && word == part,
+                    }
+            };
+            if let Some((_, (other, part))) = words.iter().enumerate().find(covers) {
+                let (id, by) = (row.id.get_ref(), other.id.get_ref());
+                wrong.push(format!("`{id}`: {word:?} can never matter beside {part:?} of `{by}`"));
+            }
         }
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     }
