@@ -2,7 +2,12 @@
 
 use std::process::{Command, Output};
 
-use crate::fixture::{DAY, Fixture, HARD, START, entry};
+use bounced::{
+    codes::Class,
+    report::{Evidence, Lowered},
+};
+
+use crate::fixture::{DAY, Fixture, HARD, SOFT, START, entry};
 
 impl Fixture {
     /// `bounced suppressions` on this store.
@@ -50,6 +55,7 @@ async fn a_suppressed_address_leads_to_its_mail_its_rule_and_its_reason() {
         "550 5.1.1",
         "field       Diagnostic-Code, line 17",
         "words       smtp; 550 5.1.1 no",
+        "more        bounced codes user_unknown; bounced explain FILE",
         "42@mx.example.org",
         "bounces",
         "7:42",
@@ -68,6 +74,28 @@ async fn a_suppressed_address_leads_to_its_mail_its_rule_and_its_reason() {
     let list = f.json(&["list", "--json"], 0);
     assert_eq!(list[0]["words"], "smtp; 550 5.1.1 no");
     assert!(f.answer(&["list"], 0).starts_with("ann@example.org "));
+}
+
+#[tokio::test]
+async fn what_lowered_the_deciding_verdict_is_shown() {
+    let f = Fixture::new().await;
+    let batch: Vec<_> = (0..5)
+        .map(|n| {
+            let mut one = entry(n, START + i64::from(n) * 4 * DAY, &[("ann@example.org", SOFT)]);
+            let evidence = Evidence { line: Some(9), ..Evidence::of_structure("4.1.1") };
+            one.verdicts[0].lowered = Some(Lowered { from: Class::Hard, digit: 4, evidence: Some(evidence) });
+            one
+        })
+        .collect();
+    f.commit(&batch).await;
+    let text = f.answer(&["check", "ann@example.org"], 0);
+    assert!(text.contains("lowered     from hard, line 9: 4.1.1"), "{text}");
+    let row = f.json(&["check", "ann@example.org", "--json"], 0);
+    let lowered = ["lowered_from", "lowered_line", "lowered_words"].map(|column| row[column].clone());
+    assert_eq!(serde_json::json!(lowered), serde_json::json!(["hard", 9, "4.1.1"]));
+    assert!(f.answer(&["add", "bob@example.org"], 0).starts_with("bob@example.org is suppressed"));
+    let text = f.answer(&["check", "bob@example.org"], 0);
+    assert!(!text.contains("more") && !text.contains("lowered"), "nothing led to it but a person: {text}");
 }
 
 #[tokio::test]
