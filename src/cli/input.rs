@@ -1,5 +1,5 @@
-//! File names, directories, mbox files and `-` -> mails, one after the other. Memory holds two mails of an mbox at
-//! most, whatever the file's length; what is longer than anybody reads of one mail is passed over.
+//! File names, directories, mbox files and `-` -> mails, one after the other. Memory holds one mail, whatever the length
+//! of its mbox; what is longer than anybody reads of one mail is passed over.
 
 use std::{
     fs::{self, File},
