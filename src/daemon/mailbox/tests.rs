@@ -81,6 +81,7 @@ struct Fixture {
     recorder: Arc<Recorder>,
     source: Scripted,
     stop: CancellationToken,
+    attempts: mpsc::Receiver<FirstAttempt>,
     watch: Watch<Scripted>,
 }
 
@@ -93,9 +94,9 @@ impl Fixture {
         let store = Store::open(&config.database.path).await.unwrap();
         let recorder = Arc::new(Recorder::new(&config, Judge::embedded(), store.clone()).await.unwrap());
         let (source, stop) = (Scripted::default(), CancellationToken::new());
-        let supervisor = mpsc::channel(1).0;
+        let (supervisor, attempts) = mpsc::channel(1);
         let watch = Watch::new(MAILBOX, source.clone(), Arc::clone(&recorder), stop.clone(), supervisor);
-        Self { _dir: dir, store, recorder, source, stop, watch }
+        Self { _dir: dir, store, recorder, source, stop, attempts, watch }
     }
 
     /// Opens the mailbox, which fails at the end of what it answers; says how long is waited before the next attempt.
@@ -194,4 +195,27 @@ async fn told_to_stop_nothing_more_is_asked_for() {
     let ended = turn(&fixture.recorder, MAILBOX, &mut fixture.source, Recorded::default(), &fixture.stop).await;
     assert!(matches!(ended, Ok(Fetched::Stopped)));
     assert_eq!(fixture.source.script().fetches.len(), 1);
+}
+
+#[tokio::test]
+async fn a_connection_lost_at_first_is_no_refusal() {
+    let mut fixture = Fixture::new().await;
+    fixture.watch.failed(Halt::Source(SourceError::Lost("away".into()))).await.unwrap();
+    assert!(matches!(fixture.attempts.try_recv(), Ok(FirstAttempt::Going)));
+
+    let mut fixture = Fixture::new().await;
+    for _ in 0..2 {
+        let refused = Halt::Source(SourceError::Refused("wrong password".into()));
+        assert_eq!(fixture.watch.failed(refused).await.unwrap(), REFUSED_RETRY);
+    }
+    assert!(matches!(fixture.attempts.try_recv(), Ok(FirstAttempt::Refused(why)) if why == "wrong password"));
+    assert!(fixture.attempts.try_recv().is_err(), "only the first attempt is told");
+}
+
+#[tokio::test]
+async fn a_database_that_can_not_be_used_ends_the_watch_and_a_busy_one_is_waited_for() {
+    let mut fixture = Fixture::new().await;
+    let unusable = Halt::Store(StoreError::Unusable("damaged".into()));
+    assert!(matches!(fixture.watch.failed(unusable).await, Err(StoreError::Unusable(_))));
+    assert!(fixture.watch.failed(Halt::Store(StoreError::Busy("locked".into()))).await.unwrap() <= RETRY.0);
 }
