@@ -4,19 +4,21 @@
 use std::borrow::Cow;
 
 use super::{
-    Draft, failed,
+    Draft,
+    blocks::{MOST_ABOUT, blocks},
+    failed,
     general::{self, found},
     kinds,
     mime::{Mail, Part},
     passage::Passage,
     reply::{self, Certainty},
     tables::Tables,
-    text,
     words::{Role, Words},
 };
 use crate::{
     codes::{EnhancedStatusCode, ReplyCode},
     report::{Action, Address, Evidence, Excerpt, Finding, Location, Original, Recipient},
+    text::addresses,
 };
 
 /// Reads the delivery-status parts of a mail; `None` when there is none that names a recipient or an outcome.
@@ -231,7 +233,7 @@ fn add_diagnostic(words: &Excerpt, recipient: &mut Recipient) {
     if !diagnostic.is_empty() {
         diagnostic.push_between(' ');
     }
-    diagnostic.append(&words.clipped(text::MOST_ABOUT.saturating_sub(diagnostic.as_str().len())));
+    diagnostic.append(&words.clipped(MOST_ABOUT.saturating_sub(diagnostic.as_str().len())));
 }
 
 /// RFC 3464 §2.1.2: `type ; value`. The type is often missing, so only one that is a single word counts.
@@ -297,7 +299,7 @@ fn address(field: &str) -> Option<Address> {
     // QUIRK: Exchange and others omit the "rfc822;" prefix.
     let value = if kind.contains('@') { field } else { value }.trim();
     let decoded = if kind.trim().eq_ignore_ascii_case("utf-8") { from_utf8_xtext(value) } else { from_xtext(value) };
-    Address::parse(&decoded).or_else(|| text::addresses(&decoded).next().map(|(_, a)| a))
+    Address::parse(&decoded).or_else(|| addresses(&decoded).next().map(|(_, a)| a))
 }
 
 /// RFC 6533 §3: `\x{HEX}` stands for a character that 7 bits can't carry.
@@ -355,7 +357,7 @@ fn add_words(words: Passage<'_>, recipients: &mut [Recipient]) {
         recipient.text.append(&words.excerpt(&Location::TextPart));
     };
     if let [only] = recipients {
-        return add(only, words.trimmed().clipped(text::MOST_ABOUT));
+        return add(only, words.trimmed().clipped(MOST_ABOUT));
     }
     let names: Vec<String> = recipients
         .iter()
@@ -365,7 +367,7 @@ fn add_words(words: Passage<'_>, recipients: &mut [Recipient]) {
         })
         .collect();
     let wanted: Vec<&str> = names.iter().map(String::as_str).collect();
-    for (recipient, lines) in recipients.iter_mut().zip(text::blocks(words.text, &wanted)) {
+    for (recipient, lines) in recipients.iter_mut().zip(blocks(words.text, &wanted)) {
         lines.into_iter().for_each(|line| add(recipient, words.slice(line)));
     }
 }

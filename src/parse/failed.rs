@@ -1,20 +1,19 @@
 //! The words of a bounce -> the addresses that failed, by where they stand. Refuses to know codes and causes.
 //!
 //! The failed addresses of one report all stand in the same way: alone at the start of a line, behind `RCPT TO:`,
-//! or behind a word such as "recipient". So every address of the text is put down with its place, and one place
-//! is believed. An address to which one may write for help is nobody's recipient.
+//! or behind a word such as "recipient". So every address of the text is put down with its position, and one
+//! position is believed. An address to which one may write for help is nobody's recipient.
 
 use std::collections::{HashMap, HashSet};
 
 use super::{
     mime::Mail,
     tables::Tables,
-    text,
     words::{Role, Words},
 };
 use crate::{
     report::{Address, Original},
-    text::fold,
+    text::{addresses, fold},
 };
 
 /// A failed address.
@@ -32,9 +31,9 @@ impl Failed {
     }
 }
 
-/// Where an address stands, the surest place first.
+/// Where an address stands, the surest position first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-enum Place {
+enum Position {
     /// At the start of a line, or behind the label with which a program announces a failed address.
     Head,
     /// In an SMTP command of a transcript.
@@ -47,28 +46,28 @@ enum Place {
     Elsewhere,
 }
 
-/// The addresses of a text, each place apart.
+/// The addresses of a text, each position apart.
 #[derive(Default)]
 struct Mentions {
-    found: Vec<(Place, Address)>,
+    found: Vec<(Position, Address)>,
     /// Addresses of ours at the head of a line: somebody mails himself.
     own: Vec<Address>,
     /// Normalised addresses that the text lists as delivered or still being tried.
-    spared: HashSet<String>,
+    not_failed: HashSet<String>,
     /// What the text says about forwarding: normalised address -> the one that was mailed.
     origin: HashMap<String, Address>,
 }
 
 impl Mentions {
-    fn at(&self, place: Place) -> Vec<Failed> {
-        distinct(self.found.iter().filter(|(p, _)| *p == place).map(|(_, a)| self.traced(a.clone())))
+    fn at(&self, position: Position) -> Vec<Failed> {
+        distinct(self.found.iter().filter(|(p, _)| *p == position).map(|(_, a)| self.traced(a.clone())))
     }
 
     /// Forgets whom the text lists apart from those who failed. In a warning that is everybody: then nobody goes.
-    fn forget_spared(&mut self) {
-        let is_spared = |a: &Address| self.spared.contains(a.normalised());
-        if self.found.iter().any(|(place, a)| *place == Place::Head && !is_spared(a)) {
-            self.found.retain(|(_, a)| !is_spared(a));
+    fn forget_not_failed(&mut self) {
+        let has_not_failed = |a: &Address| self.not_failed.contains(a.normalised());
+        if self.found.iter().any(|(position, a)| *position == Position::Head && !has_not_failed(a)) {
+            self.found.retain(|(_, a)| !has_not_failed(a));
         }
     }
 
@@ -92,14 +91,14 @@ pub(super) fn find(mail: &Mail<'_>, original: &Original, words: &str, tables: &T
         return distinct(listed.into_iter());
     }
     if mailed.is_empty() {
-        mailed.extend(mentions.at(Place::Summary).into_iter().map(|f| f.mailed));
+        mailed.extend(mentions.at(Position::Summary).into_iter().map(|f| f.mailed));
     }
-    let sure = [Place::Head, Place::Command, Place::Announced].map(|place| mentions.at(place));
+    let sure = [Position::Head, Position::Command, Position::Announced].map(|position| mentions.at(position));
     let knows = |list: &&Vec<Failed>| list.iter().any(|f| mailed.contains(&f.mailed));
     if let Some(list) = sure.iter().find(knows).or_else(|| sure.iter().find(|list| !list.is_empty())) {
         return list.clone();
     }
-    let elsewhere = mentions.at(Place::Elsewhere);
+    let elsewhere = mentions.at(Position::Elsewhere);
     let known: Vec<Failed> = elsewhere.iter().filter(|f| mailed.contains(&f.mailed)).cloned().collect();
     if !known.is_empty() {
         return known;
@@ -147,51 +146,51 @@ fn from_verp(own: &str) -> Option<Address> {
     Address::parse(&format!("{user}@{domain}"))
 }
 
-/// Puts down every address of the words with its place.
+/// Puts down every address of the words with its position.
 fn mentions(words: &str, mailed: &[Address], own: &HashSet<String>, tables: &Tables) -> Mentions {
     let mut mentions = Mentions::default();
     let mut previous = "";
-    let mut sparing = false;
+    let mut in_the_rest = false;
     for line in words.lines() {
         let header = header_of(line, &tables.words);
         if line.trim_start().starts_with("-----") {
-            sparing = lists_the_rest(line, &tables.words);
+            in_the_rest = lists_the_rest(line, &tables.words);
         }
         if !matches!(header, Some(Header::Other)) {
-            // The end and the place of the address before it in the line.
-            let mut last = (0, Place::Elsewhere);
-            for (range, address) in text::addresses(line) {
+            // The end and the position of the address before it in the line.
+            let mut last = (0, Position::Elsewhere);
+            for (range, address) in addresses(line) {
                 let before = tail(&line[..range.start]);
                 let known = mailed.contains(&address);
                 if came_from(before, &tables.words) {
-                    if let Some((Place::Head, shown)) = mentions.found.last() {
+                    if let Some((Position::Head, shown)) = mentions.found.last() {
                         mentions.origin.insert(shown.normalised().to_owned(), address);
                     }
                     continue;
                 }
-                let place = match header {
-                    Some(_) => Place::Summary,
+                let position = match header {
+                    Some(_) => Position::Summary,
                     None if last.0 > 0 && line.get(last.0..range.start).is_some_and(is_separator) => last.1,
-                    None => place_of(before, tables),
+                    None => position_of(before, tables),
                 };
-                last = (range.end, place);
-                if sparing {
-                    mentions.spared.insert(address.normalised().to_owned());
+                last = (range.end, position);
+                if in_the_rest {
+                    mentions.not_failed.insert(address.normalised().to_owned());
                 }
                 if known {
-                    mentions.found.push((place, address));
+                    mentions.found.push((position, address));
                 } else if own.contains(address.normalised()) {
-                    if place == Place::Head {
+                    if position == Position::Head {
                         mentions.own.push(address);
                     }
                 } else if !is_service(&address, &tables.words) && !is_contact(previous, before, &tables.words) {
-                    mentions.found.push((place, address));
+                    mentions.found.push((position, address));
                 }
             }
         }
         previous = line;
     }
-    mentions.forget_spared();
+    mentions.forget_not_failed();
     mentions
 }
 
@@ -201,7 +200,7 @@ fn lists_the_rest(heading: &str, words: &Words) -> bool {
     words.have(Role::ListsTheRest, fold(tail(heading)).as_str())
 }
 
-/// `a@example.org, b@example.org` stand in the same place.
+/// `a@example.org, b@example.org` have the same position.
 fn is_separator(between: &str) -> bool {
     between.len() < 10 && between.chars().all(|c| c.is_whitespace() || matches!(c, ',' | ';' | '<' | '>' | '"' | '\''))
 }
@@ -243,22 +242,22 @@ fn tail(line: &str) -> &str {
 /// In characters.
 const LONGEST_SENTENCE: usize = 80;
 
-fn place_of(before: &str, tables: &Tables) -> Place {
+fn position_of(before: &str, tables: &Tables) -> Position {
     let end = bare_end(before);
     let head = end.trim_start_matches(|c: char| !c.is_alphanumeric());
     // `550 5.1.1 <anna@example.org>... User unknown` says it at the head, too.
     if head.split_whitespace().all(|w| w.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'#'))) {
-        return Place::Head;
+        return Position::Head;
     }
     let lower = fold(head).into_string();
     if lower.ends_with("rcpt to") {
-        return Place::Command;
+        return Position::Command;
     }
     if tables.formats.ends_with_label(&lower) {
-        return Place::Head;
+        return Position::Head;
     }
     let last = lower.rsplit(|c: char| c.is_whitespace() || c == ':').next().unwrap_or("");
-    if tables.words.have(Role::BeforeRecipient, last) { Place::Announced } else { Place::Elsewhere }
+    if tables.words.have(Role::BeforeRecipient, last) { Position::Announced } else { Position::Elsewhere }
 }
 
 /// Whether an address belongs to whoever writes bounces, not to whom we mail.
@@ -323,21 +322,21 @@ mod tests {
     }
 
     #[test]
-    fn addresses_have_their_place() {
+    fn addresses_have_their_position() {
         let tables = Tables::embedded();
-        for (before, place) in [
-            ("", Place::Head),
-            ("  <", Place::Head),
-            (" - ", Place::Head),
-            ("550 5.1.1 <", Place::Head),
-            (">>> RCPT To:<", Place::Command),
-            ("<-- RCPT TO: ", Place::Command),
-            ("Failed to deliver to '", Place::Head),
-            ("c=US;a= ;p=example;dda:SMTP=", Place::Head),
-            ("The message to ", Place::Announced),
-            ("Mailbox of ", Place::Elsewhere),
+        for (before, position) in [
+            ("", Position::Head),
+            ("  <", Position::Head),
+            (" - ", Position::Head),
+            ("550 5.1.1 <", Position::Head),
+            (">>> RCPT To:<", Position::Command),
+            ("<-- RCPT TO: ", Position::Command),
+            ("Failed to deliver to '", Position::Head),
+            ("c=US;a= ;p=example;dda:SMTP=", Position::Head),
+            ("The message to ", Position::Announced),
+            ("Mailbox of ", Position::Elsewhere),
         ] {
-            assert_eq!(place_of(before, &tables), place, "{before:?}");
+            assert_eq!(position_of(before, &tables), position, "{before:?}");
         }
     }
 
@@ -345,7 +344,7 @@ mod tests {
         #[test]
         fn any_words_are_survived(words in "[a@.<>=\"' \n:;é收件人-]{0,80}") {
             let mentions = mentions(&words, &[], &HashSet::new(), &TABLES);
-            prop_assert!(mentions.at(Place::Head).len() <= words.matches('@').count());
+            prop_assert!(mentions.at(Position::Head).len() <= words.matches('@').count());
         }
     }
 

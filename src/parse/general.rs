@@ -3,6 +3,7 @@
 
 use super::{
     Draft,
+    blocks::{MOST_ABOUT, blocks, names_only},
     failed::{self, Failed},
     formats::Bounce,
     kinds::Likeness,
@@ -10,7 +11,6 @@ use super::{
     passage::Passage,
     reply,
     tables::Tables,
-    text,
     words::Words,
 };
 use crate::report::{Action, Address, Excerpt, Finding, Kind, Location, Recipient};
@@ -43,12 +43,31 @@ pub(super) fn read(bounce: &Bounce<'_>, words: Passage<'_>, tables: &Tables) -> 
 pub(super) fn words_of<'m>(mail: &'m Mail<'m>) -> Passage<'m> {
     let words = mail.texts().map(Part::words).find(|w| !w.text.trim().is_empty()).unwrap_or_default();
     let words = words.clipped(MOST_WORDS);
-    words.slice(0..text::without_footer(words.text).len())
+    words.slice(0..without_footer(words.text).len())
 }
+
+/// Without the footer that Mailman and its kin put below what passes through a list: a long line of underscores and
+/// a few lines that name the list.
+fn without_footer(words: &str) -> &str {
+    let ruled = |line: &&str| line.len() >= SHORTEST_RULE && line.bytes().all(|b| b == b'_');
+    let mut end = words.len();
+    for line in words.rsplit('\n').take(LONGEST_FOOTER) {
+        end = end.saturating_sub(line.len() + 1);
+        if Some(line.trim()).as_ref().is_some_and(ruled) {
+            return words.get(..end).unwrap_or(words);
+        }
+    }
+    words
+}
+
+/// In octets; Mailman draws 47, Exchange 32 above the details for administrators.
+const SHORTEST_RULE: usize = 40;
+/// In lines, the rule included.
+const LONGEST_FOOTER: usize = 8;
 
 /// As much of a recipient's words as is kept.
 fn about(words: Passage<'_>) -> Excerpt {
-    words.clipped(text::MOST_ABOUT).excerpt(&Location::TextPart)
+    words.clipped(MOST_ABOUT).excerpt(&Location::TextPart)
 }
 
 /// Octets of a program's own words that are read: room for a thousand recipients.
@@ -61,13 +80,13 @@ fn recipients(words: Passage<'_>, failed: &[Failed]) -> Vec<Recipient> {
     let mut blocks = match failed {
         [_] => vec![Excerpt::default()],
         _ => {
-            let of_each = text::blocks(words.text, &wanted).into_iter();
+            let of_each = blocks(words.text, &wanted).into_iter();
             of_each
                 .map(|lines| joined(lines.into_iter().map(|l| words.slice(l).excerpt(&Location::TextPart))))
                 .collect()
         }
     };
-    if blocks.iter().all(|block| text::names_only(block.as_str())) {
+    if blocks.iter().all(|block| names_only(block.as_str())) {
         blocks.fill(about(words.trimmed()));
     }
     let recipient = |(failed, text): (&Failed, Excerpt)| Recipient {
@@ -111,9 +130,9 @@ pub(super) fn found<T: ToString>(words: &Excerpt, at: usize, code: T) -> Finding
 fn own_lines(recipient: &Recipient) -> Excerpt {
     let words = &recipient.text;
     let shown = recipient.final_recipient.as_deref().and_then(Address::parse).or_else(|| recipient.address.clone());
-    let own = shown.and_then(|address| text::blocks(words.as_str(), &[address.normalised()]).pop());
+    let own = shown.and_then(|address| blocks(words.as_str(), &[address.normalised()]).pop());
     let own = own.map(|lines| joined(lines.into_iter().map(|line| words.slice(line))));
-    own.filter(|block| !text::names_only(block.as_str())).unwrap_or_else(|| words.clone())
+    own.filter(|block| !names_only(block.as_str())).unwrap_or_else(|| words.clone())
 }
 
 /// Octets of a diagnostic that are kept.

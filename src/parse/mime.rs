@@ -18,7 +18,7 @@ use super::{
     layout::Coding,
     lines::{Lines, Numbering, Sent, Shape},
     passage::Passage,
-    text,
+    returned,
     words::Words,
 };
 use crate::report::{Evidence, Location};
@@ -73,7 +73,7 @@ impl Field<'_> {
     /// The value, unfolded, as written.
     #[must_use]
     pub fn value(&self) -> &str {
-        self.unfolded.get_or_init(|| unfold(&String::from_utf8_lossy(self.raw)))
+        self.unfolded.get_or_init(|| on_one_line(&String::from_utf8_lossy(self.raw)))
     }
 
     /// Where it stands.
@@ -185,7 +185,7 @@ impl<'a> Part<'a> {
     }
 
     fn original_at(&self) -> Option<usize> {
-        *self.original_at.get_or_init(|| text::original_at(&self.text, self.words))
+        *self.original_at.get_or_init(|| returned::begins_at(&self.text, self.words))
     }
 
     /// text/plain, text/html and the like, but no header block and no report.
@@ -280,7 +280,7 @@ fn read_headers<'a>(message: &Message<'a>, sent: Sent<'a>, mail: &mut Mail<'a>) 
             unfolded: OnceCell::new(),
         })
         .collect();
-    mail.subject = unfold(message.subject().unwrap_or(""));
+    mail.subject = on_one_line(message.subject().unwrap_or(""));
     if let Some(addr) = message.from().and_then(|a| a.first()) {
         mail.from = addr.address().unwrap_or("").to_owned();
         mail.from_name = addr.name().unwrap_or("").to_owned();
@@ -429,7 +429,7 @@ fn line_feeds(text: Cow<'_, str>) -> Cow<'_, str> {
 
 /// Joins the lines of a folded field and trims it (RFC 5322 §2.2.3).
 #[must_use]
-pub fn unfold(text: &str) -> String {
+pub fn on_one_line(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for word in text.split_ascii_whitespace() {
         if !out.is_empty() {

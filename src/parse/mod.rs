@@ -4,6 +4,7 @@
 //! ([`general`]) for programs that write none. Which program it was, and the sentences that only it writes, are
 //! rows of a table ([`formats`]).
 
+mod blocks;
 mod dsn;
 mod failed;
 mod formats;
@@ -15,8 +16,8 @@ mod mime;
 mod original;
 mod passage;
 mod reply;
+mod returned;
 mod tables;
-mod text;
 mod words;
 
 pub use layout::{Block, Coding, Layout, Span, is_bounce};
@@ -26,7 +27,10 @@ pub use tables::Tables;
 
 use std::sync::Arc;
 
-use crate::report::{Evidence, Excerpt, Finding, Kind, Recipient, Report};
+use crate::{
+    report::{Evidence, Excerpt, Finding, Kind, Recipient, Report},
+    text::addresses,
+};
 
 /// What the caller decides about reading.
 #[derive(Debug, Clone)]
@@ -89,7 +93,10 @@ pub fn parse(raw: &[u8], options: &Options) -> Report {
 /// Reads one SMTP reply on its own (`550 5.1.1 User unknown`), as if a report had quoted it.
 #[must_use]
 pub fn response(text: &str, tables: &Tables) -> Recipient {
-    let mut recipient = Recipient { text: Excerpt::from(text::clip(text, text::MOST_ABOUT)), ..Recipient::default() };
+    let mut recipient = Recipient {
+        text: Excerpt::from(&text[..text.floor_char_boundary(blocks::MOST_ABOUT)]),
+        ..Recipient::default()
+    };
     general::read_codes(&mut recipient, &tables.words);
     // The whole reply is the diagnostic, whatever stands before its code.
     recipient.diagnostic = Some(recipient.text.on_one_line()).filter(|words| !words.is_empty());
@@ -108,7 +115,7 @@ pub struct Vocabulary {
 /// Where in a text the returned original begins, header and all; `None` where there is none.
 #[must_use]
 pub fn returned_in(text: &str, tables: &Tables) -> Option<usize> {
-    text::original_at(text, &tables.words)
+    returned::begins_at(text, &tables.words)
 }
 
 /// An mbox file's separator line is no header.
@@ -148,7 +155,7 @@ fn parse_lines(raw: &[u8], numbering: &Numbering, options: &Options, depth: u8) 
 /// Whether words name a failed address or give a code; those of a wrapper don't.
 fn says_something(report: &Report) -> bool {
     report.recipients.iter().any(|r| {
-        let named = text::addresses(r.text.as_str()).any(|(_, a)| Some(&a) == r.address.as_ref());
+        let named = addresses(r.text.as_str()).any(|(_, a)| Some(&a) == r.address.as_ref());
         let forwarded = r.final_recipient.is_some();
         named || forwarded || r.status().is_some() || r.reply().is_some()
     })
@@ -163,16 +170,19 @@ struct Reading {
 
 fn read_mail(mail: &mime::Mail<'_>, options: &Options) -> Reading {
     let tables = &*options.tables;
-    let standing = kinds::Standing::of(mail, &tables.kinds);
-    if let Some(kind) = standing.other_mail() {
-        return Reading { report: Report { kind_rule: standing.rule(), ..Report::of_nobody(kind) }, by_fields: false };
+    let kind_of_mail = kinds::MailKind::of(mail, &tables.kinds);
+    if let Some(kind) = kind_of_mail.other_mail() {
+        return Reading {
+            report: Report { kind_rule: kind_of_mail.rule(), ..Report::of_nobody(kind) },
+            by_fields: false,
+        };
     }
     let original = original::find(mail, options);
     let of_fields = dsn::read(mail, &original, tables);
     let by_fields = of_fields.is_some();
     let found = of_fields.map(|draft| ("rfc3464".into(), draft)).or_else(|| {
         let words = general::words_of(mail);
-        let bounce = formats::Bounce { mail, original: &original, likeness: &standing.report_likeness()? };
+        let bounce = formats::Bounce { mail, original: &original, likeness: &kind_of_mail.report_likeness()? };
         let program = tables.formats.recognise(mail, words.text);
         general::read(&bounce, words, tables).map(|draft| (program.unwrap_or_else(|| "text".into()), draft))
     });

@@ -8,10 +8,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::{
-    parse::{
-        mime::{Mail, unfold},
-        text,
-    },
+    parse::mime::{Mail, on_one_line},
     tables::{self, Layer, Placed, TableError, TableFile},
 };
 
@@ -174,7 +171,8 @@ fn check(row: &Row) -> Result<(), String> {
     if row.accepts.is_empty() {
         return Err("has no example in `accepts`".into());
     }
-    if let Some(words) = row.signs.iter().chain(&row.labels).find(|words| unfold(words) != **words || words.is_empty())
+    if let Some(words) =
+        row.signs.iter().chain(&row.labels).find(|words| on_one_line(words) != **words || words.is_empty())
     {
         return Err(format!("can never find {words:?}: between words stands one blank, and none at the ends"));
     }
@@ -192,9 +190,9 @@ fn ends_with(before: &str, label: &str) -> bool {
 /// The words in which sentences are looked for: without quoted lines (somebody's answer to a bounce quotes its
 /// sentences), each run of white space one blank.
 fn searched(words: &str) -> String {
-    let words = text::clip(words, MOST_SEARCHED);
+    let words = &words[..words.floor_char_boundary(MOST_SEARCHED)];
     let unquoted: Vec<&str> = words.lines().filter(|l| !l.trim_start().starts_with('>')).collect();
-    unfold(&unquoted.join("\n"))
+    on_one_line(&unquoted.join("\n"))
 }
 
 fn has_header(mail: &Mail<'_>, wanted: &str) -> bool {
@@ -217,6 +215,7 @@ fn header_and_words(example: &str) -> (Vec<&str>, &str) {
 mod tests {
     use super::*;
     use crate::parse::words::Words;
+    use crate::text::addresses;
 
     #[test]
     fn every_row_is_found_by_its_examples_and_needed_for_them() {
@@ -255,7 +254,7 @@ mod tests {
         let mut above = String::new();
         let mut before = Vec::new();
         for line in text.lines() {
-            if let Some((range, _)) = text::addresses(line).next() {
+            if let Some((range, _)) = addresses(line).next() {
                 let start = bare(&line[..range.start]);
                 before.push(if start.is_empty() { above.clone() } else { start });
             }

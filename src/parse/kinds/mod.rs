@@ -11,7 +11,7 @@ mod signs;
 use std::{cell::OnceCell, ops::Range, sync::Arc};
 
 pub(super) use signs::Signs;
-use signs::{At, For, Normalised, Place, RowPlace, Scale, Sign};
+use signs::{Area, At, For, Normalised, RowArea, Scale, Sign};
 
 use super::{
     mime::{Field, Mail, Part},
@@ -33,13 +33,13 @@ pub(super) struct Likeness {
 
 /// What speaks for a mail's kind. Weighing reads all of the mail, so it is done once and only where structure does
 /// not decide.
-pub(super) struct Standing<'m> {
+pub(super) struct MailKind<'m> {
     mail: &'m Mail<'m>,
     signs: &'m Signs,
     weighed: OnceCell<Option<Likeness>>,
 }
 
-impl<'m> Standing<'m> {
+impl<'m> MailKind<'m> {
     pub(super) const fn of(mail: &'m Mail<'m>, signs: &'m Signs) -> Self {
         Self { mail, signs, weighed: OnceCell::new() }
     }
@@ -134,14 +134,14 @@ fn tally<'m>(mail: &'m Mail<'m>, signs: &Signs, words: &Normalised<'m>) -> Tally
     add_fields(mail, signs, &mut tally);
     add_sender(mail, signs, &mut tally);
     add_subject(mail, signs, &mut tally);
-    for (sign, range) in signs.find(RowPlace::Text, &words.text) {
-        tally.add(Place::Text, sign, Spot::Text(range.start));
+    for (sign, range) in signs.find(RowArea::Text, &words.text) {
+        tally.add(Area::Text, sign, Spot::Text(range.start));
     }
     let returns = |p: &Part<'_>| !p.message.is_empty() || p.content_type.ends_with("headers") || p.original().is_some();
     if let Some(part) = mail.parts.iter().find(|p| returns(p)) {
         let weight = signs.scale.returned_message;
         let sign = Sign { row: None, speaks_for: For::Report, weight, at: At::Anywhere };
-        tally.add(Place::Parts, sign, Spot::Returned(part));
+        tally.add(Area::Parts, sign, Spot::Returned(part));
     }
     tally
 }
@@ -173,9 +173,9 @@ fn add_fields<'m>(mail: &'m Mail<'m>, signs: &Signs, tally: &mut Tally<'m>) {
         }
         let lower = field.value().to_lowercase();
         // RFC 5321 §4.5.5: the null sender stands beside a responder's fields as beside a bounce's.
-        let place = if name.eq_ignore_ascii_case("Return-Path") { Place::ReturnPath } else { Place::Field };
+        let area = if name.eq_ignore_ascii_case("Return-Path") { Area::ReturnPath } else { Area::Field };
         for sign in signs.of_field(name, &lower) {
-            tally.add(place, sign, Spot::Header(field));
+            tally.add(area, sign, Spot::Header(field));
         }
     }
 }
@@ -187,9 +187,9 @@ fn add_sender<'m>(mail: &'m Mail<'m>, signs: &Signs, tally: &mut Tally<'m>) {
         (name, address) => format!("{name} <{address}>"),
     };
     let normalised = Normalised::of(sender.as_str().into());
-    for (sign, range) in signs.find(RowPlace::From, &normalised.text) {
+    for (sign, range) in signs.find(RowArea::From, &normalised.text) {
         if sign.at != At::Whole || range.len() == normalised.text.len() {
-            tally.add(Place::From, sign, Spot::Header(field));
+            tally.add(Area::From, sign, Spot::Header(field));
         }
     }
 }
@@ -205,14 +205,14 @@ fn add_subject<'m>(mail: &'m Mail<'m>, signs: &Signs, tally: &mut Tally<'m>) {
         At::Start => starts.contains(&range.start),
         At::Whole => starts.contains(&range.start) && range.end == subject.len(),
     };
-    let found: Vec<Sign> = signs.find(RowPlace::Subject, subject).filter(fits).map(|(sign, _)| sign).collect();
+    let found: Vec<Sign> = signs.find(RowArea::Subject, subject).filter(fits).map(|(sign, _)| sign).collect();
     let opening = |sign: &&Sign| sign.at != At::Anywhere;
     let opens = found.iter().any(|s| opening(&s));
     for sign in &found {
         let family = Family::of(sign.speaks_for);
         let quoted = opens && !found.iter().filter(opening).any(|s| Family::of(s.speaks_for) == family);
         if !(quoted || (answered && family == Family::Report)) {
-            tally.add(Place::Subject, *sign, Spot::Header(field));
+            tally.add(Area::Subject, *sign, Spot::Header(field));
         }
     }
     tally.answered = answered;
@@ -272,7 +272,7 @@ impl Family {
     }
 }
 
-/// The heaviest sign found for each kind in each place.
+/// The heaviest sign found for each kind in each area.
 #[derive(Debug, Default)]
 struct Tally<'m> {
     best: Vec<Best<'m>>,
@@ -282,7 +282,7 @@ struct Tally<'m> {
 
 #[derive(Debug)]
 struct Best<'m> {
-    place: Place,
+    area: Area,
     row: Option<usize>,
     speaks_for: For,
     weight: u32,
@@ -290,24 +290,24 @@ struct Best<'m> {
 }
 
 impl<'m> Tally<'m> {
-    fn add(&mut self, place: Place, sign: Sign, spot: Spot<'m>) {
+    fn add(&mut self, area: Area, sign: Sign, spot: Spot<'m>) {
         let Sign { row, speaks_for, weight, .. } = sign;
-        let known = self.best.iter_mut().find(|b| b.place == place && b.speaks_for == speaks_for);
+        let known = self.best.iter_mut().find(|b| b.area == area && b.speaks_for == speaks_for);
         match known {
             Some(best) if best.weight >= weight => {}
             Some(best) => (best.row, best.weight, best.spot) = (row, weight, spot),
-            None => self.best.push(Best { place, row, speaks_for, weight, spot }),
+            None => self.best.push(Best { area, row, speaks_for, weight, spot }),
         }
     }
 
-    /// The heaviest sign of each place that `counts`, added up.
+    /// The heaviest sign of each area that `counts`, added up.
     fn sum(&self, counts: impl Fn(For) -> bool) -> u32 {
-        let places = [Place::From, Place::ReturnPath, Place::Subject, Place::Field, Place::Text, Place::Parts];
-        let heaviest = |place| {
-            let of_place = self.best.iter().filter(|b| b.place == place && counts(b.speaks_for));
-            of_place.map(|b| b.weight).max().unwrap_or(0)
+        let areas = [Area::From, Area::ReturnPath, Area::Subject, Area::Field, Area::Text, Area::Parts];
+        let heaviest = |area| {
+            let of_area = self.best.iter().filter(|b| b.area == area && counts(b.speaks_for));
+            of_area.map(|b| b.weight).max().unwrap_or(0)
         };
-        places.into_iter().map(heaviest).sum()
+        areas.into_iter().map(heaviest).sum()
     }
 
     /// The family that is heaviest, if it is heavy enough.
@@ -340,11 +340,11 @@ impl<'m> Tally<'m> {
         let kind = self.kind(signs.scale, gave_up)?;
         let for_it = || self.best.iter().filter(|b| Family::of(b.speaks_for) == heaviest);
         // A subject is the line that a person looks for; one that a person may have written proves little alone.
-        let by_program = for_it().any(|b| matches!(b.place, Place::From | Place::ReturnPath | Place::Field));
-        let best = for_it().max_by_key(|b| (by_program == (b.place == Place::Subject), b.weight))?;
+        let by_program = for_it().any(|b| matches!(b.area, Area::From | Area::ReturnPath | Area::Field));
+        let best = for_it().max_by_key(|b| (by_program == (b.area == Area::Subject), b.weight))?;
         Some(Likeness {
             kind: Finding { value: kind, evidence: evidence(best.spot) },
-            subject_says_so: best.place == Place::Subject,
+            subject_says_so: best.area == Area::Subject,
             rule: best.row.map(|row| signs.rule(row)),
         })
     }

@@ -60,8 +60,8 @@ mod tests {
 
     use super::{
         super::{
-            Place,
-            signs::{At, For, Row, RowPlace},
+            Area,
+            signs::{At, For, Row, RowArea},
         },
         *,
     };
@@ -156,7 +156,7 @@ mod tests {
     fn words_of_a_subject_must_stand_where_their_row_says() {
         let (mut signs, words) = table();
         let mut wrong = Vec::new();
-        for row in (0..signs.rows.len()).filter(|row| signs.rows[*row].row.place == RowPlace::Subject) {
+        for row in (0..signs.rows.len()).filter(|row| signs.rows[*row].row.area == RowArea::Subject) {
             let said = signs.signs[row].at;
             for other in [At::Anywhere, At::Start, At::Whole].into_iter().filter(|at| *at != said) {
                 signs.signs[row].at = other;
@@ -173,12 +173,12 @@ mod tests {
     #[test]
     fn no_word_is_covered_by_another() {
         let (signs, _) = table();
-        let rows = signs.rows.iter().map(|placed| &placed.row).filter(|row| row.place != RowPlace::Field);
+        let rows = signs.rows.iter().map(|placed| &placed.row).filter(|row| row.area != RowArea::Field);
         let words: Vec<_> = rows.flat_map(|row| row.says.iter().map(move |word| (row, fold_words(word)))).collect();
         let mut wrong = Vec::new();
         for (n, (row, word)) in words.iter().enumerate() {
             let covers = |(m, (other, part)): &(usize, &(&Row, String))| {
-                let same = other.place == row.place && other.speaks_for == row.speaks_for && other.weight >= row.weight;
+                let same = other.area == row.area && other.speaks_for == row.speaks_for && other.weight >= row.weight;
                 // Of two that are the same the first one stays.
                 let comes_first = word != part || other.weight > row.weight || *m < n;
                 *m != n
@@ -290,7 +290,7 @@ mod tests {
             assert_eq!(found, 2, "{subject}");
         }
         let only =
-            |at| signs.rows.iter().filter(move |placed| placed.row.at == at && placed.row.place == RowPlace::Subject);
+            |at| signs.rows.iter().filter(move |placed| placed.row.at == at && placed.row.area == RowArea::Subject);
         let unproved = only(At::Start).chain(only(At::Whole)).find(|placed| placed.row.rejects.is_empty());
         assert!(unproved.is_none(), "{:?} has no example of its words elsewhere", unproved.map(|p| &p.row.id));
     }
@@ -327,7 +327,7 @@ mod tests {
     fn places_are_apart() {
         let (signs, words) = table();
         let line = "Return-Path: <>";
-        let places = with_tally(&signs, &words, &[line], |t| t.best.iter().map(|b| b.place).collect::<Vec<_>>());
-        assert_eq!(places, [Place::ReturnPath, Place::ReturnPath]);
+        let places = with_tally(&signs, &words, &[line], |t| t.best.iter().map(|b| b.area).collect::<Vec<_>>());
+        assert_eq!(places, [Area::ReturnPath, Area::ReturnPath]);
     }
 }

@@ -1,4 +1,4 @@
-//! config/kinds.toml -> [`Signs`]: which words in which place of a mail speak for which kind. Refuses to weigh them.
+//! config/kinds.toml -> [`Signs`]: which words in which area of a mail speak for which kind. Refuses to weigh them.
 
 use std::{collections::HashMap, ops::Range, path::PathBuf, sync::Arc};
 
@@ -34,9 +34,9 @@ pub(super) enum For {
     NotBounce,
 }
 
-/// The mail's places; the heaviest sign of each counts.
+/// The mail's areas; the heaviest sign of each counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum Area {
     /// The From field.
     From,
     /// The Return-Path field.
@@ -51,7 +51,7 @@ pub(super) enum Place {
     Parts,
 }
 
-/// Where in its place the words must stand.
+/// Where in its area the words must stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum At {
@@ -73,7 +73,7 @@ pub(super) struct Sign {
     pub speaks_for: For,
     /// How much it counts.
     pub weight: u32,
-    /// Where in its place it must stand.
+    /// Where in its area it must stand.
     pub at: At,
 }
 
@@ -109,7 +109,7 @@ pub(super) struct Row {
     pub id: Spanned<String>,
     replaces: Option<Spanned<String>>,
     #[serde(rename = "in")]
-    pub place: RowPlace,
+    pub area: RowArea,
     #[serde(default)]
     pub fields: Vec<String>,
     #[serde(rename = "for")]
@@ -143,9 +143,9 @@ impl tables::Row for Row {
     }
 }
 
-/// The places that rows look at.
+/// The areas that rows look at.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
-pub(super) enum RowPlace {
+pub(super) enum RowArea {
     From,
     Subject,
     #[serde(rename = "text")]
@@ -154,7 +154,7 @@ pub(super) enum RowPlace {
     Field,
 }
 
-/// The words of one place with their rows. Linear in the length of the text.
+/// The words of one area with their rows. Linear in the length of the text.
 #[derive(Debug)]
 pub(super) struct Matcher {
     automaton: AhoCorasick,
@@ -162,9 +162,9 @@ pub(super) struct Matcher {
 }
 
 impl Matcher {
-    fn new(rows: &[Placed<Row>], place: RowPlace) -> Self {
+    fn new(rows: &[Placed<Row>], area: RowArea) -> Self {
         let (mut numbers, mut words) = (Vec::new(), Vec::new());
-        for (n, Placed { row, .. }) in rows.iter().enumerate().filter(|(_, placed)| placed.row.place == place) {
+        for (n, Placed { row, .. }) in rows.iter().enumerate().filter(|(_, placed)| placed.row.area == area) {
             for spelling in row.says.iter().flat_map(|word| spellings(word)) {
                 numbers.push(n);
                 words.push(spelling);
@@ -239,9 +239,9 @@ impl Signs {
             signs: rows.iter().enumerate().map(sign).collect(),
             rules: rows.iter().map(|placed| format!("kinds:{}", placed.row.id.get_ref()).into()).collect(),
             fields,
-            from: Matcher::new(&rows, RowPlace::From),
-            subject: Matcher::new(&rows, RowPlace::Subject),
-            text: Matcher::new(&rows, RowPlace::Text),
+            from: Matcher::new(&rows, RowArea::From),
+            subject: Matcher::new(&rows, RowArea::Subject),
+            text: Matcher::new(&rows, RowArea::Text),
             rows,
         })
     }
@@ -266,16 +266,12 @@ impl Signs {
         rows.iter().filter(fits).map(|row| self.signs[*row])
     }
 
-    /// Every sign in a normalised text of a place and where it stands; [`At`] is the caller's to check.
-    pub(super) fn find<'s>(
-        &'s self,
-        place: RowPlace,
-        text: &'s str,
-    ) -> impl Iterator<Item = (Sign, Range<usize>)> + 's {
-        let matcher = match place {
-            RowPlace::From => &self.from,
-            RowPlace::Subject => &self.subject,
-            RowPlace::Text | RowPlace::Field => &self.text,
+    /// Every sign in a normalised text of an area and where it stands; [`At`] is the caller's to check.
+    pub(super) fn find<'s>(&'s self, area: RowArea, text: &'s str) -> impl Iterator<Item = (Sign, Range<usize>)> + 's {
+        let matcher = match area {
+            RowArea::From => &self.from,
+            RowArea::Subject => &self.subject,
+            RowArea::Text | RowArea::Field => &self.text,
         };
         matcher.find(text).map(|(row, range)| (self.signs[row], range))
     }
@@ -283,7 +279,7 @@ impl Signs {
     /// The words of the table.
     pub(in crate::parse) fn vocabulary(&self) -> Vocabulary {
         let rows = self.rows.iter().map(|placed| &placed.row);
-        let (senders, others): (Vec<_>, Vec<_>) = rows.partition(|row| row.place == RowPlace::From);
+        let (senders, others): (Vec<_>, Vec<_>) = rows.partition(|row| row.area == RowArea::From);
         let words = |rows: Vec<&Row>| rows.into_iter().flat_map(|row| row.says.iter().cloned()).collect();
         Vocabulary { sentences: words(others), senders: words(senders) }
     }
@@ -294,7 +290,7 @@ const NAME: &str = "config/kinds.toml";
 
 /// What can never match, or proves nothing.
 fn check(row: &Row) -> Result<(), String> {
-    let of_field = row.place == RowPlace::Field;
+    let of_field = row.area == RowArea::Field;
     if of_field == row.fields.is_empty() {
         return Err("needs `fields` where it is in = \"field\", and nowhere else".into());
     }

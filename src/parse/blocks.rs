@@ -1,0 +1,105 @@
+//! A text that speaks of several addresses -> the lines that speak of each. Refuses to know what they say.
+
+use std::{collections::HashMap, ops::Range};
+
+use crate::text::addresses;
+
+/// Whether a block says nothing but addresses.
+pub(super) fn names_only(block: &str) -> bool {
+    block.lines().all(|line| {
+        let named: usize = addresses(line).map(|(range, _)| range.len()).sum();
+        line.trim().len().saturating_sub(named) <= "<>:(),;".len()
+    })
+}
+
+/// At most this much text is kept for one recipient; the cause stands in the first lines.
+pub(super) const MOST_ABOUT: usize = 4096;
+
+/// The lines of a text, as ranges, that speak of each of `addresses` (normalised), in their order.
+///
+/// A line that names an address opens its block; the block goes on to the next blank line after it has said
+/// something, or to the next address. Addresses listed one under the other share the block that follows, except what
+/// stands in brackets: that is said of the last one. One pass over the text, and at most [`MOST_ABOUT`] octets for each address.
+pub(super) fn blocks(words: &str, addresses_wanted: &[&str]) -> Vec<Vec<Range<usize>>> {
+    let index: HashMap<&str, usize> = addresses_wanted.iter().enumerate().map(|(i, a)| (*a, i)).collect();
+    let mut out = vec![Vec::new(); addresses_wanted.len()];
+    let mut taken_up = vec![0; addresses_wanted.len()];
+    let mut current: Vec<usize> = Vec::new();
+    // Whether the block has said something, and whether other lines stand between its addresses and this one.
+    let (mut said, mut interrupted) = (false, false);
+    let mut start = 0;
+    for line in words.split_inclusive('\n') {
+        let range = start..start + line.len();
+        start = range.end;
+        let named: Vec<_> = addresses(line).filter_map(|(r, a)| Some((r, *index.get(a.normalised())?))).collect();
+        if named.is_empty() {
+            if line.trim().is_empty() {
+                if said {
+                    current.clear();
+                }
+                continue;
+            }
+            // Sendmail lists addresses, and below one of them its own "(reason: …)" or "(expanded from: …)".
+            if let (true, Some(&last)) = (line.trim_start().starts_with('('), current.last()) {
+                current = vec![last];
+            }
+            interrupted = true;
+            // "because:" announces what stands behind the blank line.
+            said = !line.trim_end().ends_with(':');
+        } else {
+            if said || interrupted || current.len() >= MOST_SHARING {
+                current.clear();
+            }
+            interrupted = false;
+            let taken: usize = named.iter().map(|(r, _)| r.len()).sum();
+            said = line.trim().len().saturating_sub(taken) > "<>:(),;".len();
+            current.extend(named.into_iter().map(|(_, i)| i));
+            current.dedup();
+        }
+        for &i in &current {
+            if taken_up[i] + line.len() <= MOST_ABOUT {
+                taken_up[i] += line.len();
+                out[i].push(range.clone());
+            }
+        }
+    }
+    out
+}
+
+/// So many addresses may share one block of text.
+const MOST_SHARING: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The lines of each address in one text.
+    fn blocks(words: &str, wanted: &[&str]) -> Vec<String> {
+        let text = |lines: Vec<Range<usize>>| lines.into_iter().map(|line| &words[line]).collect();
+        super::blocks(words, wanted).into_iter().map(text).collect()
+    }
+
+    #[test]
+    fn each_address_gets_its_own_lines() {
+        let text = "Hi.\n\n<a@x.org>:\nno such user\n\n<b@x.org>\n<c@x.org>\n  mailbox full\n\nBye\n";
+        let blocks = blocks(text, &["a@x.org", "b@x.org", "c@x.org"]);
+        assert_eq!(blocks[0], "<a@x.org>:\nno such user\n");
+        assert_eq!(blocks[1], "<b@x.org>\n<c@x.org>\n  mailbox full\n");
+        assert_eq!(blocks[2], "<c@x.org>\n  mailbox full\n");
+    }
+
+    #[test]
+    fn a_transcript_below_a_list_is_no_part_of_it() {
+        let text = "<a@x.org>\n<b@x.org>\n\nwhile talking to x.org.:\nTo:<a@x.org>\n550 a\nTo:<b@x.org>\n552 b\n";
+        let blocks = blocks(text, &["a@x.org", "b@x.org"]);
+        assert!(blocks[0].ends_with("550 a\n") && !blocks[0].contains("552"), "{blocks:?}");
+        assert!(blocks[1].ends_with("552 b\n") && !blocks[1].contains("550"), "{blocks:?}");
+    }
+
+    #[test]
+    fn brackets_speak_of_the_address_above_them() {
+        let blocks = blocks("<a@x.org>\n<b@x.org>\n    (reason: 550 Host unknown)\n", &["a@x.org", "b@x.org"]);
+        assert_eq!(blocks[0], "<a@x.org>\n<b@x.org>\n");
+        assert_eq!(blocks[1], "<b@x.org>\n    (reason: 550 Host unknown)\n");
+    }
+}

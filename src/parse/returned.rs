@@ -1,0 +1,80 @@
+//! The text of a bounce -> where the returned original begins in it, behind the program's own words.
+
+use super::words::{Role, Words};
+
+/// Where the returned original begins in a text. Linear in the length of the text.
+pub(super) fn begins_at(text: &str, words: &Words) -> Option<usize> {
+    let mut marked = false;
+    let mut offset = 0;
+    // Header lines up to here are known to begin no message: each is looked at once.
+    let mut looked_at = 0;
+    for line in text.split_inclusive('\n') {
+        // Behind a marker, the original may be indented.
+        let start = if marked { line.trim_start_matches([' ', '\t']) } else { line };
+        let opens = header_name(start).is_some_and(|n| words.have(Role::OpensOriginal, &n.to_ascii_lowercase()));
+        if opens && offset >= looked_at {
+            let (found, octets) = header_block(&text[offset..], marked, words);
+            if found {
+                return Some(offset);
+            }
+            looked_at = offset + octets;
+        }
+        marked = marked || is_marker(line, words);
+        offset += line.len();
+    }
+    None
+}
+
+/// Whether a line announces the returned original. Leading dashes and blanks do not count.
+fn is_marker(line: &str, words: &Words) -> bool {
+    let line = line.trim_matches(|c: char| c.is_whitespace() || matches!(c, '-' | '=' | '*' | '_' | '+' | '|'));
+    words.have(Role::BeginsOriginal, line) || (line.len() < 80 && words.have(Role::MentionsOriginal, line))
+}
+
+/// The name of an unindented `Name: value` line.
+fn header_name(line: &str) -> Option<&str> {
+    let (name, _) = line.split_once(':')?;
+    let fits = !name.is_empty()
+        && name.len() <= 60
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+    fits.then_some(name)
+}
+
+/// Whether header lines follow one another here: two behind a marker, else three with one that only a message
+/// that has travelled carries (a bounce's own summary has From, To and Subject too). And how many octets they take.
+fn header_block(text: &str, marked: bool, words: &Words) -> (bool, usize) {
+    let (mut fields, mut travelled) = (0, false);
+    let indent = &text[..text.len() - text.trim_start_matches([' ', '\t']).len()];
+    let mut octets = 0;
+    for line in text.split_inclusive('\n').take(40) {
+        let bare = line.strip_prefix(indent).unwrap_or(line);
+        let folded = bare.starts_with([' ', '\t']) && fields > 0 && !bare.trim().is_empty();
+        if !folded {
+            let Some(name) = header_name(bare) else { break };
+            fields += 1;
+            travelled |= words.have(Role::ProvesTravel, &name.to_ascii_lowercase());
+        }
+        octets += line.len();
+    }
+    // What is indented may be a summary of the header.
+    let marked = marked && (indent.is_empty() || travelled);
+    (fields >= 2 && (marked || (fields >= 3 && travelled)), octets)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_original_is_split_off() {
+        let text = "Sorry.\n\n--- Below this line is a copy of the message.\n\nReturn-Path: <a@example.org>\nFrom: a\n\nbody\n";
+        let at = begins_at(text, &Words::embedded()).expect("there");
+        assert!(text[..at].ends_with("message.\n\n") && text[at..].starts_with("Return-Path"));
+    }
+
+    #[test]
+    fn a_summary_of_the_message_is_no_original() {
+        let text = "Your message\nTo: bob@example.org\nSubject: hi\ncould not be delivered\n";
+        assert_eq!(begins_at(text, &Words::embedded()), None);
+    }
+}
