@@ -129,7 +129,8 @@ async fn table(list: &List, out: &mut impl Write) -> Result<Exit, Failure> {
     while let Some(row) = rows.try_next().await? {
         let why = row.rule.as_deref().or(row.note.as_deref()).unwrap_or_default();
         let reason = row.reason.as_deref().unwrap_or("-");
-        writeln!(out, "{:<40} {:<6} {reason:<14} {}  {}", row.address, row.origin, row.since, printable(why))?;
+        let address = printable(&row.address);
+        writeln!(out, "{address:<40} {:<6} {reason:<14} {}  {}", row.origin, row.since, printable(why))?;
     }
     Ok(Exit::Yes)
 }
@@ -210,7 +211,7 @@ fn more(row: &Listed) -> Vec<String> {
 /// The way from an address back to the mail that put it on the list.
 fn explain(list: &List, row: &Listed, out: &mut impl Write) -> io::Result<()> {
     let reason = row.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
-    writeln!(out, "{} is suppressed since {} ({}{reason})", row.address, row.since, row.origin)?;
+    writeln!(out, "{} is suppressed since {} ({}{reason})", printable(&row.address), row.since, row.origin)?;
     let code = [row.reply.map(|reply| reply.to_string()), row.status.clone()].into_iter().flatten().collect::<Vec<_>>();
     let line = |line: Option<i64>| line.map(|line| format!(", line {line}")).unwrap_or_default();
     let lowered = row.lowered_from.as_ref().map(|from| {
