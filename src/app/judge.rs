@@ -1,13 +1,16 @@
 //! Bytes -> Report -> Verdicts, by the tables of the configuration; the same for daemon, command line and tests.
 
+mod proof;
+
 use std::sync::Arc;
 
 use crate::{
-    classify::{Classifier, LoadError},
+    classify::Classifier,
     config::Config,
     parse,
     redact::Keep,
-    report::{Recipient, Report, Verdict},
+    report::{Report, Verdict},
+    tables::TableError,
 };
 
 /// Reads and judges mails; the same for daemon, command line, tests and benchmarks.
@@ -21,15 +24,18 @@ impl Judge {
     /// As the configuration says: its tables, or those that come with the program.
     ///
     /// # Errors
-    /// A table can't be read or is refused; the text names file and line.
-    pub fn new(config: &Config) -> Result<Self, LoadError> {
+    /// A table can't be read or is refused, or a row of one's own does not do what its examples say; the text names
+    /// file and line.
+    pub fn new(config: &Config) -> Result<Self, TableError> {
         let options = parse::Options {
             campaign_headers: config.report.campaign_headers.clone(),
             most_octets: parse::MOST_OCTETS,
             tables: Arc::new(parse::Tables::load(&config.kinds.files, &config.formats.files)?),
         };
-        let classifier = Classifier::load(config.codes.file.as_deref(), config.phrases.file.as_deref())?;
-        Ok(Self { options, classifier })
+        let classifier = Classifier::load(&config.codes.files, &config.phrases.files)?;
+        let judge = Self { options, classifier };
+        judge.prove(|example| example.file.is_own())?;
+        Ok(judge)
     }
 
     /// With the tables that come with the program.
@@ -51,17 +57,14 @@ impl Judge {
     pub fn keep(&self) -> Keep {
         let tables = &self.options.tables;
         let parse::Vocabulary { sentences, senders } = tables.vocabulary();
-        let sentences = self.classifier.vocabulary().chain(sentences.iter().map(String::as_str));
-        Keep::new(sentences, &senders, Arc::clone(tables))
+        let words: Vec<String> = self.classifier.vocabulary().collect();
+        Keep::new(words.iter().chain(&sentences).map(String::as_str), &senders, Arc::clone(tables))
     }
 
-    /// What a person should do about this recipient's codes, by the code table.
+    /// The tables by which it judges.
     #[must_use]
-    pub fn advice(&self, recipient: &Recipient) -> Option<&str> {
-        let codes = self.classifier.codes();
-        let status = recipient.status().filter(|s| !s.is_bare()).and_then(|s| codes.status_row(s));
-        let row = status.or_else(|| codes.reply_row(recipient.reply()?))?;
-        Some(row.advice.as_str())
+    pub const fn classifier(&self) -> &Classifier {
+        &self.classifier
     }
 
     /// Judges one SMTP reply on its own, as a mail log has it.

@@ -1,17 +1,24 @@
 //! Report + tables -> verdicts. Knows nothing of MIME, mailboxes or databases, and decides nothing by itself:
 //! every judgement is a row's, and this floor only weighs rows against each other.
 
-mod fold;
 mod phrases;
+mod rules;
+mod shapes;
 
-use std::path::Path;
+use std::{path::PathBuf, sync::Arc};
 
-pub use fold::fold;
-pub use phrases::{Phrases, PhrasesError, Speaker, Strength};
+pub use phrases::{Phrase, ShapeText, Strength};
+pub use shapes::Order;
 
+use self::{
+    phrases::Phrases,
+    rules::{Builder, Fit, Origin, Rule, Rules, Speaker},
+};
 use crate::{
-    codes::{Answer, Class, CodeTable, Fault, Judgement, Reason, TableError, Weight},
+    codes::{Class, CodeRow, CodeTable, Fault, Judgement, Key, Reason, Weight},
     report::{Action, Address, Candidate, Evidence, Excerpt, Lowered, Recipient, Report, Verdict},
+    tables::{Example, Expected, TableError, TableFile},
+    text::fold,
 };
 
 /// What a row's word is worth, the weakest first. The order is the policy: see docs/classification.md.
@@ -37,53 +44,90 @@ enum Rank {
     ProviderPhrase,
 }
 
+impl Rank {
+    /// Of a row of the phrases.
+    const fn of_phrase(scoped: bool, strength: Strength) -> Self {
+        match (scoped, strength) {
+            (true, _) => Self::ProviderPhrase,
+            (false, Strength::Unmistakable) => Self::UnmistakablePhrase,
+            (false, Strength::Generic) => Self::GenericPhrase,
+        }
+    }
+
+    /// Of a text variant of a reply code.
+    const fn of_variant(weight: Weight) -> Self {
+        match weight {
+            Weight::Specific => Self::Reply,
+            Weight::Vague => Self::GenericPhrase,
+        }
+    }
+
+    /// Of a row of the code table that answers for an enhanced status code.
+    const fn of_status(weight: Weight, bare: bool) -> Self {
+        match weight {
+            Weight::Specific => Self::Status,
+            Weight::Vague if bare => Self::Bare,
+            Weight::Vague => Self::VagueStatus,
+        }
+    }
+
+    /// Of a row of the code table that answers for a reply code, whatever the words beside it say.
+    const fn of_reply(weight: Weight) -> Self {
+        match weight {
+            Weight::Specific => Self::Reply,
+            Weight::Vague => Self::VagueReply,
+        }
+    }
+}
+
+/// A candidate on the scales.
+#[derive(Debug)]
+struct Weighed<'t> {
+    rank: Rank,
+    /// What its row advises.
+    advice: &'t str,
+    candidate: Candidate,
+}
+
 /// Judges recipients by the code table and the phrases.
 #[derive(Debug)]
 pub struct Classifier {
     codes: CodeTable,
     phrases: Phrases,
-}
-
-/// Why tables could not be loaded.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    /// The code table was refused.
-    #[error(transparent)]
-    Codes(#[from] TableError),
-    /// The phrases were refused.
-    #[error(transparent)]
-    Phrases(#[from] PhrasesError),
-    /// Kinds or formats were refused.
-    #[error(transparent)]
-    Reading(#[from] crate::tables::TableError),
+    /// The phrases and the code table's text variants, to be found in texts.
+    rules: Rules,
 }
 
 impl Classifier {
-    /// A classifier with these tables.
-    #[must_use]
-    pub const fn new(codes: CodeTable, phrases: Phrases) -> Self {
-        Self { codes, phrases }
-    }
-
     /// A classifier with the tables that come with the program.
     #[must_use]
     pub fn embedded() -> Self {
-        let codes = CodeTable::embedded();
-        let phrases = Phrases::embedded(codes.reasons());
-        Self::new(codes, phrases)
+        Self::load(&[], &[]).expect("the tests read the embedded tables")
     }
 
-    /// A classifier with the given files in place of the tables that come with the program.
+    /// A classifier with the tables that come with the program, and files laid over them, the strongest first.
     ///
     /// # Errors
     /// A file can't be read or is refused; the text names file and line.
-    pub fn load(codes: Option<&Path>, phrases: Option<&Path>) -> Result<Self, LoadError> {
-        let codes = codes.map_or_else(|| Ok(CodeTable::embedded()), CodeTable::load)?;
-        let phrases = match phrases {
-            None => Phrases::embedded(codes.reasons()),
-            Some(file) => Phrases::load(file, codes.reasons())?,
-        };
-        Ok(Self::new(codes, phrases))
+    pub fn load(codes: &[PathBuf], phrases: &[PathBuf]) -> Result<Self, TableError> {
+        let own = phrases.iter().map(|path| TableFile::read(path)).collect::<Result<Vec<_>, _>>()?;
+        let files: Vec<_> = own.into_iter().chain([phrases::embedded()]).collect();
+        Self::new(CodeTable::load(codes)?, &files)
+    }
+
+    /// A classifier with this code table and the phrases of these files, the strongest first.
+    ///
+    /// # Errors
+    /// A phrase is refused; the text names file and line.
+    pub fn new(codes: CodeTable, phrases: &[Arc<TableFile>]) -> Result<Self, TableError> {
+        let mut builder = Builder::default();
+        let phrases = phrases::read(phrases, codes.reasons(), &mut builder)?;
+        for row in codes.rows() {
+            if let Key::Reply(reply) = row.code {
+                row.variants.iter().for_each(|variant| builder.variant(reply, variant));
+            }
+        }
+        Ok(Self { codes, phrases, rules: builder.build() })
     }
 
     /// The code table.
@@ -92,10 +136,36 @@ impl Classifier {
         &self.codes
     }
 
+    /// The phrases, in the order in which they answer.
+    #[must_use]
+    pub fn phrases(&self) -> &[Phrase] {
+        &self.phrases.rows
+    }
+
     /// What the tables look for in the words of a server.
-    pub fn vocabulary(&self) -> impl Iterator<Item = &str> {
-        let variants = self.codes.rows().flat_map(|row| &row.variants).flat_map(|variant| &variant.says);
-        self.phrases.vocabulary().chain(variants.map(String::as_str))
+    pub fn vocabulary(&self) -> impl Iterator<Item = String> {
+        self.rules.vocabulary()
+    }
+
+    /// The examples in the rows of both tables.
+    pub fn examples(&self) -> impl Iterator<Item = &Example> {
+        self.phrases.examples.iter().chain(self.codes.examples())
+    }
+
+    /// Whether the row of an example decides, when this is the verdict on its text. A text variant decides when it is
+    /// its code's answer and the verdict is the variant's: a phrase that says the same may well go before it.
+    #[must_use]
+    pub fn decides(&self, example: &Example, verdict: &Verdict) -> bool {
+        let Some(rule) = self.rules.iter().find(|rule| rule.id == example.row) else { return false };
+        let mut candidates = verdict.winner.iter().chain(&verdict.outranked);
+        match rule.origin {
+            Origin::Phrases => verdict.winner.as_ref().is_some_and(|winner| rule.is_called(&winner.rule)),
+            Origin::Codes { .. } => {
+                let Judgement { class, reason, fault } = rule.judgement;
+                let alike = (verdict.class, verdict.reason, verdict.fault) == (class, reason, fault);
+                candidates.any(|c| rule.is_called(&c.rule)) && (alike || example.expected == Expected::Rejects)
+            }
+        }
     }
 
     /// One verdict for each recipient of a report, in its order.
@@ -112,10 +182,10 @@ impl Classifier {
             Action::Delivered | Action::Relayed | Action::Expanded => Vec::new(),
         };
         // Stable: within a rank the order of the evidence and of the files decides.
-        weighed.sort_by_key(|(rank, _)| std::cmp::Reverse(*rank));
-        let best = weighed.first().map(|(rank, _)| *rank);
-        let (conflict, limit) = self.limit(recipient, best);
-        let mut candidates = weighed.into_iter().map(|(_, candidate)| candidate);
+        weighed.sort_by_key(|weighed| std::cmp::Reverse(weighed.rank));
+        let (conflict, limit) = self.limit(recipient, weighed.first().map(|weighed| weighed.rank));
+        let own_advice = weighed.first().map(|weighed| (weighed.candidate.judgement.class, weighed.advice));
+        let mut candidates = weighed.into_iter().map(|weighed| weighed.candidate);
         let winner = candidates.next();
         let (mut judgement, rule) = match &winner {
             Some(winner) => (winner.judgement, winner.rule.clone()),
@@ -134,68 +204,71 @@ impl Classifier {
             reply: recipient.reply(),
             rule,
             conflict,
-            advice: None,
+            advice: Some(self.codes.reasons().advice(judgement, own_advice).to_owned()),
             winner,
             lowered,
             outranked: candidates.collect(),
         }
     }
 
-    fn candidates(&self, recipient: &Recipient, reporting_mta: Option<&str>) -> Vec<(Rank, Candidate)> {
+    fn candidates(&self, recipient: &Recipient, reporting_mta: Option<&str>) -> Vec<Weighed<'_>> {
         let mut found = Vec::new();
+        let mut variants = Vec::new();
         let none = Excerpt::default();
         let diagnostic = recipient.diagnostic.as_ref().unwrap_or(&none);
         let hosts = hosts(recipient, reporting_mta, diagnostic.as_str());
         let mut addresses: Vec<&str> = recipient.address.iter().map(Address::given).collect();
         addresses.extend(recipient.final_recipient.as_deref().map(|f| f.rsplit([';', ' ']).next().unwrap_or(f)));
-        let speaker =
-            Speaker { hosts: &hosts, status: recipient.status(), reply: recipient.reply(), addresses: &addresses };
-        self.add_phrases(diagnostic, &speaker, &mut found);
+        let speaker = Speaker { hosts: &hosts, status: recipient.status(), reply: recipient.reply() };
+        self.listen(diagnostic, &addresses, &speaker, &mut found, &mut variants);
         // The text around the recipient is asked only where the server's own words leave a doubt.
-        if !found.iter().any(|(rank, _)| *rank >= Rank::UnmistakablePhrase)
+        if !found.iter().any(|weighed| weighed.rank >= Rank::UnmistakablePhrase)
             && recipient.text.as_str() != diagnostic.as_str()
         {
-            self.add_phrases(&recipient.text, &speaker, &mut found);
+            // The text variants of a code are asked for the words beside it only.
+            let mut others = Vec::new();
+            let variants = if diagnostic.is_empty() { &mut variants } else { &mut others };
+            self.listen(&recipient.text, &addresses, &speaker, &mut found, variants);
         }
         for status in &recipient.statuses {
-            if let Some(answer) = self.codes.status(status.value) {
-                let rank = match answer.weight {
-                    Weight::Specific => Rank::Status,
-                    Weight::Vague if status.value.is_bare() => Rank::Bare,
-                    Weight::Vague => Rank::VagueStatus,
-                };
-                found.push(weigh(rank, answer, status.evidence.clone()));
+            if let Some(row) = self.codes.status_row(status.value) {
+                found.push(weigh_code(Rank::of_status(row.weight, status.value.is_bare()), row, &status.evidence));
             }
         }
-        let words = if diagnostic.is_empty() { &recipient.text } else { diagnostic }.as_str();
         for reply in &recipient.replies {
-            if let Some(answer) = self.codes.reply(reply.value, words) {
-                let rank = match (answer.variant, answer.weight) {
-                    (_, Weight::Specific) => Rank::Reply,
-                    (true, Weight::Vague) => Rank::GenericPhrase,
-                    (false, Weight::Vague) => Rank::VagueReply,
-                };
-                found.push(weigh(rank, answer, reply.evidence.clone()));
+            let answers_for =
+                |fit: &&Fit<'_>| matches!(fit.rule.origin, Origin::Codes { reply: code, .. } if code == reply.value);
+            if let Some(fit) = variants.iter().find(answers_for) {
+                found.push(weigh_rule(fit, reply.evidence.clone()));
+            } else if let Some(row) = self.codes.reply_row(reply.value) {
+                found.push(weigh_code(Rank::of_reply(row.weight), row, &reply.evidence));
             }
         }
         // The Action field comes first: a code of success does not say why a delivery failed.
-        found.retain(|(_, candidate)| candidate.judgement.class != Class::Success);
+        found.retain(|weighed| weighed.candidate.judgement.class != Class::Success);
         found
     }
 
-    fn add_phrases(&self, text: &Excerpt, speaker: &Speaker<'_>, found: &mut Vec<(Rank, Candidate)>) {
+    /// Finds out which rules fit a text: phrases go on the scales, text variants of codes are put aside.
+    fn listen<'t>(
+        &'t self,
+        text: &Excerpt,
+        addresses: &[&str],
+        speaker: &Speaker<'_>,
+        found: &mut Vec<Weighed<'t>>,
+        variants: &mut Vec<Fit<'t>>,
+    ) {
         if text.is_empty() {
             return;
         }
-        for spoken in self.phrases.find(text.as_str(), speaker) {
-            let rank = match (spoken.scoped, spoken.strength) {
-                (true, _) => Rank::ProviderPhrase,
-                (false, Strength::Unmistakable) => Rank::UnmistakablePhrase,
-                (false, Strength::Generic) => Rank::GenericPhrase,
-            };
-            let answer =
-                Answer { rule: spoken.rule, judgement: spoken.judgement, weight: Weight::Specific, variant: true };
-            found.push(weigh(rank, answer, text.evidence(0..text.as_str().len())));
+        let folded = fold(text.as_str()).without_frames().without_local_parts(addresses);
+        for fit in self.rules.fits(&self.rules.read(folded.as_str()), speaker) {
+            match fit.rule.origin {
+                Origin::Phrases => {
+                    found.push(weigh_rule(&fit, text.evidence(folded.origin_of(fit.range.clone()))));
+                }
+                Origin::Codes { .. } => variants.push(fit),
+            }
         }
     }
 
@@ -245,9 +318,20 @@ fn hosts(recipient: &Recipient, reporting_mta: Option<&str>, diagnostic: &str) -
     all.into_iter().flatten().map(|host| host.trim().trim_end_matches('.').to_lowercase()).collect()
 }
 
-fn weigh(rank: Rank, answer: Answer, evidence: Evidence) -> (Rank, Candidate) {
-    let rank = if answer.judgement.reason == Reason::Undetermined { rank.min(Rank::Undetermined) } else { rank };
-    (rank, Candidate { rule: answer.rule.to_string(), judgement: answer.judgement, evidence })
+/// A row that says no more than "undetermined" is worth little, whatever it is.
+fn worth(rank: Rank, judgement: Judgement) -> Rank {
+    if judgement.reason == Reason::Undetermined { rank.min(Rank::Undetermined) } else { rank }
+}
+
+fn weigh_rule<'t>(fit: &Fit<'t>, evidence: Evidence) -> Weighed<'t> {
+    let Rule { rank, judgement, ref advice, .. } = *fit.rule;
+    let candidate = Candidate { rule: fit.name(), judgement, evidence };
+    Weighed { rank: worth(rank, judgement), advice, candidate }
+}
+
+fn weigh_code<'t>(rank: Rank, row: &'t CodeRow, evidence: &Evidence) -> Weighed<'t> {
+    let candidate = Candidate { rule: row.rule.to_string(), judgement: row.judgement, evidence: evidence.clone() };
+    Weighed { rank: worth(rank, row.judgement), advice: &row.advice, candidate }
 }
 
 #[cfg(test)]
@@ -273,5 +357,89 @@ mod tests {
         assert_eq!(rule("4.0.0", "452", "452 insufficient system storage"), "codes:452");
         assert_eq!(rule("5.0.0", "554", "554 Transaction failed"), "codes:554");
         assert_eq!(rule("5.1.1", "554", "554 5.1.1 Transaction failed"), "codes:5.1.1");
+    }
+
+    /// What the default table must say, whoever edits it.
+    #[test]
+    fn the_code_table_alone_judges_replies_by_their_words() {
+        let table = Classifier::new(CodeTable::embedded(), &[]).unwrap();
+        for (code, text, rule, judgement) in [
+            ("550", "mailbox unavailable", "codes:550 \"mailbox unavailable\"", "hard user_unknown recipient"),
+            (
+                "550",
+                "5.1.1 <a@example.org>: User\r\n unknown",
+                "codes:550 \"user unknown\"",
+                "hard user_unknown recipient",
+            ),
+            ("550", "Relaying prohibited", "codes:550 \"relaying prohibited\"", "soft relaying sender"),
+            (
+                "550",
+                "From address not allowed",
+                "codes:550 \"from address not allowed\"",
+                "soft sender_rejected sender",
+            ),
+            (
+                "550",
+                "Sender address rejected: User unknown",
+                "codes:550 \"sender address rejected\"",
+                "soft sender_rejected sender",
+            ),
+            ("550", "", "codes:550", "soft undetermined recipient"),
+            ("550", "go away", "codes:550", "soft undetermined recipient"),
+            (
+                "551",
+                "User not local; please try <b@example.net>",
+                "codes:551 \"user not local\"",
+                "hard moved recipient",
+            ),
+            ("551", "User not local - Relay denied", "codes:551 \"relay denied\"", "soft relaying sender"),
+            ("551", "", "codes:551", "soft undetermined recipient"),
+            (
+                "552",
+                "exceeded storage allocation",
+                "codes:552 \"exceeded storage allocation\"",
+                "soft mailbox_full recipient",
+            ),
+            ("552", "mailbox not found", "codes:552 \"mailbox not found\"", "hard user_unknown recipient"),
+            ("552", "Message size exceeds fixed limit", "codes:552 \"message size\"", "soft too_big content"),
+            ("553", "mailbox name not allowed", "codes:553 \"mailbox name not allowed\"", "hard bad_address recipient"),
+            ("553", "Too many messages per connection", "codes:553 \"too many messages\"", "soft rate_limited sender"),
+            ("553", "", "codes:553", "soft undetermined recipient"),
+            ("554", "Transaction failed", "codes:554", "soft undetermined unknown"),
+            ("556", "", "codes:556", "hard bad_domain recipient"),
+            ("557", "Too many duplicate messages", "codes:557", "soft rate_limited sender"),
+            ("572", "Relay not authorized", "codes:572", "soft relaying sender"),
+            ("525", "", "codes:525", "hard disabled recipient"),
+            ("530", "Access denied", "codes:530 \"access denied\"", "soft auth sender"),
+            ("421", "Service not available", "codes:421", "soft deferred network"),
+            ("421", "Too many connections", "codes:421 \"too many connections\"", "soft rate_limited sender"),
+            ("450", "User unknown", "codes:450 \"user unknown\"", "soft user_unknown recipient"),
+            ("451", "Greylisted", "codes:451 \"greylist\"", "soft deferred sender"),
+            ("452", "insufficient system storage", "codes:452", "soft system network"),
+            ("452", "Too many messages", "codes:452 \"too many messages\"", "soft rate_limited sender"),
+            ("599", "", "codes:5", "soft undetermined unknown"),
+        ] {
+            let recipient = Recipient {
+                replies: vec![Finding { value: code.parse().unwrap(), evidence: Evidence::of_structure("test") }],
+                diagnostic: Some(text.into()),
+                ..Recipient::default()
+            };
+            let verdict = table.judge_recipient(&recipient, None);
+            let found = format!("{} {} {}", verdict.class, verdict.reason, verdict.fault);
+            assert_eq!((&*verdict.rule, &*found), (rule, judgement), "{code} {text}");
+        }
+    }
+
+    #[test]
+    fn the_first_variant_from_the_top_answers_wherever_its_words_stand() {
+        let table = Classifier::new(CodeTable::embedded(), &[]).unwrap();
+        for text in ["Mailbox full; sender rejected", "sender rejected; mailbox full"] {
+            let recipient = Recipient {
+                replies: vec![Finding { value: "550".parse().unwrap(), evidence: Evidence::of_structure("test") }],
+                diagnostic: Some(text.into()),
+                ..Recipient::default()
+            };
+            assert_eq!(table.judge_recipient(&recipient, None).reason, Reason::SenderRejected, "{text}");
+        }
     }
 }

@@ -1,33 +1,32 @@
-//! The phrase table: config/phrases.toml -> rows, and from a text to the rows that speak of it.
+//! The phrase table: config/phrases.toml and files of one's own -> rows, as people see them, and the rules that they are.
 //! Knows nothing of mails, and nothing of what outranks what beyond a row's own strength.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     ops::Range,
-    path::Path,
     sync::Arc,
 };
 
-use aho_corasick::{AhoCorasick, AhoCorasickBuilder, MatchKind};
-use regex::Regex;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
-use super::fold::{fold, unframe};
-use crate::codes::{Class, Deviation, EnhancedStatusCode, Fault, Judgement, Reason, Reasons, ReplyCode};
+use super::{
+    Rank,
+    rules::{Builder, Conditions, Origin, Rule, Scope, Shape, StatusFilter},
+    shapes::Order,
+};
+use crate::{
+    codes::{Class, Deviation, Fault, Judgement, Reason, Reasons, ReplyCode},
+    tables::{Example, Expected, Layer, Placed, Row, TableError, TableFile, overlay},
+};
 
 const EMBEDDED: (&str, &str) = ("config/phrases.toml", include_str!("../../config/phrases.toml"));
 
-/// Shorter phrases would fit almost any text.
-const SHORTEST: usize = 4;
-
-/// Why the phrases were refused, in one line: file, line, what was found and what was expected.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct PhrasesError(String);
+/// What may lie between noun and predicate at most: more is another thought.
+const FARTHEST: usize = 200;
 
 /// How much a phrase is worth against a code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Strength {
     /// Beats vague codes only.
@@ -37,11 +36,71 @@ pub enum Strength {
     Unmistakable,
 }
 
+/// A row of the table, as it is written.
+#[derive(Debug, Clone, Serialize)]
+pub struct Phrase {
+    /// Names the row.
+    pub id: String,
+    /// What names the row in verdicts: `phrases:ID`.
+    pub rule: String,
+    /// What the row says.
+    #[serde(flatten)]
+    pub judgement: Judgement,
+    /// Why class or fault deviate from what follows from the reason.
+    pub because: Option<String>,
+    /// How much it is worth.
+    pub strength: Strength,
+    /// Who has to be speaking.
+    pub scope: Option<String>,
+    /// One of these is in the text …
+    pub says: Vec<String>,
+    /// … or one of these shapes …
+    pub shapes: Vec<ShapeText>,
+    /// … and all of these …
+    pub with: Vec<String>,
+    /// … and none of these.
+    pub unless: Vec<String>,
+    /// The enhanced status is one of these.
+    pub status: Vec<String>,
+    /// The reply code is one of these.
+    pub reply: Vec<String>,
+    /// The language of the words.
+    pub lang: Option<String>,
+    /// Who writes them.
+    pub source: Option<String>,
+    /// Replies and lines on which the row decides.
+    pub accepts: Vec<String>,
+    /// Replies and lines on which it does not.
+    pub rejects: Vec<String>,
+    /// What a person should do about it.
+    pub advice: String,
+    /// The file that the row stands in.
+    pub file: String,
+    /// The line of its id.
+    pub line: usize,
+}
+
+/// Noun and predicate of one sentence, as they are written.
+#[derive(Debug, Clone, Serialize)]
+pub struct ShapeText {
+    /// What the sentence is about.
+    pub about: Vec<String>,
+    /// What it says of it.
+    pub says: Vec<String>,
+    /// How many characters lie between at most.
+    pub between: usize,
+    /// Which of the two stands first.
+    pub order: Order,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
     #[serde(default)]
-    scope: HashMap<String, ScopeSpec>,
+    drop: Vec<Spanned<String>>,
+    #[serde(default)]
+    scope: BTreeMap<String, Spanned<ScopeSpec>>,
+    #[serde(default)]
     phrase: Vec<PhraseSpec>,
 }
 
@@ -54,10 +113,11 @@ struct ScopeSpec {
     text: Vec<Spanned<String>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PhraseSpec {
     id: Spanned<String>,
+    replaces: Option<Spanned<String>>,
     scope: Option<Spanned<String>>,
     #[serde(default)]
     says: Vec<Spanned<String>>,
@@ -65,8 +125,8 @@ struct PhraseSpec {
     with: Vec<Spanned<String>>,
     #[serde(default)]
     unless: Vec<Spanned<String>>,
-    #[serde(default, rename = "shapes")]
-    _shapes: Vec<ShapeSpec>,
+    #[serde(default)]
+    shapes: Vec<ShapeSpec>,
     pattern: Option<Spanned<String>>,
     #[serde(default)]
     status: Vec<Spanned<String>>,
@@ -78,342 +138,214 @@ struct PhraseSpec {
     because: Option<String>,
     #[serde(default)]
     strength: Strength,
-    #[serde(default, rename = "accepts")]
-    _accepts: Vec<String>,
-    #[serde(default, rename = "rejects")]
-    _rejects: Vec<String>,
-    #[serde(rename = "lang")]
-    _lang: Option<String>,
-    #[serde(rename = "source")]
-    _source: Option<String>,
+    lang: Option<String>,
+    source: Option<String>,
+    #[serde(default)]
+    accepts: Vec<Spanned<String>>,
+    #[serde(default)]
+    rejects: Vec<Spanned<String>>,
 }
 
-/// Noun and predicate of one sentence.
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ShapeSpec {
-    #[serde(rename = "about")]
-    _about: Vec<String>,
-    #[serde(rename = "says")]
-    _says: Vec<String>,
-    #[serde(rename = "between")]
-    _between: usize,
-    #[serde(rename = "order")]
-    _order: Order,
+    about: Vec<Spanned<String>>,
+    says: Vec<Spanned<String>>,
+    between: Spanned<usize>,
+    order: Order,
 }
 
-/// Which of the two stands first.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Order {
-    AboutFirst,
-    SaysFirst,
-    Either,
-}
-
-/// One row, its literals as numbers of the matcher's patterns.
-#[derive(Debug)]
-struct Row {
-    rule: Arc<str>,
-    judgement: Judgement,
-    strength: Strength,
-    scope: Option<usize>,
-    with: Vec<usize>,
-    unless: Vec<usize>,
-    pattern: Option<Regex>,
-    status: Vec<StatusFilter>,
-    reply: Vec<ReplyCode>,
-}
-
-/// `5.7.1`, `5.1.*` or `x.1.1`.
-#[derive(Debug)]
-struct StatusFilter {
-    class: Option<u8>,
-    subject: u16,
-    detail: Option<u16>,
-}
-
-impl StatusFilter {
-    fn parse(text: &str) -> Option<Self> {
-        let mut parts = text.split('.');
-        let class = match parts.next()? {
-            "x" => None,
-            digit => Some(digit.parse().ok().filter(|d| matches!(d, 2 | 4 | 5))?),
-        };
-        let subject = parts.next()?.parse().ok()?;
-        let detail = match parts.next()? {
-            "*" => None,
-            detail => Some(detail.parse().ok()?),
-        };
-        parts.next().is_none().then_some(Self { class, subject, detail })
+impl Row for PhraseSpec {
+    fn id(&self) -> (&str, Range<usize>) {
+        (self.id.get_ref(), self.id.span())
     }
 
-    fn fits(&self, code: EnhancedStatusCode) -> bool {
-        self.class.is_none_or(|c| c == code.class_digit())
-            && self.subject == code.subject()
-            && self.detail.is_none_or(|d| d == code.detail())
+    fn replaces(&self) -> Option<&Spanned<String>> {
+        self.replaces.as_ref()
     }
 }
 
-#[derive(Debug)]
-struct Scope {
-    hosts: Vec<String>,
-    texts: Vec<usize>,
+/// The scopes by name: their number, and where they stand.
+type Scopes = HashMap<String, (usize, Arc<TableFile>, Range<usize>)>;
+
+/// The phrases that come with the program.
+pub(super) fn embedded() -> Arc<TableFile> {
+    TableFile::embedded(EMBEDDED.0, EMBEDDED.1)
 }
 
-/// Who says the text that is looked up, and with which codes.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Speaker<'a> {
-    /// Hosts that may have said it, lower case: remote-MTA, reporting-MTA, the host that the text names.
-    pub hosts: &'a [String],
-    /// The enhanced status code beside the text.
-    pub status: Option<EnhancedStatusCode>,
-    /// The reply code beside the text.
-    pub reply: Option<ReplyCode>,
-    /// Addresses whose local parts say nothing: `over.quota@example.org` names a mailbox, not its state.
-    pub addresses: &'a [&'a str],
+/// All rows of the phrase table and what they are proved by.
+#[derive(Debug, Default)]
+pub(super) struct Phrases {
+    /// The rows, in their order.
+    pub rows: Vec<Phrase>,
+    /// Their examples.
+    pub examples: Vec<Example>,
 }
 
-/// A row that speaks of a text.
-#[derive(Debug, Clone)]
-pub struct Spoken {
-    /// `phrases:ID`.
-    pub rule: Arc<str>,
-    /// What the row says.
-    pub judgement: Judgement,
-    /// How much it is worth.
-    pub strength: Strength,
-    /// Whether it is the provider's own phrase.
-    pub scoped: bool,
-}
-
-/// All phrases, compiled into one linear-time matcher.
-#[derive(Debug)]
-pub struct Phrases {
-    rows: Vec<Row>,
-    scopes: Vec<Scope>,
-    matcher: AhoCorasick,
-    /// For each pattern of the matcher, the rows that it may call.
-    calls: Vec<Vec<usize>>,
-    /// The matcher's patterns.
-    literals: Vec<String>,
-}
-
-impl Phrases {
-    /// The phrases that come with the program: config/phrases.toml.
-    #[must_use]
-    pub fn embedded(reasons: &Reasons) -> Self {
-        Self::from_toml(EMBEDDED.1, EMBEDDED.0, reasons).expect("the tests read the embedded phrases")
-    }
-
-    /// Reads phrases from a file.
-    ///
-    /// # Errors
-    /// The file can't be read, or the phrases in it are refused.
-    pub fn load(path: &Path, reasons: &Reasons) -> Result<Self, PhrasesError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|err| PhrasesError(format!("{}: can't read the phrases: {err}", path.display())))?;
-        Self::from_toml(&text, &path.display().to_string(), reasons)
-    }
-
-    /// Reads phrases from TOML text; `file` names it in errors.
-    ///
-    /// # Errors
-    /// Unknown keys, words and scopes, bad codes and patterns, phrases that are too short, ids used twice.
-    pub fn from_toml(text: &str, file: &str, reasons: &Reasons) -> Result<Self, PhrasesError> {
-        let refuse = |span: Range<usize>, what: &str| {
-            let line = text[..span.start.min(text.len())].matches('\n').count() + 1;
-            PhrasesError(format!("{file}:{line}: {what}"))
-        };
-        let parsed: File =
-            toml::from_str(text).map_err(|e| refuse(e.span().unwrap_or_default(), e.message().trim_end()))?;
-        Builder::default().build(parsed, reasons, &refuse)
-    }
-
-    /// What the rows look for: phrases (folded), hosts of scopes, and the patterns as they are written.
-    pub fn vocabulary(&self) -> impl Iterator<Item = &str> {
-        let hosts = self.scopes.iter().flat_map(|scope| &scope.hosts).map(String::as_str);
-        let patterns = self.rows.iter().filter_map(|row| row.pattern.as_ref()).map(Regex::as_str);
-        self.literals.iter().map(String::as_str).chain(hosts).chain(patterns)
-    }
-
-    /// Every row that speaks of the text, in the order of the file.
-    #[must_use]
-    pub fn find(&self, text: &str, speaker: &Speaker<'_>) -> Vec<Spoken> {
-        let folded = without_names(unframe(fold(text)), speaker.addresses);
-        let mut present = vec![false; self.calls.len()];
-        let mut called = Vec::new();
-        for found in self.matcher.find_overlapping_iter(&folded) {
-            let pattern = found.pattern().as_usize();
-            if !std::mem::replace(&mut present[pattern], true) {
-                called.extend_from_slice(&self.calls[pattern]);
+/// Reads phrases from files, the strongest first, and adds their rules.
+///
+/// # Errors
+/// Unknown keys, words, scopes and rows, bad codes, phrases that are too short, ids used twice, scopes that nobody uses.
+pub(super) fn read(files: &[Arc<TableFile>], reasons: &Reasons, rules: &mut Builder) -> Result<Phrases, TableError> {
+    let mut layers = Vec::new();
+    let mut scopes: Scopes = HashMap::new();
+    let mut used = HashSet::new();
+    for file in files {
+        let File { drop, scope, phrase } = file.parse()?;
+        used.extend(phrase.iter().filter_map(|row| row.scope.as_ref()).map(|name| name.get_ref().clone()));
+        for (name, spec) in scope {
+            let place = spec.span();
+            if !used.contains(&name) {
+                return Err(file.refuse(&place, &format!("[scope.{name}] is used by no row")));
+            }
+            let spec = spec.into_inner();
+            let hosts = spec.remote_mta.iter().map(|host| host.to_lowercase()).collect();
+            let texts = numbers(file, &spec.text, |text| rules.phrase(text))?;
+            let number = rules.scope(Scope { hosts, texts });
+            let problem = format!("there is a [scope.{name}] already, in {}; choose another name", file.name);
+            if let Some((_, first, place)) = scopes.insert(name, (number, Arc::clone(file), place)) {
+                return Err(first.refuse(&place, &problem));
             }
         }
-        called.sort_unstable();
-        called.dedup();
-        called
-            .into_iter()
-            .map(|row| &self.rows[row])
-            .filter(|row| self.applies(row, &folded, &present, speaker))
-            .map(|row| Spoken {
-                rule: Arc::clone(&row.rule),
-                judgement: row.judgement,
-                strength: row.strength,
-                scoped: row.scope.is_some(),
-            })
-            .collect()
+        layers.push(Layer { file: Arc::clone(file), rows: phrase, drop });
     }
-
-    fn applies(&self, row: &Row, folded: &str, present: &[bool], speaker: &Speaker<'_>) -> bool {
-        let fits = |list: &[StatusFilter]| list.iter().any(|f| speaker.status.is_some_and(|s| f.fits(s)));
-        (row.status.is_empty() || fits(&row.status))
-            && (row.reply.is_empty() || speaker.reply.is_some_and(|r| row.reply.contains(&r)))
-            && row.with.iter().all(|&p| present[p])
-            && !row.unless.iter().any(|&p| present[p])
-            && row.scope.is_none_or(|s| self.scopes[s].holds(present, speaker))
-            && row.pattern.as_ref().is_none_or(|p| p.is_match(folded))
-    }
-}
-
-/// Puts `x` for the local parts of the given addresses in a folded text.
-fn without_names(mut folded: String, addresses: &[&str]) -> String {
-    for address in addresses {
-        let folded_address = fold(address);
-        let Some((_, domain)) = folded_address.rsplit_once('@') else { continue };
-        if folded.contains(&folded_address) {
-            folded = folded.replace(&folded_address, &format!("x@{domain}"));
+    let mut phrases = Phrases::default();
+    for Placed { file, row } in overlay(layers)? {
+        let conditions = conditions(&file, &row, &scopes, rules)?;
+        let phrase = phrase(&file, &row, reasons)?;
+        if file.is_own() && row.accepts.is_empty() {
+            let problem = format!("`{}` has no example: name in `accepts` a reply that it decides on", phrase.id);
+            return Err(file.refuse(&row.id.span(), &problem));
         }
-    }
-    folded
-}
-
-impl Scope {
-    fn holds(&self, present: &[bool], speaker: &Speaker<'_>) -> bool {
-        let under = |host: &str, domain: &str| {
-            host.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-        };
-        self.texts.iter().any(|&p| present[p])
-            || speaker.hosts.iter().any(|host| self.hosts.iter().any(|domain| under(host, domain)))
-    }
-}
-
-/// A file on its way to the compiled form.
-#[derive(Default)]
-struct Builder {
-    literals: HashMap<String, usize>,
-    patterns: Vec<String>,
-    calls: Vec<Vec<usize>>,
-}
-
-impl Builder {
-    fn build(
-        mut self,
-        file: File,
-        reasons: &Reasons,
-        refuse: &impl Fn(Range<usize>, &str) -> PhrasesError,
-    ) -> Result<Phrases, PhrasesError> {
-        let mut names = HashMap::new();
-        let mut scopes = Vec::new();
-        for (name, spec) in file.scope {
-            names.insert(name, scopes.len());
-            let hosts = spec.remote_mta.iter().map(|h| h.to_lowercase()).collect();
-            scopes.push(Scope { hosts, texts: self.literals(&spec.text, refuse)? });
+        let examples = [(&row.accepts, Expected::Accepts), (&row.rejects, Expected::Rejects)];
+        for (text, expected) in examples.into_iter().flat_map(|(texts, e)| texts.iter().map(move |text| (text, e))) {
+            let (row, text, place) = (phrase.id.clone(), text.get_ref().clone(), text.span());
+            phrases.examples.push(Example { file: Arc::clone(&file), place, row, expected, text });
         }
-        let mut ids = HashSet::new();
-        let mut rows = Vec::with_capacity(file.phrase.len());
-        for spec in file.phrase {
-            let span = spec.id.span();
-            let id = spec.id.into_inner();
-            if !ids.insert(id.clone()) {
-                return Err(refuse(span, &format!("the id `{id}` is used twice; ids name the rule and must differ")));
-            }
-            let scope = match &spec.scope {
-                None => None,
-                Some(name) => Some(*names.get(name.get_ref()).ok_or_else(|| {
-                    refuse(name.span(), &format!("there is no [scope.{}] in this file", name.get_ref()))
-                })?),
-            };
-            if spec.says.is_empty() {
-                return Err(refuse(span, &format!("`{id}` has no phrase in `says` and can never answer")));
-            }
-            for pattern in self.literals(&spec.says, refuse)? {
-                self.calls[pattern].push(rows.len());
-            }
-            let own = Deviation { class: spec.class, fault: spec.fault, because: spec.because.as_deref() };
-            let judgement = reasons
-                .judgement(*spec.reason.get_ref(), None, &own)
-                .map_err(|problem| refuse(spec.reason.span(), &problem))?;
-            rows.push(Row {
-                rule: format!("phrases:{id}").into(),
-                judgement,
-                strength: spec.strength,
-                scope,
-                with: self.literals(&spec.with, refuse)?,
-                unless: self.literals(&spec.unless, refuse)?,
-                pattern: spec.pattern.as_ref().map(|p| compile(p, refuse)).transpose()?,
-                status: parsed(&spec.status, StatusFilter::parse, "a status such as 5.7.1, 5.1.* or x.1.1", refuse)?,
-                reply: parsed(&spec.reply, |t| t.parse().ok(), "a reply code such as 550", refuse)?,
-            });
-        }
-        let matcher = AhoCorasickBuilder::new()
-            .match_kind(MatchKind::Standard)
-            .build(&self.patterns)
-            .map_err(|e| refuse(0..0, &format!("the phrases are too many to compile: {e}")))?;
-        Ok(Phrases { rows, scopes, matcher, calls: self.calls, literals: self.patterns })
+        rules.rule(Rule {
+            id: phrase.id.clone(),
+            origin: Origin::Phrases,
+            judgement: phrase.judgement,
+            rank: Rank::of_phrase(row.scope.is_some(), phrase.strength),
+            advice: phrase.advice.clone(),
+            conditions,
+        });
+        phrases.rows.push(phrase);
     }
-
-    /// The matcher's pattern numbers of some phrases.
-    fn literals(
-        &mut self,
-        phrases: &[Spanned<String>],
-        refuse: &impl Fn(Range<usize>, &str) -> PhrasesError,
-    ) -> Result<Vec<usize>, PhrasesError> {
-        let mut numbers = Vec::with_capacity(phrases.len());
-        for phrase in phrases {
-            let folded = fold(phrase.get_ref());
-            if folded.len() < SHORTEST {
-                let what =
-                    format!("the phrase `{}` is too short; at least {SHORTEST} octets are needed", phrase.get_ref());
-                return Err(refuse(phrase.span(), &what));
-            }
-            let next = self.patterns.len();
-            let number = *self.literals.entry(folded.clone()).or_insert(next);
-            if number == next {
-                self.patterns.push(folded);
-                self.calls.push(Vec::new());
-            }
-            numbers.push(number);
-        }
-        Ok(numbers)
-    }
+    Ok(phrases)
 }
 
-fn compile(
-    pattern: &Spanned<String>,
-    refuse: &impl Fn(Range<usize>, &str) -> PhrasesError,
-) -> Result<Regex, PhrasesError> {
-    Regex::new(pattern.get_ref()).map_err(|e| {
-        let last = e.to_string().lines().last().unwrap_or("").trim().to_owned();
-        refuse(pattern.span(), &format!("the pattern `{}` is no regular expression: {last}", pattern.get_ref()))
+fn conditions(
+    file: &TableFile,
+    row: &PhraseSpec,
+    scopes: &Scopes,
+    rules: &mut Builder,
+) -> Result<Conditions, TableError> {
+    if row.says.is_empty() && row.shapes.is_empty() {
+        let problem = format!("`{}` has neither `says` nor `shapes` and can never answer", row.id.get_ref());
+        return Err(file.refuse(&row.id.span(), &problem));
+    }
+    let scope = match &row.scope {
+        None => None,
+        Some(name) => match scopes.get(name.get_ref()) {
+            Some((number, ..)) => Some(*number),
+            None => {
+                let problem = format!("there is no [scope.{}] in this table", name.get_ref());
+                return Err(file.refuse(&name.span(), &problem));
+            }
+        },
+    };
+    let mut shapes = Vec::with_capacity(row.shapes.len());
+    for shape in &row.shapes {
+        let between = *shape.between.get_ref();
+        if between > FARTHEST || shape.about.is_empty() || shape.says.is_empty() {
+            let problem =
+                format!("a shape needs words in `about` and in `says`, and at most {FARTHEST} `between` them");
+            return Err(file.refuse(&shape.between.span(), &problem));
+        }
+        shapes.push(Shape {
+            about: numbers(file, &shape.about, |word| rules.word(word))?,
+            says: numbers(file, &shape.says, |word| rules.word(word))?,
+            between,
+            order: shape.order,
+        });
+    }
+    let pattern = row.pattern.as_ref().map(|pattern| {
+        regex::Regex::new(pattern.get_ref()).map_err(|err| {
+            let last = err.to_string().lines().last().unwrap_or("").trim().to_owned();
+            let problem = format!("the pattern `{}` is no regular expression: {last}", pattern.get_ref());
+            file.refuse(&pattern.span(), &problem)
+        })
+    });
+    let status = |text: &str| {
+        StatusFilter::parse(text).ok_or_else(|| format!("`{text}` is not a status such as 5.7.1, 5.1.* or x.1.1"))
+    };
+    let reply = |text: &str| text.parse::<ReplyCode>().map_err(|_| format!("`{text}` is not a reply code such as 550"));
+    Ok(Conditions {
+        scope,
+        says: numbers(file, &row.says, |text| rules.phrase(text))?,
+        shapes,
+        with: numbers(file, &row.with, |text| rules.phrase(text))?,
+        unless: numbers(file, &row.unless, |text| rules.phrase(text))?,
+        pattern: pattern.transpose()?,
+        status: numbers(file, &row.status, status)?,
+        reply: numbers(file, &row.reply, reply)?,
     })
 }
 
-fn parsed<T>(
+/// What each text amounts to; what is refused is given its place.
+fn numbers<T>(
+    file: &TableFile,
     texts: &[Spanned<String>],
-    parse: impl Fn(&str) -> Option<T>,
-    expected: &str,
-    refuse: &impl Fn(Range<usize>, &str) -> PhrasesError,
-) -> Result<Vec<T>, PhrasesError> {
-    let one = |text: &Spanned<String>| {
-        parse(text.get_ref()).ok_or_else(|| refuse(text.span(), &format!("`{}` is not {expected}", text.get_ref())))
-    };
+    mut number: impl FnMut(&str) -> Result<T, String>,
+) -> Result<Vec<T>, TableError> {
+    let one = |text: &Spanned<String>| number(text.get_ref()).map_err(|problem| file.refuse(&text.span(), &problem));
     texts.iter().map(one).collect()
+}
+
+fn phrase(file: &TableFile, row: &PhraseSpec, reasons: &Reasons) -> Result<Phrase, TableError> {
+    let own = Deviation { class: row.class, fault: row.fault, because: row.because.as_deref() };
+    let judgement = reasons
+        .judgement(*row.reason.get_ref(), None, &own)
+        .map_err(|problem| file.refuse(&row.reason.span(), &problem))?;
+    let plain = |texts: &[Spanned<String>]| texts.iter().map(|text| text.get_ref().clone()).collect::<Vec<_>>();
+    let shape = |shape: &ShapeSpec| ShapeText {
+        about: plain(&shape.about),
+        says: plain(&shape.says),
+        between: *shape.between.get_ref(),
+        order: shape.order,
+    };
+    let id = row.id.get_ref().clone();
+    Ok(Phrase {
+        rule: format!("phrases:{id}"),
+        id,
+        judgement,
+        because: row.because.clone(),
+        strength: row.strength,
+        scope: row.scope.as_ref().map(|name| name.get_ref().clone()),
+        says: plain(&row.says),
+        shapes: row.shapes.iter().map(shape).collect(),
+        with: plain(&row.with),
+        unless: plain(&row.unless),
+        status: plain(&row.status),
+        reply: plain(&row.reply),
+        lang: row.lang.clone(),
+        source: row.source.clone(),
+        accepts: plain(&row.accepts),
+        rejects: plain(&row.rejects),
+        advice: reasons.advice(judgement, None).to_owned(),
+        file: file.name.clone(),
+        line: file.line(row.id.span().start),
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codes::CodeTable;
+    use crate::{
+        classify::rules::{Rules, Speaker},
+        codes::CodeTable,
+    };
 
     const TABLE: &str = r#"
 [scope.example]
@@ -436,38 +368,52 @@ strength = "unmistakable"
 [[phrase]]
 id = "coded"
 says = ["access denied"]
+with = ["recipient"]
 status = ["5.4.1"]
-pattern = "denied\\b"
+reason = "user_unknown"
+
+[[phrase]]
+id = "shaped"
+says = ["no box here"]
+shapes = [{ about = ["kutija*", "box"], says = ["ne postoji"], between = 20, order = "about_first" }]
 reason = "user_unknown"
 "#;
 
-    fn rules(text: &str, speaker: &Speaker<'_>) -> Vec<String> {
-        let phrases = Phrases::from_toml(TABLE, "table", CodeTable::embedded().reasons()).expect("fine");
-        phrases.find(text, speaker).into_iter().map(|s| s.rule.to_string()).collect()
+    fn compiled(table: &str) -> Result<Rules, TableError> {
+        let mut builder = Builder::default();
+        read(&[TableFile::embedded("t.toml", table)], CodeTable::embedded().reasons(), &mut builder)?;
+        Ok(builder.build())
+    }
+
+    fn fitting(text: &str, speaker: &Speaker<'_>) -> Vec<(String, String)> {
+        let rules = compiled(TABLE).unwrap();
+        let fits = rules.fits(&rules.read(text), speaker);
+        fits.into_iter().map(|fit| (fit.rule.id.clone(), text[fit.range].to_owned())).collect()
     }
 
     #[test]
-    fn rows_answer_when_all_their_conditions_hold() {
-        let none = Speaker::default();
-        assert_eq!(rules("Das POSTFACH\n ist leer, Postfach uberfullt", &none), ["phrases:full"]);
-        assert!(rules("not because mailbox full", &none).is_empty());
-        assert!(rules("gone fishing", &none).is_empty());
-        assert_eq!(rules("gone fishing, says Example Postmaster", &none), ["phrases:example.gone"]);
+    fn rows_fit_when_all_their_conditions_hold() {
+        let nobody = Speaker::default();
         let hosts = ["mx.example.org".to_owned()];
-        assert_eq!(rules("gone fishing", &Speaker { hosts: &hosts, ..none }), ["phrases:example.gone"]);
-        let hosts = ["badexample.org".to_owned()];
-        assert!(rules("gone fishing", &Speaker { hosts: &hosts, ..none }).is_empty());
-        assert!(rules("<mailbox.full@example.net> is not mailbox full@example.net", &none).len() == 1);
-        let addresses = ["Mailbox Full@example.net"];
-        assert!(rules("<mailbox full@example.net>: no", &Speaker { addresses: &addresses, ..none }).is_empty());
-        assert!(rules("access denied", &none).is_empty());
-        let status = "5.4.1".parse().ok();
-        assert_eq!(rules("access denied", &Speaker { status, ..none }), ["phrases:coded"]);
-    }
-
-    #[test]
-    fn the_embedded_phrases_are_sound() {
-        assert!(!Phrases::embedded(CodeTable::embedded().reasons()).rows.is_empty());
+        let others = ["badexample.org".to_owned()];
+        let coded = Speaker { status: "5.4.1".parse().ok(), ..nobody };
+        for (text, speaker, expected) in [
+            ("das postfach ist leer, postfach uberfullt", nobody, Some(("full", "postfach uberfullt"))),
+            ("not because mailbox full", nobody, None),
+            ("gone fishing", nobody, None),
+            ("gone fishing, says example postmaster", nobody, Some(("example.gone", "gone fishing"))),
+            ("gone fishing", Speaker { hosts: &hosts, ..nobody }, Some(("example.gone", "gone fishing"))),
+            ("gone fishing", Speaker { hosts: &others, ..nobody }, None),
+            ("recipient: access denied", nobody, None),
+            ("access denied", coded, None),
+            ("recipient: access denied", coded, Some(("coded", "access denied"))),
+            ("sorry, no box here", nobody, Some(("shaped", "no box here"))),
+            ("sorry, kutijama se ne postoji", nobody, Some(("shaped", "kutijama se ne postoji"))),
+            ("kutija. ne postoji", nobody, None),
+        ] {
+            let expected: Vec<_> = expected.iter().map(|(id, words)| ((*id).to_owned(), (*words).to_owned())).collect();
+            assert_eq!(fitting(text, &speaker), expected, "{text}");
+        }
     }
 
     #[test]
@@ -476,13 +422,26 @@ reason = "user_unknown"
         for (line, says) in [
             ("colour = 1", "t.toml:5: unknown field `colour`"),
             ("scope = \"mars\"", "t.toml:5: there is no [scope.mars]"),
+            ("[scope.mars]\ntext = [\"martian\"]", "t.toml:5: [scope.mars] is used by no row"),
             ("status = [\"9.1.1\"]", "t.toml:5: `9.1.1` is not a status"),
-            ("pattern = \"(\"", "t.toml:5: the pattern `(` is no regular expression"),
+            ("reply = [\"5.1.1\"]", "t.toml:5: `5.1.1` is not a reply code"),
             ("with = [\"ab\"]", "t.toml:5: the phrase `ab` is too short"),
-            ("[[phrase]]\nid = \"a\"\nsays = [\"other\"]\nreason = \"spam\"", "t.toml:6: the id `a` is used twice"),
+            ("class = \"hard\"", "t.toml:4: this deviates from what follows from `spam`"),
+            (
+                "shapes = [{ about = [\"box\"], says = [\"fu*ll\"], between = 9, order = \"either\" }]",
+                "t.toml:5: `fu*ll` is no word or words",
+            ),
+            (
+                "shapes = [{ about = [\"box\"], says = [\"full\"], between = 999, order = \"either\" }]",
+                "t.toml:5: a shape needs words",
+            ),
+            (
+                "[[phrase]]\nid = \"a\"\nsays = [\"other\"]\nreason = \"spam\"",
+                "t.toml:6: there is a row `a` already, in t.toml:2",
+            ),
+            ("[[phrase]]\nid = \"b\"\nreason = \"spam\"", "t.toml:6: `b` has neither `says` nor `shapes`"),
         ] {
-            let error =
-                Phrases::from_toml(&row(line), "t.toml", CodeTable::embedded().reasons()).expect_err(line).to_string();
+            let error = compiled(&row(line)).expect_err(line).to_string();
             assert!(error.starts_with(says), "{error}");
         }
     }

@@ -38,7 +38,6 @@ fn describe(config: &Config, out: &mut impl Write) -> io::Result<()> {
         || format!("built-in defaults and the environment ({DEFAULT_FILE} is not there)"),
         |file| file.display().to_string(),
     );
-    let table = |file: &Option<_>| file.as_ref().map_or_else(|| "built-in".into(), |f: &std::path::PathBuf| f.display().to_string());
     let policy = config.suppressions.policy();
     writeln!(out, "configuration   {file}")?;
     writeln!(out, "database        {}", config.database.path.display())?;
@@ -48,8 +47,11 @@ fn describe(config: &Config, out: &mut impl Write) -> io::Result<()> {
         "suppresses      hard bounces at once; {} soft ones within {} days, at least {} days apart",
         policy.soft_count, policy.soft_window_days, policy.soft_min_days
     )?;
-    writeln!(out, "code table      {}", table(&config.codes.file))?;
-    writeln!(out, "phrases         {}", table(&config.phrases.file))?;
+    let Config { codes, phrases, kinds, formats, .. } = config;
+    for (name, table) in [("code table", codes), ("phrases", phrases), ("kinds", kinds), ("formats", formats)] {
+        let own = table.files.iter().map(|file| format!("{}, over the ", file.display()));
+        writeln!(out, "{name:<15} {}built-in", own.collect::<String>())?;
+    }
     let kinds: Vec<&str> = config.report.processed.iter().map(|kind| kind.as_str()).collect();
     let kinds = kinds.join(", ");
     for Mailbox { name, settings, .. } in config.mailboxes() {

@@ -7,11 +7,11 @@ use std::{
 
 use serde_json::json;
 
-use super::{Exit, Failure, Globals};
-use crate::codes::{CodeTable, EnhancedStatusCode, Judgement, ReplyCode, Row, Weight};
-
-/// Lines are kept within this many columns.
-const WIDTH: usize = 100;
+use super::{
+    Exit, Failure, Globals,
+    columns::{self, paragraph, quoted},
+};
+use crate::codes::{CodeRow, CodeTable, EnhancedStatusCode, Judgement, ReplyCode, Weight};
 
 /// Print the code table, or explain one code: what it means, what its texts change, and which row answers.
 #[derive(Debug, clap::Args)]
@@ -25,10 +25,7 @@ pub struct Codes {
 
 impl Codes {
     pub(super) fn execute(self, globals: &Globals) -> Result<Exit, Failure> {
-        let table = match globals.config()?.codes.file {
-            Some(file) => CodeTable::load(&file).map_err(|err| Failure::new(Exit::Config, err))?,
-            None => CodeTable::embedded(),
-        };
+        let table = CodeTable::load(&globals.config()?.codes.files).map_err(|err| Failure::new(Exit::Config, err))?;
         Ok(run(&self, &table, &mut io::stdout().lock())?)
     }
 }
@@ -39,7 +36,7 @@ impl Codes {
 /// `out` can't be written.
 pub fn run(args: &Codes, table: &CodeTable, out: &mut impl Write) -> io::Result<Exit> {
     let asked = args.code.as_deref().unwrap_or_default();
-    let rows: Vec<&Row> = if let Ok(reply) = asked.parse::<ReplyCode>() {
+    let rows: Vec<&CodeRow> = if let Ok(reply) = asked.parse::<ReplyCode>() {
         table.reply_row(reply).into_iter().collect()
     } else if let Ok(status) = asked.parse::<EnhancedStatusCode>() {
         table.status_row(status).into_iter().collect()
@@ -71,7 +68,7 @@ fn fits(group: &str, code: &str) -> bool {
 }
 
 /// One line a row, and one for each of its text variants.
-fn list(out: &mut impl Write, rows: &[&Row]) -> io::Result<()> {
+fn list(out: &mut impl Write, rows: &[&CodeRow]) -> io::Result<()> {
     line(out, "code", ["class", "reason", "fault", "weight"], "description")?;
     for row in rows {
         let mut entry = |code: &str, judgement: Judgement, weight: Weight, description: &str| {
@@ -88,37 +85,47 @@ fn list(out: &mut impl Write, rows: &[&Row]) -> io::Result<()> {
 }
 
 fn line(out: &mut impl Write, code: &str, [class, reason, fault, weight]: [&str; 4], description: &str) -> io::Result<()> {
-    let text = format!("{code:<8} {class:<7} {reason:<15} {fault:<9} {weight:<8} {description}");
-    match text.char_indices().nth(WIDTH) {
-        None => writeln!(out, "{text}"),
-        Some(_) => writeln!(out, "{}…", text.chars().take(WIDTH - 1).collect::<String>().trim_end()),
-    }
+    columns::line(out, &format!("{code:<8} {class:<7} {reason:<15} {fault:<9} {weight:<8} {description}"))
 }
 
 /// Everything that a row says.
-fn explain(out: &mut impl Write, asked: &str, row: &Row) -> io::Result<()> {
+fn explain(out: &mut impl Write, asked: &str, row: &CodeRow) -> io::Result<()> {
     paragraph(out, "", &format!("{asked}  {}", row.description))?;
     if asked != row.code.to_string() {
         paragraph(out, "", &format!("{asked} has no row of its own; the more general row {} answers.", row.code))?;
     }
     writeln!(out)?;
     answer(out, "  ", row.judgement, row.weight, &row.advice)?;
+    because(out, "  because    ", row.because.as_deref())?;
     if let Some(class) = row.at_most {
         paragraph(out, "  limit      ", &format!("no code with this first digit is judged worse than {class}"))?;
     }
     paragraph(out, "  reference  ", &row.reference)?;
     paragraph(out, "  rule       ", &row.rule)?;
+    paragraph(out, "  from       ", &format!("{}:{}", row.file, row.line))?;
     if !row.variants.is_empty() {
         writeln!(out, "\nThe first of these that is found in the reply's text answers instead:")?;
     }
     for variant in &row.variants {
-        let phrases: Vec<String> = variant.says.iter().map(|phrase| format!("\"{}\"", phrase.replace(' ', "\u{a0}"))).collect();
         writeln!(out)?;
-        paragraph(out, "  ", &phrases.join(", "))?;
+        paragraph(out, "  ", &quoted(&variant.says))?;
+        paragraph(out, "    id         ", &variant.id)?;
         paragraph(out, "    meaning    ", &variant.description)?;
         answer(out, "    ", variant.judgement, variant.weight, &variant.advice)?;
+        because(out, "    because    ", variant.because.as_deref())?;
+        for reply in &variant.accepts {
+            paragraph(out, "    decides    ", reply)?;
+        }
+        for reply in &variant.rejects {
+            paragraph(out, "    not on     ", reply)?;
+        }
     }
     Ok(())
+}
+
+/// Why class or fault are not those that follow from the reason.
+fn because(out: &mut impl Write, head: &str, because: Option<&str>) -> io::Result<()> {
+    because.map_or(Ok(()), |because| paragraph(out, head, because))
 }
 
 fn answer(out: &mut impl Write, indent: &str, judgement: Judgement, weight: Weight, advice: &str) -> io::Result<()> {
@@ -134,26 +141,11 @@ fn answer(out: &mut impl Write, indent: &str, judgement: Judgement, weight: Weig
     Ok(())
 }
 
-/// Text that breaks between words and goes on below its own beginning. A no-break space becomes a blank.
-fn paragraph(out: &mut impl Write, head: &str, text: &str) -> io::Result<()> {
-    let mut line = head.to_owned();
-    for (n, word) in text.split(' ').enumerate() {
-        if n > 0 && line.chars().count() + 1 + word.chars().count() > WIDTH {
-            writeln!(out, "{}", line.replace('\u{a0}', " "))?;
-            line = " ".repeat(head.chars().count());
-        } else if n > 0 {
-            line.push(' ');
-        }
-        line.push_str(word);
-    }
-    writeln!(out, "{}", line.replace('\u{a0}', " "))
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::LazyLock;
 
-    use super::*;
+    use super::{super::columns::WIDTH, *};
 
     static TABLE: LazyLock<CodeTable> = LazyLock::new(CodeTable::embedded);
 

@@ -30,7 +30,7 @@ impl Explain {
         for mail in input::mails(&self.path) {
             let mail = mail.map_err(unreadable)?;
             let (report, verdicts) = judge.judge(&mail.bytes);
-            explain(&mail.name, &report, &verdicts, &judge, &mut out)?;
+            explain(&mail.name, &report, &verdicts, &mut out)?;
         }
         Ok(Exit::Yes)
     }
@@ -40,7 +40,6 @@ fn explain(
     name: &str,
     report: &Report,
     verdicts: &[Verdict],
-    judge: &Judge,
     out: &mut impl Write,
 ) -> io::Result<()> {
     let because = &report.kind_because;
@@ -67,7 +66,7 @@ fn explain(
         writeln!(out, "  reached   {} ({})", printable(given(recipient)), recipient.action)?;
     }
     for (recipient, verdict) in recipients {
-        explain_recipient(recipient, verdict, judge, out)?;
+        explain_recipient(recipient, verdict, out)?;
     }
     Ok(())
 }
@@ -75,7 +74,6 @@ fn explain(
 fn explain_recipient(
     recipient: &Recipient,
     verdict: &Verdict,
-    judge: &Judge,
     out: &mut impl Write,
 ) -> io::Result<()> {
     writeln!(out, "\n  {}", printable(given(recipient)))?;
@@ -111,7 +109,7 @@ fn explain_recipient(
     for candidate in &verdict.outranked {
         explain_candidate("lost      ", candidate, out)?;
     }
-    if let Some(advice) = judge.advice(recipient) {
+    if let Some(advice) = &verdict.advice {
         writeln!(out, "    advice    {advice}")?;
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! The command line: arguments in, text or JSON out, and an exit code that scripts and systemd can act upon.
 //! Knows no rules of its own; every answer comes from the floors below.
 
+mod columns;
 mod exit;
 mod input;
 mod log;
@@ -36,6 +37,7 @@ commands! {
     status::Status,
     classify::Classify,
     codes::Codes,
+    phrases::Phrases,
     explain::Explain,
     redact::Redact,
     suppressions::Suppressions,
@@ -47,6 +49,7 @@ Examples:
   bounced explain bounce.eml             why it was judged so
   bounced redact bounce.eml > copy.eml   a copy without names, to report a misread
   bounced codes 5.1.1                    what a code means and what to do
+  bounced phrases user.unknown           which words lead to a verdict
   bounced check --connect                try the configuration
   bounced run                            watch the mailboxes
   bounced suppressions check ann@example.org";

@@ -11,5 +11,4 @@ pub use number::{EnhancedStatusCode, ParseCodeError, ReplyCode};
 pub(crate) use outcome::words;
 pub use outcome::{Class, Fault, Judgement, Reason, UnknownWord};
 pub use reasons::{Deviation, Meaning, Reasons};
-pub use table::{Answer, CodeTable, Key, Row, Variant, Weight};
-pub use table_file::TableError;
+pub use table::{CodeRow, CodeTable, Key, Variant, Weight};

@@ -1,12 +1,13 @@
-//! The code table: from a code (and the words beside it) to the row that answers.
-//! Knows nothing of files, see `table_file`, and nothing of mails and of what outranks what, see classify.
+//! The code table: from a code to the row that answers, and the text variants that change a row's answer.
+//! Knows nothing of files, see `table_file`, and nothing of mails, of finding words and of what outranks what, see
+//! classify.
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use aho_corasick::AhoCorasick;
 use serde::Serialize;
 
 use super::{Class, EnhancedStatusCode, Judgement, Reasons, ReplyCode, words};
+use crate::tables::Example;
 
 words! {
     /// How much a row's word is worth against other evidence.
@@ -36,6 +37,17 @@ pub enum Key {
     },
 }
 
+impl Key {
+    /// The first digit of the codes that it stands for.
+    #[must_use]
+    pub const fn digit(self) -> u8 {
+        match self {
+            Self::Digit(digit) | Self::Status { class: digit, .. } => digit,
+            Self::Reply(code) => code.class_digit(),
+        }
+    }
+}
+
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -55,7 +67,7 @@ impl Serialize for Key {
 
 /// One row of the table.
 #[derive(Debug, Clone, Serialize)]
-pub struct Row {
+pub struct CodeRow {
     /// What the row answers for.
     pub code: Key,
     /// The row's name in verdicts: `codes:5.1.1`, `codes:5.1.*`, `codes:5`, `codes:550`.
@@ -63,6 +75,9 @@ pub struct Row {
     /// What the row says.
     #[serde(flatten)]
     pub judgement: Judgement,
+    /// Why class or fault deviate from what follows from the reason.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub because: Option<String>,
     /// How much its word is worth.
     pub weight: Weight,
     /// On a digit's row: the worst class that any code with this first digit may lead to.
@@ -77,8 +92,10 @@ pub struct Row {
     /// Texts that change the answer; the first from the top that fits is taken.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub variants: Vec<Variant>,
-    #[serde(skip)]
-    pub(super) phrases: Option<Phrases>,
+    /// The file that the row stands in.
+    pub file: String,
+    /// The line of its code.
+    pub line: usize,
 }
 
 /// A row's answer when the reply carries certain words.
@@ -91,90 +108,42 @@ pub struct Variant {
     /// What the variant says.
     #[serde(flatten)]
     pub judgement: Judgement,
+    /// Why class or fault deviate from what follows from the reason.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub because: Option<String>,
     /// How much its word is worth.
     pub weight: Weight,
     /// What the code means with these words.
     pub description: String,
     /// What a person should do about it.
     pub advice: String,
+    /// Replies on which the variant answers for its code.
+    pub accepts: Vec<String>,
+    /// Replies on which it does not.
+    pub rejects: Vec<String>,
+    /// The file that the variant stands in.
+    pub file: String,
+    /// The line of its id.
+    pub line: usize,
 }
 
-/// A row's phrases, compiled: pattern n of the matcher is entry n.
-#[derive(Debug, Clone)]
-pub(super) struct Phrases {
-    matcher: AhoCorasick,
-    /// The place in [`Row::variants`], and the rule to name in verdicts.
-    entries: Vec<(usize, Arc<str>)>,
-}
-
-impl Phrases {
-    /// Compiles the folded phrases of all variants, the first variant's first. `None` where there are none.
-    pub(super) fn compile(key: Key, variants: &[Variant]) -> Option<Self> {
-        let phrases = || variants.iter().enumerate().flat_map(|(n, v)| v.says.iter().map(move |phrase| (n, phrase)));
-        let entries: Vec<_> = phrases().map(|(n, phrase)| (n, format!("codes:{key} \"{phrase}\"").into())).collect();
-        let matcher = AhoCorasick::new(phrases().map(|(_, phrase)| folded(phrase)))
-            .expect("a table's phrases are far below the automaton's limits");
-        (!entries.is_empty()).then_some(Self { matcher, entries })
-    }
-
-    fn first_in(&self, text: &str) -> Option<&(usize, Arc<str>)> {
-        let first = self.matcher.find_overlapping_iter(&folded(text)).map(|found| found.pattern().as_usize()).min()?;
-        self.entries.get(first)
-    }
-}
-
-/// Lower case, each run of white space one blank: the form in which phrases and texts are compared.
-pub(super) fn folded(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for word in text.split_whitespace() {
-        if !out.is_empty() {
-            out.push(' ');
-        }
-        out.extend(word.chars().flat_map(char::to_lowercase));
-    }
-    out
-}
-
-/// The row that answers a look-up, and its name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
-    /// E.g. `codes:5.1.1`, `codes:5.1.*`, `codes:5`, `codes:550`, `codes:550 "user unknown"`. Shared with the table.
-    pub rule: Arc<str>,
-    /// What it says.
-    pub judgement: Judgement,
-    /// How much its word is worth.
-    pub weight: Weight,
-    /// Whether the words beside the code decided (a text variant), and not the code alone.
-    pub variant: bool,
-}
-
-/// All rows, compiled for look-up.
+/// All rows.
 #[derive(Debug, Clone, Default)]
 pub struct CodeTable {
     reasons: Reasons,
-    rows: BTreeMap<Key, Row>,
+    rows: BTreeMap<Key, CodeRow>,
+    examples: Vec<Example>,
 }
 
 impl CodeTable {
-    pub(super) const fn new(reasons: Reasons, rows: BTreeMap<Key, Row>) -> Self {
-        Self { reasons, rows }
+    pub(super) const fn new(reasons: Reasons, rows: BTreeMap<Key, CodeRow>, examples: Vec<Example>) -> Self {
+        Self { reasons, rows, examples }
     }
 
-    /// Exact row, else x.y.*, else the class digit.
+    /// What the text variants say of themselves.
     #[must_use]
-    pub fn status(&self, code: EnhancedStatusCode) -> Option<Answer> {
-        self.status_row(code).map(plain)
-    }
-
-    /// The text variant of the row that fits `text`, else the row itself, else the class digit.
-    #[must_use]
-    pub fn reply(&self, code: ReplyCode, text: &str) -> Option<Answer> {
-        let row = self.reply_row(code)?;
-        let Some((n, rule)) = row.phrases.as_ref().and_then(|phrases| phrases.first_in(text)) else {
-            return Some(plain(row));
-        };
-        let Variant { judgement, weight, .. } = row.variants[*n];
-        Some(Answer { rule: Arc::clone(rule), judgement, weight, variant: true })
+    pub fn examples(&self) -> &[Example] {
+        &self.examples
     }
 
     /// The worst class that a code with this first digit may lead to, whatever phrases say; `None` is no limit.
@@ -183,9 +152,9 @@ impl CodeTable {
         self.rows.get(&Key::Digit(digit))?.at_most
     }
 
-    /// The row that answers for an enhanced status code.
+    /// The row that answers for an enhanced status code: its own, else x.y.*, else that of the digit.
     #[must_use]
-    pub fn status_row(&self, code: EnhancedStatusCode) -> Option<&Row> {
+    pub fn status_row(&self, code: EnhancedStatusCode) -> Option<&CodeRow> {
         let (class, subject) = (code.class_digit(), code.subject());
         [
             Key::Status { class, subject, detail: Some(code.detail()) },
@@ -196,9 +165,9 @@ impl CodeTable {
         .find_map(|key| self.rows.get(key))
     }
 
-    /// The row that answers for a reply code.
+    /// The row that answers for a reply code, whatever the words beside it say: its own, else that of the digit.
     #[must_use]
-    pub fn reply_row(&self, code: ReplyCode) -> Option<&Row> {
+    pub fn reply_row(&self, code: ReplyCode) -> Option<&CodeRow> {
         [Key::Reply(code), Key::Digit(code.class_digit())].iter().find_map(|key| self.rows.get(key))
     }
 
@@ -209,13 +178,9 @@ impl CodeTable {
     }
 
     /// Every row: digits first, then reply codes, then enhanced status codes.
-    pub fn rows(&self) -> impl Iterator<Item = &Row> {
+    pub fn rows(&self) -> impl Iterator<Item = &CodeRow> {
         self.rows.values()
     }
-}
-
-fn plain(row: &Row) -> Answer {
-    Answer { rule: Arc::clone(&row.rule), judgement: row.judgement, weight: row.weight, variant: false }
 }
 
 #[cfg(test)]
@@ -225,84 +190,13 @@ mod tests {
     use super::*;
     use crate::codes::{Fault, Reason};
 
-    fn reply(table: &CodeTable, code: &str, text: &str) -> Answer {
-        table.reply(code.parse().unwrap(), text).unwrap_or_else(|| panic!("no row answers {code} {text}"))
+    fn status<'t>(table: &'t CodeTable, code: &str) -> &'t CodeRow {
+        table.status_row(code.parse().unwrap()).unwrap_or_else(|| panic!("no row answers {code}"))
     }
 
-    fn status(table: &CodeTable, code: &str) -> Answer {
-        table.status(code.parse().unwrap()).unwrap_or_else(|| panic!("no row answers {code}"))
-    }
-
-    fn in_words(answer: &Answer) -> String {
-        let Judgement { class, reason, fault } = answer.judgement;
+    fn in_words(row: &CodeRow) -> String {
+        let Judgement { class, reason, fault } = row.judgement;
         format!("{class} {reason} {fault}")
-    }
-
-    /// What the default table must say, whoever edits it.
-    #[test]
-    fn replies_are_judged_by_their_words() {
-        let table = CodeTable::embedded();
-        for (code, text, rule, judgement) in [
-            ("550", "mailbox unavailable", "codes:550 \"mailbox unavailable\"", "hard user_unknown recipient"),
-            (
-                "550",
-                "5.1.1 <a@example.org>: User\r\n unknown",
-                "codes:550 \"user unknown\"",
-                "hard user_unknown recipient",
-            ),
-            ("550", "Relaying prohibited", "codes:550 \"relaying prohibited\"", "soft relaying sender"),
-            (
-                "550",
-                "From address not allowed",
-                "codes:550 \"from address not allowed\"",
-                "soft sender_rejected sender",
-            ),
-            (
-                "550",
-                "Sender address rejected: User unknown",
-                "codes:550 \"sender address rejected\"",
-                "soft sender_rejected sender",
-            ),
-            ("550", "", "codes:550", "soft undetermined recipient"),
-            ("550", "go away", "codes:550", "soft undetermined recipient"),
-            (
-                "551",
-                "User not local; please try <b@example.net>",
-                "codes:551 \"user not local\"",
-                "hard moved recipient",
-            ),
-            ("551", "User not local - Relay denied", "codes:551 \"relay denied\"", "soft relaying sender"),
-            ("551", "", "codes:551", "soft undetermined recipient"),
-            (
-                "552",
-                "exceeded storage allocation",
-                "codes:552 \"exceeded storage allocation\"",
-                "soft mailbox_full recipient",
-            ),
-            ("552", "mailbox not found", "codes:552 \"mailbox not found\"", "hard user_unknown recipient"),
-            ("552", "Message size exceeds fixed limit", "codes:552 \"message size\"", "soft too_big content"),
-            ("553", "mailbox name not allowed", "codes:553 \"mailbox name not allowed\"", "hard bad_address recipient"),
-            ("553", "Too many messages per connection", "codes:553 \"too many messages\"", "soft rate_limited sender"),
-            ("553", "", "codes:553", "soft undetermined recipient"),
-            ("554", "Transaction failed", "codes:554", "soft undetermined unknown"),
-            ("556", "", "codes:556", "hard bad_domain recipient"),
-            ("557", "Too many duplicate messages", "codes:557", "soft rate_limited sender"),
-            ("572", "Relay not authorized", "codes:572", "soft relaying sender"),
-            ("525", "", "codes:525", "hard disabled recipient"),
-            ("530", "Access denied", "codes:530 \"access denied\"", "soft auth sender"),
-            ("421", "Service not available", "codes:421", "soft deferred network"),
-            ("421", "Too many connections", "codes:421 \"too many connections\"", "soft rate_limited sender"),
-            ("450", "User unknown", "codes:450 \"user unknown\"", "soft user_unknown recipient"),
-            ("451", "Greylisted", "codes:451 \"greylist\"", "soft deferred sender"),
-            ("452", "insufficient system storage", "codes:452", "soft system network"),
-            ("452", "Too many messages", "codes:452 \"too many messages\"", "soft rate_limited sender"),
-            ("250", "OK", "codes:250", "success delivered unknown"),
-            ("599", "", "codes:5", "soft undetermined unknown"),
-        ] {
-            let answer = reply(&table, code, text);
-            assert_eq!((&*answer.rule, &*in_words(&answer)), (rule, judgement), "{code} {text}");
-            assert_eq!(answer.variant, rule.contains('"'), "{code} {text}");
-        }
     }
 
     #[test]
@@ -337,8 +231,7 @@ mod tests {
             ("2.2.1", "codes:2", "success delivered unknown", Weight::Vague),
         ] {
             let answer = status(&table, code);
-            assert_eq!((&*answer.rule, &*in_words(&answer), answer.weight), (rule, judgement, weight), "{code}");
-            assert!(!answer.variant, "{code}");
+            assert_eq!((&*answer.rule, &*in_words(answer), answer.weight), (rule, judgement, weight), "{code}");
         }
     }
 
@@ -349,7 +242,8 @@ mod tests {
             assert_eq!(status(&table, code).weight, Weight::Vague, "{code}");
         }
         for code in ["550", "551", "552", "553", "554"] {
-            assert_eq!(reply(&table, code, "").weight, Weight::Vague, "{code}");
+            let row = table.reply_row(code.parse().unwrap()).unwrap();
+            assert_eq!(row.weight, Weight::Vague, "{code}");
         }
     }
 
@@ -465,35 +359,34 @@ mod tests {
         let ranges =
             [250..=253, 421..=422, 430..=430, 432..=432, 450..=456, 458..=459, 500..=504, 523..=525, 533..=535];
         for code in known.into_iter().chain(ranges.into_iter().flatten()).chain(550..=557) {
-            let rule = reply(&table, &code.to_string(), "").rule;
-            assert_eq!(*rule, format!("codes:{code}"));
+            let row = table.reply_row(ReplyCode::new(code).unwrap()).unwrap();
+            assert_eq!(*row.rule, format!("codes:{code}"));
         }
     }
 
+    /// Advice that tells to drop an address would contradict a soft judgement.
     #[test]
-    fn the_first_variant_from_the_top_answers_wherever_its_words_stand() {
+    fn what_is_soft_is_not_to_be_removed() {
         let table = CodeTable::embedded();
-        for text in ["Mailbox full; sender rejected", "sender rejected; mailbox full"] {
-            assert_eq!(reply(&table, "550", text).judgement.reason, Reason::SenderRejected, "{text}");
+        for row in table.rows() {
+            let variants = row.variants.iter().map(|v| (&v.judgement, &v.advice));
+            for (judgement, advice) in std::iter::once((&row.judgement, &row.advice)).chain(variants) {
+                let drops = advice.to_lowercase().contains("remove");
+                assert!(judgement.class == Class::Hard || !drops, "{}: {} and \"{advice}\"", row.code, judgement.class);
+            }
         }
     }
 
     proptest! {
         #[test]
-        fn every_code_is_answered_and_no_text_panics(
+        fn every_code_is_answered(
             class in prop::sample::select(vec![2u8, 4, 5]), subject in 0u16..1000, detail in 0u16..1000,
-            code in 200u16..600, text in "\\PC{0,200}"
+            code in 200u16..600
         ) {
             static TABLE: std::sync::LazyLock<CodeTable> = std::sync::LazyLock::new(CodeTable::embedded);
-            prop_assert!(TABLE.status(EnhancedStatusCode::new(class, subject, detail).unwrap()).is_some());
+            prop_assert!(TABLE.status_row(EnhancedStatusCode::new(class, subject, detail).unwrap()).is_some());
             let code = ReplyCode::new(code).unwrap();
-            prop_assert_eq!(TABLE.reply(code, &text).is_some(), code.class_digit() != 3 || TABLE.reply_row(code).is_some());
-        }
-
-        #[test]
-        fn folding_twice_changes_nothing(text in "\\PC{0,80}") {
-            let once = folded(&text);
-            prop_assert_eq!(folded(&once), once);
+            prop_assert!(code.class_digit() == 3 || TABLE.reply_row(code).is_some());
         }
     }
 }

@@ -1,16 +1,17 @@
-//! A table's file (TOML) -> [`CodeTable`]. Whatever could hide a slip of the pen is refused with file and line:
+//! A table's files (TOML) -> [`CodeTable`]. Whatever could hide a slip of the pen is refused with file and line:
 //! unknown keys and words, duplicates, rows and phrases that can never answer.
 
-use std::{collections::BTreeMap, fs, ops::Range, path::Path};
+use std::{collections::BTreeMap, ops::Range, path::PathBuf, sync::Arc};
 
 use serde::Deserialize;
 use toml::Spanned;
 
 use super::{
-    Class, CodeTable, Deviation, EnhancedStatusCode, Fault, Judgement, Meaning, Reason, Reasons, ReplyCode, Row,
+    Class, CodeRow, CodeTable, Deviation, EnhancedStatusCode, Fault, Judgement, Meaning, Reason, Reasons, ReplyCode,
     Weight,
-    table::{Key, Phrases, Variant, folded},
+    table::{Key, Variant},
 };
+use crate::tables::{Example, Expected, Layer, Placed, Row, TableError, TableFile, overlay};
 
 /// Where the default table lies in the source tree; names it in errors.
 const EMBEDDED: (&str, &str) = ("config/codes.toml", include_str!("../../config/codes.toml"));
@@ -18,46 +19,76 @@ const EMBEDDED: (&str, &str) = ("config/codes.toml", include_str!("../../config/
 /// Shorter phrases would fit almost any text.
 const SHORTEST_PHRASE: usize = 4;
 
-/// Why a table was refused, in one line: file, line, what was found and what was expected.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct TableError(pub String);
-
 impl CodeTable {
     /// The table that comes with the program: config/codes.toml.
     #[must_use]
     pub fn embedded() -> Self {
-        Self::from_toml(EMBEDDED.1, EMBEDDED.0).expect("the tests read the embedded table")
+        Self::load(&[]).expect("the tests read the embedded table")
     }
 
-    /// Reads a table from a file.
+    /// The table that comes with the program, with files laid over it, the strongest first.
     ///
     /// # Errors
-    /// The file can't be read, or the table in it is refused.
-    pub fn load(path: &Path) -> Result<Self, TableError> {
-        let text = fs::read_to_string(path)
-            .map_err(|err| TableError(format!("{}: can't read the code table: {err}", path.display())))?;
-        Self::from_toml(&text, &path.display().to_string())
+    /// A file can't be read, or a row in it can't be meant as it is written.
+    pub fn load(files: &[PathBuf]) -> Result<Self, TableError> {
+        let own = files.iter().map(|path| TableFile::read(path)).collect::<Result<Vec<_>, _>>()?;
+        Self::from_files(own.into_iter().chain([TableFile::embedded(EMBEDDED.0, EMBEDDED.1)]).collect())
     }
 
-    /// Reads a table from TOML text; `file` names it in errors.
+    /// The table that some files make together, the strongest first.
     ///
     /// # Errors
-    /// The text is no table, or a row can't be meant as it is written.
-    pub fn from_toml(text: &str, file: &str) -> Result<Self, TableError> {
-        Reader { text, file, reasons: Reasons::default(), rows: BTreeMap::new() }.read()
+    /// A row in them can't be meant as it is written.
+    pub fn from_files(files: Vec<Arc<TableFile>>) -> Result<Self, TableError> {
+        let mut meanings: BTreeMap<Reason, Meaning> = BTreeMap::new();
+        let mut layers = Vec::new();
+        for file in &files {
+            let File { drop, reason, digit, reply, status, variant } = file.parse()?;
+            for (reason, meaning) in reason {
+                // The strongest file's word counts.
+                meanings.entry(reason).or_insert(meaning);
+            }
+            let mut rows = Vec::new();
+            for spec in digit {
+                rows.push(spec.into_entry(file)?);
+            }
+            for spec in reply {
+                spec.into_entries(file, &mut rows)?;
+            }
+            for spec in status {
+                spec.into_entries(file, &mut rows)?;
+            }
+            for spec in variant {
+                rows.push(spec.into_entry(file)?);
+            }
+            layers.push(Layer { file: Arc::clone(file), rows, drop });
+        }
+        let last = files.last().expect("a table has a file");
+        let reasons = Reasons::new(meanings).map_err(|missing| {
+            last.refuse(
+                &(0..0),
+                &format!("there is no [reason.{missing}]: each reason needs its class, fault and advice"),
+            )
+        })?;
+        Table { reasons, rows: BTreeMap::new(), examples: Vec::new() }.build(overlay(layers)?, last)
     }
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
+    #[serde(default)]
+    drop: Vec<Spanned<String>>,
+    #[serde(default)]
     reason: BTreeMap<Reason, Meaning>,
+    #[serde(default)]
     digit: Vec<DigitSpec>,
     #[serde(default)]
     reply: Vec<ReplySpec>,
     #[serde(default)]
     status: Vec<StatusSpec>,
+    #[serde(default)]
+    variant: Vec<LoneVariantSpec>,
 }
 
 /// `[[digit]]`: what is left to say where only the first digit is known.
@@ -65,6 +96,7 @@ struct File {
 #[serde(deny_unknown_fields)]
 struct DigitSpec {
     code: Spanned<u8>,
+    replaces: Option<Spanned<String>>,
     reason: Spanned<Reason>,
     class: Option<Class>,
     fault: Option<Fault>,
@@ -82,6 +114,7 @@ struct DigitSpec {
 #[serde(deny_unknown_fields)]
 struct ReplySpec {
     code: Spanned<u16>,
+    replaces: Option<Spanned<String>>,
     reason: Spanned<Reason>,
     class: Option<Class>,
     fault: Option<Fault>,
@@ -95,10 +128,12 @@ struct ReplySpec {
     variant: Vec<VariantSpec>,
 }
 
+/// `[[reply.variant]]`: a text variant of the row above it.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct VariantSpec {
     id: Spanned<String>,
+    replaces: Option<Spanned<String>>,
     says: Vec<Spanned<String>>,
     reason: Spanned<Reason>,
     class: Option<Class>,
@@ -108,6 +143,32 @@ struct VariantSpec {
     weight: Weight,
     description: Option<String>,
     advice: Option<String>,
+    #[serde(default)]
+    accepts: Vec<Spanned<String>>,
+    #[serde(default)]
+    rejects: Vec<Spanned<String>>,
+}
+
+/// `[[variant]]`: a text variant of a row that another file has.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LoneVariantSpec {
+    code: Spanned<u16>,
+    id: Spanned<String>,
+    replaces: Option<Spanned<String>>,
+    says: Vec<Spanned<String>>,
+    reason: Spanned<Reason>,
+    class: Option<Class>,
+    fault: Option<Fault>,
+    because: Option<String>,
+    #[serde(default = "specific")]
+    weight: Weight,
+    description: Option<String>,
+    advice: Option<String>,
+    #[serde(default)]
+    accepts: Vec<Spanned<String>>,
+    #[serde(default)]
+    rejects: Vec<Spanned<String>>,
 }
 
 /// `[[status]]`: an enhanced status code `x.y.z` or `x.y.*` with an outcome for each class digit that has a meaning.
@@ -115,6 +176,7 @@ struct VariantSpec {
 #[serde(deny_unknown_fields)]
 struct StatusSpec {
     code: Spanned<String>,
+    replaces: Option<Spanned<String>>,
     #[serde(rename = "2")]
     success: Option<OutcomeSpec>,
     #[serde(rename = "4")]
@@ -143,218 +205,350 @@ const fn specific() -> Weight {
     Weight::Specific
 }
 
-/// A file on its way to a table.
-struct Reader<'a> {
-    text: &'a str,
-    file: &'a str,
-    reasons: Reasons,
-    /// Each row with the place of its code.
-    rows: BTreeMap<Key, (Row, Range<usize>)>,
+/// A row as overlays see it: one for each code that a file's row answers for, and one for each text variant.
+struct Entry {
+    id: String,
+    /// The name that it shares with the other digits' rows of one status: `x.1.1`.
+    shared: Option<String>,
+    place: Range<usize>,
+    replaces: Option<Spanned<String>>,
+    answer: AnswerSpec,
+    what: What,
 }
 
-impl Reader<'_> {
-    fn read(mut self) -> Result<CodeTable, TableError> {
-        let file: File = toml::from_str(self.text)
-            .map_err(|err| self.refuse(&err.span().unwrap_or_default(), err.message().trim_end()))?;
-        self.reasons = Reasons::new(file.reason).map_err(|missing| {
-            self.refuse(
-                &(0..0),
-                &format!("there is no [reason.{missing}]: each reason needs its class, fault and advice"),
-            )
-        })?;
-        // The digits first: the rows are held against their limits.
-        file.digit.into_iter().try_for_each(|spec| self.digit(spec))?;
-        file.reply.into_iter().try_for_each(|spec| self.reply(spec))?;
-        file.status.into_iter().try_for_each(|spec| self.status(spec))?;
-        if let Some(digit) = [2, 4, 5].into_iter().find(|digit| !self.rows.contains_key(&Key::Digit(*digit))) {
-            return Err(self.refuse(
-                &(0..0),
-                &format!("no [[digit]] row for {digit}: 2, 4 and 5 each need one, for codes that have no row"),
-            ));
-        }
-        let rows = self.rows.into_iter().map(|(key, (row, _))| (key, row)).collect();
-        Ok(CodeTable::new(self.reasons, rows))
+enum What {
+    Row { key: Key, at_most: Option<Class>, description: String, reference: String },
+    Variant(Box<VariantText>),
+}
+
+struct VariantText {
+    code: ReplyCode,
+    says: Vec<Spanned<String>>,
+    description: Option<String>,
+    accepts: Vec<Spanned<String>>,
+    rejects: Vec<Spanned<String>>,
+}
+
+/// What all rows say, whatever they answer for.
+struct AnswerSpec {
+    reason: Spanned<Reason>,
+    class: Option<Class>,
+    fault: Option<Fault>,
+    because: Option<String>,
+    weight: Weight,
+    advice: Option<String>,
+}
+
+impl Row for Entry {
+    fn id(&self) -> (&str, Range<usize>) {
+        (&self.id, self.place.clone())
     }
 
-    fn digit(&mut self, spec: DigitSpec) -> Result<(), TableError> {
-        let place = spec.code.span();
-        let digit = spec.code.into_inner();
+    fn replaces(&self) -> Option<&Spanned<String>> {
+        self.replaces.as_ref()
+    }
+
+    fn is_called(&self, id: &str) -> bool {
+        self.id == id || self.shared.as_deref() == Some(id)
+    }
+}
+
+impl DigitSpec {
+    fn into_entry(self, file: &TableFile) -> Result<Entry, TableError> {
+        let Self { code, replaces, reason, class, fault, because, weight, at_most, description, advice, reference } =
+            self;
+        let (digit, place) = (*code.get_ref(), code.span());
         if !(2..=5).contains(&digit) {
-            return Err(self.refuse(&place, &format!("`{digit}` is no first digit of a code; expected 2, 3, 4 or 5")));
+            return Err(file.refuse(&place, &format!("`{digit}` is no first digit of a code; expected 2, 3, 4 or 5")));
         }
-        let judgement = self.judgement(spec.at_most, &spec.reason, spec.class, spec.fault, spec.because.as_deref())?;
-        let advice = self.advice(judgement, spec.advice);
-        let row = Row {
-            at_most: spec.at_most,
-            ..row(Key::Digit(digit), judgement, spec.weight, spec.description, advice, spec.reference)
+        let key = Key::Digit(digit);
+        let answer = AnswerSpec { reason, class, fault, because, weight, advice };
+        let what = What::Row { key, at_most, description, reference };
+        Ok(Entry { id: key.to_string(), shared: None, place, replaces, answer, what })
+    }
+}
+
+impl ReplySpec {
+    fn into_entries(self, file: &TableFile, entries: &mut Vec<Entry>) -> Result<(), TableError> {
+        let Self { code, replaces, reason, class, fault, because, weight, description, advice, reference, variant } =
+            self;
+        let reply = reply_code(file, &code)?;
+        let key = Key::Reply(reply);
+        let answer = AnswerSpec { reason, class, fault, because, weight, advice };
+        let what = What::Row { key, at_most: None, description, reference };
+        entries.push(Entry { id: key.to_string(), shared: None, place: code.span(), replaces, answer, what });
+        entries.extend(variant.into_iter().map(|variant| variant.into_entry(reply)));
+        Ok(())
+    }
+}
+
+impl VariantSpec {
+    fn into_entry(self, code: ReplyCode) -> Entry {
+        let Self { id, replaces, says, reason, class, fault, because, weight, description, advice, accepts, rejects } =
+            self;
+        let answer = AnswerSpec { reason, class, fault, because, weight, advice };
+        let what = What::Variant(Box::new(VariantText { code, says, description, accepts, rejects }));
+        Entry { place: id.span(), id: id.into_inner(), shared: None, replaces, answer, what }
+    }
+}
+
+impl LoneVariantSpec {
+    fn into_entry(self, file: &TableFile) -> Result<Entry, TableError> {
+        let Self {
+            code,
+            id,
+            replaces,
+            says,
+            reason,
+            class,
+            fault,
+            because,
+            weight,
+            description,
+            advice,
+            accepts,
+            rejects,
+        } = self;
+        let variant = VariantSpec {
+            id,
+            replaces,
+            says,
+            reason,
+            class,
+            fault,
+            because,
+            weight,
+            description,
+            advice,
+            accepts,
+            rejects,
         };
-        self.add(row, place)
+        Ok(variant.into_entry(reply_code(file, &code)?))
+    }
+}
+
+impl StatusSpec {
+    fn into_entries(self, file: &TableFile, entries: &mut Vec<Entry>) -> Result<(), TableError> {
+        let (code, place) = (self.code.get_ref(), self.code.span());
+        let Some((subject, detail)) = subject_and_detail(code) else {
+            let problem = format!("`{code}` is no status; expected \"x.SUBJECT.DETAIL\" or \"x.SUBJECT.*\"");
+            return Err(file.refuse(&place, &problem));
+        };
+        let before = entries.len();
+        for (class, outcome) in [(2, self.success), (4, self.transient), (5, self.permanent)] {
+            let Some(outcome) = outcome else { continue };
+            let key = Key::Status { class, subject, detail };
+            let OutcomeSpec { reason, class, fault, because, weight, advice } = outcome;
+            let (weight, advice) = (weight.unwrap_or(self.weight), advice.or_else(|| self.advice.clone()));
+            let (description, reference) = (self.description.clone(), self.reference.clone());
+            entries.push(Entry {
+                id: key.to_string(),
+                shared: Some(code.clone()),
+                place: place.clone(),
+                replaces: self.replaces.clone(),
+                answer: AnswerSpec { reason, class, fault, because, weight, advice },
+                what: What::Row { key, at_most: None, description, reference },
+            });
+        }
+        if entries.len() == before {
+            return Err(file.refuse(&place, &format!("{code} says nothing; expected an outcome for 2, 4 or 5")));
+        }
+        Ok(())
+    }
+}
+
+fn reply_code(file: &TableFile, code: &Spanned<u16>) -> Result<ReplyCode, TableError> {
+    ReplyCode::new(*code.get_ref()).ok_or_else(|| {
+        file.refuse(&code.span(), &format!("`{}` is no reply code; expected 200 to 599", code.get_ref()))
+    })
+}
+
+/// Rows on their way to a table.
+struct Table {
+    reasons: Reasons,
+    rows: BTreeMap<Key, CodeRow>,
+    examples: Vec<Example>,
+}
+
+impl Table {
+    fn build(mut self, entries: Vec<Placed<Entry>>, last: &TableFile) -> Result<CodeTable, TableError> {
+        // The digits first: the rows are held against their limits. The variants last: they belong to rows.
+        let rank = |entry: &Placed<Entry>| match &entry.row.what {
+            What::Row { key: Key::Digit(_), .. } => 0,
+            What::Row { .. } => 1,
+            What::Variant(_) => 2,
+        };
+        let mut entries = entries;
+        entries.sort_by_key(rank);
+        let mut phrases = Vec::new();
+        for Placed { file, row } in entries {
+            match row.what {
+                What::Row { key, at_most, description, reference } => {
+                    let limit = if matches!(key, Key::Digit(_)) { at_most } else { self.limit(key) };
+                    let (judgement, advice) = self.judge(&file, limit, &row.answer)?;
+                    let AnswerSpec { because, weight, .. } = row.answer;
+                    let rule = format!("codes:{key}").into();
+                    let (file, line) = (file.name.clone(), file.line(row.place.start));
+                    let variants = Vec::new();
+                    let row = CodeRow {
+                        code: key,
+                        rule,
+                        judgement,
+                        because,
+                        weight,
+                        at_most,
+                        description,
+                        advice,
+                        reference,
+                        variants,
+                        file,
+                        line,
+                    };
+                    self.rows.insert(key, row);
+                }
+                What::Variant(text) => self.variant(&file, row.id, &row.place, row.answer, *text, &mut phrases)?,
+            }
+        }
+        if let Some(digit) = [2, 4, 5].into_iter().find(|digit| !self.rows.contains_key(&Key::Digit(*digit))) {
+            let problem = format!("no [[digit]] row for {digit}: 2, 4 and 5 each need one, for codes that have no row");
+            return Err(last.refuse(&(0..0), &problem));
+        }
+        Ok(CodeTable::new(self.reasons, self.rows, self.examples))
     }
 
-    fn reply(&mut self, spec: ReplySpec) -> Result<(), TableError> {
-        let place = spec.code.span();
-        let Some(code) = ReplyCode::new(*spec.code.get_ref()) else {
-            let problem = format!("`{}` is no reply code; expected 200 to 599", spec.code.get_ref());
-            return Err(self.refuse(&place, &problem));
-        };
-        let limit = self.limit(code.class_digit());
-        let judgement = self.judgement(limit, &spec.reason, spec.class, spec.fault, spec.because.as_deref())?;
-        let advice = self.advice(judgement, spec.advice);
-        self.reachable(&spec.variant)?;
+    fn variant(
+        &mut self,
+        file: &Arc<TableFile>,
+        id: String,
+        place: &Range<usize>,
+        answer: AnswerSpec,
+        text: VariantText,
+        phrases: &mut Vec<PlacedPhrase>,
+    ) -> Result<(), TableError> {
+        let VariantText { code, says, description, accepts, rejects } = text;
         let key = Key::Reply(code);
-        let variants = spec
-            .variant
-            .into_iter()
-            .map(|v| {
-                let judgement = self.judgement(limit, &v.reason, v.class, v.fault, v.because.as_deref())?;
-                Ok(Variant {
-                    id: v.id.into_inner(),
-                    judgement,
-                    weight: v.weight,
-                    description: v.description.unwrap_or_else(|| spec.description.clone()),
-                    advice: self.advice(judgement, v.advice),
-                    says: v.says.into_iter().map(Spanned::into_inner).collect(),
-                })
-            })
-            .collect::<Result<Vec<_>, TableError>>()?;
-        let row = Row {
-            phrases: Phrases::compile(key, &variants),
-            variants,
-            ..row(key, judgement, spec.weight, spec.description, advice, spec.reference)
-        };
-        self.add(row, place)
-    }
-
-    fn status(&mut self, spec: StatusSpec) -> Result<(), TableError> {
-        let place = spec.code.span();
-        let Some((subject, detail)) = subject_and_detail(spec.code.get_ref()) else {
-            let problem =
-                format!("`{}` is no status; expected \"x.SUBJECT.DETAIL\" or \"x.SUBJECT.*\"", spec.code.get_ref());
-            return Err(self.refuse(&place, &problem));
-        };
-        let outcomes = [(2, spec.success), (4, spec.transient), (5, spec.permanent)];
-        if outcomes.iter().all(|(_, outcome)| outcome.is_none()) {
-            let problem = format!("{} says nothing; expected an outcome for 2, 4 or 5", spec.code.get_ref());
-            return Err(self.refuse(&place, &problem));
+        let (judgement, advice) = self.judge(file, self.limit(key), &answer)?;
+        reachable(file, place, code, &says, phrases)?;
+        if file.is_own() && accepts.is_empty() {
+            let problem = format!("`{id}` has no example: name in `accepts` a reply that it decides on");
+            return Err(file.refuse(place, &problem));
         }
-        for (class, outcome) in outcomes.into_iter().filter_map(|(class, outcome)| Some((class, outcome?))) {
-            let limit = self.limit(class);
-            let because = outcome.because.as_deref();
-            let judgement = self.judgement(limit, &outcome.reason, outcome.class, outcome.fault, because)?;
-            let row = row(
-                Key::Status { class, subject, detail },
-                judgement,
-                outcome.weight.unwrap_or(spec.weight),
-                spec.description.clone(),
-                self.advice(judgement, outcome.advice.or_else(|| spec.advice.clone())),
-                spec.reference.clone(),
-            );
-            self.add(row, place.clone())?;
+        let examples = [(&accepts, Expected::Accepts), (&rejects, Expected::Rejects)];
+        for (text, expected) in examples.into_iter().flat_map(|(texts, e)| texts.iter().map(move |text| (text, e))) {
+            let (row, text, place) = (id.clone(), text.get_ref().clone(), text.span());
+            self.examples.push(Example { file: Arc::clone(file), place, row, expected, text });
         }
+        let row = self.rows.get_mut(&key).ok_or_else(|| {
+            file.refuse(place, &format!("the variant `{id}` has no [[reply]] row for {code} that it could belong to"))
+        })?;
+        let plain = |texts: Vec<Spanned<String>>| texts.into_iter().map(Spanned::into_inner).collect();
+        row.variants.push(Variant {
+            id,
+            says: plain(says),
+            judgement,
+            because: answer.because,
+            weight: answer.weight,
+            description: description.unwrap_or_else(|| row.description.clone()),
+            advice,
+            accepts: plain(accepts),
+            rejects: plain(rejects),
+            file: file.name.clone(),
+            line: file.line(place.start),
+        });
         Ok(())
     }
 
-    fn add(&mut self, row: Row, place: Range<usize>) -> Result<(), TableError> {
-        if let Some((_, first)) = self.rows.get(&row.code) {
-            let problem = format!("{} has a row already, in line {}", row.code, self.line(first));
-            return Err(self.refuse(&place, &problem));
-        }
-        self.rows.insert(row.code, (row, place));
-        Ok(())
-    }
-
-    fn judgement(
+    fn judge(
         &self,
+        file: &TableFile,
         limit: Option<Class>,
-        reason: &Spanned<Reason>,
-        class: Option<Class>,
-        fault: Option<Fault>,
-        because: Option<&str>,
-    ) -> Result<Judgement, TableError> {
+        answer: &AnswerSpec,
+    ) -> Result<(Judgement, String), TableError> {
+        let AnswerSpec { reason, class, fault, because, advice, .. } = answer;
         if let (Some(class), Some(limit)) = (class, limit)
             // Class sorts from the worst to the best.
-            && class < limit
+            && *class < limit
         {
             let problem = format!("class `{class}` can't be reached: codes with this digit have at_most = \"{limit}\"");
-            return Err(self.refuse(&reason.span(), &problem));
+            return Err(file.refuse(&reason.span(), &problem));
         }
-        let own = Deviation { class, fault, because };
-        self.reasons.judgement(*reason.get_ref(), limit, &own).map_err(|problem| self.refuse(&reason.span(), &problem))
+        let own = Deviation { class: *class, fault: *fault, because: because.as_deref() };
+        let judgement = self
+            .reasons
+            .judgement(*reason.get_ref(), limit, &own)
+            .map_err(|problem| file.refuse(&reason.span(), &problem))?;
+        let advice = advice.clone().unwrap_or_else(|| self.reasons.advice(judgement, None).to_owned());
+        Ok((judgement, advice))
     }
 
-    /// The worst class that the digit's row allows.
-    fn limit(&self, digit: u8) -> Option<Class> {
-        self.rows.get(&Key::Digit(digit))?.0.at_most
-    }
-
-    fn advice(&self, judgement: Judgement, own: Option<String>) -> String {
-        own.unwrap_or_else(|| self.reasons.advice(judgement, None).to_owned())
-    }
-
-    /// Refuses a phrase that holds another one which answers first: it could never decide.
-    fn reachable(&self, variants: &[VariantSpec]) -> Result<(), TableError> {
-        let mut earlier: Vec<(usize, &Spanned<String>, String)> = Vec::new();
-        for (n, variant) in variants.iter().enumerate() {
-            if variant.says.is_empty() {
-                return Err(self.refuse(
-                    &variant.id.span(),
-                    "a variant without phrases can never answer; expected says = [\"…\"]",
-                ));
-            }
-            for phrase in &variant.says {
-                let own = folded(phrase.get_ref());
-                if own.len() < SHORTEST_PHRASE {
-                    let problem =
-                        format!("the phrase {own:?} would fit anything; expected {SHORTEST_PHRASE} letters or more");
-                    return Err(self.refuse(&phrase.span(), &problem));
-                }
-                // Within a variant the order of the phrases does not matter: the longer one is idle either way.
-                let idle = earlier.iter().find_map(|(m, other, text)| {
-                    if own.contains(text) {
-                        Some((phrase, *other))
-                    } else if *m == n && text.contains(&own) {
-                        Some((*other, phrase))
-                    } else {
-                        None
-                    }
-                });
-                if let Some((idle, first)) = idle {
-                    let problem = format!(
-                        "the phrase {:?} can never decide: {:?} in line {} answers first",
-                        idle.get_ref(),
-                        first.get_ref(),
-                        self.line(&first.span())
-                    );
-                    return Err(self.refuse(&idle.span(), &problem));
-                }
-                earlier.push((n, phrase, own));
-            }
-        }
-        Ok(())
-    }
-
-    fn line(&self, place: &Range<usize>) -> usize {
-        1 + self.text.bytes().take(place.start).filter(|b| *b == b'\n').count()
-    }
-
-    fn refuse(&self, place: &Range<usize>, problem: &str) -> TableError {
-        TableError(format!("{}:{}: {}", self.file, self.line(place), problem.replace('\n', "; ")))
+    /// The worst class that the row of the code's digit allows.
+    fn limit(&self, key: Key) -> Option<Class> {
+        self.rows.get(&Key::Digit(key.digit()))?.at_most
     }
 }
 
-fn row(code: Key, judgement: Judgement, weight: Weight, description: String, advice: String, reference: String) -> Row {
-    Row {
-        code,
-        rule: format!("codes:{code}").into(),
-        judgement,
-        weight,
-        at_most: None,
-        description,
-        advice,
-        reference,
-        variants: Vec::new(),
-        phrases: None,
+/// A phrase of a variant that is in the table already.
+struct PlacedPhrase {
+    file: Arc<TableFile>,
+    /// Where its variant is named: tells it from others.
+    variant: Range<usize>,
+    code: ReplyCode,
+    phrase: Spanned<String>,
+    folded: String,
+}
+
+/// Refuses a phrase that holds another one which answers first: it could never decide.
+fn reachable(
+    file: &Arc<TableFile>,
+    variant: &Range<usize>,
+    code: ReplyCode,
+    says: &[Spanned<String>],
+    earlier: &mut Vec<PlacedPhrase>,
+) -> Result<(), TableError> {
+    if says.is_empty() {
+        let problem = "a variant without phrases can never answer; expected says = [\"…\"]";
+        return Err(file.refuse(variant, problem));
     }
+    for phrase in says {
+        let own = folded(phrase.get_ref());
+        if own.len() < SHORTEST_PHRASE {
+            let problem = format!("the phrase {own:?} would fit anything; expected {SHORTEST_PHRASE} letters or more");
+            return Err(file.refuse(&phrase.span(), &problem));
+        }
+        for other in earlier.iter().filter(|other| other.code == code) {
+            let here = PlacedPhrase {
+                file: Arc::clone(file),
+                variant: variant.clone(),
+                code,
+                phrase: phrase.clone(),
+                folded: own.clone(),
+            };
+            let same_variant = Arc::ptr_eq(&other.file, file) && other.variant == *variant;
+            // Within a variant the order of the phrases does not matter: the longer one is idle either way.
+            let (idle, first) = if own.contains(&other.folded) {
+                (&here, other)
+            } else if same_variant && other.folded.contains(&own) {
+                (other, &here)
+            } else {
+                continue;
+            };
+            let problem = format!(
+                "the phrase {:?} can never decide: {:?} in line {} answers first",
+                idle.phrase.get_ref(),
+                first.phrase.get_ref(),
+                first.file.line(first.phrase.span().start)
+            );
+            return Err(idle.file.refuse(&idle.phrase.span(), &problem));
+        }
+        let (file, variant, phrase) = (Arc::clone(file), variant.clone(), phrase.clone());
+        earlier.push(PlacedPhrase { file, variant, code, phrase, folded: own });
+    }
+    Ok(())
+}
+
+/// Lower case, each run of white space one blank: enough to see that a phrase holds another one.
+fn folded(text: &str) -> String {
+    text.to_lowercase().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// `x.1.10` -> 1, 10; `x.1.*` -> 1, any.
@@ -403,7 +597,9 @@ reference = "RFC 3463"
     }
 
     fn variant(phrases: &str) -> String {
-        format!("{{ id = \"v\", says = [{phrases}], reason = \"policy\" }},")
+        // Each needs an id of its own.
+        let id = phrases.len();
+        format!("{{ id = \"v{id}\", says = [{phrases}], reason = \"policy\" }},")
     }
 
     fn status(code: &str, outcomes: &str) -> String {
@@ -419,7 +615,7 @@ reference = "RFC 3463"
     }
 
     fn refusal(text: &str) -> String {
-        CodeTable::from_toml(&with_reasons(text), "my.toml").expect_err(text).to_string()
+        CodeTable::from_files(vec![TableFile::embedded("my.toml", &with_reasons(text))]).expect_err(text).to_string()
     }
 
     #[test]
@@ -427,7 +623,10 @@ reference = "RFC 3463"
         const SOFT: &str = "reason = \"policy\"";
         for (head, problem) in [
             ("[[reply]\n", "my.toml:1: "),
-            ("colour = 1\n", "my.toml:1: unknown field `colour`, expected one of `reason`, `digit`, `reply`, `status`"),
+            (
+                "colour = 1\n",
+                "my.toml:1: unknown field `colour`, expected one of `drop`, `reason`, `digit`, `reply`, `status`, `variant`",
+            ),
             (
                 &reply("550", "{ id = \"v\", says = [\"user unknown\"], clas = \"hard\" }"),
                 "my.toml:2: unknown field `clas`",
@@ -494,15 +693,15 @@ reference = "RFC 3463"
     fn doubles_are_refused_with_both_places() {
         let again = |row: &str| refusal(&format!("{DIGITS}\n{row}\n{row}"));
         let digit = &DIGITS[DIGITS.rfind("[[digit]]").unwrap()..];
-        assert_eq!(again(digit), "my.toml:25: 5 has a row already, in line 18");
+        assert_eq!(again(digit), "my.toml:25: there is a row `5` already, in my.toml:18");
         let row = "[[status]]\ncode = \"x.1.*\"\n5 = { reason = \"policy\" }\n\
                    description = \"\"\nadvice = \"\"\nreference = \"\"";
-        assert_eq!(again(row), "my.toml:31: 5.1.* has a row already, in line 25");
+        assert_eq!(again(row), "my.toml:31: there is a row `5.1.*` already, in my.toml:25");
     }
 
     #[test]
     fn each_first_digit_needs_its_row() {
-        assert!(refusal("").contains("missing field `digit`"));
+        assert!(refusal("").contains("no [[digit]] row for 2"));
         let without_5 = &DIGITS[..DIGITS.rfind("[[digit]]").unwrap()];
         assert_eq!(
             refusal(without_5),
@@ -511,15 +710,57 @@ reference = "RFC 3463"
         assert!(refusal(&DIGITS.replace("code = 5", "code = 6")).starts_with("my.toml:18: `6` is no first digit"));
     }
 
+    fn with_own(own: &str) -> Result<CodeTable, TableError> {
+        CodeTable::from_files(vec![TableFile::embedded("my.toml", own), TableFile::embedded(EMBEDDED.0, EMBEDDED.1)])
+    }
+
     #[test]
-    fn a_table_of_ones_own_replaces_the_default() {
+    fn rows_of_ones_own_are_laid_over_the_default() {
+        let table = with_own(
+            "drop = [\"553.rate-limited\"]\n\
+             [reason.mailbox_full]\nclass = \"soft\"\nfault = \"recipient\"\nadvice = \"Wait a week.\"\n\
+             [[status]]\ncode = \"x.1.1\"\nreplaces = \"5.1.1\"\n5 = { reason = \"policy\" }\n\
+             description = \"d\"\nreference = \"r\"\n\
+             [[variant]]\ncode = 550\nid = \"550.closed\"\nsays = [\"shop is closed\"]\nreason = \"disabled\"\n",
+        )
+        .unwrap();
+        let row = |code: &str| table.status_row(code.parse().unwrap()).unwrap();
+        assert_eq!(
+            (row("5.1.1").judgement.reason, row("4.1.1").judgement.reason),
+            (Reason::Policy, Reason::UserUnknown)
+        );
+        assert_eq!(row("5.1.1").file, "my.toml");
+        assert_eq!(row("5.2.2").advice, "Wait a week.");
+        let variants = |code: &str| &table.reply_row(code.parse().unwrap()).unwrap().variants;
+        assert_eq!(variants("550")[0].id, "550.closed");
+        assert!(variants("553").iter().all(|variant| variant.id != "553.rate-limited"));
+    }
+
+    #[test]
+    fn rows_that_cannot_be_laid_over_the_default_are_refused() {
+        let row = "[[reply]]\ncode = 550\nreason = \"policy\"\ndescription = \"d\"\nreference = \"r\"\n";
+        for (own, problem) in [
+            (row, "my.toml:2: there is a row `550` already, in config/codes.toml:"),
+            ("drop = [\"560\"]", "my.toml:1: there is no row `560` to drop"),
+            ("drop = [\"550\"]", "config/codes.toml:"),
+            ("drop = [\"5\"]", "config/codes.toml:1: no [[digit]] row for 5"),
+        ] {
+            let error = with_own(own).unwrap_err().to_string();
+            assert!(error.starts_with(problem), "{error}");
+        }
+        assert!(with_own(&row.replacen("reason", "replaces = \"550\"\nreason", 1)).is_ok());
+    }
+
+    #[test]
+    fn a_file_of_ones_own_is_read_and_needs_examples() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("my.toml");
-        fs::write(&path, with_reasons(DIGITS)).unwrap();
-        let table = CodeTable::load(&path).unwrap();
-        assert_eq!(&*table.status("5.1.1".parse().unwrap()).unwrap().rule, "codes:5");
-
-        let missing = CodeTable::load(&dir.path().join("other.toml")).unwrap_err().to_string();
-        assert!(missing.contains("other.toml: can't read the code table: "), "{missing}");
+        std::fs::write(
+            &path,
+            "[[variant]]\ncode = 550\nid = \"550.closed\"\nsays = [\"closed\"]\nreason = \"disabled\"",
+        )
+        .unwrap();
+        let error = CodeTable::load(&[path]).unwrap_err().to_string();
+        assert!(error.contains("my.toml:3: `550.closed` has no example"), "{error}");
     }
 }

@@ -104,30 +104,30 @@ impl Config {
     }
 }
 
+/// The keys whose values are lists.
+const LISTS: &[&str] =
+    &["report.campaign_headers", "report.processed", "codes.files", "phrases.files", "kinds.files", "formats.files"];
+
 /// Defaults stand in the types; the environment overrides the file.
 fn layered(text: Option<&str>) -> Result<Config, config::ConfigError> {
     let environment = Environment::with_prefix("BOUNCED").prefix_separator("__").separator("__");
     // Only lists are parsed: elsewhere a user named 007 would lose its zeros.
-    let lists = environment
-        .clone()
-        .try_parsing(true)
-        .list_separator(",")
-        .with_list_parse_key("report.campaign_headers")
-        .with_list_parse_key("report.processed")
-        .with_list_parse_key("kinds.files")
-        .with_list_parse_key("formats.files")
-        .source(Some(std::env::vars().filter(|(name, _)| has_lists(name)).collect()));
+    let is_list = |name: &str| {
+        LISTS.iter().any(|key| {
+            let tail = name.strip_prefix("BOUNCED__").unwrap_or_default();
+            tail.eq_ignore_ascii_case(&key.replace('.', "__"))
+        })
+    };
+    let lists = LISTS
+        .iter()
+        .fold(environment.clone().try_parsing(true).list_separator(","), |lists, key| lists.with_list_parse_key(key))
+        .source(Some(std::env::vars().filter(|(name, _)| is_list(name)).collect()));
     config::Config::builder()
         .add_source(File::from_str(text.unwrap_or_default(), FileFormat::Toml))
         .add_source(environment)
         .add_source(lists)
         .build()?
         .try_deserialize()
-}
-
-/// Whether a variable belongs to a section whose values are lists.
-fn has_lists(variable: &str) -> bool {
-    ["BOUNCED__REPORT__", "BOUNCED__KINDS__", "BOUNCED__FORMATS__"].iter().any(|section| variable.starts_with(section))
 }
 
 /// Adds the line and, from that line, the key. The value is left out: it may be a secret.

@@ -37,14 +37,14 @@ macro_rules! config {
             pub database: Database,
             /// Who is suppressed, and when.
             pub suppressions: Suppressions,
-            /// The code table.
+            /// Files laid over the code table.
             pub codes: Table,
-            /// The phrase table.
+            /// Files laid over the phrases.
             pub phrases: Table,
             /// Files laid over the signs that tell a mail's kind.
-            pub kinds: Overlay,
+            pub kinds: Table,
             /// Files laid over the formats.
-            pub formats: Overlay,
+            pub formats: Table,
             /// How reports are read and which are settled.
             pub report: Report,
             /// What is logged, and how.
@@ -155,18 +155,10 @@ impl Suppressions {
     }
 }
 
-/// `[codes]` and `[phrases]`
+/// `[codes]`, `[phrases]`, `[kinds]` and `[formats]`
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Table {
-    /// The file that replaces the built-in table.
-    pub file: Option<PathBuf>,
-}
-
-/// `[kinds]` and `[formats]`
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Overlay {
     /// Files whose rows stand before those of the table that comes with the program, the strongest first.
     pub files: Vec<PathBuf>,
 }
@@ -234,8 +226,8 @@ impl Config {
         let anchor = |path: &mut PathBuf| *path = directory.join(&*path);
         [&mut self.database.path, &mut self.suppressions.path]
             .into_iter()
-            .chain(&mut self.codes.file)
-            .chain(&mut self.phrases.file)
+            .chain(&mut self.codes.files)
+            .chain(&mut self.phrases.files)
             .chain(&mut self.kinds.files)
             .chain(&mut self.formats.files)
             .for_each(anchor);

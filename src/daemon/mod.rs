@@ -17,10 +17,10 @@ use self::{
 };
 use crate::{
     app::{Judge, Recorder},
-    classify::LoadError,
     config::Config,
     source::{MailboxVisitor, Source},
     store::{Store, StoreError},
+    tables::TableError,
 };
 
 /// How long a stop may take: the batches in flight are finished, what takes longer is found again at the next start.
@@ -43,7 +43,7 @@ pub enum DaemonError {
     NoMailbox(String),
     /// The code table or the phrases are refused.
     #[error(transparent)]
-    Tables(#[from] LoadError),
+    Tables(#[from] TableError),
     /// Another daemon works on the same database.
     #[error("{0}")]
     Locked(String),

@@ -11,6 +11,10 @@ use crate::{parse::Tables, text::fold};
 pub struct Keep {
     /// Folded words of the tables and of the protocols.
     words: HashSet<String>,
+    /// Folded beginnings of words that the tables know with any ending.
+    stems: HashSet<String>,
+    /// Octets of the longest of them.
+    longest_stem: usize,
     /// Hosts that the tables name: providers, blocklists, their help pages.
     hosts: HashSet<String>,
     /// The last labels of these hosts.
@@ -73,14 +77,21 @@ impl Keep {
     pub fn new<'a>(sentences: impl Iterator<Item = &'a str>, senders: &'a [String], tables: Arc<Tables>) -> Self {
         let mut words: HashSet<String> = PROTOCOL.split_whitespace().map(str::to_owned).collect();
         let mut hosts = HashSet::new();
+        let mut stems = HashSet::new();
         let mut unspaced = Vec::new();
         for sentence in sentences.chain(senders.iter().map(String::as_str)) {
+            if sentence.contains('*') {
+                let open = sentence.split_whitespace().filter_map(|word| word.strip_suffix('*'));
+                stems.extend(open.map(|word| {
+                    fold(word.rsplit(|c: char| !c.is_alphanumeric()).next().unwrap_or(word)).into_string()
+                }));
+            }
             // Patterns are regular expressions: `\.` is a dot, and the letter behind another backslash no text.
             let plain = without_escapes(sentence);
             words.extend(fold(&plain).as_str().split(|c: char| !c.is_alphanumeric()).map(str::to_owned));
             hosts.extend(plain.split(|c: char| !is_host_char(c)).filter(|h| looks_like_host(h)).map(str::to_lowercase));
             if sentence.chars().any(is_unspaced) {
-                unspaced.push(sentence.to_owned());
+                unspaced.push(sentence.replace('*', ""));
             }
         }
         let last = |host: &String| host.rsplit('.').next().unwrap_or("").to_owned();
@@ -92,6 +103,8 @@ impl Keep {
         Self {
             tables,
             words,
+            longest_stem: stems.iter().map(String::len).max().unwrap_or(0),
+            stems,
             hosts,
             top_levels,
             senders: senders.iter().map(|s| s.trim_end_matches('@').to_owned()).collect(),
@@ -103,7 +116,10 @@ impl Keep {
     /// Whether the tables or the protocols have this word.
     #[must_use]
     pub fn word(&self, word: &str) -> bool {
-        self.words.contains(fold(word).as_str())
+        let word = fold(word).into_string();
+        let ends = word.char_indices().map(|(end, _)| end).skip(1).take_while(|&end| end <= self.longest_stem);
+        let mut starts = ends.map(|end| &word[..end]);
+        self.words.contains(&word) || starts.any(|start| self.stems.contains(start))
     }
 
     /// Whether the tables name this host or one above it.

@@ -22,13 +22,14 @@ pub struct TableFile {
     /// Its path: names it in errors and in answers to "where is this row?".
     pub name: String,
     text: String,
+    own: bool,
 }
 
 impl TableFile {
     /// A table that comes with the program, or stands in a test.
     #[must_use]
     pub fn embedded(name: &str, text: &str) -> Arc<Self> {
-        Arc::new(Self { name: name.to_owned(), text: text.to_owned() })
+        Arc::new(Self { name: name.to_owned(), text: text.to_owned(), own: false })
     }
 
     /// Reads a file.
@@ -39,7 +40,13 @@ impl TableFile {
         let name = path.display().to_string();
         let text =
             fs::read_to_string(path).map_err(|err| TableError(format!("{name}: can't read the table: {err}")))?;
-        Ok(Arc::new(Self { name, text }))
+        Ok(Arc::new(Self { name, text, own: true }))
+    }
+
+    /// Whether it is one that somebody laid over the table that comes with the program.
+    #[must_use]
+    pub const fn is_own(&self) -> bool {
+        self.own
     }
 
     /// Its text as rows.

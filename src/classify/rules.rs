@@ -1,0 +1,367 @@
+//! All rows that answer to words, the phrases as well as the text variants of the code table, in one automaton: from a
+//! text, read once, to the rows that fit it. Knows nothing of mails and files, and nothing of what outranks what.
+
+use std::{collections::HashMap, ops::Range};
+
+use aho_corasick::AhoCorasick;
+use regex::Regex;
+
+use super::{
+    Rank,
+    shapes::{Order, Words, together},
+};
+use crate::{
+    codes::{EnhancedStatusCode, Judgement, ReplyCode, Variant},
+    text::fold,
+};
+
+/// Shorter phrases would fit almost any text.
+const SHORTEST: usize = 4;
+
+/// Shorter nouns and predicates say nothing, even in company.
+const SHORTEST_WORD: usize = 2;
+
+/// A row that answers to words.
+#[derive(Debug, Clone)]
+pub(super) struct Rule {
+    /// What names the row in its table.
+    pub id: String,
+    pub origin: Origin,
+    /// What the row says.
+    pub judgement: Judgement,
+    /// How much it is worth.
+    pub rank: Rank,
+    /// What a person should do about it, where the row says more than its reason.
+    pub advice: String,
+    pub conditions: Conditions,
+}
+
+/// The table that a rule comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// The phrases: the row answers wherever its conditions hold.
+    Phrases,
+    /// A text variant of the code table: of those of one code, the first that fits answers for the code. `words` are
+    /// its phrases as the table writes them, parallel to [`Conditions::says`].
+    Codes { reply: ReplyCode, words: Vec<String> },
+}
+
+/// When a rule fits. Numbers are those of patterns of the automaton.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Conditions {
+    pub scope: Option<usize>,
+    pub says: Vec<usize>,
+    pub shapes: Vec<Shape>,
+    pub with: Vec<usize>,
+    pub unless: Vec<usize>,
+    pub pattern: Option<Regex>,
+    pub status: Vec<StatusFilter>,
+    pub reply: Vec<ReplyCode>,
+}
+
+/// A shape, its words by number.
+#[derive(Debug, Clone)]
+pub(super) struct Shape {
+    pub about: Vec<usize>,
+    pub says: Vec<usize>,
+    pub between: usize,
+    pub order: Order,
+}
+
+/// `5.7.1`, `5.1.*` or `x.1.1`.
+#[derive(Debug, Clone)]
+pub(super) struct StatusFilter {
+    class: Option<u8>,
+    subject: u16,
+    detail: Option<u16>,
+}
+
+impl StatusFilter {
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split('.');
+        let class = match parts.next()? {
+            "x" => None,
+            digit => Some(digit.parse().ok().filter(|d| matches!(d, 2 | 4 | 5))?),
+        };
+        let subject = parts.next()?.parse().ok()?;
+        let detail = match parts.next()? {
+            "*" => None,
+            detail => Some(detail.parse().ok()?),
+        };
+        parts.next().is_none().then_some(Self { class, subject, detail })
+    }
+
+    fn fits(&self, code: EnhancedStatusCode) -> bool {
+        self.class.is_none_or(|c| c == code.class_digit())
+            && self.subject == code.subject()
+            && self.detail.is_none_or(|d| d == code.detail())
+    }
+}
+
+/// By what a speaker is known.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Scope {
+    /// Domains of its hosts, lower case.
+    pub hosts: Vec<String>,
+    /// Patterns of what only this speaker writes.
+    pub texts: Vec<usize>,
+}
+
+/// Who says the text that is looked up, and with which codes.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Speaker<'a> {
+    /// Hosts that may have said it, lower case: remote-MTA, reporting-MTA, the host that the text names.
+    pub hosts: &'a [String],
+    /// The enhanced status code beside the text.
+    pub status: Option<EnhancedStatusCode>,
+    /// The reply code beside the text.
+    pub reply: Option<ReplyCode>,
+}
+
+/// A rule that fits a text.
+#[derive(Debug, Clone)]
+pub(super) struct Fit<'r> {
+    pub rule: &'r Rule,
+    /// Where in the text the words stand that called for it.
+    pub range: Range<usize>,
+    /// Which of [`Conditions::says`] stands there; `None` where a shape does.
+    says: Option<usize>,
+}
+
+impl Rule {
+    /// Whether a verdict that names this rule means this one.
+    pub(super) fn is_called(&self, name: &str) -> bool {
+        match &self.origin {
+            Origin::Phrases => name.strip_prefix("phrases:") == Some(&self.id),
+            Origin::Codes { reply, words } => words.iter().any(|word| name_of_variant(*reply, word) == name),
+        }
+    }
+}
+
+fn name_of_variant(reply: ReplyCode, words: &str) -> String {
+    format!("codes:{reply} \"{words}\"")
+}
+
+impl Fit<'_> {
+    /// The rule's name in verdicts: `phrases:ID`, `codes:550 "user unknown"`.
+    pub(super) fn name(&self) -> String {
+        match &self.rule.origin {
+            Origin::Phrases => format!("phrases:{}", self.rule.id),
+            Origin::Codes { reply, words } => {
+                name_of_variant(*reply, self.says.and_then(|n| words.get(n)).map_or("", String::as_str))
+            }
+        }
+    }
+}
+
+/// What the automaton found in a text.
+#[derive(Debug)]
+pub(super) struct Reading<'t> {
+    text: &'t str,
+    /// For each pattern, one more than where it first ends; 0 where it is not there.
+    first_end: Vec<usize>,
+    /// The words of shapes and where they stand, by word and then by their ends.
+    words: Vec<(usize, Range<usize>)>,
+    /// The rules that a phrase or a predicate calls for, in their order.
+    called: Vec<usize>,
+}
+
+impl Reading<'_> {
+    fn has(&self, pattern: usize) -> bool {
+        self.first_end[pattern] > 0
+    }
+
+    fn places(&self, word: usize) -> &[(usize, Range<usize>)] {
+        let start = self.words.partition_point(|(other, _)| *other < word);
+        let length = self.words[start..].partition_point(|(other, _)| *other == word);
+        &self.words[start..start + length]
+    }
+
+    /// The places of several words, by their ends.
+    fn places_of(&self, words: &[usize]) -> Vec<Range<usize>> {
+        let mut all: Vec<_> =
+            words.iter().flat_map(|&word| self.places(word)).map(|(_, range)| range.clone()).collect();
+        all.sort_unstable_by_key(|range| (range.end, range.start));
+        all
+    }
+}
+
+/// Rules, compiled.
+#[derive(Debug)]
+pub(super) struct Rules {
+    rules: Vec<Rule>,
+    scopes: Vec<Scope>,
+    words: Vec<Words>,
+    matcher: AhoCorasick,
+    /// The matcher's patterns.
+    patterns: Vec<String>,
+    /// For each pattern, the rules whose `says` it is, and the words that begin with it.
+    uses: Vec<(Vec<usize>, Vec<usize>)>,
+    /// For each word, the rules of whose shapes it is a predicate.
+    predicates: Vec<Vec<usize>>,
+}
+
+impl Rules {
+    /// Every rule, in the order of the tables.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Rule> {
+        self.rules.iter()
+    }
+
+    /// What is looked for: phrases, words of shapes and hosts (all folded), and patterns as they are written.
+    pub(super) fn vocabulary(&self) -> impl Iterator<Item = String> {
+        let hosts = self.scopes.iter().flat_map(|scope| scope.hosts.iter().cloned());
+        let patterns = self.rules.iter().filter_map(|rule| rule.conditions.pattern.as_ref());
+        let words = self.words.iter().map(Words::to_string);
+        self.patterns.iter().cloned().chain(words).chain(hosts).chain(patterns.map(|p| p.as_str().to_owned()))
+    }
+
+    /// Reads a folded text.
+    pub(super) fn read<'t>(&self, text: &'t str) -> Reading<'t> {
+        let mut first_end = vec![0; self.patterns.len()];
+        let (mut words, mut called) = (Vec::new(), Vec::new());
+        for found in self.matcher.find_overlapping_iter(text) {
+            let pattern = found.pattern().as_usize();
+            let (rules, beginning) = &self.uses[pattern];
+            if first_end[pattern] == 0 {
+                first_end[pattern] = found.end() + 1;
+                called.extend_from_slice(rules);
+            }
+            for &word in beginning {
+                if let Some(end) = self.words[word].end(text, found.start()) {
+                    called.extend_from_slice(&self.predicates[word]);
+                    words.push((word, found.start()..end));
+                }
+            }
+        }
+        called.sort_unstable();
+        called.dedup();
+        words.sort_unstable_by_key(|(word, range)| (*word, range.end));
+        Reading { text, first_end, words, called }
+    }
+
+    /// The rules that fit, in the order of the tables.
+    pub(super) fn fits(&self, reading: &Reading<'_>, speaker: &Speaker<'_>) -> Vec<Fit<'_>> {
+        reading.called.iter().filter_map(|&rule| self.fit(&self.rules[rule], reading, speaker)).collect()
+    }
+
+    fn fit<'r>(&self, rule: &'r Rule, reading: &Reading<'_>, speaker: &Speaker<'_>) -> Option<Fit<'r>> {
+        let Conditions { scope, says, shapes, with, unless, pattern, status, reply } = &rule.conditions;
+        let holds = (status.is_empty() || speaker.status.is_some_and(|s| status.iter().any(|f| f.fits(s))))
+            && (reply.is_empty() || speaker.reply.is_some_and(|r| reply.contains(&r)))
+            && with.iter().all(|&p| reading.has(p))
+            && !unless.iter().any(|&p| reading.has(p))
+            && scope.is_none_or(|s| self.scopes[s].holds(reading, speaker))
+            && pattern.as_ref().is_none_or(|p| p.is_match(reading.text));
+        if !holds {
+            return None;
+        }
+        if let Some(n) = says.iter().position(|&p| reading.has(p)) {
+            let end = reading.first_end[says[n]] - 1;
+            return Some(Fit { rule, range: end - self.patterns[says[n]].len()..end, says: Some(n) });
+        }
+        let range = shapes.iter().find_map(|shape| {
+            let says = reading.places_of(&shape.says);
+            let about = if says.is_empty() { Vec::new() } else { reading.places_of(&shape.about) };
+            together(reading.text, &about, &says, shape.order, shape.between)
+        })?;
+        Some(Fit { rule, range, says: None })
+    }
+}
+
+impl Scope {
+    fn holds(&self, reading: &Reading<'_>, speaker: &Speaker<'_>) -> bool {
+        let under = |host: &str, domain: &str| {
+            host.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        };
+        self.texts.iter().any(|&p| reading.has(p))
+            || speaker.hosts.iter().any(|host| self.hosts.iter().any(|domain| under(host, domain)))
+    }
+}
+
+/// Rules on their way to the automaton. What it refuses it says without a place; its caller knows that.
+#[derive(Debug, Default)]
+pub(super) struct Builder {
+    rules: Vec<Rule>,
+    scopes: Vec<Scope>,
+    patterns: Vec<String>,
+    numbers: HashMap<String, usize>,
+    words: Vec<Words>,
+    word_numbers: HashMap<Words, usize>,
+}
+
+impl Builder {
+    /// Adds a rule after those that are there.
+    pub(super) fn rule(&mut self, rule: Rule) {
+        self.rules.push(rule);
+    }
+
+    /// Adds a scope and gives its number.
+    pub(super) fn scope(&mut self, scope: Scope) -> usize {
+        self.scopes.push(scope);
+        self.scopes.len() - 1
+    }
+
+    /// The number of a phrase.
+    pub(super) fn phrase(&mut self, phrase: &str) -> Result<usize, String> {
+        let folded = fold(phrase).into_string();
+        if folded.len() < SHORTEST {
+            return Err(format!("the phrase `{phrase}` is too short; at least {SHORTEST} octets are needed"));
+        }
+        Ok(self.pattern(&folded))
+    }
+
+    /// The number of a noun or a predicate.
+    pub(super) fn word(&mut self, text: &str) -> Result<usize, String> {
+        let words = Words::new(fold(text).as_str())
+            .ok_or_else(|| format!("`{text}` is no word or words; a `*` stands at the end of a word for any ending"))?;
+        if words.head().len() < SHORTEST_WORD {
+            return Err(format!("`{text}` is too short; at least {SHORTEST_WORD} octets are needed before a `*`"));
+        }
+        let next = self.words.len();
+        let number = *self.word_numbers.entry(words.clone()).or_insert(next);
+        if number == next {
+            self.pattern(words.head());
+            self.words.push(words);
+        }
+        Ok(number)
+    }
+
+    fn pattern(&mut self, text: &str) -> usize {
+        let next = self.patterns.len();
+        let number = *self.numbers.entry(text.to_owned()).or_insert(next);
+        if number == next {
+            self.patterns.push(text.to_owned());
+        }
+        number
+    }
+
+    /// Adds a text variant of a reply code.
+    pub(super) fn variant(&mut self, reply: ReplyCode, variant: &Variant) {
+        let says = variant.says.iter().map(|phrase| self.pattern(fold(phrase).as_str())).collect();
+        self.rule(Rule {
+            id: variant.id.clone(),
+            origin: Origin::Codes { reply, words: variant.says.clone() },
+            judgement: variant.judgement,
+            rank: Rank::of_variant(variant.weight),
+            advice: variant.advice.clone(),
+            conditions: Conditions { says, ..Conditions::default() },
+        });
+    }
+
+    /// Compiles the rules.
+    pub(super) fn build(self) -> Rules {
+        let Self { rules, scopes, patterns, numbers, words, .. } = self;
+        let mut uses = vec![(Vec::new(), Vec::new()); patterns.len()];
+        let mut predicates = vec![Vec::new(); words.len()];
+        for (number, rule) in rules.iter().enumerate() {
+            rule.conditions.says.iter().for_each(|&pattern| uses[pattern].0.push(number));
+            let says = rule.conditions.shapes.iter().flat_map(|shape| &shape.says);
+            says.for_each(|&word| predicates[word].push(number));
+        }
+        for (number, word) in words.iter().enumerate() {
+            uses[numbers[word.head()]].1.push(number);
+        }
+        let matcher = AhoCorasick::new(&patterns).expect("tables are far below the automaton's limits");
+        Rules { rules, scopes, words, matcher, patterns, uses, predicates }
+    }
+}

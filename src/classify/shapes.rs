@@ -1,0 +1,202 @@
+//! Shapes: what a sentence is about, and what it says of it, with little between the two. Knows nothing of rows.
+//!
+//! Words stand between word boundaries, save in scripts that put no blanks between words. All of it is linear in the
+//! text: of the nouns in front of a predicate only the nearest one is looked at, for what lies between it and the
+//! predicate also lies between those before it and the predicate.
+
+use std::{fmt, ops::Range};
+
+use serde::{Deserialize, Serialize};
+
+/// Which of the two stands first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// "mailbox … is full"
+    AboutFirst,
+    /// "no such … mailbox"
+    SaysFirst,
+    /// Both are said.
+    Either,
+}
+
+/// A folded word or several, a `*` at the end of a word standing for any ending.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Words {
+    /// What has to follow upon each other, and whether any ending follows: `adres* nie` is `adres`, any ending, ` nie`.
+    pieces: Vec<(String, bool)>,
+}
+
+impl Words {
+    /// `None` where there is no word, or a `*` stands elsewhere than at the end of one.
+    pub(super) fn new(folded: &str) -> Option<Self> {
+        let mut pieces: Vec<(String, bool)> = Vec::new();
+        for word in folded.split(' ') {
+            let (stem, open) = word.strip_suffix('*').map_or((word, false), |stem| (stem, true));
+            if stem.is_empty() || stem.contains('*') {
+                return None;
+            }
+            match pieces.last_mut() {
+                Some((last, goes_on)) if !*goes_on => {
+                    last.push(' ');
+                    last.push_str(stem);
+                    *goes_on = open;
+                }
+                Some(_) => pieces.push((format!(" {stem}"), open)),
+                None => pieces.push((stem.to_owned(), open)),
+            }
+        }
+        Some(Self { pieces })
+    }
+
+    /// What to look for: the text up to the first ending.
+    pub(super) fn head(&self) -> &str {
+        &self.pieces[0].0
+    }
+
+    /// Where the words that begin with the head at `start` end; `None` where something else goes on there.
+    pub(super) fn end(&self, text: &str, start: usize) -> Option<usize> {
+        let before = text[..start].chars().next_back();
+        if before.is_some_and(is_letter) && self.head().chars().next().is_some_and(is_letter) {
+            return None;
+        }
+        let mut end = start;
+        for (piece, open) in &self.pieces {
+            end += text[end..].strip_prefix(piece.as_str()).map(|_| piece.len())?;
+            let rest = &text[end..];
+            if *open {
+                end += rest.find(|c| !is_letter(c)).unwrap_or(rest.len());
+            } else if piece.chars().next_back().is_some_and(is_letter) && rest.chars().next().is_some_and(is_letter) {
+                return None;
+            }
+        }
+        Some(end)
+    }
+}
+
+impl fmt::Display for Words {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.pieces.iter().try_for_each(|(piece, open)| write!(f, "{piece}{}", if *open { "*" } else { "" }))
+    }
+}
+
+/// Whether a character is part of a word that blanks end.
+fn is_letter(c: char) -> bool {
+    c.is_alphanumeric() && !is_unspaced(c)
+}
+
+/// Whether a character is of a script that puts no blanks between words, or that hangs particles on its words.
+fn is_unspaced(c: char) -> bool {
+    matches!(c,
+        '\u{e00}'..='\u{eff}'       // Thai, Lao
+        | '\u{1000}'..='\u{109f}'   // Burmese
+        | '\u{1780}'..='\u{17ff}'   // Khmer
+        | '\u{3005}'..='\u{30ff}'   // kana
+        | '\u{3400}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{2ffff}' // Han
+        | '\u{ac00}'..='\u{d7af}') // Hangul
+}
+
+/// The first place where a predicate and what it speaks about stand together: from the start of the one to the end of
+/// the other. Both lists are in the order of the text.
+pub(super) fn together(
+    text: &str,
+    about: &[Range<usize>],
+    says: &[Range<usize>],
+    order: Order,
+    between: usize,
+) -> Option<Range<usize>> {
+    let forth = || adjacent(text, about, says, between);
+    let back = || adjacent(text, says, about, between);
+    match order {
+        Order::AboutFirst => forth(),
+        Order::SaysFirst => back(),
+        Order::Either => forth().or_else(back),
+    }
+}
+
+/// `first` and after it, near enough and in one sentence, `second`. The ends of `first` ascend.
+fn adjacent(text: &str, first: &[Range<usize>], second: &[Range<usize>], between: usize) -> Option<Range<usize>> {
+    second.iter().find_map(|second| {
+        let nearest = first.partition_point(|first| first.end <= second.start).checked_sub(1)?;
+        let first = &first[nearest];
+        one_sentence(&text[first.end..second.start], between).then_some(first.start..second.end)
+    })
+}
+
+/// Whether a gap has at most so many characters and no end of a sentence in it.
+fn one_sentence(gap: &str, most: usize) -> bool {
+    let mut chars = gap.chars().peekable();
+    let mut count = 0;
+    while let Some(c) = chars.next() {
+        count += 1;
+        if count > most || matches!(c, ';' | '!' | '?' | '。') || (c == '.' && chars.peek() == Some(&' ')) {
+            return false;
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn found(words: &str, text: &str) -> Vec<String> {
+        let words = Words::new(words).unwrap();
+        let starts = text.match_indices(words.head()).map(|(start, _)| start);
+        starts.filter_map(|start| Some(text[start..words.end(text, start)?].to_owned())).collect()
+    }
+
+    #[test]
+    fn words_stand_alone_and_stems_take_any_ending() {
+        for (words, text, expected) in [
+            ("user", "user, users superuser user", &["user", "user"][..]),
+            ("user*", "users superusers", &["users"]),
+            ("adres* nie istnieje", "adresat nie istnieje, adres e-mail nie istnieje", &["adresat nie istnieje"]),
+            ("mail box", "mail box mail boxes", &["mail box"]),
+            ("邮箱", "您的邮箱已满", &["邮箱"]),
+            ("存在しません*", "宛先は存在しませんので", &["存在しません"]),
+            ("почт*", "почтовый ящик", &["почтовый"]),
+            ("(user)", "no(user)x", &["(user)"]),
+        ] {
+            assert_eq!(found(words, text), expected, "{words}");
+        }
+        for none in ["", "*", "us*er", "a *"] {
+            assert_eq!(Words::new(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn noun_and_predicate_stand_in_one_sentence() {
+        let tell = |text: &str, order| {
+            let all = |word: &str| text.match_indices(word).map(|(at, _)| at..at + word.len()).collect::<Vec<_>>();
+            together(text, &all("user"), &all("unknown"), order, 20).map(|range| text[range].to_owned())
+        };
+        for (text, order, expected) in [
+            ("the user ann is unknown here", Order::AboutFirst, Some("user ann is unknown")),
+            ("the user ann is unknown here", Order::SaysFirst, None),
+            ("unknown local user", Order::SaysFirst, Some("unknown local user")),
+            ("unknown local user", Order::Either, Some("unknown local user")),
+            ("user ann. unknown", Order::Either, None),
+            ("user a.b@x.y unknown", Order::Either, Some("user a.b@x.y unknown")),
+            ("user ann; unknown", Order::Either, None),
+            ("user 12345678901234567890 unknown", Order::Either, None),
+            ("user one, user two is unknown", Order::AboutFirst, Some("user two is unknown")),
+        ] {
+            assert_eq!(tell(text, order).as_deref(), expected, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text in "[a-c*邮é .;]{0,30}", words in "[a-c邮é]{1,3}\\*?( [a-c邮]\\*?)?") {
+            if let Some(words) = Words::new(&words) {
+                for (start, _) in text.match_indices(words.head()) {
+                    let end = words.end(&text, start);
+                    prop_assert!(end.is_none_or(|end| text.is_char_boundary(end)));
+                }
+            }
+        }
+    }
+}
