@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 
-use super::{ROWS_A_STATEMENT, SqliteStore, events, json, mailbox, parsed};
+use super::{ROWS_A_STATEMENT, SqliteStore, events, is_kept, json, mailbox, parsed};
 use crate::{
     message::Cursor,
     policy::Policy,
@@ -80,7 +80,7 @@ async fn known(tx: &mut SqliteConnection, batch: &[JudgedMessage]) -> Result<Has
             values.push_bind(&judged.sha256[..]);
         }
         query.push(")");
-        for row in query.build().persistent(chunk.len() == ROWS_A_STATEMENT).fetch_all(&mut *tx).await? {
+        for row in query.build().persistent(is_kept(chunk.len())).fetch_all(&mut *tx).await? {
             found.extend(<[u8; 32]>::try_from(row.try_get::<&[u8], _>(0)?));
         }
     }
@@ -141,7 +141,7 @@ async fn insert_messages(
                 .push_bind(i64::try_from(judged.size).unwrap_or(i64::MAX));
         })
         .build()
-        .persistent(chunk.len() == ROWS_A_STATEMENT)
+        .persistent(is_kept(chunk.len()))
         .execute(&mut *tx)
         .await?;
     }
@@ -193,7 +193,7 @@ async fn insert_bounces(tx: &mut SqliteConnection, bounces: &[NewBounce<'_>]) ->
                 .push_bind(judged.received);
         })
         .build()
-        .persistent(chunk.len() == ROWS_A_STATEMENT)
+        .persistent(is_kept(chunk.len()))
         .execute(&mut *tx)
         .await?;
     }
@@ -226,7 +226,7 @@ async fn insert_suppressions(
               diagnostic = excluded.diagnostic, bounce = excluded.bounce",
         )
         .build()
-        .persistent(chunk.len() == ROWS_A_STATEMENT)
+        .persistent(is_kept(chunk.len()))
         .execute(&mut *tx)
         .await?;
     }

@@ -2,7 +2,7 @@
 
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, sqlite::SqliteRow};
 
-use super::{ROWS_A_STATEMENT, SqliteStore, parsed};
+use super::{ROWS_A_STATEMENT, SqliteStore, is_kept, parsed};
 use crate::store::{Event, EventKind, StoreError, plan::NewEvent};
 
 impl SqliteStore {
@@ -65,7 +65,7 @@ pub(super) async fn insert(tx: &mut SqliteConnection, events: &[NewEvent<'_>]) -
                         .push_bind(event.note);
                 }
             });
-            query.build().persistent(chunk.len() == ROWS_A_STATEMENT).execute(&mut *tx).await?;
+            query.build().persistent(is_kept(chunk.len())).execute(&mut *tx).await?;
         }
     }
     Ok(())

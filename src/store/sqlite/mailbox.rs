@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
-use super::{ROWS_A_STATEMENT, SqliteStore};
+use super::{ROWS_A_STATEMENT, SqliteStore, is_kept};
 use crate::{
     message::{Cursor, Disposition, Place, Resume},
     store::{Heartbeat, MailboxStatus, StoreError},
@@ -56,7 +56,7 @@ impl SqliteStore {
                 })
                 .push(")")
                 .build()
-                .persistent(chunk.len() == ROWS_A_STATEMENT)
+                .persistent(is_kept(chunk.len()))
                 .execute(&mut *tx)
                 .await
                 .map_err(|error| self.error(error))?;
@@ -115,7 +115,7 @@ pub(super) async fn insert_unsettled(
                 row.push_bind(mailbox).push_bind(place.as_str()).push_bind(word(*disposition));
             })
             .build()
-            .persistent(chunk.len() == ROWS_A_STATEMENT)
+            .persistent(is_kept(chunk.len()))
             .execute(&mut *tx)
             .await?;
     }

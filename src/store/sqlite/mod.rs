@@ -20,9 +20,14 @@ use super::StoreError;
 /// The `application_id` of a store (https://www.sqlite.org/fileformat.html#application_id): "bncd".
 const STORE_ID: i64 = 0x626e_6364;
 
-/// A statement costs more than its rows, up to about here. Statements with just as many rows are prepared once and
-/// kept; shorter ones, of which there are many lengths, are not.
+/// A statement costs more than its rows, up to about here.
 const ROWS_A_STATEMENT: usize = 100;
+
+/// Whether a statement with so many rows is prepared once and kept: the full ones, and those of a bounce that comes alone.
+/// Of those in between there are too many lengths.
+const fn is_kept(rows: usize) -> bool {
+    rows == ROWS_A_STATEMENT || rows == 1
+}
 
 /// The file and its connections.
 #[derive(Debug, Clone)]
