@@ -430,6 +430,36 @@ mod tests {
         }
     }
 
+    /// The order of the ranks, where no phrase has a say.
+    #[test]
+    fn text_variants_answer_for_their_code_and_for_the_words_beside_it() {
+        let table = Classifier::new(CodeTable::embedded(), &[]).unwrap();
+        for (status, reply, diagnostic, text, rule) in [
+            ("5.7.1", "550", "user unknown", "", "codes:550 \"user unknown\""),
+            ("5.7.1", "550", "mailbox unavailable", "", "codes:550 \"mailbox unavailable\""),
+            ("5.2.2", "550", "user unknown", "", "codes:5.2.2"),
+            ("5.7.1", "556", "no", "", "codes:556"),
+            ("5.2.2", "556", "no", "", "codes:5.2.2"),
+            ("5.7.1", "550", "no", "", "codes:5.7.1"),
+            ("", "553", "", "mailbox name not allowed", "codes:553 \"mailbox name not allowed\""),
+            ("", "553", "no", "mailbox name not allowed", "codes:553"),
+            ("", "554", "sender rejected", "", "codes:554"),
+        ] {
+            let recipient = Recipient {
+                statuses: status
+                    .parse()
+                    .into_iter()
+                    .map(|value| Finding { value, evidence: Evidence::of_structure("") })
+                    .collect(),
+                replies: vec![Finding { value: reply.parse().unwrap(), evidence: Evidence::of_structure("") }],
+                diagnostic: Some(diagnostic.into()).filter(|words: &Excerpt| !words.is_empty()),
+                text: text.into(),
+                ..Recipient::default()
+            };
+            assert_eq!(table.judge_recipient(&recipient, None).rule, rule, "{status} {reply} {diagnostic} {text}");
+        }
+    }
+
     #[test]
     fn the_first_variant_from_the_top_answers_wherever_its_words_stand() {
         let table = Classifier::new(CodeTable::embedded(), &[]).unwrap();

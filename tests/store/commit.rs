@@ -301,3 +301,14 @@ async fn a_recipient_without_address_is_recorded_and_suppresses_nobody() {
     assert!(committed.suppressed.is_empty());
     assert_eq!(f.value::<i64>("SELECT count(*) FROM hard_bounces WHERE address IS NULL").await, 1);
 }
+
+#[tokio::test]
+async fn an_entry_that_turns_hard_leads_to_the_hard_bounce_and_stands_there_since_it_was_soft() {
+    let f = Fixture::new().await;
+    let soft: Vec<_> =
+        (1..=5).map(|n| entry(n, START + i64::from(n) * 4 * DAY, &[("ann@example.org", SOFT)])).collect();
+    f.commit(&soft).await;
+    f.commit(&[entry(6, START + 30 * DAY, &[("ann@example.org", HARD)])]).await;
+    let found: Vec<(String, i64, i64)> = f.rows("SELECT origin, bounce, since FROM suppression").await;
+    assert_eq!(found, [("hard".to_owned(), 6, START + 20 * DAY)]);
+}
