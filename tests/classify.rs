@@ -163,3 +163,15 @@ fn advice_is_on_the_code_that_says_something() {
         assert_eq!(given, Some(advice), "{mail}:\n{text}");
     }
 }
+
+#[test]
+fn explain_names_the_line_that_lowered_a_verdict() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/mails/weighing/no-conflict-is-limited.eml");
+    let output = bounced().args(["explain", file]).assert().success();
+    let text = String::from_utf8_lossy(&output.get_output().stdout).into_owned();
+    let mail = fs::read_to_string(file).expect("the mail");
+    let line = 1 + mail.lines().position(|line| line.starts_with("Diagnostic-Code: smtp; 450")).expect("a diagnostic");
+    let lowered =
+        format!("lowered    to soft: a code that begins with 4 allows no worse — Diagnostic-Code, line {line}\n");
+    assert!(text.contains(&lowered), "{text}");
+}

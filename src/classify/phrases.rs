@@ -368,7 +368,7 @@ strength = "unmistakable"
 [[phrase]]
 id = "coded"
 says = ["access denied"]
-with = ["recipient"]
+with = ["recipient", "by name"]
 status = ["5.4.1"]
 reason = "user_unknown"
 
@@ -396,7 +396,8 @@ reason = "user_unknown"
         let nobody = Speaker::default();
         let hosts = ["mx.example.org".to_owned()];
         let others = ["badexample.org".to_owned()];
-        let coded = Speaker { status: "5.4.1".parse().ok(), ..nobody };
+        let with_status = |status: &str| Speaker { status: status.parse().ok(), ..nobody };
+        let coded = with_status("5.4.1");
         for (text, speaker, expected) in [
             ("das postfach ist leer, postfach uberfullt", nobody, Some(("full", "postfach uberfullt"))),
             ("not because mailbox full", nobody, None),
@@ -404,9 +405,13 @@ reason = "user_unknown"
             ("gone fishing, says example postmaster", nobody, Some(("example.gone", "gone fishing"))),
             ("gone fishing", Speaker { hosts: &hosts, ..nobody }, Some(("example.gone", "gone fishing"))),
             ("gone fishing", Speaker { hosts: &others, ..nobody }, None),
-            ("recipient: access denied", nobody, None),
+            ("recipient by name: access denied", nobody, None),
             ("access denied", coded, None),
-            ("recipient: access denied", coded, Some(("coded", "access denied"))),
+            ("recipient: access denied", coded, None),
+            ("recipient by name: access denied", coded, Some(("coded", "access denied"))),
+            ("recipient by name: access denied", with_status("5.4.2"), None),
+            ("recipient by name: access denied", with_status("5.5.1"), None),
+            ("recipient by name: access denied", with_status("4.4.1"), None),
             ("sorry, no box here", nobody, Some(("shaped", "no box here"))),
             ("sorry, kutijama se ne postoji", nobody, Some(("shaped", "kutijama se ne postoji"))),
             ("kutija. ne postoji", nobody, None),
