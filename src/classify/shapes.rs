@@ -177,6 +177,7 @@ mod tests {
             ("the user ann is unknown here", Order::AboutFirst, Some("user ann is unknown")),
             ("the user ann is unknown here", Order::SaysFirst, None),
             ("unknown local user", Order::SaysFirst, Some("unknown local user")),
+            ("unknown local user", Order::AboutFirst, None),
             ("unknown local user", Order::Either, Some("unknown local user")),
             ("user ann. unknown", Order::Either, None),
             ("user a.b@x.y unknown", Order::Either, Some("user a.b@x.y unknown")),
