@@ -14,7 +14,7 @@ test *args:
 
 # Formatting and lints, as CI sees them.
 lint:
-    cargo fmt --check
+    git ls-files '*.rs' | xargs rustfmt --edition 2024 --check
     cargo clippy --locked --all-targets -- -D warnings
 
 # Parsing, classifying and storing: messages and megabytes a second.

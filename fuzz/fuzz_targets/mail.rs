@@ -4,8 +4,8 @@
 use std::sync::LazyLock;
 
 use bounced::{
-    codes::Class,
     app::Judge,
+    codes::Class,
     report::{Action, Kind},
 };
 use libfuzzer_sys::fuzz_target;

@@ -168,6 +168,31 @@ impl Classifier {
         }
     }
 
+    /// The conditions of phrases without which none of the row's own `rejects` would be read otherwise: nothing would
+    /// miss them. `read` makes of an example what a mail log's reply would be.
+    #[cfg(test)]
+    pub(crate) fn idle_conditions(&self, read: impl Fn(&str) -> Recipient) -> Vec<String> {
+        let mut idle = Vec::new();
+        for rule in self.rules.iter().filter(|rule| rule.origin == Origin::Phrases) {
+            let rejects = self.phrases.examples.iter().filter(|e| e.row == rule.id && e.expected == Expected::Rejects);
+            let rejects: Vec<Recipient> = rejects.map(|example| read(&example.text)).collect();
+            for (name, without) in self.rules.without_each_condition(rule) {
+                let fits = |recipient: &Recipient| {
+                    let none = Excerpt::default();
+                    let words = recipient.diagnostic.as_ref().unwrap_or(&none);
+                    let hosts = hosts(recipient, None, words.as_str());
+                    let speaker = Speaker { hosts: &hosts, status: recipient.status(), reply: recipient.reply() };
+                    let folded = fold(words.as_str()).without_frames();
+                    self.rules.fit(&without, &self.rules.read(folded.as_str()), &speaker).is_some()
+                };
+                if !rejects.iter().any(fits) {
+                    idle.push(format!("{}: {name}", rule.id));
+                }
+            }
+        }
+        idle
+    }
+
     /// One verdict for each recipient of a report, in its order.
     #[must_use]
     pub fn judge(&self, report: &Report) -> Vec<Verdict> {
@@ -414,7 +439,6 @@ mod tests {
             ("421", "Service not available", "codes:421", "soft deferred network"),
             ("421", "Too many connections", "codes:421 \"too many connections\"", "soft rate_limited sender"),
             ("450", "User unknown", "codes:450 \"user unknown\"", "soft user_unknown recipient"),
-            ("451", "Greylisted", "codes:451 \"greylist\"", "soft deferred sender"),
             ("452", "insufficient system storage", "codes:452", "soft system network"),
             ("452", "Too many messages", "codes:452 \"too many messages\"", "soft rate_limited sender"),
             ("599", "", "codes:5", "soft undetermined unknown"),

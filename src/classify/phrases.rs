@@ -54,6 +54,8 @@ pub struct Phrase {
     pub scope: Option<String>,
     /// One of these is in the text …
     pub says: Vec<String>,
+    /// … or one of these, as whole words …
+    pub words: Vec<String>,
     /// … or one of these shapes …
     pub shapes: Vec<ShapeText>,
     /// … and all of these …
@@ -99,6 +101,8 @@ struct File {
     #[serde(default)]
     drop: Vec<Spanned<String>>,
     #[serde(default)]
+    list: BTreeMap<String, Vec<String>>,
+    #[serde(default)]
     scope: BTreeMap<String, Spanned<ScopeSpec>>,
     #[serde(default)]
     phrase: Vec<PhraseSpec>,
@@ -122,12 +126,13 @@ struct PhraseSpec {
     #[serde(default)]
     says: Vec<Spanned<String>>,
     #[serde(default)]
+    words: Vec<Spanned<String>>,
+    #[serde(default)]
     with: Vec<Spanned<String>>,
     #[serde(default)]
     unless: Vec<Spanned<String>>,
     #[serde(default)]
     shapes: Vec<ShapeSpec>,
-    pattern: Option<Spanned<String>>,
     #[serde(default)]
     status: Vec<Spanned<String>>,
     #[serde(default)]
@@ -168,6 +173,9 @@ impl Row for PhraseSpec {
 /// The scopes by name: their number, and where they stand.
 type Scopes = HashMap<String, (usize, Arc<TableFile>, Range<usize>)>;
 
+/// Words that rows share: the name of a list, and what `@name` stands for.
+type Lists = BTreeMap<String, Vec<String>>;
+
 /// The phrases that come with the program.
 pub(super) fn embedded() -> Arc<TableFile> {
     TableFile::embedded(EMBEDDED.0, EMBEDDED.1)
@@ -189,9 +197,14 @@ pub(super) struct Phrases {
 pub(super) fn read(files: &[Arc<TableFile>], reasons: &Reasons, rules: &mut Builder) -> Result<Phrases, TableError> {
     let mut layers = Vec::new();
     let mut scopes: Scopes = HashMap::new();
+    let mut lists = Lists::new();
     let mut used = HashSet::new();
     for file in files {
-        let File { drop, scope, phrase } = file.parse()?;
+        let File { drop, list, scope, phrase } = file.parse()?;
+        // As with rows, the stronger file goes before the weaker one.
+        for (name, words) in list {
+            lists.entry(name).or_insert(words);
+        }
         used.extend(phrase.iter().filter_map(|row| row.scope.as_ref()).map(|name| name.get_ref().clone()));
         for (name, spec) in scope {
             let place = spec.span();
@@ -211,7 +224,7 @@ pub(super) fn read(files: &[Arc<TableFile>], reasons: &Reasons, rules: &mut Buil
     }
     let mut phrases = Phrases::default();
     for Placed { file, row } in overlay(layers)? {
-        let conditions = conditions(&file, &row, &scopes, rules)?;
+        let conditions = conditions(&file, &row, &scopes, &lists, rules)?;
         let phrase = phrase(&file, &row, reasons)?;
         if file.is_own() && row.accepts.is_empty() {
             let problem = format!("`{}` has no example: name in `accepts` a reply that it decides on", phrase.id);
@@ -239,10 +252,12 @@ fn conditions(
     file: &TableFile,
     row: &PhraseSpec,
     scopes: &Scopes,
+    lists: &Lists,
     rules: &mut Builder,
 ) -> Result<Conditions, TableError> {
-    if row.says.is_empty() && row.shapes.is_empty() {
-        let problem = format!("`{}` has neither `says` nor `shapes` and can never answer", row.id.get_ref());
+    if row.says.is_empty() && row.words.is_empty() && row.shapes.is_empty() {
+        let problem =
+            format!("`{}` has neither `says` nor `words` nor `shapes` and can never answer", row.id.get_ref());
         return Err(file.refuse(&row.id.span(), &problem));
     }
     let scope = match &row.scope {
@@ -264,33 +279,55 @@ fn conditions(
             return Err(file.refuse(&shape.between.span(), &problem));
         }
         shapes.push(Shape {
-            about: numbers(file, &shape.about, |word| rules.word(word))?,
-            says: numbers(file, &shape.says, |word| rules.word(word))?,
+            about: all_numbers(file, &shape.about, lists, |word| rules.word(word))?.concat(),
+            says: all_numbers(file, &shape.says, lists, |word| rules.word(word))?.concat(),
             between,
             order: shape.order,
         });
     }
-    let pattern = row.pattern.as_ref().map(|pattern| {
-        regex::Regex::new(pattern.get_ref()).map_err(|err| {
-            let last = err.to_string().lines().last().unwrap_or("").trim().to_owned();
-            let problem = format!("the pattern `{}` is no regular expression: {last}", pattern.get_ref());
-            file.refuse(&pattern.span(), &problem)
-        })
-    });
     let status = |text: &str| {
         StatusFilter::parse(text).ok_or_else(|| format!("`{text}` is not a status such as 5.7.1, 5.1.* or x.1.1"))
     };
     let reply = |text: &str| text.parse::<ReplyCode>().map_err(|_| format!("`{text}` is not a reply code such as 550"));
     Ok(Conditions {
         scope,
-        says: numbers(file, &row.says, |text| rules.phrase(text))?,
+        says: all_numbers(file, &row.says, lists, |text| rules.phrase(text))?.concat(),
+        words: all_numbers(file, &row.words, lists, |word| rules.word(word))?.concat(),
         shapes,
         with: numbers(file, &row.with, |text| rules.phrase(text))?,
-        unless: numbers(file, &row.unless, |text| rules.phrase(text))?,
-        pattern: pattern.transpose()?,
+        unless: all_numbers(file, &row.unless, lists, |text| rules.phrase(text))?,
         status: numbers(file, &row.status, status)?,
         reply: numbers(file, &row.reply, reply)?,
     })
+}
+
+/// What each entry amounts to, with every word that it stands for.
+fn all_numbers(
+    file: &TableFile,
+    entries: &[Spanned<String>],
+    lists: &Lists,
+    mut number: impl FnMut(&str) -> Result<usize, String>,
+) -> Result<Vec<Vec<usize>>, TableError> {
+    let mut all = |entry: &Spanned<String>| {
+        let words = spelled_out(entry.get_ref(), lists).and_then(|words| words.iter().map(|w| number(w)).collect());
+        words.map_err(|problem| file.refuse(&entry.span(), &problem))
+    };
+    entries.iter().map(&mut all).collect()
+}
+
+/// An entry with each of the words in place of `@name`: `@be full` is "is full", "was full" …
+fn spelled_out(entry: &str, lists: &Lists) -> Result<Vec<String>, String> {
+    let is_name = |c: char| c.is_ascii_lowercase() || c == '_';
+    let at = entry.match_indices('@').map(|(at, _)| at).find(|&at| at == 0 || entry[..at].ends_with(' '));
+    let Some(at) = at else { return Ok(vec![entry.to_owned()]) };
+    let behind = &entry[at + 1..];
+    let (name, rest) = behind.split_at(behind.find(|c| !is_name(c)).unwrap_or(behind.len()));
+    let words = lists.get(name).ok_or_else(|| format!("there is no list `{name}` in this table"))?;
+    let mut all = Vec::new();
+    for word in words {
+        all.extend(spelled_out(&format!("{}{word}{rest}", &entry[..at]), lists)?);
+    }
+    Ok(all)
 }
 
 /// What each text amounts to; what is refused is given its place.
@@ -324,6 +361,7 @@ fn phrase(file: &TableFile, row: &PhraseSpec, reasons: &Reasons) -> Result<Phras
         strength: row.strength,
         scope: row.scope.as_ref().map(|name| name.get_ref().clone()),
         says: plain(&row.says),
+        words: plain(&row.words),
         shapes: row.shapes.iter().map(shape).collect(),
         with: plain(&row.with),
         unless: plain(&row.unless),
@@ -444,7 +482,7 @@ reason = "user_unknown"
                 "[[phrase]]\nid = \"a\"\nsays = [\"other\"]\nreason = \"spam\"",
                 "t.toml:6: there is a row `a` already, in t.toml:2",
             ),
-            ("[[phrase]]\nid = \"b\"\nreason = \"spam\"", "t.toml:6: `b` has neither `says` nor `shapes`"),
+            ("[[phrase]]\nid = \"b\"\nreason = \"spam\"", "t.toml:6: `b` has neither `says` nor `words` nor `shapes`"),
         ] {
             let error = compiled(&row(line)).expect_err(line).to_string();
             assert!(error.starts_with(says), "{error}");

@@ -4,7 +4,6 @@
 use std::{collections::HashMap, ops::Range};
 
 use aho_corasick::AhoCorasick;
-use regex::Regex;
 
 use super::{
     Rank,
@@ -51,10 +50,11 @@ pub(super) enum Origin {
 pub(super) struct Conditions {
     pub scope: Option<usize>,
     pub says: Vec<usize>,
+    pub words: Vec<usize>,
     pub shapes: Vec<Shape>,
     pub with: Vec<usize>,
-    pub unless: Vec<usize>,
-    pub pattern: Option<Regex>,
+    /// Each entry with the words that it stands for.
+    pub unless: Vec<Vec<usize>>,
     pub status: Vec<StatusFilter>,
     pub reply: Vec<ReplyCode>,
 }
@@ -124,7 +124,7 @@ pub(super) struct Fit<'r> {
     pub rule: &'r Rule,
     /// Where in the text the words stand that called for it.
     pub range: Range<usize>,
-    /// Which of [`Conditions::says`] stands there; `None` where a shape does.
+    /// Which of [`Conditions::says`] stands there; `None` where a word or a shape does.
     says: Option<usize>,
 }
 
@@ -207,12 +207,11 @@ impl Rules {
         self.rules.iter()
     }
 
-    /// What is looked for: phrases, words of shapes and hosts (all folded), and patterns as they are written.
+    /// What is looked for: phrases, words and hosts, all folded.
     pub(super) fn vocabulary(&self) -> impl Iterator<Item = String> {
         let hosts = self.scopes.iter().flat_map(|scope| scope.hosts.iter().cloned());
-        let patterns = self.rules.iter().filter_map(|rule| rule.conditions.pattern.as_ref());
         let words = self.words.iter().map(Words::to_string);
-        self.patterns.iter().cloned().chain(words).chain(hosts).chain(patterns.map(|p| p.as_str().to_owned()))
+        self.patterns.iter().cloned().chain(words).chain(hosts)
     }
 
     /// Reads a folded text.
@@ -244,20 +243,53 @@ impl Rules {
         reading.called.iter().filter_map(|&rule| self.fit(&self.rules[rule], reading, speaker)).collect()
     }
 
-    fn fit<'r>(&self, rule: &'r Rule, reading: &Reading<'_>, speaker: &Speaker<'_>) -> Option<Fit<'r>> {
-        let Conditions { scope, says, shapes, with, unless, pattern, status, reply } = &rule.conditions;
+    /// A rule without each of its conditions in turn, and what that condition is.
+    #[cfg(test)]
+    pub(super) fn without_each_condition(&self, rule: &Rule) -> Vec<(String, Rule)> {
+        let mut all = Vec::new();
+        let mut without = |name: String, change: &dyn Fn(&mut Conditions)| {
+            let mut other = rule.clone();
+            change(&mut other.conditions);
+            all.push((name, other));
+        };
+        let Conditions { scope, with, unless, status, reply, .. } = &rule.conditions;
+        for (n, entry) in unless.iter().enumerate() {
+            let words: Vec<_> = entry.iter().take(3).map(|&p| self.patterns[p].as_str()).collect();
+            without(format!("unless {}", words.join(", ")), &|c| drop(c.unless.remove(n)));
+        }
+        for (n, &pattern) in with.iter().enumerate() {
+            without(format!("with {}", self.patterns[pattern]), &|c| {
+                c.with.remove(n);
+            });
+        }
+        if scope.is_some() {
+            without("scope".to_owned(), &|c| c.scope = None);
+        }
+        if !status.is_empty() {
+            without("status".to_owned(), &|c| c.status.clear());
+        }
+        if !reply.is_empty() {
+            without("reply".to_owned(), &|c| c.reply.clear());
+        }
+        all
+    }
+
+    pub(super) fn fit<'r>(&self, rule: &'r Rule, reading: &Reading<'_>, speaker: &Speaker<'_>) -> Option<Fit<'r>> {
+        let Conditions { scope, says, words, shapes, with, unless, status, reply } = &rule.conditions;
         let holds = (status.is_empty() || speaker.status.is_some_and(|s| status.iter().any(|f| f.fits(s))))
             && (reply.is_empty() || speaker.reply.is_some_and(|r| reply.contains(&r)))
             && with.iter().all(|&p| reading.has(p))
-            && !unless.iter().any(|&p| reading.has(p))
-            && scope.is_none_or(|s| self.scopes[s].holds(reading, speaker))
-            && pattern.as_ref().is_none_or(|p| p.is_match(reading.text));
+            && !unless.iter().flatten().any(|&p| reading.has(p))
+            && scope.is_none_or(|s| self.scopes[s].holds(reading, speaker));
         if !holds {
             return None;
         }
         if let Some(n) = says.iter().position(|&p| reading.has(p)) {
             let end = reading.first_end[says[n]] - 1;
             return Some(Fit { rule, range: end - self.patterns[says[n]].len()..end, says: Some(n) });
+        }
+        if let Some((_, range)) = words.iter().find_map(|&word| reading.places(word).first()) {
+            return Some(Fit { rule, range: range.clone(), says: None });
         }
         let range = shapes.iter().find_map(|shape| {
             let says = reading.places_of(&shape.says);
@@ -356,7 +388,7 @@ impl Builder {
         for (number, rule) in rules.iter().enumerate() {
             rule.conditions.says.iter().for_each(|&pattern| uses[pattern].0.push(number));
             let says = rule.conditions.shapes.iter().flat_map(|shape| &shape.says);
-            says.for_each(|&word| predicates[word].push(number));
+            says.chain(&rule.conditions.words).for_each(|&word| predicates[word].push(number));
         }
         for (number, word) in words.iter().enumerate() {
             uses[numbers[word.head()]].1.push(number);

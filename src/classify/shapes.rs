@@ -57,7 +57,8 @@ impl Words {
     /// Where the words that begin with the head at `start` end; `None` where something else goes on there.
     pub(super) fn end(&self, text: &str, start: usize) -> Option<usize> {
         let before = text[..start].chars().next_back();
-        if before.is_some_and(is_letter) && self.head().chars().next().is_some_and(is_letter) {
+        let starts_with_letter = self.head().chars().next().is_some_and(is_letter);
+        if starts_with_letter && (before.is_some_and(is_letter) || ends_in_name(&text[..start])) {
             return None;
         }
         let mut end = start;
@@ -66,7 +67,9 @@ impl Words {
             let rest = &text[end..];
             if *open {
                 end += rest.find(|c| !is_letter(c)).unwrap_or(rest.len());
-            } else if piece.chars().next_back().is_some_and(is_letter) && rest.chars().next().is_some_and(is_letter) {
+            } else if piece.chars().next_back().is_some_and(is_letter)
+                && (rest.chars().next().is_some_and(is_letter) || goes_on_as_name(rest))
+            {
                 return None;
             }
         }
@@ -83,6 +86,17 @@ impl fmt::Display for Words {
 /// Whether a character is part of a word that blanks end.
 fn is_letter(c: char) -> bool {
     c.is_alphanumeric() && !is_unspaced(c)
+}
+
+/// Whether what follows makes the word before it part of an address or a host name: `spam@`, `spam.example`.
+fn goes_on_as_name(rest: &str) -> bool {
+    rest.starts_with('@') || rest.strip_prefix('.').is_some_and(|rest| rest.chars().next().is_some_and(is_letter))
+}
+
+/// Whether what stands before makes the word behind it part of an address or a host name: `@spam`, `example.spam`.
+fn ends_in_name(before: &str) -> bool {
+    before.ends_with('@')
+        || before.strip_suffix('.').is_some_and(|before| before.chars().next_back().is_some_and(is_letter))
 }
 
 /// Whether a character is of a script that puts no blanks between words, or that hangs particles on its words.
@@ -123,17 +137,22 @@ fn adjacent(text: &str, first: &[Range<usize>], second: &[Range<usize>], between
     })
 }
 
-/// Whether a gap has at most so many characters and no end of a sentence in it.
+/// Whether a gap has at most so many characters and no end of a sentence in it. Addresses and host names count for
+/// nothing: "mailbox <anna@example.org> full" is "mailbox full".
 fn one_sentence(gap: &str, most: usize) -> bool {
-    let mut chars = gap.chars().peekable();
-    let mut count = 0;
-    while let Some(c) = chars.next() {
-        count += 1;
-        if count > most || matches!(c, ';' | '!' | '?' | '。') || (c == '.' && chars.peek() == Some(&' ')) {
-            return false;
-        }
+    if gap.contains([';', '!', '?', '。']) || gap.contains(". ") || gap.ends_with('.') {
+        return false;
     }
-    true
+    let counted = gap.split(' ').filter(|word| !is_name(word)).map(|word| word.chars().count() + 1);
+    counted.sum::<usize>() <= most + 1
+}
+
+/// Whether a word is an address or a host name.
+fn is_name(word: &str) -> bool {
+    let inner_dot = |at: usize| {
+        word[..at].chars().next_back().is_some_and(is_letter) && word[at + 1..].chars().next().is_some_and(is_letter)
+    };
+    word.contains('@') || word.match_indices('.').any(|(at, _)| inner_dot(at))
 }
 
 #[cfg(test)]
@@ -159,6 +178,7 @@ mod tests {
             ("存在しません*", "宛先は存在しませんので", &["存在しません"]),
             ("почт*", "почтовый ящик", &["почтовый"]),
             ("(user)", "no(user)x", &["(user)"]),
+            ("spam", "spam@a.example a.spam.example @spam spam. anti-spam", &["spam", "spam"]),
         ] {
             assert_eq!(found(words, text), expected, "{words}");
         }
@@ -183,6 +203,11 @@ mod tests {
             ("user a.b@x.y unknown", Order::Either, Some("user a.b@x.y unknown")),
             ("user ann; unknown", Order::Either, None),
             ("user 12345678901234567890 unknown", Order::Either, None),
+            (
+                "user <a-very-long-name@a.example> at mx.a.example unknown",
+                Order::Either,
+                Some("user <a-very-long-name@a.example> at mx.a.example unknown"),
+            ),
             ("user one, user two is unknown", Order::AboutFirst, Some("user two is unknown")),
         ] {
             assert_eq!(tell(text, order).as_deref(), expected, "{text}");

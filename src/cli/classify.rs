@@ -10,8 +10,8 @@ use serde::Serialize;
 
 use super::{Exit, Failure, Globals, input, terminal::printable};
 use crate::{
-    codes::{Class, EnhancedStatusCode, Fault, Reason, ReplyCode},
     app::{Judge, Shown},
+    codes::{Class, EnhancedStatusCode, Fault, Reason, ReplyCode},
     report::{Action, Address, Excerpt, Kind, Recipient, Report, Verdict},
 };
 

@@ -1,9 +1,7 @@
 //! `bounced codes [CODE]`: the code table, or the row that answers for one code.
 //! Knows only how rows are shown; what they say is the table's.
 
-use std::{
-    io::{self, Write},
-};
+use std::io::{self, Write};
 
 use serde_json::json;
 
@@ -59,7 +57,8 @@ fn fits(group: &str, code: &str) -> bool {
     let group = group.to_ascii_lowercase();
     if group.contains('.') {
         let (wanted, own) = (group.split('.'), code.split('.'));
-        wanted.clone().count() <= own.clone().count() && wanted.zip(own).all(|(wanted, own)| wild(wanted) || wanted == own)
+        wanted.clone().count() <= own.clone().count()
+            && wanted.zip(own).all(|(wanted, own)| wild(wanted) || wanted == own)
     } else {
         let digit = |own: &str| own.bytes().all(|byte| byte.is_ascii_digit());
         let (wanted, own) = (group.split_terminator("").skip(1), code.split_terminator("").skip(1));
@@ -84,7 +83,12 @@ fn list(out: &mut impl Write, rows: &[&CodeRow]) -> io::Result<()> {
     Ok(())
 }
 
-fn line(out: &mut impl Write, code: &str, [class, reason, fault, weight]: [&str; 4], description: &str) -> io::Result<()> {
+fn line(
+    out: &mut impl Write,
+    code: &str,
+    [class, reason, fault, weight]: [&str; 4],
+    description: &str,
+) -> io::Result<()> {
     columns::line(out, &format!("{code:<8} {class:<7} {reason:<15} {fault:<9} {weight:<8} {description}"))
 }
 
@@ -159,7 +163,10 @@ mod tests {
     #[test]
     fn one_code_is_explained_with_its_texts_and_its_row() {
         for (code, parts) in [
-            ("550", &["soft", "codes:550", "RFC 5321", "\"relaying prohibited\"", "user_unknown", "Remove the address."][..]),
+            (
+                "550",
+                &["soft", "codes:550", "RFC 5321", "\"relaying prohibited\"", "user_unknown", "Remove the address."][..],
+            ),
             ("4.2.2", &["Mailbox full", "mailbox_full", "codes:4.2.2"]),
             ("5.1.999", &["has no row of its own", "codes:5.1.*"]),
             ("599", &["has no row of its own", "codes:5"]),

@@ -25,7 +25,8 @@ pub struct Explain {
 impl Explain {
     pub(super) fn execute(self, globals: &Globals) -> Result<Exit, Failure> {
         let judge = Judge::new(&globals.config()?).map_err(|e| Failure::new(Exit::Config, e))?;
-        let unreadable = |e: io::Error| Failure::new(Exit::Input, format_args!("{}: can't read it: {e}", self.path.display()));
+        let unreadable =
+            |e: io::Error| Failure::new(Exit::Input, format_args!("{}: can't read it: {e}", self.path.display()));
         let mut out = io::stdout().lock();
         for mail in input::mails(&self.path) {
             let mail = mail.map_err(unreadable)?;
@@ -36,12 +37,7 @@ impl Explain {
     }
 }
 
-fn explain(
-    name: &str,
-    report: &Report,
-    verdicts: &[Verdict],
-    out: &mut impl Write,
-) -> io::Result<()> {
+fn explain(name: &str, report: &Report, verdicts: &[Verdict], out: &mut impl Write) -> io::Result<()> {
     let because = &report.kind_because;
     writeln!(out, "{}", printable(name))?;
     let because = &because.evidence;
@@ -51,11 +47,8 @@ fn explain(
     }
     writeln!(out, "  format    {}", report.format)?;
     let original = &report.original;
-    let about = [
-        ("reporter", &report.reporting_mta),
-        ("original", &original.message_id),
-        ("campaign", &original.campaign),
-    ];
+    let about =
+        [("reporter", &report.reporting_mta), ("original", &original.message_id), ("campaign", &original.campaign)];
     for (label, value) in about {
         if let Some(value) = value {
             writeln!(out, "  {label:<9} {}", printable(value))?;
@@ -71,11 +64,7 @@ fn explain(
     Ok(())
 }
 
-fn explain_recipient(
-    recipient: &Recipient,
-    verdict: &Verdict,
-    out: &mut impl Write,
-) -> io::Result<()> {
+fn explain_recipient(recipient: &Recipient, verdict: &Verdict, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "\n  {}", printable(given(recipient)))?;
     writeln!(out, "    verdict   {} · {} (fault: {})", verdict.class, verdict.reason, verdict.fault)?;
     let because = recipient.action_because.as_ref().map(|e| format!(" — {}", place(e))).unwrap_or_default();

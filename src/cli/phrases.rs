@@ -10,9 +10,9 @@ use super::{
     columns::{self, paragraph, quoted},
 };
 use crate::{
+    app::Judge,
     classify::{Order, Phrase, Strength},
     codes::Judgement,
-    app::Judge,
 };
 
 /// Print the phrases by which texts are judged, or explain one: its words, exceptions, meaning and examples.
@@ -56,7 +56,7 @@ fn list(out: &mut impl Write, rows: &[&Phrase]) -> io::Result<()> {
     for row in rows {
         let Judgement { class, reason, fault } = row.judgement;
         let shapes = row.shapes.iter().flat_map(|shape| &shape.says).map(|says| format!("… {says}"));
-        let says = row.says.iter().cloned().chain(shapes).next().unwrap_or_default();
+        let says = row.says.iter().chain(&row.words).cloned().chain(shapes).next().unwrap_or_default();
         columns::line(out, &format!("{:<28} {class:<7} {reason:<15} {fault:<9} {says}", row.id))?;
     }
     Ok(())
@@ -86,13 +86,14 @@ fn explain(out: &mut impl Write, row: &Phrase) -> io::Result<()> {
     paragraph(out, "  rule       ", &row.rule)?;
     paragraph(out, "  from       ", &format!("{}:{}", row.file, row.line))?;
     words(out, "One of these is said:", &row.says)?;
+    words(out, if row.says.is_empty() { "One of these words is said:" } else { "Or one of these words:" }, &row.words)?;
     for shape in &row.shapes {
         let order = match shape.order {
             Order::AboutFirst => "and behind it, in one sentence",
             Order::SaysFirst => "and in front of it, in one sentence",
             Order::Either => "and before or behind it, in one sentence",
         };
-        let or = if row.says.is_empty() { "This" } else { "Or this" };
+        let or = if row.says.is_empty() && row.words.is_empty() { "This" } else { "Or this" };
         writeln!(out, "\n{or} is spoken of:")?;
         paragraph(out, "  ", &quoted(&shape.about))?;
         writeln!(out, "{order} and with at most {} characters between them:", shape.between)?;
@@ -139,7 +140,8 @@ mod tests {
         for id in ["google.rate", "phrases:google.rate"] {
             let (exit, text) = answer_to(Some(id), false);
             assert_eq!(exit, Exit::Yes);
-            for part in ["rate_limited", "receiving mail at a rate that", "phrases:google.rate", "config/phrases.toml:"] {
+            for part in ["rate_limited", "receiving mail at a rate that", "phrases:google.rate", "config/phrases.toml:"]
+            {
                 assert!(text.contains(part), "{part} is missing in:\n{text}");
             }
         }

@@ -27,7 +27,8 @@ impl Redact {
     pub(super) fn execute(self, globals: &Globals) -> Result<Exit, Failure> {
         let judge = Judge::new(&globals.config()?).map_err(|e| Failure::new(Exit::Config, e))?;
         let keep = judge.keep();
-        let unreadable = |e: io::Error| Failure::new(Exit::Input, format_args!("{}: can't read it: {e}", self.path.display()));
+        let unreadable =
+            |e: io::Error| Failure::new(Exit::Input, format_args!("{}: can't read it: {e}", self.path.display()));
         let mut out = io::stdout().lock();
         let mut exit = Exit::Yes;
         for mail in input::mails(&self.path) {

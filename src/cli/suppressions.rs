@@ -161,15 +161,32 @@ async fn csv(list: &List, out: &mut impl Write) -> Result<Exit, Failure> {
     let written = |error: csv::Error| Failure::from(io::Error::from(error));
     writer
         .write_record([
-            "address", "origin", "reason", "since", "rule", "status", "reply", "diagnostic", "note", "mailbox",
+            "address",
+            "origin",
+            "reason",
+            "since",
+            "rule",
+            "status",
+            "reply",
+            "diagnostic",
+            "note",
+            "mailbox",
             "message_id",
         ])
         .map_err(written)?;
     while let Some(row) = rows.try_next().await? {
         let reply = row.reply.map(|reply| reply.to_string());
         let cells = [
-            Some(&row.address), Some(&row.origin), row.reason.as_ref(), Some(&row.since), row.rule.as_ref(),
-            row.status.as_ref(), reply.as_ref(), row.diagnostic.as_ref(), row.note.as_ref(), row.mailbox.as_ref(),
+            Some(&row.address),
+            Some(&row.origin),
+            row.reason.as_ref(),
+            Some(&row.since),
+            row.rule.as_ref(),
+            row.status.as_ref(),
+            reply.as_ref(),
+            row.diagnostic.as_ref(),
+            row.note.as_ref(),
+            row.mailbox.as_ref(),
             row.message_id.as_ref(),
         ];
         writer.write_record(cells.map(|cell| cell.map_or(String::new(), |text| no_formula(text)))).map_err(written)?;

@@ -132,12 +132,7 @@ impl Published {
     }
 
     /// Reads the store's entries into a table that only this connection sees.
-    async fn collect(
-        &self,
-        file: &mut SqliteConnection,
-        store: &Store,
-        extent: &Extent,
-    ) -> Result<(), StoreError> {
+    async fn collect(&self, file: &mut SqliteConnection, store: &Store, extent: &Extent) -> Result<(), StoreError> {
         let emptied = file.execute(
             "CREATE TEMP TABLE IF NOT EXISTS entry (
                  email TEXT NOT NULL PRIMARY KEY, origin TEXT NOT NULL, reason TEXT NOT NULL, since INTEGER NOT NULL
@@ -171,7 +166,8 @@ impl Published {
 
 /// Makes the tables; `false` when the file is somebody else's.
 async fn prepare(file: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
-    let ours: i64 = sqlx::query_scalar("SELECT application_id FROM pragma_application_id").fetch_one(&mut *file).await?;
+    let ours: i64 =
+        sqlx::query_scalar("SELECT application_id FROM pragma_application_id").fetch_one(&mut *file).await?;
     if ours != PUBLISHED_ID {
         let mut tx = file.begin_with("BEGIN IMMEDIATE").await?;
         if !claim(&mut tx, PUBLISHED_ID).await? {
@@ -254,7 +250,11 @@ async fn write(
     );
     let inserted = inserted.await?.rows_affected();
     // All was right: what happened since the file's own revision is read next, and may be no reason to write either.
-    if deleted + inserted == 0 && matches!(extent, Extent::All) && held.store == carried.store && held.revision <= carried.revision {
+    if deleted + inserted == 0
+        && matches!(extent, Extent::All)
+        && held.store == carried.store
+        && held.revision <= carried.revision
+    {
         return Ok(true);
     }
     sqlx::query("UPDATE main.following SET store = ?1, revision = ?2 WHERE store <> ?1 OR revision <> ?2")

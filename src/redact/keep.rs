@@ -71,7 +71,7 @@ const TOP_LEVELS: &[&str] = &[
 ];
 
 impl Keep {
-    /// What the tables look for: sentences, hosts and patterns; `senders` are the names and local parts by which
+    /// What the tables look for: sentences and hosts; `senders` are the names and local parts by which
     /// they know a program; `tables` take a mail apart.
     #[must_use]
     pub fn new<'a>(sentences: impl Iterator<Item = &'a str>, senders: &'a [String], tables: Arc<Tables>) -> Self {
@@ -82,14 +82,15 @@ impl Keep {
         for sentence in sentences.chain(senders.iter().map(String::as_str)) {
             if sentence.contains('*') {
                 let open = sentence.split_whitespace().filter_map(|word| word.strip_suffix('*'));
-                stems.extend(open.map(|word| {
-                    fold(word.rsplit(|c: char| !c.is_alphanumeric()).next().unwrap_or(word)).into_string()
-                }));
+                let stem =
+                    |word: &str| fold(word.rsplit(|c: char| !c.is_alphanumeric()).next().unwrap_or(word)).into_string();
+                // A shorter one would keep the names that begin with it.
+                stems.extend(open.map(stem).filter(|stem| stem.len() >= SHORTEST_STEM));
             }
-            // Patterns are regular expressions: `\.` is a dot, and the letter behind another backslash no text.
-            let plain = without_escapes(sentence);
-            words.extend(fold(&plain).as_str().split(|c: char| !c.is_alphanumeric()).map(str::to_owned));
-            hosts.extend(plain.split(|c: char| !is_host_char(c)).filter(|h| looks_like_host(h)).map(str::to_lowercase));
+            words.extend(fold(sentence).as_str().split(|c: char| !c.is_alphanumeric()).map(str::to_owned));
+            hosts.extend(
+                sentence.split(|c: char| !is_host_char(c)).filter(|h| looks_like_host(h)).map(str::to_lowercase),
+            );
             if sentence.chars().any(is_unspaced) {
                 unspaced.push(sentence.replace('*', ""));
             }
@@ -156,20 +157,11 @@ impl Keep {
     }
 }
 
+/// In octets.
+const SHORTEST_STEM: usize = 4;
+
 /// RFC 1035 §2.3.4: 255 octets hold no more labels.
 const MOST_LABELS: usize = 127;
-
-fn without_escapes(pattern: &str) -> String {
-    let mut plain = String::with_capacity(pattern.len());
-    let mut chars = pattern.chars();
-    while let Some(c) = chars.next() {
-        match c {
-            '\\' => plain.push(chars.next().filter(|c| !c.is_alphanumeric()).unwrap_or(' ')),
-            c => plain.push(c),
-        }
-    }
-    plain
-}
 
 pub(super) fn is_host_char(c: char) -> bool {
     c.is_alphanumeric() || matches!(c, '.' | '-' | '_')

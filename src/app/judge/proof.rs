@@ -3,7 +3,7 @@
 use super::Judge;
 use crate::{
     parse,
-    report::Verdict,
+    report::{Recipient, Verdict},
     tables::{self, Example, TableError},
 };
 
@@ -24,10 +24,39 @@ impl Judge {
 
     /// The verdict on an example.
     fn judge_example(&self, text: &str) -> Verdict {
+        self.classifier.judge_recipient(&self.example(text), None)
+    }
+
+    /// An example as a mail log's reply.
+    fn example(&self, text: &str) -> Recipient {
         let host =
             text.strip_prefix(FROM).and_then(|rest| rest.split_once(": ")).filter(|(host, _)| !host.contains(' '));
         let mut recipient = parse::response(host.map_or(text, |(_, words)| words), &self.options.tables);
         recipient.remote_mta = host.map(|(host, _)| host.to_owned());
-        self.classifier.judge_recipient(&recipient, None)
+        recipient
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_row_of_the_tables_does_what_its_examples_say() {
+        let judge = Judge::embedded();
+        judge.prove(|_| true).unwrap();
+        let accepted = judge.classifier.examples().filter(|example| example.expected == tables::Expected::Accepts);
+        let accepted: std::collections::HashSet<&str> = accepted.map(|example| example.row.as_str()).collect();
+        let variants = judge.classifier.codes().rows().flat_map(|row| &row.variants).map(|variant| &variant.id);
+        let rows = judge.classifier.phrases().iter().map(|row| &row.id).chain(variants);
+        let without: Vec<_> = rows.filter(|id| !accepted.contains(id.as_str())).collect();
+        assert!(without.is_empty(), "rows without an example: {without:?}");
+    }
+
+    #[test]
+    fn each_condition_of_a_row_keeps_a_line_of_its_rejects_away() {
+        let judge = Judge::embedded();
+        let idle = judge.classifier.idle_conditions(|text| judge.example(text));
+        assert!(idle.is_empty(), "nothing would miss these:\n{}", idle.join("\n"));
     }
 }
