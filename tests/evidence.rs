@@ -196,3 +196,14 @@ fn the_line_holds_the_words_that_are_encoded_in_it() {
     assert!(seen > 100, "only {seen} mails were encoded");
     found.judge(10_000);
 }
+
+#[test]
+fn a_phrase_cites_its_own_line() {
+    let mail = b"From: MAILER-DAEMON@mx.example.org\nSubject: Undelivered Mail Returned to Sender\n\n\
+        Your message could not be delivered.\n\n<anna@example.org>:\n550-We looked for it\n\
+        550-and the mailbox is full\n550 so try again later\n";
+    let (_, verdicts) = Judge::embedded().judge(mail);
+    let winner = verdicts[0].winner.as_ref().expect("a row decides");
+    assert!(winner.rule.starts_with("phrases:"), "{}", winner.rule);
+    assert_eq!((winner.evidence.line, winner.evidence.words.as_str()), (Some(8), "550-and the mailbox is full"));
+}

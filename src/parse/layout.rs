@@ -1,5 +1,5 @@
 //! Bytes -> [`Layout`]: which stretches of a mail are header, text, returned message or attachment, for those who
-//! write a changed copy. Sees the same parts as mime; refuses to change or judge anything.
+//! write a changed copy. Sees the same parts as mime ([`super::walk`]); refuses to change or judge anything.
 
 use std::ops::Range;
 
@@ -8,7 +8,12 @@ use mail_parser::{
     decoders::{base64::base64_decode, quoted_printable::quoted_printable_decode},
 };
 
-use super::{failed, mime, tables::Tables, words::Words};
+use super::{
+    failed, mime,
+    tables::Tables,
+    walk::{PartKind, kind_of_part, type_name},
+    words::Words,
+};
 use crate::report::Address;
 
 /// The stretches of a mail that have a meaning; what lies between them are boundaries and line ends.
@@ -113,14 +118,10 @@ impl Layout {
     }
 
     fn add_body(&mut self, part: &MessagePart<'_>, raw: &[u8], in_report: bool, words: &Words) {
-        let content_type = part.content_type();
-        let name = content_type.map(mime::type_name);
+        let (kind, content_type) = kind_of_part(part);
         let body = part.offset_body..part.offset_end;
         let coding = Coding::of(part.encoding);
-        if let PartType::Multipart(_) = part.body {
-            self.boundaries.extend(content_type.and_then(|c| c.attribute("boundary")).map(str::to_owned));
-            return;
-        }
+        let attribute = |name| part.content_type().and_then(|c| c.attribute(name)).map(str::to_owned);
         if let (PartType::Message(inner), Coding::Plain) = (&part.body, coding)
             && let Some(root) = inner.parts.first()
         {
@@ -133,15 +134,14 @@ impl Layout {
             }
             return;
         }
-        // QUIRK: a multipart whose boundaries were lost on the way is a leaf, and its text is all there is.
-        let name = name.filter(|t| !t.starts_with("multipart/")).unwrap_or_else(|| "text/plain".to_owned());
-        let block = if mime::is_returned_message(&name) {
-            Block::ReturnedMessage
-        } else if name.starts_with("text/") || name.starts_with("message/") {
-            let charset = content_type.and_then(|c| c.attribute("charset")).map(str::to_owned);
-            Block::Text { content_type: name, charset }
-        } else {
-            Block::Unread
+        let block = match kind {
+            PartKind::Multipart => {
+                self.boundaries.extend(attribute("boundary"));
+                return;
+            }
+            PartKind::Message | PartKind::ReturnedMessage => Block::ReturnedMessage,
+            PartKind::Text => Block::Text { content_type, charset: attribute("charset") },
+            PartKind::Unread => Block::Unread,
         };
         self.add(body, raw, block, coding);
     }
@@ -178,6 +178,6 @@ fn carries_report(message: &Message<'_>, words: &Words) -> bool {
 
 /// RFC 6522: what such a message carries is the one that it returns.
 fn is_dsn(message: &Message<'_>) -> bool {
-    let content_type = message.parts.first().and_then(|root| root.content_type()).map(mime::type_name);
+    let content_type = message.parts.first().and_then(|root| root.content_type()).map(type_name);
     content_type.is_some_and(|t| t == "multipart/report")
 }

@@ -1,5 +1,5 @@
-//! Bytes -> [`Mail`]: the headers and the leaf parts that bounce readers look at. Beside layout the only file
-//! that knows mail-parser; it refuses to know what a bounce is.
+//! Bytes -> [`Mail`]: the headers and the leaf parts that bounce readers look at. With walk and layout the only
+//! file that knows mail-parser; it refuses to know what a bounce is.
 //!
 //! Hostile input is cut before mail-parser decodes it: size, and the depth of nested messages (mail-parser 0.11
 //! drops them recursively, and copies those that are encoded once for each level: a few thousand of them would
@@ -19,6 +19,7 @@ use super::{
     lines::{Lines, Numbering, Sent, Shape},
     passage::Passage,
     returned,
+    walk::{PartKind, kind_of_part, type_name},
     words::Words,
 };
 use crate::report::{Evidence, Location};
@@ -304,15 +305,6 @@ fn header_name<'a>(name: &HeaderName<'a>) -> Cow<'a, str> {
     }
 }
 
-pub(super) fn type_name(content_type: &mail_parser::ContentType<'_>) -> String {
-    let mut name = content_type.ctype().to_ascii_lowercase();
-    if let Some(subtype) = content_type.subtype() {
-        name.push('/');
-        name.push_str(&subtype.to_ascii_lowercase());
-    }
-    name
-}
-
 fn addresses(field: Option<&mail_parser::Address<'_>>) -> Vec<String> {
     field.map(|a| a.iter().filter_map(Addr::address).map(str::to_owned).collect()).unwrap_or_default()
 }
@@ -329,45 +321,36 @@ fn leaf<'a>(mut part: MessagePart<'a>, sent: Sent<'a>, words: &'a Words) -> Opti
     if let Some(decoded) = truncated_base64(&part) {
         (part.body, part.encoding) = (PartType::Text(decoded.into()), Encoding::Base64);
     }
-    let declared = part.content_type().map(type_name);
-    // QUIRK: a multipart whose boundaries were lost on the way is a leaf, and its text is all there is.
-    let content_type = declared.filter(|t| !t.starts_with("multipart/")).unwrap_or_else(|| "text/plain".to_owned());
+    let (kind, content_type) = kind_of_part(&part);
     let span = part.offset_body as usize..part.offset_end as usize;
     let unencoded = sent.bytes.get(span.clone()).filter(|_| part.encoding == Encoding::None);
-    let lines = |shape| Lines::new(sent, span.clone(), shape);
     let shape = Shape::Lines(Coding::of(part.encoding));
-    let as_text = |text| Some(Part::of_text(content_type.clone(), text, lines(shape), words));
-    let as_html = |html: Cow<'a, str>| {
-        let text = from_html(&legible(html, unencoded)).into();
-        Some(Part::of_text(content_type.clone(), text, lines(Shape::Reflowed), words))
-    };
-    match part.body {
-        PartType::Multipart(_) => None,
-        PartType::Message(inner) => {
+    let lines = |shape| Lines::new(sent, span.clone(), shape);
+    match (kind, part.body) {
+        (PartKind::Multipart | PartKind::Unread, _) | (_, PartType::Multipart(_)) => None,
+        (_, PartType::Message(inner)) => {
             let message = match inner.raw_message {
                 // mail-parser gives a message that is not encoded the bytes of the whole mail around it.
                 Cow::Borrowed(whole) => whole.get(span.clone()).unwrap_or_default().into(),
                 decoded => decoded,
             };
-            Some(Part::of_message(content_type, message, Lines::new(sent, span, shape), words))
+            Some(Part::of_message(content_type, message, lines(shape), words))
         }
-        PartType::Html(html) => as_html(html),
-        PartType::Text(text) if content_type == "text/html" => as_html(text),
-        PartType::Text(text) => {
-            if is_returned_message(&content_type) {
-                // QUIRK: an encoded or broken message/rfc822 arrives as text.
-                let message = Cow::Owned(text.into_owned().into_bytes());
-                return Some(Part::of_message(content_type, message, Lines::new(sent, span, shape), words));
-            }
-            as_text(line_feeds(legible(text, unencoded)))
+        (PartKind::ReturnedMessage, PartType::Text(text)) => {
+            Some(Part::of_message(content_type, text.into_owned().into_bytes().into(), lines(shape), words))
         }
-        PartType::Binary(bytes) | PartType::InlineBinary(bytes) => {
-            if is_returned_message(&content_type) {
-                return Some(Part::of_message(content_type, bytes, Lines::new(sent, span, shape), words));
+        (PartKind::ReturnedMessage, PartType::Binary(bytes) | PartType::InlineBinary(bytes)) => {
+            Some(Part::of_message(content_type, bytes, lines(shape), words))
+        }
+        (_, PartType::Html(text) | PartType::Text(text)) => {
+            let text = legible(text, unencoded);
+            if content_type == "text/html" {
+                return Some(Part::of_text(content_type, from_html(&text).into(), lines(Shape::Reflowed), words));
             }
-            // message/delivery-status is Binary to mail-parser; images are of no use to anybody here.
-            let useful = content_type.starts_with("message/") || content_type.starts_with("text/");
-            useful.then(|| as_text(line_feeds(lossy(bytes)))).flatten()
+            Some(Part::of_text(content_type, line_feeds(text), lines(shape), words))
+        }
+        (_, PartType::Binary(bytes) | PartType::InlineBinary(bytes)) => {
+            Some(Part::of_text(content_type, line_feeds(lossy(bytes)), lines(shape), words))
         }
     }
 }
@@ -406,10 +389,6 @@ fn from_html(html: &str) -> String {
             .expect("four short literals compile")
     });
     html_to_text(&CELLS.replace_all(html, &[" </td>", " </th>", "<br></tr>", "<br></li>"])).replace('\u{a0}', " ")
-}
-
-pub(super) fn is_returned_message(content_type: &str) -> bool {
-    matches!(content_type, "message/rfc822" | "message/global")
 }
 
 fn lossy(bytes: Cow<'_, [u8]>) -> Cow<'_, str> {

@@ -18,6 +18,7 @@ mod passage;
 mod reply;
 mod returned;
 mod tables;
+mod walk;
 mod words;
 
 pub use layout::{Block, Coding, Layout, Span, is_bounce};
