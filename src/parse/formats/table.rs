@@ -84,7 +84,7 @@ impl Formats {
         layers.push(layer(embedded())?);
         let formats = Self::of(tables::overlay(layers)?)?;
         // What comes with the program is proved by its tests.
-        let own = formats.rows.iter().filter(|placed| placed.file.name != NAME);
+        let own = formats.rows.iter().filter(|placed| placed.file.is_own());
         own.into_iter().try_for_each(|placed| formats.prove(placed))?;
         Ok(formats)
     }

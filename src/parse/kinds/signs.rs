@@ -215,7 +215,7 @@ impl Signs {
         }
         let signs = Self::of(tables::overlay(layers)?, scale.expect("the table that comes with the program has it"))?;
         // What comes with the program is proved by its tests.
-        let own = (0..signs.rows.len()).filter(|row| signs.rows[*row].file.name != NAME);
+        let own = (0..signs.rows.len()).filter(|row| signs.rows[*row].file.is_own());
         own.into_iter().try_for_each(|row| prove::by_examples(&signs, words, row))?;
         Ok(signs)
     }
