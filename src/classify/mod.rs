@@ -12,7 +12,7 @@ pub use shapes::Order;
 
 use self::{
     phrases::Phrases,
-    rules::{Builder, Fit, Origin, Rule, Rules, Speaker},
+    rules::{Builder, Fit, Rule, RuleTable, Rules, Speaker},
 };
 use crate::{
     codes::{Class, CodeRow, CodeTable, Fault, Judgement, Key, Reason, Weight},
@@ -158,9 +158,9 @@ impl Classifier {
     pub fn decides(&self, example: &Example, verdict: &Verdict) -> bool {
         let Some(rule) = self.rules.iter().find(|rule| rule.id == example.row) else { return false };
         let mut candidates = verdict.winner.iter().chain(&verdict.outranked);
-        match rule.origin {
-            Origin::Phrases => verdict.winner.as_ref().is_some_and(|winner| rule.is_called(&winner.rule)),
-            Origin::Codes { .. } => {
+        match rule.table {
+            RuleTable::Phrases => verdict.winner.as_ref().is_some_and(|winner| rule.is_called(&winner.rule)),
+            RuleTable::Codes { .. } => {
                 let Judgement { class, reason, fault } = rule.judgement;
                 let alike = (verdict.class, verdict.reason, verdict.fault) == (class, reason, fault);
                 candidates.any(|c| rule.is_called(&c.rule)) && (alike || example.expected == Expected::Rejects)
@@ -173,7 +173,7 @@ impl Classifier {
     #[cfg(test)]
     pub(crate) fn idle_conditions(&self, read: impl Fn(&str) -> Recipient) -> Vec<String> {
         let mut idle = Vec::new();
-        for rule in self.rules.iter().filter(|rule| rule.origin == Origin::Phrases) {
+        for rule in self.rules.iter().filter(|rule| rule.table == RuleTable::Phrases) {
             let rejects = self.phrases.examples.iter().filter(|e| e.row == rule.id && e.expected == Expected::Rejects);
             let rejects: Vec<Recipient> = rejects.map(|example| read(&example.text)).collect();
             for (name, without) in self.rules.without_each_condition(rule) {
@@ -262,7 +262,7 @@ impl Classifier {
         }
         for reply in &recipient.replies {
             let answers_for =
-                |fit: &&Fit<'_>| matches!(fit.rule.origin, Origin::Codes { reply: code, .. } if code == reply.value);
+                |fit: &&Fit<'_>| matches!(fit.rule.table, RuleTable::Codes { reply: code, .. } if code == reply.value);
             if let Some(fit) = variants.iter().find(answers_for) {
                 found.push(weigh_rule(fit, reply.evidence.clone()));
             } else if let Some(row) = self.codes.reply_row(reply.value) {
@@ -288,11 +288,11 @@ impl Classifier {
         }
         let folded = fold(text.as_str()).without_frames().without_local_parts(addresses);
         for fit in self.rules.fits(&self.rules.read(folded.as_str()), speaker) {
-            match fit.rule.origin {
-                Origin::Phrases => {
+            match fit.rule.table {
+                RuleTable::Phrases => {
                     found.push(weigh_rule(&fit, text.evidence(folded.origin_of(fit.range.clone()))));
                 }
-                Origin::Codes { .. } => variants.push(fit),
+                RuleTable::Codes { .. } => variants.push(fit),
             }
         }
     }

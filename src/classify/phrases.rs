@@ -12,7 +12,7 @@ use toml::Spanned;
 
 use super::{
     Rank,
-    rules::{Builder, Conditions, Origin, Rule, Scope, Shape, StatusFilter},
+    rules::{Builder, Conditions, Rule, RuleTable, Scope, Shape, StatusFilter},
     shapes::Order,
 };
 use crate::{
@@ -237,7 +237,7 @@ pub(super) fn read(files: &[Arc<TableFile>], reasons: &Reasons, rules: &mut Buil
         }
         rules.rule(Rule {
             id: phrase.id.clone(),
-            origin: Origin::Phrases,
+            table: RuleTable::Phrases,
             judgement: phrase.judgement,
             rank: Rank::of_phrase(row.scope.is_some(), phrase.strength),
             advice: phrase.advice.clone(),

@@ -25,7 +25,7 @@ const SHORTEST_WORD: usize = 2;
 pub(super) struct Rule {
     /// What names the row in its table.
     pub id: String,
-    pub origin: Origin,
+    pub table: RuleTable,
     /// What the row says.
     pub judgement: Judgement,
     /// How much it is worth.
@@ -37,7 +37,7 @@ pub(super) struct Rule {
 
 /// The table that a rule comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Origin {
+pub(super) enum RuleTable {
     /// The phrases: the row answers wherever its conditions hold.
     Phrases,
     /// A text variant of the code table: of those of one code, the first that fits answers for the code. `words` are
@@ -131,9 +131,9 @@ pub(super) struct Fit<'r> {
 impl Rule {
     /// Whether a verdict that names this rule means this one.
     pub(super) fn is_called(&self, name: &str) -> bool {
-        match &self.origin {
-            Origin::Phrases => name.strip_prefix("phrases:") == Some(&self.id),
-            Origin::Codes { reply, words } => words.iter().any(|word| name_of_variant(*reply, word) == name),
+        match &self.table {
+            RuleTable::Phrases => name.strip_prefix("phrases:") == Some(&self.id),
+            RuleTable::Codes { reply, words } => words.iter().any(|word| name_of_variant(*reply, word) == name),
         }
     }
 }
@@ -145,9 +145,9 @@ fn name_of_variant(reply: ReplyCode, words: &str) -> String {
 impl Fit<'_> {
     /// The rule's name in verdicts: `phrases:ID`, `codes:550 "user unknown"`.
     pub(super) fn name(&self) -> String {
-        match &self.rule.origin {
-            Origin::Phrases => format!("phrases:{}", self.rule.id),
-            Origin::Codes { reply, words } => {
+        match &self.rule.table {
+            RuleTable::Phrases => format!("phrases:{}", self.rule.id),
+            RuleTable::Codes { reply, words } => {
                 name_of_variant(*reply, self.says.and_then(|n| words.get(n)).map_or("", String::as_str))
             }
         }
@@ -372,7 +372,7 @@ impl Builder {
         let says = variant.says.iter().map(|phrase| self.pattern(fold(phrase).as_str())).collect();
         self.rule(Rule {
             id: variant.id.clone(),
-            origin: Origin::Codes { reply, words: variant.says.clone() },
+            table: RuleTable::Codes { reply, words: variant.says.clone() },
             judgement: variant.judgement,
             rank: Rank::of_variant(variant.weight),
             advice: variant.advice.clone(),
