@@ -44,7 +44,7 @@ pub struct History {
     /// When soft verdicts with fault `recipient` were received, in seconds since 1970-01-01 UTC, in any order.
     pub soft: Vec<i64>,
     /// When a person last took it off the list, in seconds since 1970-01-01 UTC.
-    pub removed_at: Option<i64>,
+    pub released_at: Option<i64>,
     /// Whether it is on the list now, and how it came there.
     pub suppressed: Option<Origin>,
 }

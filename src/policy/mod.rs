@@ -94,10 +94,10 @@ pub fn decide(
         return None;
     }
     let origin = match (verdict.class, history.suppressed) {
-        (Class::Hard, None | Some(Origin::Soft)) if history.removed_at.is_none_or(|removed| at >= removed) => {
+        (Class::Hard, None | Some(Origin::Soft)) if history.released_at.is_none_or(|released| at >= released) => {
             Origin::Hard
         }
-        (Class::Soft, None) if history.removed_at.is_none() => {
+        (Class::Soft, None) if history.released_at.is_none() => {
             let times = history.soft.iter().copied().chain([at]).collect();
             policy.enough_soft(times, at).then_some(Origin::Soft)?
         }
@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_removal_sticks_until_a_hard_bounce_received_later() {
-        let removed = |seconds: i64| History { removed_at: Some(NOW + seconds), ..soft_on(&[-20, -15, -10, -5]) };
+        let removed = |seconds: i64| History { released_at: Some(NOW + seconds), ..soft_on(&[-20, -15, -10, -5]) };
         assert_eq!(origin(&removed(60), Class::Hard, Fault::Recipient), None, "older than the removal");
         assert_eq!(origin(&removed(0), Class::Hard, Fault::Recipient), Some(Origin::Hard), "in the same second");
         assert_eq!(origin(&removed(-60), Class::Hard, Fault::Recipient), Some(Origin::Hard));

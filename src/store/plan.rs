@@ -222,7 +222,7 @@ mod tests {
                 });
                 let history = History {
                     soft: soft.map(|bounce| bounce.3).collect(),
-                    removed_at: self.released.get(address).copied(),
+                    released_at: self.released.get(address).copied(),
                     suppressed: self.list.get(address).copied(),
                 };
                 (address.to_owned(), history)

@@ -100,7 +100,7 @@ async fn histories(
         "SELECT a.value AS address,
                 (SELECT json_group_array(b.at) FROM bounce AS b
                  WHERE b.address = a.value AND b.at >= ?2 AND b.counts = 1 AND b.class = 'soft') AS soft,
-                (SELECT max(e.at) FROM event AS e WHERE e.address = a.value AND e.kind = 'released') AS removed_at,
+                (SELECT max(e.at) FROM event AS e WHERE e.address = a.value AND e.kind = 'released') AS released_at,
                 (SELECT s.origin FROM suppression AS s WHERE s.address = a.value) AS origin
          FROM json_each(?1) AS a",
     )
@@ -112,7 +112,7 @@ async fn histories(
         .map(|row| {
             let history = History {
                 soft: serde_json::from_str(row.try_get("soft")?).map_err(|e| sqlx::Error::Decode(e.into()))?,
-                removed_at: row.try_get("removed_at")?,
+                released_at: row.try_get("released_at")?,
                 suppressed: row.try_get::<Option<&str>, _>("origin")?.map(parsed).transpose()?,
             };
             Ok((row.try_get("address")?, history))
