@@ -16,11 +16,11 @@ use crate::{app::List, config::Config, report::Address, store::Listed};
 #[derive(Debug, Args)]
 pub struct Suppressions {
     #[command(subcommand)]
-    action: Action,
+    task: Task,
 }
 
 #[derive(Debug, Subcommand)]
-enum Action {
+enum Task {
     /// Print every address on the list and what put it there.
     List {
         /// A JSON array, one object a line.
@@ -79,13 +79,13 @@ impl Suppressions {
     pub(super) fn execute(self, globals: &Globals) -> Result<Exit, Failure> {
         let config = globals.config()?;
         let mut out = BufWriter::new(io::stdout().lock());
-        let exit = block_on(self.action.run(&config, &mut out))?;
+        let exit = block_on(self.task.run(&config, &mut out))?;
         out.flush()?;
         Ok(exit)
     }
 }
 
-impl Action {
+impl Task {
     async fn run(self, config: &Config, out: &mut impl Write) -> Result<Exit, Failure> {
         // Adding may well be the first thing that happens to a store; the rest would only answer for a wrong path.
         let list = match self {

@@ -38,13 +38,13 @@ macro_rules! config {
             /// Who is suppressed, and when.
             pub suppressions: Suppressions,
             /// Files laid over the code table.
-            pub codes: Table,
+            pub codes: Overlay,
             /// Files laid over the phrases.
-            pub phrases: Table,
+            pub phrases: Overlay,
             /// Files laid over the signs that tell a mail's kind.
-            pub kinds: Table,
+            pub kinds: Overlay,
             /// Files laid over the formats.
-            pub formats: Table,
+            pub formats: Overlay,
             /// How reports are read and which are settled.
             pub report: Report,
             /// What is logged, and how.
@@ -158,7 +158,7 @@ impl Suppressions {
 /// `[codes]`, `[phrases]`, `[kinds]` and `[formats]`
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Table {
+pub struct Overlay {
     /// Files whose rows stand before those of the table that comes with the program, the strongest first.
     pub files: Vec<PathBuf>,
 }
