@@ -50,16 +50,16 @@ impl CodeTable {
             }
             let mut rows = Vec::new();
             for spec in digit {
-                rows.push(spec.into_entry(file)?);
+                rows.push(spec.into_row(file)?);
             }
             for spec in reply {
-                spec.into_entries(file, &mut rows)?;
+                spec.into_rows(file, &mut rows)?;
             }
             for spec in status {
-                spec.into_entries(file, &mut rows)?;
+                spec.into_rows(file, &mut rows)?;
             }
             for spec in variant {
-                rows.push(spec.into_entry(file)?);
+                rows.push(spec.into_row(file)?);
             }
             layers.push(Layer { file: Arc::clone(file), rows, drop });
         }
@@ -70,7 +70,7 @@ impl CodeTable {
                 &format!("there is no [reason.{missing}]: each reason needs its class, fault and advice"),
             )
         })?;
-        Table { reasons, rows: BTreeMap::new(), examples: Vec::new() }.build(overlay(layers)?, last)
+        TableBuilder { reasons, rows: BTreeMap::new(), examples: Vec::new() }.build(overlay(layers)?, last)
     }
 }
 
@@ -206,7 +206,7 @@ const fn specific() -> Weight {
 }
 
 /// A row as overlays see it: one for each code that a file's row answers for, and one for each text variant.
-struct Entry {
+struct LayerRow {
     id: String,
     /// The name that it shares with the other digits' rows of one status: `x.1.1`.
     shared: Option<String>,
@@ -239,7 +239,7 @@ struct AnswerSpec {
     advice: Option<String>,
 }
 
-impl Row for Entry {
+impl Row for LayerRow {
     fn id(&self) -> (&str, Range<usize>) {
         (&self.id, self.place.clone())
     }
@@ -254,7 +254,7 @@ impl Row for Entry {
 }
 
 impl DigitSpec {
-    fn into_entry(self, file: &TableFile) -> Result<Entry, TableError> {
+    fn into_row(self, file: &TableFile) -> Result<LayerRow, TableError> {
         let Self { code, replaces, reason, class, fault, because, weight, at_most, description, advice, reference } =
             self;
         let (digit, place) = (*code.get_ref(), code.span());
@@ -264,36 +264,36 @@ impl DigitSpec {
         let key = Key::Digit(digit);
         let answer = AnswerSpec { reason, class, fault, because, weight, advice };
         let what = What::Row { key, at_most, description, reference };
-        Ok(Entry { id: key.to_string(), shared: None, place, replaces, answer, what })
+        Ok(LayerRow { id: key.to_string(), shared: None, place, replaces, answer, what })
     }
 }
 
 impl ReplySpec {
-    fn into_entries(self, file: &TableFile, entries: &mut Vec<Entry>) -> Result<(), TableError> {
+    fn into_rows(self, file: &TableFile, rows: &mut Vec<LayerRow>) -> Result<(), TableError> {
         let Self { code, replaces, reason, class, fault, because, weight, description, advice, reference, variant } =
             self;
         let reply = reply_code(file, &code)?;
         let key = Key::Reply(reply);
         let answer = AnswerSpec { reason, class, fault, because, weight, advice };
         let what = What::Row { key, at_most: None, description, reference };
-        entries.push(Entry { id: key.to_string(), shared: None, place: code.span(), replaces, answer, what });
-        entries.extend(variant.into_iter().map(|variant| variant.into_entry(reply)));
+        rows.push(LayerRow { id: key.to_string(), shared: None, place: code.span(), replaces, answer, what });
+        rows.extend(variant.into_iter().map(|variant| variant.into_row(reply)));
         Ok(())
     }
 }
 
 impl VariantSpec {
-    fn into_entry(self, code: ReplyCode) -> Entry {
+    fn into_row(self, code: ReplyCode) -> LayerRow {
         let Self { id, replaces, says, reason, class, fault, because, weight, description, advice, accepts, rejects } =
             self;
         let answer = AnswerSpec { reason, class, fault, because, weight, advice };
         let what = What::Variant(Box::new(VariantText { code, says, description, accepts, rejects }));
-        Entry { place: id.span(), id: id.into_inner(), shared: None, replaces, answer, what }
+        LayerRow { place: id.span(), id: id.into_inner(), shared: None, replaces, answer, what }
     }
 }
 
 impl LoneVariantSpec {
-    fn into_entry(self, file: &TableFile) -> Result<Entry, TableError> {
+    fn into_row(self, file: &TableFile) -> Result<LayerRow, TableError> {
         let Self {
             code,
             id,
@@ -323,25 +323,25 @@ impl LoneVariantSpec {
             accepts,
             rejects,
         };
-        Ok(variant.into_entry(reply_code(file, &code)?))
+        Ok(variant.into_row(reply_code(file, &code)?))
     }
 }
 
 impl StatusSpec {
-    fn into_entries(self, file: &TableFile, entries: &mut Vec<Entry>) -> Result<(), TableError> {
+    fn into_rows(self, file: &TableFile, rows: &mut Vec<LayerRow>) -> Result<(), TableError> {
         let (code, place) = (self.code.get_ref(), self.code.span());
         let Some((subject, detail)) = subject_and_detail(code) else {
             let problem = format!("`{code}` is no status; expected \"x.SUBJECT.DETAIL\" or \"x.SUBJECT.*\"");
             return Err(file.refuse(&place, &problem));
         };
-        let before = entries.len();
+        let before = rows.len();
         for (class, outcome) in [(2, self.success), (4, self.transient), (5, self.permanent)] {
             let Some(outcome) = outcome else { continue };
             let key = Key::Status { class, subject, detail };
             let OutcomeSpec { reason, class, fault, because, weight, advice } = outcome;
             let (weight, advice) = (weight.unwrap_or(self.weight), advice.or_else(|| self.advice.clone()));
             let (description, reference) = (self.description.clone(), self.reference.clone());
-            entries.push(Entry {
+            rows.push(LayerRow {
                 id: key.to_string(),
                 shared: Some(code.clone()),
                 place: place.clone(),
@@ -350,7 +350,7 @@ impl StatusSpec {
                 what: What::Row { key, at_most: None, description, reference },
             });
         }
-        if entries.len() == before {
+        if rows.len() == before {
             return Err(file.refuse(&place, &format!("{code} says nothing; expected an outcome for 2, 4 or 5")));
         }
         Ok(())
@@ -364,24 +364,23 @@ fn reply_code(file: &TableFile, code: &Spanned<u16>) -> Result<ReplyCode, TableE
 }
 
 /// Rows on their way to a table.
-struct Table {
+struct TableBuilder {
     reasons: Reasons,
     rows: BTreeMap<Key, CodeRow>,
     examples: Vec<Example>,
 }
 
-impl Table {
-    fn build(mut self, entries: Vec<Placed<Entry>>, last: &TableFile) -> Result<CodeTable, TableError> {
+impl TableBuilder {
+    fn build(mut self, mut rows: Vec<Placed<LayerRow>>, last: &TableFile) -> Result<CodeTable, TableError> {
         // The digits first: the rows are held against their limits. The variants last: they belong to rows.
-        let rank = |entry: &Placed<Entry>| match &entry.row.what {
+        let rank = |placed: &Placed<LayerRow>| match &placed.row.what {
             What::Row { key: Key::Digit(_), .. } => 0,
             What::Row { .. } => 1,
             What::Variant(_) => 2,
         };
-        let mut entries = entries;
-        entries.sort_by_key(rank);
+        rows.sort_by_key(rank);
         let mut phrases = Vec::new();
-        for Placed { file, row } in entries {
+        for Placed { file, row } in rows {
             match row.what {
                 What::Row { key, at_most, description, reference } => {
                     let limit = if matches!(key, Key::Digit(_)) { at_most } else { self.limit(key) };

@@ -116,13 +116,13 @@ impl Role {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
-    words: Vec<Row>,
+    words: Vec<WordRow>,
 }
 
 /// Words that do the same for the same reason.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Row {
+struct WordRow {
     #[cfg_attr(not(test), expect(dead_code, reason = "the tests hold the row against it"))]
     id: String,
     role: Role,
@@ -142,7 +142,7 @@ struct Row {
 /// The compiled table.
 #[derive(Debug, Clone)]
 pub(super) struct Words {
-    rows: Vec<Row>,
+    rows: Vec<WordRow>,
     /// One matcher a role, in the order of [`Role::ALL`].
     matchers: Vec<Matcher>,
 }
@@ -156,7 +156,7 @@ enum Matcher {
 }
 
 impl Matcher {
-    fn of(role: Role, rows: &[Row]) -> Self {
+    fn of(role: Role, rows: &[WordRow]) -> Self {
         let rows = rows.iter().filter(|row| row.role == role);
         let words = rows.flat_map(|row| &row.says).flat_map(|word| [word.clone(), fold_words(word)]);
         let automaton = |words: Vec<String>| {
@@ -190,7 +190,7 @@ impl Words {
         Self::of(words)
     }
 
-    fn of(rows: Vec<Row>) -> Self {
+    fn of(rows: Vec<WordRow>) -> Self {
         let matchers = Role::ALL.iter().map(|role| Matcher::of(*role, &rows)).collect();
         Self { rows, matchers }
     }
@@ -244,7 +244,7 @@ mod tests {
     use super::*;
 
     /// Rows whose words are those of the row alone.
-    fn alone(row: &Row) -> Matcher {
+    fn alone(row: &WordRow) -> Matcher {
         Matcher::of(row.role, std::slice::from_ref(row))
     }
 
@@ -254,7 +254,7 @@ mod tests {
         // One more or one less: change the number, and say in the changelog what is read otherwise.
         assert_eq!(words.rows.len(), ROWS);
         for (n, row) in words.rows.iter().enumerate() {
-            let Row { id, accepts, rejects, source, .. } = row;
+            let WordRow { id, accepts, rejects, source, .. } = row;
             assert!(id.starts_with(&words_of(row.role)) || id.starts_with("action."), "{id} tells its role");
             assert!(!source.is_empty() && !accepts.is_empty(), "{id} needs a source and an example");
             assert!(words.rows[..n].iter().all(|other| other.id != *id), "{id} stands twice");

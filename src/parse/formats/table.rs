@@ -21,13 +21,13 @@ struct File {
     #[serde(default)]
     drop: Vec<Spanned<String>>,
     #[serde(default)]
-    format: Vec<Row>,
+    format: Vec<FormatRow>,
 }
 
 /// One program that writes bounces.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Row {
+struct FormatRow {
     /// The name of the format.
     id: Spanned<String>,
     replaces: Option<Spanned<String>>,
@@ -50,7 +50,7 @@ struct Row {
     rejects: Vec<Spanned<String>>,
 }
 
-impl tables::Row for Row {
+impl tables::Row for FormatRow {
     fn id(&self) -> (&str, Range<usize>) {
         (self.id.get_ref(), self.id.span())
     }
@@ -63,7 +63,7 @@ impl tables::Row for Row {
 /// The table, compiled.
 #[derive(Debug)]
 pub(in crate::parse) struct Formats {
-    rows: Vec<Placed<Row>>,
+    rows: Vec<Placed<FormatRow>>,
     names: Vec<Arc<str>>,
     /// The signs of all rows in one matcher, and the row of each.
     signs: AhoCorasick,
@@ -89,7 +89,7 @@ impl Formats {
         Ok(formats)
     }
 
-    fn of(rows: Vec<Placed<Row>>) -> Result<Self, TableError> {
+    fn of(rows: Vec<Placed<FormatRow>>) -> Result<Self, TableError> {
         for Placed { file, row } in &rows {
             check(row).map_err(|problem| file.refuse(&row.id.span(), &format!("`{}` {problem}", row.id.get_ref())))?;
         }
@@ -132,7 +132,7 @@ impl Formats {
     }
 
     /// The row is found on each text that it accepts and on none that it rejects.
-    fn prove(&self, placed: &Placed<Row>) -> Result<(), TableError> {
+    fn prove(&self, placed: &Placed<FormatRow>) -> Result<(), TableError> {
         let Placed { file, row } = placed;
         let id = row.id.get_ref();
         for (examples, accepted) in [(&row.accepts, true), (&row.rejects, false)] {
@@ -158,13 +158,13 @@ fn embedded() -> Arc<TableFile> {
     TableFile::embedded(NAME, include_str!("../../../config/formats.toml"))
 }
 
-fn layer(file: Arc<TableFile>) -> Result<Layer<Row>, TableError> {
+fn layer(file: Arc<TableFile>) -> Result<Layer<FormatRow>, TableError> {
     let File { drop, format } = file.parse()?;
     Ok(Layer { file, rows: format, drop })
 }
 
 /// What can never match, or proves nothing.
-fn check(row: &Row) -> Result<(), String> {
+fn check(row: &FormatRow) -> Result<(), String> {
     if row.signs.is_empty() && row.headers.is_empty() && row.labels.is_empty() {
         return Err("has neither signs nor headers nor labels".into());
     }

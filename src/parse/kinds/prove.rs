@@ -61,7 +61,7 @@ mod tests {
     use super::{
         super::{
             Area,
-            signs::{At, For, Row, RowArea},
+            signs::{At, For, RowArea, SignRow},
         },
         *,
     };
@@ -177,7 +177,7 @@ mod tests {
         let words: Vec<_> = rows.flat_map(|row| row.says.iter().map(move |word| (row, fold_words(word)))).collect();
         let mut wrong = Vec::new();
         for (n, (row, word)) in words.iter().enumerate() {
-            let covers = |(m, (other, part)): &(usize, &(&Row, String))| {
+            let covers = |(m, (other, part)): &(usize, &(&SignRow, String))| {
                 let same = other.area == row.area && other.speaks_for == row.speaks_for && other.weight >= row.weight;
                 // Of two that are the same the first one stays.
                 let comes_first = word != part || other.weight > row.weight || *m < n;

@@ -85,7 +85,7 @@ struct File {
     #[serde(default)]
     drop: Vec<Spanned<String>>,
     #[serde(default)]
-    sign: Vec<Row>,
+    sign: Vec<SignRow>,
 }
 
 /// What weights are held against.
@@ -105,7 +105,7 @@ pub(super) struct Scale {
 /// Words, or a field, that speak for a kind.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Row {
+pub(super) struct SignRow {
     pub id: Spanned<String>,
     replaces: Option<Spanned<String>>,
     #[serde(rename = "in")]
@@ -133,7 +133,7 @@ pub(super) struct Row {
     pub yields_to: Option<Vec<Spanned<String>>>,
 }
 
-impl tables::Row for Row {
+impl tables::Row for SignRow {
     fn id(&self) -> (&str, Range<usize>) {
         (self.id.get_ref(), self.id.span())
     }
@@ -162,7 +162,7 @@ pub(super) struct Matcher {
 }
 
 impl Matcher {
-    fn new(rows: &[Placed<Row>], area: RowArea) -> Self {
+    fn new(rows: &[Placed<SignRow>], area: RowArea) -> Self {
         let (mut numbers, mut words) = (Vec::new(), Vec::new());
         for (n, Placed { row, .. }) in rows.iter().enumerate().filter(|(_, placed)| placed.row.area == area) {
             for spelling in row.says.iter().flat_map(|word| spellings(word)) {
@@ -184,7 +184,7 @@ impl Matcher {
 pub(in crate::parse) struct Signs {
     /// What weights are held against.
     pub(super) scale: Scale,
-    pub(super) rows: Vec<Placed<Row>>,
+    pub(super) rows: Vec<Placed<SignRow>>,
     /// The judgements of the rows.
     pub(super) signs: Vec<Sign>,
     /// `kinds:ID` of each row.
@@ -220,7 +220,7 @@ impl Signs {
         Ok(signs)
     }
 
-    fn of(rows: Vec<Placed<Row>>, scale: Scale) -> Result<Self, TableError> {
+    fn of(rows: Vec<Placed<SignRow>>, scale: Scale) -> Result<Self, TableError> {
         let mut fields: HashMap<String, Vec<usize>> = HashMap::new();
         for (n, Placed { file, row }) in rows.iter().enumerate() {
             check(row).map_err(|problem| file.refuse(&row.id.span(), &format!("`{}` {problem}", row.id.get_ref())))?;
@@ -228,7 +228,7 @@ impl Signs {
                 fields.entry(name.to_ascii_lowercase()).or_default().push(n);
             }
         }
-        let sign = |(n, Placed { row, .. }): (usize, &Placed<Row>)| Sign {
+        let sign = |(n, Placed { row, .. }): (usize, &Placed<SignRow>)| Sign {
             row: Some(n),
             speaks_for: row.speaks_for,
             weight: row.weight,
@@ -280,7 +280,7 @@ impl Signs {
     pub(in crate::parse) fn vocabulary(&self) -> Vocabulary {
         let rows = self.rows.iter().map(|placed| &placed.row);
         let (senders, others): (Vec<_>, Vec<_>) = rows.partition(|row| row.area == RowArea::From);
-        let words = |rows: Vec<&Row>| rows.into_iter().flat_map(|row| row.says.iter().cloned()).collect();
+        let words = |rows: Vec<&SignRow>| rows.into_iter().flat_map(|row| row.says.iter().cloned()).collect();
         Vocabulary { sentences: words(others), senders: words(senders) }
     }
 }
@@ -289,7 +289,7 @@ impl Signs {
 const NAME: &str = "config/kinds.toml";
 
 /// What can never match, or proves nothing.
-fn check(row: &Row) -> Result<(), String> {
+fn check(row: &SignRow) -> Result<(), String> {
     let of_field = row.area == RowArea::Field;
     if of_field == row.fields.is_empty() {
         return Err("needs `fields` where it is in = \"field\", and nowhere else".into());
