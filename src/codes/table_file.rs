@@ -11,7 +11,10 @@ use super::{
     Weight,
     table::{Key, Variant},
 };
-use crate::tables::{Example, Expected, Layer, Placed, Row, TableError, TableFile, overlay};
+use crate::{
+    tables::{Example, Expected, Layer, Placed, Row, TableError, TableFile, overlay},
+    text::fold,
+};
 
 /// Where the default table lies in the source tree; names it in errors.
 const EMBEDDED: (&str, &str) = ("config/codes.toml", include_str!("../../config/codes.toml"));
@@ -509,7 +512,7 @@ fn reachable(
         return Err(file.refuse(variant, problem));
     }
     for phrase in says {
-        let own = folded(phrase.get_ref());
+        let own = fold(phrase.get_ref()).into_string();
         if own.len() < SHORTEST_PHRASE {
             let problem = format!("the phrase {own:?} would fit anything; expected {SHORTEST_PHRASE} letters or more");
             return Err(file.refuse(&phrase.span(), &problem));
@@ -543,11 +546,6 @@ fn reachable(
         earlier.push(PlacedPhrase { file, variant, code, phrase, folded: own });
     }
     Ok(())
-}
-
-/// Lower case, each run of white space one blank: enough to see that a phrase holds another one.
-fn folded(text: &str) -> String {
-    text.to_lowercase().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// `x.1.10` -> 1, 10; `x.1.*` -> 1, any.
