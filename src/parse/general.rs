@@ -5,7 +5,6 @@ use super::{
     Draft,
     blocks::{MOST_ABOUT, blocks, names_only},
     failed::{self, Failed},
-    formats::Bounce,
     kinds::Likeness,
     mime::{Mail, Part},
     passage::Passage,
@@ -13,7 +12,17 @@ use super::{
     tables::Tables,
     words::Words,
 };
-use crate::report::{Action, Address, Excerpt, Finding, Kind, Location, Recipient};
+use crate::report::{Action, Address, Excerpt, Finding, Kind, Location, Original, Recipient};
+
+/// A mail that looks like a delivery report.
+pub(super) struct Bounce<'m> {
+    /// The mail.
+    pub mail: &'m Mail<'m>,
+    /// What is known of the returned original.
+    pub original: &'m Original,
+    /// Why it looks like a report.
+    pub likeness: &'m Likeness,
+}
 
 /// Reads a report-like mail; `None` when it names nobody and gives no code.
 pub(super) fn read(bounce: &Bounce<'_>, words: Passage<'_>, tables: &Tables) -> Option<Draft> {

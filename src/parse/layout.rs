@@ -3,12 +3,10 @@
 
 use std::ops::Range;
 
-use mail_parser::{
-    Encoding, Message, MessageParser, MessagePart, MimeHeaders, PartType,
-    decoders::{base64::base64_decode, quoted_printable::quoted_printable_decode},
-};
+use mail_parser::{Message, MessageParser, MessagePart, MimeHeaders, PartType};
 
 use super::{
+    coding::Coding,
     failed, mime,
     tables::Tables,
     walk::{PartKind, kind_of_part, type_name},
@@ -58,37 +56,6 @@ pub enum Block {
     ReturnedMessage,
     /// What nobody reads: attachments, and the body of the returned message.
     Unread,
-}
-
-/// Content-Transfer-Encoding (RFC 2045 §6), as far as it hides the bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Coding {
-    /// 7bit, 8bit, binary.
-    Plain,
-    /// quoted-printable.
-    QuotedPrintable,
-    /// base64.
-    Base64,
-}
-
-impl Coding {
-    pub(super) const fn of(encoding: Encoding) -> Self {
-        match encoding {
-            Encoding::None => Self::Plain,
-            Encoding::QuotedPrintable => Self::QuotedPrintable,
-            Encoding::Base64 => Self::Base64,
-        }
-    }
-
-    /// The bytes behind it; `None` where there is nothing to decode, or not like this.
-    #[must_use]
-    pub fn decode(self, bytes: &[u8]) -> Option<Vec<u8>> {
-        match self {
-            Self::Plain => None,
-            Self::QuotedPrintable => quoted_printable_decode(bytes),
-            Self::Base64 => base64_decode(bytes),
-        }
-    }
 }
 
 impl Layout {

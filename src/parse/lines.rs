@@ -3,7 +3,7 @@
 
 use std::{cell::OnceCell, ops::Range};
 
-use super::layout::Coding;
+use super::coding::Coding;
 
 /// Which lines of the mail the lines of some bytes are.
 #[derive(Debug, Clone)]

@@ -1,4 +1,4 @@
-//! Bytes -> [`Mail`]: the headers and the leaf parts that bounce readers look at. With walk and layout the only
+//! Bytes -> [`Mail`]: the headers and the leaf parts that bounce readers look at. With coding, layout and walk the only
 //! file that knows mail-parser; it refuses to know what a bounce is.
 //!
 //! Hostile input is cut before mail-parser decodes it: size, and the depth of nested messages (mail-parser 0.11
@@ -15,7 +15,7 @@ use mail_parser::{
 };
 
 use super::{
-    layout::Coding,
+    coding::Coding,
     lines::{Lines, Numbering, Sent, Shape},
     passage::Passage,
     returned,

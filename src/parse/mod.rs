@@ -5,6 +5,7 @@
 //! rows of a table ([`formats`]).
 
 mod blocks;
+mod coding;
 mod dsn;
 mod failed;
 mod formats;
@@ -21,7 +22,8 @@ mod tables;
 mod walk;
 mod words;
 
-pub use layout::{Block, Coding, Layout, Span, is_bounce};
+pub use coding::Coding;
+pub use layout::{Block, Layout, Span, is_bounce};
 use lines::{Numbering, Sent};
 pub use mime::from_cr_only;
 pub use tables::Tables;
@@ -183,7 +185,7 @@ fn read_mail(mail: &mime::Mail<'_>, options: &Options) -> Reading {
     let by_fields = of_fields.is_some();
     let found = of_fields.map(|draft| ("rfc3464".into(), draft)).or_else(|| {
         let words = general::words_of(mail);
-        let bounce = formats::Bounce { mail, original: &original, likeness: &kind_of_mail.report_likeness()? };
+        let bounce = general::Bounce { mail, original: &original, likeness: &kind_of_mail.report_likeness()? };
         let program = tables.formats.recognise(mail, words.text);
         general::read(&bounce, words, tables).map(|draft| (program.unwrap_or_else(|| "text".into()), draft))
     });

@@ -7,10 +7,8 @@ use aho_corasick::AhoCorasick;
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::{
-    parse::mime::{Mail, on_one_line},
-    tables::{self, Layer, Placed, TableError, TableFile},
-};
+use super::mime::{Mail, on_one_line};
+use crate::tables::{self, Layer, Placed, TableError, TableFile};
 
 /// A program's sentences stand near the top; below come transcripts and quoted mail.
 const MOST_SEARCHED: usize = 8 * 1024;
@@ -62,7 +60,7 @@ impl tables::Row for FormatRow {
 
 /// The table, compiled.
 #[derive(Debug)]
-pub(in crate::parse) struct Formats {
+pub(super) struct Formats {
     rows: Vec<Placed<FormatRow>>,
     names: Vec<Arc<str>>,
     /// The signs of all rows in one matcher, and the row of each.
@@ -155,7 +153,7 @@ impl Formats {
 const NAME: &str = "config/formats.toml";
 
 fn embedded() -> Arc<TableFile> {
-    TableFile::embedded(NAME, include_str!("../../../config/formats.toml"))
+    TableFile::embedded(NAME, include_str!("../../config/formats.toml"))
 }
 
 fn layer(file: Arc<TableFile>) -> Result<Layer<FormatRow>, TableError> {
