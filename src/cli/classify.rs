@@ -87,7 +87,7 @@ impl<'a> From<&'a Verdict> for VerdictFields<'a> {
 
 impl Classify {
     pub(super) fn execute(self, globals: &Globals) -> Result<Exit, Failure> {
-        let judge = Judge::new(&globals.config()?).map_err(|e| Failure::new(Exit::Config, e))?;
+        let judge = globals.judge()?;
         let mut out = io::BufWriter::new(io::stdout().lock());
         let exit = match &self.response {
             Some(text) if text == "-" => judge_lines(&judge, io::stdin().lock(), &mut out)?,

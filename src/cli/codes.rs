@@ -23,8 +23,8 @@ pub struct Codes {
 
 impl Codes {
     pub(super) fn execute(self, globals: &Globals) -> Result<Exit, Failure> {
-        let table = CodeTable::load(&globals.config()?.codes.files).map_err(|err| Failure::new(Exit::Config, err))?;
-        Ok(run(&self, &table, &mut io::stdout().lock())?)
+        let judge = globals.judge()?;
+        Ok(run(&self, judge.classifier().codes(), &mut io::stdout().lock())?)
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use super::{Exit, Failure, Globals, input, terminal::printable};
 use crate::{
-    app::{Judge, Shown},
+    app::Shown,
     report::{Candidate, Evidence, Recipient, Report, Verdict},
 };
 
@@ -24,7 +24,7 @@ pub struct Explain {
 
 impl Explain {
     pub(super) fn execute(self, globals: &Globals) -> Result<Exit, Failure> {
-        let judge = Judge::new(&globals.config()?).map_err(|e| Failure::new(Exit::Config, e))?;
+        let judge = globals.judge()?;
         let unreadable =
             |e: io::Error| Failure::new(Exit::Input, format_args!("{}: can't read it: {e}", self.path.display()));
         let mut out = io::stdout().lock();

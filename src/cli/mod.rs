@@ -12,7 +12,7 @@ use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 use clap::Parser;
 pub use exit::{Exit, Failure};
 
-use crate::config::Config;
+use crate::{app::Judge, config::Config};
 
 /// The one list of commands: each is a module of this floor with its arguments as a struct of the same name.
 /// The struct's docstring is its help text.
@@ -80,6 +80,14 @@ impl Globals {
     /// [`Exit::Config`] with the file, the line, the key and what was expected.
     pub fn config(&self) -> Result<Config, Failure> {
         Config::load(self.config.as_deref()).map_err(|e| Failure::new(Exit::Config, e))
+    }
+
+    /// The judge that the configuration asks for, its own tables held against their examples.
+    ///
+    /// # Errors
+    /// [`Exit::Config`] with the file, the line and what was expected.
+    pub fn judge(&self) -> Result<Judge, Failure> {
+        Judge::new(&self.config()?).map_err(|e| Failure::new(Exit::Config, e))
     }
 }
 

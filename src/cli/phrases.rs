@@ -10,7 +10,6 @@ use super::{
     columns::{self, paragraph, quoted},
 };
 use crate::{
-    app::Judge,
     classify::{Order, Phrase, Strength},
     codes::Judgement,
 };
@@ -27,7 +26,7 @@ pub struct Phrases {
 
 impl Phrases {
     pub(super) fn execute(self, globals: &Globals) -> Result<Exit, Failure> {
-        let judge = Judge::new(&globals.config()?).map_err(|err| Failure::new(Exit::Config, err))?;
+        let judge = globals.judge()?;
         Ok(run(&self, judge.classifier().phrases(), &mut io::stdout().lock())?)
     }
 }

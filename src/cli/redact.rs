@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{Exit, Failure, Globals, input};
-use crate::{app::Judge, redact};
+use crate::redact;
 
 /// Write a copy of a bounce without the addresses, names and hosts in it, to report a misread.
 #[derive(Debug, clap::Args)]
@@ -25,7 +25,7 @@ pub struct Redact {
 
 impl Redact {
     pub(super) fn execute(self, globals: &Globals) -> Result<Exit, Failure> {
-        let judge = Judge::new(&globals.config()?).map_err(|e| Failure::new(Exit::Config, e))?;
+        let judge = globals.judge()?;
         let keep = judge.keep();
         let unreadable =
             |e: io::Error| Failure::new(Exit::Input, format_args!("{}: can't read it: {e}", self.path.display()));
