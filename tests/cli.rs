@@ -71,6 +71,11 @@ fn a_configuration_with_a_mistake_is_refused_with_file_line_and_key() {
         ("[databse]\npath = 'x'", 1, "[databse]: unknown field `databse`, expected one of `database`"),
         ("# a\n[suppressions]\nsoft_count = 'five'", 3, "[suppressions] soft_count: invalid type: string"),
         ("[suppressions]\nsoft_count = '5'", 2, "[suppressions] soft_count: invalid type"),
+        (
+            "[imap.a]\nhost = 'h'\nuser = 'a'\npassword = 'open sesame'",
+            4,
+            "[imap.a] password: expected { file = \"…\" }, { env = \"…\" } or { command = \"…\" }, not the password",
+        ),
         ("[log]\nformat = 'xml'", 2, "[log] format: unknown variant `xml`, expected one of `auto`, `pretty`, `json`"),
         ("[report]\nprocessed = ['bounces']", 2, "[report] processed: unknown variant `bounces`"),
         ("[log]\nlevel = 'info", 2, "[log] level: "),
@@ -95,6 +100,8 @@ fn values_that_contradict_each_other_are_refused() {
         ("[suppressions]\nsoft_min_days = 90", "soft_min_days is 90, expected at most soft_window_days (60)"),
         ("[database]\npath = 'a'\n[suppressions]\npath = 'a'", "the same file"),
         ("[log]\nlevel = 'loud,,='", "[log] level `loud,,=`"),
+        ("[log]\nlevel = 'info,loud'", "`loud` is none of error, warn, info, debug and trace"),
+        ("[log]\nlevel = 'info,bounced::source=loud'", "[log] level `info,bounced::source=loud`"),
         ("[maildir.a]\npath = '/m'\n[imap.a]\nhost = 'h'\nuser = 'u'\npassword = { env = 'P' }", "have one name"),
     ] {
         let place = Place::new();

@@ -101,7 +101,7 @@ struct File {
     #[serde(default)]
     drop: Vec<Spanned<String>>,
     #[serde(default)]
-    list: BTreeMap<String, Vec<String>>,
+    list: BTreeMap<String, Spanned<Vec<String>>>,
     #[serde(default)]
     scope: BTreeMap<String, Spanned<ScopeSpec>>,
     #[serde(default)]
@@ -198,12 +198,27 @@ pub(super) fn read(files: &[Arc<TableFile>], reasons: &Reasons, rules: &mut Buil
     let mut layers = Vec::new();
     let mut scopes: Scopes = HashMap::new();
     let mut lists = Lists::new();
+    let mut list_places: HashMap<String, (Arc<TableFile>, Range<usize>)> = HashMap::new();
     let mut used = HashSet::new();
     for file in files {
         let File { drop, list, scope, phrase } = file.parse()?;
-        // As with rows, the stronger file goes before the weaker one.
         for (name, words) in list {
-            lists.entry(name).or_insert(words);
+            let place = words.span();
+            if let Some((stronger, stronger_place)) = list_places.get(&name) {
+                // Rows of the weaker file would say something else unnoticed.
+                let problem = format!("there is a list `{name}` in {} already; give this one another name", file.name);
+                return Err(stronger.refuse(stronger_place, &problem));
+            }
+            if name.is_empty() || !name.chars().all(is_list_name) {
+                let problem = format!("`{name}` is no name of a list: lower-case letters and `_` are");
+                return Err(file.refuse(&place, &problem));
+            }
+            if words.get_ref().is_empty() || words.get_ref().iter().any(|word| list_in(word).is_some()) {
+                let problem = format!("the list `{name}` needs words, and none of them may be another list");
+                return Err(file.refuse(&place, &problem));
+            }
+            list_places.insert(name.clone(), (Arc::clone(file), place));
+            lists.insert(name, words.into_inner());
         }
         used.extend(phrase.iter().filter_map(|row| row.scope.as_ref()).map(|name| name.get_ref().clone()));
         for (name, spec) in scope {
@@ -315,17 +330,36 @@ fn all_numbers(
     entries.iter().map(&mut all).collect()
 }
 
+/// So many words may one entry stand for: lists multiply.
+const MOST_SPELLINGS: usize = 1000;
+
+const fn is_list_name(c: char) -> bool {
+    c.is_ascii_lowercase() || c == '_'
+}
+
+/// Where an entry names a list: the `@` and the end of the name.
+fn list_in(entry: &str) -> Option<Range<usize>> {
+    let at = entry.match_indices('@').map(|(at, _)| at).find(|&at| at == 0 || entry[..at].ends_with(' '))?;
+    let name = &entry[at + 1..];
+    Some(at..at + 1 + name.find(|c: char| !(is_list_name(c) || c.is_alphanumeric())).unwrap_or(name.len()))
+}
+
 /// An entry with each of the words in place of `@name`: `@be full` is "is full", "was full" …
 fn spelled_out(entry: &str, lists: &Lists) -> Result<Vec<String>, String> {
-    let is_name = |c: char| c.is_ascii_lowercase() || c == '_';
-    let at = entry.match_indices('@').map(|(at, _)| at).find(|&at| at == 0 || entry[..at].ends_with(' '));
-    let Some(at) = at else { return Ok(vec![entry.to_owned()]) };
-    let behind = &entry[at + 1..];
-    let (name, rest) = behind.split_at(behind.find(|c| !is_name(c)).unwrap_or(behind.len()));
-    let words = lists.get(name).ok_or_else(|| format!("there is no list `{name}` in this table"))?;
-    let mut all = Vec::new();
-    for word in words {
-        all.extend(spelled_out(&format!("{}{word}{rest}", &entry[..at]), lists)?);
+    let mut all = vec![entry.to_owned()];
+    // Words of a list name no other list, so each round takes one `@name` of the entry away.
+    while let Some(named) = list_in(&all[0]) {
+        let name = &all[0][named.start + 1..named.end];
+        let words = lists.get(name).ok_or_else(|| format!("there is no list `{name}` in this table"))?;
+        if all.len() * words.len() > MOST_SPELLINGS {
+            return Err(format!("`{entry}` stands for more than {MOST_SPELLINGS} phrases; name fewer lists in it"));
+        }
+        let spell = |entry: &String| {
+            let named = list_in(entry).unwrap_or(named.clone());
+            let (before, after) = (&entry[..named.start], &entry[named.end..]);
+            words.iter().map(|word| format!("{before}{word}{after}")).collect::<Vec<_>>()
+        };
+        all = all.iter().flat_map(spell).collect();
     }
     Ok(all)
 }
@@ -482,6 +516,10 @@ reason = "user_unknown"
                 "[[phrase]]\nid = \"a\"\nsays = [\"other\"]\nreason = \"spam\"",
                 "t.toml:6: there is a row `a` already, in t.toml:2",
             ),
+            ("[list]\na = [\"@a x\"]", "t.toml:6: the list `a` needs words, and none of them may be another list"),
+            ("[list]\na = []", "t.toml:6: the list `a` needs words"),
+            ("[list]\nA2 = [\"x\"]", "t.toml:6: `A2` is no name of a list"),
+            ("unless = [\"@nobody said\"]\n", "t.toml:5: there is no list `nobody`"),
             ("[[phrase]]\nid = \"b\"\nreason = \"spam\"", "t.toml:6: `b` has neither `says` nor `words` nor `shapes`"),
         ] {
             let error = compiled(&row(line)).expect_err(line).to_string();

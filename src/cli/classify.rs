@@ -19,7 +19,8 @@ use crate::{
 ///
 /// Each mail gives one line for each recipient, or with --json one JSON line for each mail:
 /// {"file", "kind", "recipients": [{"address", "action", "status", "reply", "class", "reason", "fault", "rule",
-/// "diagnostic"}], "delivered": […]}
+/// "diagnostic"}]}, and "delivered": [address, …] where there are such.
+///
 /// Whom the mail reached, although the report tells of a failure of others, is told apart: a line that begins with
 /// `delivered`, `relayed` or `expanded`, and in JSON only an address in "delivered".
 #[derive(Debug, clap::Args)]

@@ -99,6 +99,14 @@ impl Config {
                 ));
             }
         }
+        // A word that is no level would be taken for a part of the program, and all others would fall silent.
+        let known = |word: &str| {
+            word.is_empty() || word.contains(['=', ':', '[']) || word.parse::<tracing::metadata::LevelFilter>().is_ok()
+        };
+        if let Some(word) = self.log.level.split(',').map(str::trim).find(|word| !known(word)) {
+            let level = &self.log.level;
+            return complain(format!("[log] level `{level}`: `{word}` is none of error, warn, info, debug and trace"));
+        }
         tracing_subscriber::EnvFilter::try_new(&self.log.level)
             .map_or_else(|error| complain(format!("[log] level `{}`: {error}", self.log.level)), |_| Ok(()))
     }

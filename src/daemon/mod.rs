@@ -162,7 +162,7 @@ async fn reload(config: &Config, recorder: &Recorder) {
     match tokio::task::spawn_blocking(move || Judge::new(&owned)).await {
         Ok(Ok(judge)) => {
             recorder.replace_judge(judge);
-            tracing::info!("code table and phrases read anew");
+            tracing::info!("code table, phrases, kinds and formats read anew");
         }
         Ok(Err(error)) => tracing::error!("tables not reloaded, the old ones stay in force: {error}"),
         Err(error) => tracing::error!("tables not reloaded, the old ones stay in force: {error}"),

@@ -10,7 +10,7 @@ use std::{
 };
 
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error as _};
 use tokio::{io::AsyncReadExt, process::Command, time::timeout};
 use tracing::warn;
 
@@ -19,7 +19,7 @@ const LONGEST: u64 = 4096;
 
 /// Where a password comes from; it is read anew at every login.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(remote = "Self", rename_all = "lowercase")]
 pub enum PasswordSource {
     /// The first line of this file.
     File(PathBuf),
@@ -27,6 +27,19 @@ pub enum PasswordSource {
     Env(String),
     /// The first line that this command, run by `/bin/sh -c`, writes to its standard output.
     Command(String),
+}
+
+/// What stands there instead may be the password itself, so no error repeats it.
+impl<'de> Deserialize<'de> for PasswordSource {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // serde asks this type even for a field that is not there.
+        Self::deserialize(deserializer).map_err(|error| match error.to_string().starts_with("missing field") {
+            true => error,
+            false => D::Error::custom(
+                "expected { file = \"…\" }, { env = \"…\" } or { command = \"…\" }, not the password itself",
+            ),
+        })
+    }
 }
 
 /// Text that is not to be printed: its Debug is masked and its memory wiped.

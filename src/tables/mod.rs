@@ -66,7 +66,12 @@ impl TableFile {
     /// What is wrong at a place of the file, as an error.
     #[must_use]
     pub fn refuse(&self, place: &Range<usize>, problem: &str) -> TableError {
-        TableError(format!("{}:{}: {}", self.name, self.line(place.start), problem.replace('\n', "; ")))
+        TableError(format!(
+            "{}:{}: {}",
+            self.name,
+            self.line(place.start),
+            problem.replace('\n', "; ").replace(char::is_control, "\u{fffd}")
+        ))
     }
 }
 
