@@ -2,7 +2,7 @@
 
 use bounced::{
     codes::{Class, Fault, Judgement, Reason},
-    message::{Cursor, Disposition, Place},
+    message::{Cursor, Disposition, Place, Reading},
     policy::Policy,
     report::{Action, Address, Candidate, Evidence, Finding, Kind, Location, Original, Recipient, Report, Verdict},
     store::{JudgedMessage, Store},
@@ -54,9 +54,9 @@ impl Bench {
     }
 
     fn commit(&self, entries: &[JudgedMessage]) {
-        let cursor = Cursor::new("1:1");
+        let reading = Reading { cursor: Some(Cursor::new("1:1")), ..Reading::default() };
         let policy = Policy::default();
-        let committed = self.store.commit("bench", entries, Some(&cursor), &policy);
+        let committed = self.store.commit("bench", entries, &reading, &policy);
         divan::black_box(self.runtime.block_on(committed).expect("a commit"));
     }
 }

@@ -22,6 +22,7 @@ CREATE TABLE message (
 ) STRICT;
 
 CREATE INDEX message_by_mailbox ON message (mailbox, kind, received);
+CREATE INDEX message_by_place ON message (mailbox, place);
 CREATE INDEX message_by_message_id ON message (message_id) WHERE message_id IS NOT NULL;
 
 CREATE TABLE bounce (
@@ -103,13 +104,41 @@ CREATE TABLE cursor (
     failure   TEXT
 ) STRICT, WITHOUT ROWID;
 
--- Places whose message is committed but perhaps not yet moved or flagged.
+-- Places whose message is committed but perhaps not yet moved or flagged; where that failed, when and why, and when it is
+-- tried again.
 CREATE TABLE unsettled (
-    mailbox     TEXT NOT NULL,
-    place       TEXT NOT NULL,
-    disposition TEXT NOT NULL CHECK (disposition IN ('processed', 'untouched')),
+    mailbox      TEXT    NOT NULL,
+    place        TEXT    NOT NULL,
+    disposition  TEXT    NOT NULL CHECK (disposition IN ('processed', 'untouched')),
+    first_failed INTEGER,
+    tries        INTEGER NOT NULL DEFAULT 0,
+    next_try     INTEGER NOT NULL DEFAULT 0,
+    why          TEXT,
     PRIMARY KEY (mailbox, place)
 ) STRICT, WITHOUT ROWID;
+
+-- Places whose message is there and could not be read yet. The cursor may be beyond them.
+CREATE TABLE pending (
+    mailbox      TEXT    NOT NULL,
+    place        TEXT    NOT NULL,
+    first_failed INTEGER NOT NULL,
+    tries        INTEGER NOT NULL,
+    next_try     INTEGER NOT NULL,
+    why          TEXT    NOT NULL,
+    PRIMARY KEY (mailbox, place)
+) STRICT, WITHOUT ROWID;
+
+-- Places that need no second look although no row of message names them: equal messages were recorded before, or the
+-- rows were erased.
+CREATE TABLE passed (
+    mailbox TEXT NOT NULL,
+    place   TEXT NOT NULL,
+    PRIMARY KEY (mailbox, place)
+) STRICT, WITHOUT ROWID;
+
+CREATE TRIGGER message_erased AFTER DELETE ON message BEGIN
+    INSERT OR IGNORE INTO passed (mailbox, place) VALUES (OLD.mailbox, OLD.place);
+END;
 
 CREATE VIEW hard_bounces AS
 SELECT b.address, b.domain, b.reason, b.fault, b.status, b.reply, b.diagnostic, b.remote_mta, b.reporting_mta,

@@ -55,9 +55,73 @@ pub struct Message {
 pub struct Batch {
     /// Oldest first.
     pub messages: Vec<Message>,
-    /// Where to read on once these messages are committed; never beyond one that was not delivered. `None` where the
-    /// source finds out in another way what is new.
+    /// What is true of the mailbox once they are committed.
+    pub reading: Reading,
+}
+
+impl Batch {
+    /// Whether there is nothing to commit.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.messages.is_empty() && self.reading.pending.is_empty() && self.reading.gone.is_empty()
+    }
+}
+
+/// How far the reading of a mailbox has come; committed together with the messages that it speaks of.
+#[derive(Debug, Clone, Default)]
+pub struct Reading {
+    /// Where to read on; never beyond a message that is neither committed nor pending. `None` where it did not move, or
+    /// where the source finds out in another way what is new.
     pub cursor: Option<Cursor>,
+    /// Messages that are there and could not be read now. One that was read at last is pending no longer by being
+    /// committed.
+    pub pending: Vec<Pending>,
+    /// Places that were pending, and hold no message any more.
+    pub gone: Vec<Place>,
+}
+
+/// A message that is there and could not be read yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pending {
+    /// Where it lies.
+    pub place: Place,
+    /// When it is tried again.
+    pub retry: Retry,
+}
+
+/// A step that failed for one message, and is tried again for as long as the message is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retry {
+    /// When it failed for the first time, in seconds since 1970-01-01 UTC like all times here.
+    pub first_failed: i64,
+    /// How often it failed.
+    pub tries: u32,
+    /// When it is due again.
+    pub next_try: i64,
+    /// Why it failed the last time, for people.
+    pub why: String,
+}
+
+impl Retry {
+    /// The shortest and the longest wait, in seconds. In between a message waits half as long again as it has waited:
+    /// a fault that is over after a minute is noticed within half a minute, one that lasts for days costs a few tries
+    /// a day.
+    const WAITS: (i64, i64) = (10, 6 * 3600);
+
+    /// It failed at `now`; `before` says how it fared until then.
+    #[must_use]
+    pub fn after(before: Option<&Self>, now: i64, why: impl Into<String>) -> Self {
+        let first_failed = before.map_or(now, |before| before.first_failed.min(now));
+        let tries = before.map_or(0, |before| before.tries).saturating_add(1);
+        let wait = ((now - first_failed) / 2).clamp(Self::WAITS.0, Self::WAITS.1);
+        Self { first_failed, tries, next_try: now + wait, why: why.into() }
+    }
+
+    /// Whether it is time. A clock that was set back must not put it off for longer than the longest wait.
+    #[must_use]
+    pub const fn is_due(&self, now: i64) -> bool {
+        now >= self.next_try || self.next_try - now > Self::WAITS.1
+    }
 }
 
 /// What to do with a message whose rows are committed.
@@ -69,14 +133,52 @@ pub enum Disposition {
     Untouched,
 }
 
+/// A message whose rows are committed, and of which its mailbox has perhaps not heard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unsettled {
+    /// Where it lies.
+    pub place: Place,
+    /// What is to become of it.
+    pub disposition: Disposition,
+    /// How often that failed; `None` when it was not tried, or the process died over it.
+    pub retry: Option<Retry>,
+}
+
 /// What an earlier run knew of a mailbox.
 #[derive(Debug, Clone, Default)]
 pub struct Resume {
     /// Of the last batch that was committed and had one.
     pub cursor: Option<Cursor>,
-    /// Committed but perhaps not settled: a crash came between. Settle these before anything is fetched.
-    pub unsettled: Vec<(Place, Disposition)>,
+    /// What could not be read yet.
+    pub pending: Vec<Pending>,
+    /// Whether the mailbox was ever read: what refuses it now did not always, and may stop doing so.
+    pub worked: bool,
     /// What is committed and needs no second look, for a source that
     /// [`asks for it`](crate::source::Source::ASKS_FOR_KNOWN).
     pub known: HashSet<Place>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fails_for_long_is_tried_less_and_less_often_and_never_given_up() {
+        let mut retry = Retry::after(None, 1_000, "no");
+        assert_eq!((retry.first_failed, retry.tries, retry.next_try), (1_000, 1, 1_010));
+        let mut tries_in_the_first_hour = 0;
+        for day in 0..30 {
+            while retry.next_try < 1_000 + (day + 1) * 86_400 {
+                let now = retry.next_try;
+                assert!(!retry.is_due(now - 1) && retry.is_due(now));
+                retry = Retry::after(Some(&retry), now, "still no");
+                let (waited, wait) = (now - 1_000, retry.next_try - now);
+                assert!(wait <= (waited / 2).max(10) && wait <= 6 * 3600, "{wait} s after {waited} s");
+                tries_in_the_first_hour += u32::from(waited < 3600);
+            }
+        }
+        assert!((10..20).contains(&tries_in_the_first_hour), "{tries_in_the_first_hour}");
+        assert_eq!((retry.first_failed, retry.why.as_str()), (1_000, "still no"));
+        assert!(retry.is_due(0), "the clock was set back to 1970");
+    }
 }

@@ -100,11 +100,12 @@ async fn an_earlier_run_is_continued_and_its_unsettled_messages_are_settled() {
     let first = source.fetch().await.unwrap();
     assert_eq!(subjects(&first), ["one"]);
     drop(source);
-    let resume = Resume { cursor: first.cursor.clone(), unsettled: processed(&first), ..Resume::default() };
+    let resume = Resume { cursor: first.reading.cursor.clone(), ..Resume::default() };
     assert!(resume.cursor.is_some());
     for _ in 0..2 {
         let mut source = ImapSource::new("test", settings(&server, ""));
-        source.open(resume.clone()).await.expect("the second time, the message is moved already");
+        source.open(resume.clone()).await.unwrap();
+        source.settle(&processed(&first)).await.expect("the second time, the message is moved already");
         assert_eq!(subjects(&source.fetch().await.unwrap()), ["two"]);
     }
     assert_eq!((server.count("INBOX"), server.count("Processed")), (1, 1));
@@ -120,10 +121,8 @@ async fn another_uidvalidity_starts_again_and_settles_nothing_of_the_old() {
     let (validity, _) = before.messages[1].place.as_str().split_once(':').unwrap();
     let validity = (validity.parse::<u32>().unwrap() + 1).to_string();
     server.doveadm(&["mailbox update", "--uid-validity", &validity, "INBOX"]);
-    source
-        .open(Resume { cursor: before.cursor.clone(), unsettled: processed(&before), ..Resume::default() })
-        .await
-        .unwrap();
+    source.open(Resume { cursor: before.reading.cursor.clone(), ..Resume::default() }).await.unwrap();
+    source.settle(&processed(&before)).await.unwrap();
     let after = source.fetch().await.unwrap();
     assert_eq!(subjects(&after), ["one", "two"]);
     assert!(after.messages.iter().all(|m| m.place.as_str().starts_with(&format!("{validity}:"))));

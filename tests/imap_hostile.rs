@@ -8,7 +8,7 @@ use std::{
 };
 
 use bounced::{
-    message::{Batch, Cursor, Disposition, Place, Resume},
+    message::{Batch, Cursor, Disposition, Pending, Place, Resume, Retry},
     source::{
         Source, SourceError,
         imap::{ImapSettings, ImapSource},
@@ -166,7 +166,7 @@ fn wants_bodies(command: &str) -> bool {
 /// The UIDs of a batch, which reaches as far as its last message.
 fn uids(batch: &Batch) -> Vec<u32> {
     let last = batch.messages.last().map(|message| message.place.as_str());
-    assert_eq!(batch.cursor.as_ref().map(Cursor::as_str), last);
+    assert_eq!(batch.reading.cursor.as_ref().map(Cursor::as_str), last);
     let uid = |place: &Place| place.as_str().split_once(':').unwrap().1.parse().unwrap();
     batch.messages.iter().map(|message| uid(&message.place)).collect()
 }
@@ -209,52 +209,165 @@ async fn a_refused_fetch_is_no_empty_one() {
     assert_lost(server.opened().await.fetch().await, "the message with UID 1; it said: disk on fire");
 }
 
-#[tokio::test]
-async fn nothing_behind_a_message_that_did_not_come_is_handed_out() {
-    // Answers OK and leaves out a message that is there.
-    let script = |command: &str| match command {
-        _ if command.ends_with("UID 1:*") => say("* SEARCH 1 2 3\r\nTAG OK done\r\n"),
-        "UID SEARCH UID 2" => say("* SEARCH 2\r\nTAG OK done\r\n"),
-        _ if wants_bodies(command) && command.contains('3') => {
-            say("* 3 FETCH (UID 3 BODY[] {5}\r\nthird)\r\n* 1 FETCH (UID 1 BODY[] {5}\r\nfirst)\r\nTAG OK done\r\n")
-        }
-        _ => None,
-    };
-    let server = Server::start("* OK hello", script).await;
-    let mut source = server.opened().await;
-    let one = source.fetch().await.unwrap();
-    assert_eq!(uids(&one), [1], "1 only: whoever commits 3 would never come back for 2");
-    assert_lost(source.fetch().await, "did not deliver the message with UID 2");
+/// The UIDs that a batch gives to the store as pending.
+fn pending(batch: &Batch) -> Vec<u32> {
+    let uid = |pending: &Pending| pending.place.as_str().split_once(':').unwrap().1.parse().unwrap();
+    batch.reading.pending.iter().map(uid).collect()
+}
+
+fn cursor(batch: &Batch) -> Option<&str> {
+    batch.reading.cursor.as_ref().map(Cursor::as_str)
 }
 
 #[tokio::test]
-async fn one_message_that_can_not_be_read_does_not_stop_the_rest_for_ever() {
-    // The first server says NO to message 1; the second drops the connection whenever message 1 is asked for.
-    for deadly in [false, true] {
-        let server = Server::start("* OK hello", move |command| {
-            let asks_for_one = wants_bodies(command) && command.split(' ').nth(2).unwrap().starts_with('1');
-            match asks_for_one {
-                true if deadly => say_and_close(""),
-                true if command.contains("1:2") => say("* 2 FETCH (UID 2 BODY[] {5}\r\nsecon)\r\nTAG NO can't\r\n"),
-                true => say("TAG NO can't\r\n"),
-                false => None,
+async fn a_message_that_does_not_come_is_pending_and_holds_up_none_behind_it() {
+    // Answers OK and leaves out a message that is there, or says NO to it and stops there.
+    for end in ["OK done", "NO [UNAVAILABLE] storage is away"] {
+        let script = move |command: &str| match command {
+            _ if command.ends_with("UID 1:*") => say("* SEARCH 1 2 3\r\nTAG OK done\r\n"),
+            "UID SEARCH UID 2" => say("* SEARCH 2\r\nTAG OK done\r\n"),
+            "UID SEARCH UID 2:3" => say("* SEARCH 2 3\r\nTAG OK done\r\n"),
+            _ if command.contains("SIZE") && command.contains("1:3") => {
+                say("* 1 FETCH (UID 1 RFC822.SIZE 5)\r\n* 2 FETCH (UID 2 RFC822.SIZE 5)\r\n\
+                     * 3 FETCH (UID 3 RFC822.SIZE 5)\r\nTAG OK done\r\n")
             }
+            _ if wants_bodies(command) && command.contains("UID FETCH 2 ") => say(&format!("TAG {end}\r\n")),
+            _ if wants_bodies(command) && command.contains("UID FETCH 3 ") => {
+                say("* 3 FETCH (UID 3 BODY[]<0> {5}\r\nthird)\r\nTAG OK done\r\n")
+            }
+            _ if wants_bodies(command) && end.starts_with("OK") => {
+                say("* 3 FETCH (UID 3 BODY[] {5}\r\nthird)\r\n* 1 FETCH (UID 1 BODY[] {5}\r\nfirst)\r\nTAG OK done\r\n")
+            }
+            _ if wants_bodies(command) => say(&format!("* 1 FETCH (UID 1 BODY[] {{5}}\r\nfirst)\r\nTAG {end}\r\n")),
+            _ => None,
+        };
+        let server = Server::start("* OK hello", script).await;
+        let mut source = server.opened().await;
+        let batch = source.fetch().await.unwrap();
+        assert_eq!((uids(&batch), pending(&batch)), (vec![1, 3], vec![2]), "{end}");
+    }
+}
+
+#[tokio::test]
+async fn a_pending_message_is_read_when_it_is_due_and_forgotten_when_it_is_gone() {
+    let due = |uid: u32, next_try| {
+        let retry = Retry { first_failed: 0, tries: 3, next_try, why: "UNAVAILABLE".into() };
+        Pending { place: Place::new(format!("7:{uid}")), retry }
+    };
+    let script = |command: &str| match command {
+        _ if command.starts_with("UID FETCH 5 ") => say("TAG OK done\r\n"),
+        "UID SEARCH UID 5" => say("* SEARCH\r\nTAG OK done\r\n"),
+        _ if command.starts_with("UID FETCH 1 ") => {
+            say("* 1 FETCH (UID 1 RFC822.SIZE 5 BODY[]<0> {5}\r\nfirst)\r\nTAG OK done\r\n")
+        }
+        _ => None,
+    };
+    let mut server = Server::start("* OK hello", script).await;
+    let mut source = server.source();
+    let resume = Resume {
+        cursor: Some(Cursor::new("7:9")),
+        pending: vec![due(1, 0), due(5, 1), due(7, i64::MAX)],
+        ..Resume::default()
+    };
+    source.open(resume).await.unwrap();
+    let one = source.fetch().await.unwrap();
+    assert_eq!((one.messages[0].place.as_str(), cursor(&one)), ("7:1", Some("7:9")), "the cursor never goes back");
+    let gone = source.fetch().await.unwrap();
+    assert_eq!((gone.reading.gone, cursor(&one)), (vec![Place::new("7:5")], Some("7:9")));
+    let asked = server.heard("UID FETCH");
+    assert!(asked.iter().all(|line| line.contains(" 1 ") || line.contains(" 5 ")), "7 is not due: {asked:?}");
+}
+
+#[tokio::test]
+async fn a_message_that_ends_the_connection_stands_alone_soon_and_becomes_pending() {
+    // The server drops the connection whenever message 1 is asked for: for its body, or for its size already.
+    for deadly in ["BODY", "SIZE"] {
+        let server = Server::start("* OK hello", move |command| {
+            let asks_for_one = command.starts_with("UID FETCH 1") && command.contains(deadly);
+            if asks_for_one { say_and_close("") } else { None }
         })
         .await;
         let mut source = server.source();
-        let mut attempts = 0;
+        let mut lost = 0;
         let found = loop {
-            attempts += 1;
-            assert!(attempts < 20, "still at it");
             source.open(Resume::default()).await.unwrap();
             match source.fetch().await {
                 Ok(batch) => break batch,
                 Err(error) => assert!(matches!(error, SourceError::Lost(_)), "{error}"),
             }
+            lost += 1;
+            assert!(lost < 5, "still at it");
         };
-        assert_eq!(uids(&found), [2]);
-        assert!(attempts > 3, "it was not given up at once");
+        assert_eq!((uids(&found), pending(&found)), (vec![2], vec![1]), "{deadly}");
+        assert!(found.reading.pending[0].retry.why.contains("closed"), "{found:?}");
     }
+}
+
+#[tokio::test]
+async fn a_server_that_gives_nothing_at_all_is_waited_for_and_not_blamed_on_every_message() {
+    let mut server =
+        Server::start("* OK hello", |command| wants_bodies(command).then(|| say("TAG NO away\r\n")).flatten()).await;
+    let mut source = server.source();
+    for _ in 0..2 {
+        source.open(Resume::default()).await.unwrap();
+        assert_lost(source.fetch().await, "UID 1; it said: away");
+    }
+    server.heard("");
+    source.open(Resume::default()).await.unwrap();
+    assert_lost(source.fetch().await, "UID 2; it said: away");
+}
+
+#[tokio::test]
+async fn a_message_that_only_search_knows_of_hides_none_that_comes_later() {
+    for phantom in [900, u32::MAX] {
+        let mut arrived = false;
+        let script = move |command: &str| match command {
+            "UID SEARCH UNDELETED UID 1:*" => say(&format!("* SEARCH 1 2 {phantom}\r\nTAG OK done\r\n")),
+            "UID SEARCH UNDELETED UID 3:*" => {
+                arrived = true;
+                say("* SEARCH 3\r\nTAG OK done\r\n")
+            }
+            _ if command.starts_with("UID SEARCH UID ") => say("* SEARCH\r\nTAG OK done\r\n"),
+            _ if arrived && wants_bodies(command) => say("* 3 FETCH (UID 3 BODY[]<0> {5}\r\nthird)\r\nTAG OK done\r\n"),
+            _ if arrived && command.contains("SIZE") => say("* 3 FETCH (UID 3 RFC822.SIZE 5)\r\nTAG OK done\r\n"),
+            _ => None,
+        };
+        let server = Server::start("* OK hello", script).await;
+        let mut source = server.opened().await;
+        assert_eq!(uids(&source.fetch().await.unwrap()), [1, 2]);
+        assert_eq!(uids(&source.fetch().await.unwrap()), [3], "{phantom}");
+    }
+}
+
+#[tokio::test]
+async fn a_cursor_that_is_beyond_uidnext_is_not_believed() {
+    let script = |command: &str| match command {
+        _ if command.starts_with("SELECT") => say("* OK [UIDVALIDITY 7] x\r\n* OK [UIDNEXT 2] x\r\nTAG OK done\r\n"),
+        _ => None,
+    };
+    let mut server = Server::start("* OK hello", script).await;
+    let mut source = server.source();
+    source.open(Resume { cursor: Some(Cursor::new("7:900")), ..Resume::default() }).await.unwrap();
+    source.fetch().await.unwrap();
+    assert_eq!(server.heard("UID SEARCH UNDELETED"), ["UID SEARCH UNDELETED UID 2:*"]);
+}
+
+#[tokio::test]
+async fn what_lies_before_the_cursor_is_doubted_once_and_read_when_nobody_knows_of_it() {
+    let script = |command: &str| match command {
+        "UID SEARCH UNDELETED UID 1:2" => say("* SEARCH 1 2 77\r\nTAG OK done\r\n"),
+        _ => None,
+    };
+    let server = Server::start("* OK hello", script).await;
+    let mut source = server.source();
+    source.open(Resume { cursor: Some(Cursor::new("7:2")), ..Resume::default() }).await.unwrap();
+    assert!(source.fetch().await.unwrap().is_empty());
+    let mut doubtful = source.doubtful().await.unwrap();
+    assert_eq!(doubtful, ["7:1", "7:2"].map(Place::new));
+    assert!(source.doubtful().await.unwrap().is_empty());
+    source.reread(doubtful.split_off(1));
+    let batch = source.fetch().await.unwrap();
+    assert_eq!((uids(&batch), cursor(&batch)), (vec![2], Some("7:2")));
 }
 
 #[tokio::test]
@@ -373,7 +486,7 @@ fn processed(uids: &[u32]) -> Vec<(Place, Disposition)> {
 }
 
 #[tokio::test]
-async fn opening_settles_what_an_earlier_run_left_and_reads_on_behind_it() {
+async fn what_an_earlier_run_left_is_settled_and_reading_goes_on_behind_it() {
     let mut server = Server::start("* OK hello", |_| None).await;
     let mut unsettled = processed(&[1, 4, 2]);
     unsettled.push((Place::new("7:3"), Disposition::Untouched));
@@ -381,7 +494,8 @@ async fn opening_settles_what_an_earlier_run_left_and_reads_on_behind_it() {
     unsettled.push((Place::new("6:9"), Disposition::Processed));
     unsettled.push((Place::new("1767225600.M1P2.host"), Disposition::Processed));
     let mut source = server.source();
-    source.open(Resume { cursor: Some(Cursor::new("7:4")), unsettled, ..Resume::default() }).await.unwrap();
+    source.open(Resume { cursor: Some(Cursor::new("7:4")), ..Resume::default() }).await.unwrap();
+    source.settle(&unsettled).await.unwrap();
     assert_eq!(server.heard("UID "), ["UID MOVE 1:2,4 \"Processed\""]);
     assert!(source.fetch().await.unwrap().messages.is_empty(), "`5:*` shows the last message, although it is old");
     assert_eq!(server.heard("UID SEARCH"), ["UID SEARCH UNDELETED UID 5:*"]);
@@ -448,7 +562,8 @@ async fn where_the_folder_takes_no_keywords_messages_are_only_marked_as_seen() {
         })
         .await;
         let mut source = server.source_with("after = 'flag'");
-        source.open(Resume { unsettled: processed(&[1]), ..Resume::default() }).await.unwrap();
+        source.open(Resume::default()).await.unwrap();
+        source.settle(&processed(&[1])).await.unwrap();
         assert_eq!(server.heard("UID"), [format!("UID STORE 1 +FLAGS.SILENT {flags}")]);
     }
 }

@@ -109,14 +109,12 @@ async fn an_earlier_run_is_continued_and_its_unsettled_messages_are_settled() {
     // Another program has marked it since.
     fs::rename(dir.path().join("new").join(&one), dir.path().join("cur").join(format!("{one}:2,S"))).unwrap();
     let place = |name: &str| Place::new(name);
-    let resume = Resume {
-        unsettled: vec![(place(&one), Disposition::Processed), (place("gone"), Disposition::Processed)],
-        known: HashSet::from([place(&one), place(&two)]),
-        ..Resume::default()
-    };
+    let resume = Resume { known: HashSet::from([place(&one), place(&two)]), ..Resume::default() };
     for _ in 0..2 {
         let mut source = source(&dir, "");
         source.open(resume.clone()).await.unwrap();
+        let left = [(place(&one), Disposition::Processed), (place("gone"), Disposition::Processed)];
+        source.settle(&left).await.unwrap();
         assert_eq!(names(&dir, ".Processed/cur"), [format!("{one}:2,S")]);
         assert_eq!(keys(&source.fetch().await.unwrap()), [&three]);
     }
@@ -296,7 +294,8 @@ async fn a_folder_that_disappears_is_reported_and_made_again_at_the_next_opening
     let batch = source.fetch().await.unwrap();
     fs::remove_dir_all(dir.path().join(".Processed")).unwrap();
     assert!(matches!(source.settle(&processed(&batch)).await, Err(SourceError::Lost(_))));
-    source.open(Resume { unsettled: processed(&batch), ..Resume::default() }).await.unwrap();
+    source.open(Resume::default()).await.unwrap();
+    source.settle(&processed(&batch)).await.unwrap();
     assert_eq!(names(&dir, ".Processed/cur").len(), 1);
     assert!(!Path::new(&dir.path().join("new/one")).exists());
 }

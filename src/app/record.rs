@@ -4,7 +4,7 @@
 //! then the note that the mailbox has been told. A crash between any two repeats the later steps, which does no harm.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, PoisonError, RwLock},
 };
@@ -15,13 +15,16 @@ use super::Judge;
 use crate::{
     config::Config,
     follower::Followers,
-    message::{Batch, Disposition, Message, Place},
+    message::{Batch, Disposition, Message, Pending, Place, Retry, Unsettled},
     policy::Policy,
     report::{Evidence, Finding, Kind, Report, Verdict},
     source::{Source, SourceError},
     store::{Heartbeat, JudgedMessage, Store, StoreError},
     suppression::Suppression,
 };
+
+/// How many messages a mailbox is told of at once, of those that it could not be told of before.
+const SETTLED_AT_ONCE: u32 = 500;
 
 /// Everything between a mailbox and the files: shared by all mailboxes of a process.
 #[derive(Debug)]
@@ -118,9 +121,38 @@ impl Recorder {
         if S::ASKS_FOR_KNOWN {
             resume.known = self.store.known(mailbox).await?;
         }
-        let unsettled: Vec<Place> = resume.unsettled.iter().map(|(place, _)| place.clone()).collect();
-        source.open(resume).await?;
-        Ok(self.store.settled(mailbox, &unsettled).await?)
+        Ok(source.open(resume).await?)
+    }
+
+    /// Tells the mailbox once more what became of messages of which it could not be told before, at `now` (seconds
+    /// since 1970-01-01 UTC). Says whether there were any.
+    ///
+    /// # Errors
+    /// See [`Halt`].
+    pub async fn settle_due(&self, mailbox: &str, source: &mut impl Source, now: i64) -> Result<bool, Halt> {
+        let due = self.store.unsettled(mailbox, now, SETTLED_AT_ONCE).await?;
+        let any = !due.is_empty();
+        self.tell(mailbox, source, due, now).await?;
+        Ok(any)
+    }
+
+    /// Finds what was passed over by mistake, and says whether there was any: it comes with the next batches.
+    ///
+    /// # Errors
+    /// See [`Halt`].
+    pub async fn reconcile(&self, mailbox: &str, source: &mut impl Source) -> Result<bool, Halt> {
+        loop {
+            let doubtful = source.doubtful().await?;
+            if doubtful.is_empty() {
+                return Ok(false);
+            }
+            let lost = self.store.unrecorded(mailbox, doubtful).await?;
+            if !lost.is_empty() {
+                tracing::warn!(mailbox, "{} messages were passed over by mistake; they are read now", lost.len());
+                source.reread(lost);
+                return Ok(true);
+            }
+        }
     }
 
     /// Judges and records one batch of a mailbox that `S` reads. Runs to its end once begun: drop it only with the
@@ -129,12 +161,27 @@ impl Recorder {
     /// # Errors
     /// See [`StoreError`]; nothing of the batch is recorded then, or all of it and the published list lags behind.
     pub async fn record<S: Source>(&self, mailbox: &str, batch: Batch) -> Result<(Tally, Recorded), StoreError> {
-        let Batch { messages, cursor } = batch;
-        if messages.is_empty() {
+        if batch.is_empty() {
             return Ok(Default::default());
         }
+        let Batch { messages, reading } = batch;
+        for Pending { place, retry } in &reading.pending {
+            let (message, wait) = (S::describe(place), retry.next_try);
+            let tries = retry.tries;
+            tracing::warn!(
+                mailbox,
+                message,
+                tries,
+                next_try = wait,
+                "can't be read yet, is tried again: {}",
+                retry.why
+            );
+        }
+        for place in &reading.gone {
+            tracing::info!(mailbox, message = S::describe(place), "could not be read and is no longer there");
+        }
         let judged = self.judge_all(mailbox, messages, S::describe).await;
-        let committed = self.store.commit(mailbox, &judged, cursor.as_ref(), &self.policy).await?;
+        let committed = self.store.commit(mailbox, &judged, &reading, &self.policy).await?;
         if !committed.suppressed.is_empty() {
             self.publish().await?;
         }
@@ -153,17 +200,45 @@ impl Recorder {
         Ok((tally, Recorded(done)))
     }
 
-    /// Tells the mailbox what became of a batch, and the store that it was told.
+    /// Tells the mailbox what became of a batch, and the store that it was told, at `now` (seconds since 1970-01-01 UTC).
     ///
     /// # Errors
     /// See [`Halt`].
-    pub async fn settle(&self, mailbox: &str, source: &mut impl Source, recorded: Recorded) -> Result<(), Halt> {
-        let Recorded(done) = recorded;
-        if done.is_empty() {
+    pub async fn settle(
+        &self,
+        mailbox: &str,
+        source: &mut impl Source,
+        recorded: Recorded,
+        now: i64,
+    ) -> Result<(), Halt> {
+        let done = recorded.0.into_iter().map(|(place, disposition)| Unsettled { place, disposition, retry: None });
+        self.tell(mailbox, source, done.collect(), now).await
+    }
+
+    async fn tell(
+        &self,
+        mailbox: &str,
+        source: &mut impl Source,
+        unsettled: Vec<Unsettled>,
+        now: i64,
+    ) -> Result<(), Halt> {
+        if unsettled.is_empty() {
             return Ok(());
         }
-        source.settle(&done).await?;
-        let settled: Vec<Place> = done.into_iter().map(|(place, _)| place).collect();
+        let done: Vec<_> = unsettled.iter().map(|one| (one.place.clone(), one.disposition)).collect();
+        let failed: HashMap<Place, String> = source.settle(&done).await?.into_iter().collect();
+        let (mut settled, mut put_off) = (Vec::new(), Vec::new());
+        for Unsettled { place, retry, .. } in unsettled {
+            match failed.get(&place) {
+                Some(why) => put_off.push((place, Retry::after(retry.as_ref(), now, why))),
+                None => settled.push(place),
+            }
+        }
+        if let Some((_, retry)) = put_off.first() {
+            let (count, tries) = (put_off.len(), retry.tries);
+            tracing::warn!(mailbox, count, tries, "recorded messages stay where they are for now: {}", retry.why);
+        }
+        self.store.put_off(mailbox, &put_off).await?;
         Ok(self.store.settled(mailbox, &settled).await?)
     }
 
@@ -235,7 +310,10 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::{message::Resume, source::maildir::MaildirSettings};
+    use crate::{
+        message::{Reading, Resume},
+        source::maildir::MaildirSettings,
+    };
 
     /// A mailbox that remembers what it was told, and fails when it is to.
     #[derive(Default)]
@@ -243,9 +321,16 @@ mod tests {
         fails: bool,
         resumed: Resume,
         settled: Vec<(Place, Disposition)>,
+        refuses: Vec<&'static str>,
+        doubtful: Vec<Place>,
+        reread: Vec<Place>,
     }
 
     impl<const ASKS: bool> Fake<ASKS> {
+        fn refuses(&self, place: &Place) -> bool {
+            self.refuses.contains(&place.as_str())
+        }
+
         fn answer(&self) -> Result<(), SourceError> {
             if self.fails { Err(SourceError::Lost("gone".to_owned())) } else { Ok(()) }
         }
@@ -272,10 +357,19 @@ mod tests {
             Ok(Batch::default())
         }
 
-        async fn settle(&mut self, done: &[(Place, Disposition)]) -> Result<(), SourceError> {
+        async fn settle(&mut self, done: &[(Place, Disposition)]) -> Result<Vec<(Place, String)>, SourceError> {
             self.answer()?;
-            self.settled.extend_from_slice(done);
-            Ok(())
+            let (refused, settled): (Vec<_>, Vec<_>) = done.iter().cloned().partition(|(place, _)| self.refuses(place));
+            self.settled.extend(settled);
+            Ok(refused.into_iter().map(|(place, _)| (place, "quota".to_owned())).collect())
+        }
+
+        async fn doubtful(&mut self) -> Result<Vec<Place>, SourceError> {
+            Ok(std::mem::take(&mut self.doubtful))
+        }
+
+        fn reread(&mut self, places: Vec<Place>) {
+            self.reread = places;
         }
 
         async fn wait(&mut self) -> Result<(), SourceError> {
@@ -311,13 +405,16 @@ mod tests {
                 size: body.len() as u64,
                 body: body.into(),
             });
-            self.recorder.record::<Fake<false>>("box", Batch { messages: messages.into(), cursor: None }).await.unwrap()
+            self.recorder
+                .record::<Fake<false>>("box", Batch { messages: messages.into(), reading: Reading::default() })
+                .await
+                .unwrap()
         }
 
         /// Which places are still to be settled.
         async fn unsettled(&self) -> Vec<String> {
-            let resume = self.recorder.store.resume("box").await.unwrap();
-            resume.unsettled.iter().map(|(place, _)| place.as_str().to_owned()).collect()
+            let unsettled = self.recorder.store.unsettled("box", i64::MAX, 9).await.unwrap();
+            unsettled.iter().map(|one| one.place.as_str().to_owned()).collect()
         }
 
         async fn published(&self) -> i64 {
@@ -328,22 +425,52 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_an_earlier_run_left_is_noted_as_settled_only_when_the_mailbox_has_opened() {
+    async fn what_an_earlier_run_left_is_noted_as_settled_only_when_the_mailbox_was_told() {
         let f = Fixture::new().await;
         drop(f.record().await);
         let mut source = Fake::<false> { fails: true, ..Fake::default() };
-        assert!(matches!(f.recorder.open("box", &mut source).await, Err(Halt::Source(_))));
+        assert!(matches!(f.recorder.settle_due("box", &mut source, 5).await, Err(Halt::Source(_))));
         assert_eq!(f.unsettled().await, ["bounce", "letter"]);
 
         source.fails = false;
         f.recorder.open("box", &mut source).await.unwrap();
-        let left = [(Place::new("bounce"), Disposition::Processed), (Place::new("letter"), Disposition::Untouched)];
-        assert_eq!(source.resumed.unsettled, left);
-        assert!(f.unsettled().await.is_empty());
         assert!(source.resumed.known.is_empty(), "nobody asked");
+        assert!(f.recorder.settle_due("box", &mut source, 5).await.unwrap());
+        let left = [(Place::new("bounce"), Disposition::Processed), (Place::new("letter"), Disposition::Untouched)];
+        assert_eq!(source.settled, left);
+        assert!(f.unsettled().await.is_empty());
+        assert!(!f.recorder.settle_due("box", &mut source, 5).await.unwrap());
         let mut asks = Fake::<true>::default();
         f.recorder.open("box", &mut asks).await.unwrap();
         assert_eq!(asks.resumed.known.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn what_the_mailbox_refuses_to_settle_waits_alone_and_is_tried_again() {
+        let f = Fixture::new().await;
+        let (_, recorded) = f.record().await;
+        let mut source = Fake::<false> { refuses: vec!["bounce"], ..Fake::default() };
+        f.recorder.settle("box", &mut source, recorded, 1_000).await.unwrap();
+        assert_eq!(source.settled.len(), 1);
+        assert_eq!(f.unsettled().await, ["bounce"]);
+        assert!(!f.recorder.settle_due("box", &mut source, 1_009).await.unwrap(), "not so soon");
+        assert!(f.recorder.settle_due("box", &mut source, 1_010).await.unwrap());
+        let retry = f.recorder.store.unsettled("box", i64::MAX, 9).await.unwrap().remove(0).retry.unwrap();
+        assert_eq!((retry.tries, retry.first_failed, retry.why.as_str()), (2, 1_000, "quota"));
+        source.refuses.clear();
+        assert!(f.recorder.settle_due("box", &mut source, 2_000).await.unwrap());
+        assert!(f.unsettled().await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_message_of_which_the_store_knows_nothing_is_read_again() {
+        let f = Fixture::new().await;
+        let _ = f.record().await;
+        let mut source = Fake::<false> { doubtful: vec![Place::new("bounce")], ..Fake::default() };
+        assert!(!f.recorder.reconcile("box", &mut source).await.unwrap());
+        source.doubtful = ["bounce", "lost", "letter"].map(Place::new).into();
+        assert!(f.recorder.reconcile("box", &mut source).await.unwrap());
+        assert_eq!(source.reread, [Place::new("lost")]);
     }
 
     #[tokio::test]
@@ -351,13 +478,13 @@ mod tests {
         let f = Fixture::new().await;
         let (_, recorded) = f.record().await;
         let mut source = Fake::<false> { fails: true, ..Fake::default() };
-        assert!(f.recorder.settle("box", &mut source, recorded).await.is_err());
+        assert!(f.recorder.settle("box", &mut source, recorded, 5).await.is_err());
         assert_eq!(f.unsettled().await.len(), 2);
 
         let (tally, recorded) = f.record().await;
         assert_eq!((tally.new, tally.duplicates), (0, 2));
         source.fails = false;
-        f.recorder.settle("box", &mut source, recorded).await.unwrap();
+        f.recorder.settle("box", &mut source, recorded, 5).await.unwrap();
         assert_eq!(source.settled.len(), 2);
         assert!(f.unsettled().await.is_empty());
     }

@@ -16,7 +16,7 @@ use crate::{
 /// Say when each mailbox was last read; exit with 1 when one is stale.
 ///
 /// With --json one array: [{"mailbox", "healthy", "read_at", "failed_at", "failure", "messages", "bounces", "newest",
-/// "unsettled"}], times in seconds since 1970-01-01 UTC.
+/// "unsettled", "pending"}], times in seconds since 1970-01-01 UTC.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   bounced status
@@ -49,12 +49,15 @@ impl Status {
 }
 
 fn write(health: &MailboxHealth, now: i64, out: &mut impl Write) -> io::Result<()> {
-    let MailboxStatus { mailbox, read_at, failure, messages, bounces, unsettled, .. } = &health.status;
+    let MailboxStatus { mailbox, read_at, failure, messages, bounces, unsettled, pending, .. } = &health.status;
     let state = if health.healthy { "ok" } else { "STALE" };
     let read = read_at.map_or_else(|| "never read".into(), |at| format!("read {} ago", span(now - at)));
     write!(out, "{state:<6} {mailbox}: {read}; {messages} messages, {bounces} bounces")?;
     if *unsettled > 0 {
         write!(out, ", {unsettled} not settled yet")?;
+    }
+    if *pending > 0 {
+        write!(out, ", {pending} not readable yet")?;
     }
     if let Some(failure) = failure {
         write!(out, "; last attempt failed: {}", printable(failure))?;

@@ -88,6 +88,8 @@ impl<S: Source> Watch<S> {
             None => return Ok(()),
         }
         self.tell_supervisor(FirstAttempt::Going).await;
+        // What the last run could not settle, or died over.
+        self.recorder.settle_due(&self.mailbox, &mut self.source, now()).await?;
         let (mut batch, mut recorded) = (Batch::default(), Recorded::default());
         loop {
             let settles = !recorded.is_empty();
@@ -102,12 +104,14 @@ impl<S: Source> Watch<S> {
             recorded = newly;
             batch = match fetched? {
                 Fetched::Batch(batch) => batch,
-                Fetched::Stopped => return self.recorder.settle(&self.mailbox, &mut self.source, recorded).await,
+                Fetched::Stopped => {
+                    return self.recorder.settle(&self.mailbox, &mut self.source, recorded, now()).await;
+                }
                 Fetched::Abandoned => return Ok(()),
             };
-            let idle = batch.messages.is_empty() && recorded.is_empty();
+            let idle = batch.is_empty() && recorded.is_empty();
             self.heartbeat(idle).await?;
-            if idle {
+            if idle && !self.catch_up().await? {
                 match stop.run_until_cancelled(self.source.wait()).await {
                     Some(waited) => waited?,
                     None => return Ok(()),
@@ -118,6 +122,13 @@ impl<S: Source> Watch<S> {
                 self.backoff.reset();
             }
         }
+    }
+
+    /// With nothing new to read: what could not be settled, and what was passed over. Says whether there is something to
+    /// read now.
+    async fn catch_up(&mut self) -> Result<bool, Halt> {
+        self.recorder.settle_due(&self.mailbox, &mut self.source, now()).await?;
+        self.recorder.reconcile(&self.mailbox, &mut self.source).await
     }
 
     /// Says what failed and how long to wait before the next attempt.
@@ -206,7 +217,7 @@ async fn turn(
     recorded: Recorded,
     stop: &CancellationToken,
 ) -> Result<Fetched, Halt> {
-    recorder.settle(mailbox, source, recorded).await?;
+    recorder.settle(mailbox, source, recorded, now()).await?;
     if stop.is_cancelled() {
         return Ok(Fetched::Stopped);
     }

@@ -16,7 +16,7 @@ use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 
 use super::{Source, SourceError, settings::BATCH_OCTETS};
-use crate::message::{Batch, Disposition, Message, Place, Resume};
+use crate::message::{Batch, Disposition, Message, Place, Reading, Resume};
 
 /// A directory that changed less than this before it was listed may have changed again without a new time stamp:
 /// some file systems count in whole seconds.
@@ -99,7 +99,7 @@ impl Session {
             self.paths.insert(place.clone(), path);
             messages.push(Message { place, received: read.modified, size: read.size, body: read.body.into() });
         }
-        Ok(Batch { messages, cursor: None })
+        Ok(Batch { messages, reading: Reading::default() })
     }
 
     /// Compares the directories with what they were when they were listed.
@@ -164,7 +164,7 @@ impl Source for MaildirSource {
         });
         self.blocking(move |session, settings| {
             session.destination = session.maildir.prepare(&settings.after)?;
-            session.settle(&resume.unsettled)
+            Ok(())
         })
         .await?;
         info!(mailbox = self.mailbox, path = %self.settings.path.display(), "Maildir opened");
@@ -176,9 +176,10 @@ impl Source for MaildirSource {
         self.blocking(move |session, settings| session.fetch(&mailbox, settings)).await
     }
 
-    async fn settle(&mut self, done: &[(Place, Disposition)]) -> Result<(), SourceError> {
+    async fn settle(&mut self, done: &[(Place, Disposition)]) -> Result<Vec<(Place, String)>, SourceError> {
         let done = done.to_vec();
-        self.blocking(move |session, _| session.settle(&done)).await
+        self.blocking(move |session, _| session.settle(&done)).await?;
+        Ok(Vec::new())
     }
 
     async fn wait(&mut self) -> Result<(), SourceError> {

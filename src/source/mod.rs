@@ -3,7 +3,7 @@
 //!
 //! The order is fixed: [`Source::open`], then for each batch [`Source::fetch`], the caller's commit and
 //! [`Source::settle`], and [`Source::wait`] when a fetch came back empty. The next batch may be fetched before the one
-//! before it is settled.
+//! before it is settled. Each message has a state of its own: one that can't be read or settled now holds up no other.
 
 mod backoff;
 mod credentials;
@@ -64,15 +64,31 @@ pub trait Source: Send + Sized + 'static {
     /// A place in words for people.
     fn describe(place: &Place) -> String;
 
-    /// Connects, selects, and settles what an earlier run left unsettled.
+    /// Connects, and looks where the last run left the mailbox.
     fn open(&mut self, resume: Resume) -> impl Future<Output = Result<(), SourceError>> + Send;
 
     /// The next batch, oldest first, at most the configured number of messages; empty when there is none now. What was
     /// fetched since the last `open` does not come again, whether it was settled or not.
     fn fetch(&mut self) -> impl Future<Output = Result<Batch, SourceError>> + Send;
 
-    /// Carries out the dispositions. Called only after the rows of these messages are committed.
-    fn settle(&mut self, done: &[(Place, Disposition)]) -> impl Future<Output = Result<(), SourceError>> + Send;
+    /// Carries out the dispositions, and says of which messages that failed, and why: those are brought again later.
+    /// Called only after the rows of these messages are committed.
+    ///
+    /// An error means that the mailbox must be opened anew, and that nothing is known of any of them.
+    fn settle(
+        &mut self,
+        done: &[(Place, Disposition)],
+    ) -> impl Future<Output = Result<Vec<(Place, String)>, SourceError>> + Send;
+
+    /// Now and then, some places that lie before the cursor and hold messages; most times none. Whichever of them the
+    /// store knows nothing of was passed over by mistake: the caller hands those to [`Source::reread`]. Called only
+    /// when nothing is under way.
+    fn doubtful(&mut self) -> impl Future<Output = Result<Vec<Place>, SourceError>> + Send {
+        std::future::ready(Ok(Vec::new()))
+    }
+
+    /// These places come with the next batches.
+    fn reread(&mut self, _: Vec<Place>) {}
 
     /// Returns when there may be something new, or when the poll interval has passed.
     fn wait(&mut self) -> impl Future<Output = Result<(), SourceError>> + Send;

@@ -31,6 +31,8 @@ pub struct MailboxStatus {
     pub newest: Option<i64>,
     /// Messages committed but not yet moved, flagged or left alone.
     pub unsettled: i64,
+    /// Messages that are there and could not be read yet.
+    pub pending: i64,
 }
 
 impl MailboxStatus {
@@ -46,6 +48,7 @@ impl MailboxStatus {
             bounces: 0,
             newest: None,
             unsettled: 0,
+            pending: 0,
         }
     }
 }

@@ -21,7 +21,7 @@ pub use plan::JudgedMessage;
 use sqlite::SqliteStore;
 
 use crate::{
-    message::{Cursor, Place, Resume},
+    message::{Place, Reading, Resume, Retry, Unsettled},
     policy::Policy,
     report::Address,
     suppression::Suppression,
@@ -79,7 +79,7 @@ impl Store {
         }
     }
 
-    /// Records a batch, what the policy draws from it, the events and the cursor, all or nothing.
+    /// Records a batch, what the policy draws from it, the events, and how far the mailbox is read, all or nothing.
     ///
     /// A message that was recorded before (by its SHA-256) adds no rows; its place still counts as unsettled until
     /// [`Store::settled`]. So the same batch may be committed again after any crash.
@@ -90,16 +90,15 @@ impl Store {
         &self,
         mailbox: &str,
         batch: &[JudgedMessage],
-        cursor: Option<&Cursor>,
+        reading: &Reading,
         policy: &Policy,
     ) -> Result<Committed, StoreError> {
         match self {
-            Self::Sqlite(store) => store.commit(mailbox, batch, cursor, policy).await,
+            Self::Sqlite(store) => store.commit(mailbox, batch, reading, policy).await,
         }
     }
 
-    /// What an earlier run left of a mailbox, but for the places that [`Store::known`] gives. When the source has opened
-    /// with it, its `unsettled` places are done: hand them to [`Store::settled`].
+    /// What an earlier run left of a mailbox, but for the places that [`Store::known`] gives.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -116,6 +115,37 @@ impl Store {
     pub async fn known(&self, mailbox: &str) -> Result<HashSet<Place>, StoreError> {
         match self {
             Self::Sqlite(store) => store.known(mailbox).await,
+        }
+    }
+
+    /// Which of these places nothing is known of: no message is recorded there, and none is pending.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn unrecorded(&self, mailbox: &str, places: Vec<Place>) -> Result<Vec<Place>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.unrecorded(mailbox, places).await,
+        }
+    }
+
+    /// Messages that are committed but perhaps not settled, and are due at `now` (seconds since 1970-01-01 UTC): those
+    /// that wait longest, at most `limit`.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn unsettled(&self, mailbox: &str, now: i64, limit: u32) -> Result<Vec<Unsettled>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.unsettled(mailbox, now, limit).await,
+        }
+    }
+
+    /// Notes that these messages could not be settled, and when that is tried again.
+    ///
+    /// # Errors
+    /// See [`StoreError`]; they are due at once then.
+    pub async fn put_off(&self, mailbox: &str, failed: &[(Place, Retry)]) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(store) => store.put_off(mailbox, failed).await,
         }
     }
 

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use super::EventKind;
 use crate::{
     codes::Class,
-    message::{Cursor, Disposition, Place},
+    message::{Disposition, Place},
     policy::{self, Policy},
     report::{Kind, Recipient, Report, Verdict},
     suppression::{History, Origin, Suppression},
@@ -57,8 +57,6 @@ pub(super) struct Plan<'a> {
     pub events: Vec<NewEvent<'a>>,
     /// The places of the whole batch, of messages that were recorded before as well.
     pub unsettled: Vec<(&'a Place, Disposition)>,
-    /// How far the mailbox is read when this is written.
-    pub cursor: Option<&'a Cursor>,
 }
 
 /// A row of `message`.
@@ -136,7 +134,7 @@ impl<'a> Plan<'a> {
     ///
     /// A message that was recorded before adds no rows; its place still counts as unsettled. The policy is asked about
     /// each recipient in turn, and what it learns on the way counts for the ones after.
-    pub(super) fn new(batch: &'a [JudgedMessage], cursor: Option<&'a Cursor>, policy: &Policy, facts: Facts) -> Self {
+    pub(super) fn new(batch: &'a [JudgedMessage], policy: &Policy, facts: Facts) -> Self {
         let Facts { known, mut histories, last_message, last_bounce } = facts;
         let messages: Vec<_> =
             (last_message + 1..).zip(fresh(batch, &known)).map(|(id, judged)| NewMessage { id, judged }).collect();
@@ -163,7 +161,7 @@ impl<'a> Plan<'a> {
         }
         let events = events(&bounces, &suppressions);
         let unsettled = batch.iter().map(|judged| (&judged.place, judged.disposition)).collect();
-        Self { messages, bounces, suppressions, events, unsettled, cursor }
+        Self { messages, bounces, suppressions, events, unsettled }
     }
 }
 
@@ -236,7 +234,7 @@ mod tests {
         }
 
         fn commit(&mut self, batch: &[JudgedMessage]) {
-            let plan = Plan::new(batch, None, &Policy::default(), self.facts(batch));
+            let plan = Plan::new(batch, &Policy::default(), self.facts(batch));
             let places: Vec<_> = batch.iter().map(|judged| (&judged.place, judged.disposition)).collect();
             assert_eq!(plan.unsettled, places, "every place is to be settled, whatever is known of its message");
             self.messages.extend(plan.messages.iter().map(|message| (message.id, message.judged.sha256)));
@@ -359,7 +357,7 @@ mod tests {
 
         #[test]
         fn rows_and_events_match_one_to_one(batch in batch()) {
-            let plan = Plan::new(&batch, None, &Policy::default(), Memory::default().facts(&batch));
+            let plan = Plan::new(&batch, &Policy::default(), Memory::default().facts(&batch));
             let (bounces, changes) = plan.events.split_at(plan.bounces.len());
             for (event, row) in bounces.iter().zip(&plan.bounces) {
                 let small = NewEvent {
@@ -380,7 +378,7 @@ mod tests {
 
         #[test]
         fn nobody_is_suppressed_whom_the_gate_keeps_out(batch in batch()) {
-            let plan = Plan::new(&batch, None, &Policy::default(), Memory::default().facts(&batch));
+            let plan = Plan::new(&batch, &Policy::default(), Memory::default().facts(&batch));
             for bounce in &plan.bounces {
                 prop_assert_eq!(bounce.counts, policy::counts(bounce.recipient.action, bounce.verdict.fault));
                 let kind = bounce.judged.report.kind;
@@ -424,7 +422,7 @@ mod tests {
         let soft = One { address: Some(1), action: Action::Failed, class: Class::Soft, fault: Fault::Recipient };
         let batch = [message(1, Kind::Bounce, 0, &[soft.clone(), soft])];
         let facts = Facts { last_message: 7, last_bounce: 41, ..Facts::default() };
-        let plan = Plan::new(&batch, None, &Policy::default(), facts);
+        let plan = Plan::new(&batch, &Policy::default(), facts);
         assert_eq!(plan.messages[0].id, 8);
         let rows: Vec<_> = plan.bounces.iter().map(|bounce| (bounce.id, bounce.message, bounce.position)).collect();
         assert_eq!(rows, [(42, 8, 0), (43, 8, 1)]);

@@ -6,11 +6,11 @@ use std::{
     process::Command,
 };
 
-use bounced::{follower::Published, message::Cursor, policy::Policy, store::Store};
+use bounced::{follower::Published, policy::Policy, store::Store};
 use futures::TryStreamExt;
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 
-use crate::fixture::{Fixture, HARD, MAILBOX, SOFT, START, entry, nobody, sqlite3};
+use crate::fixture::{Fixture, HARD, MAILBOX, SOFT, START, entry, nobody, sqlite3, up_to};
 
 #[tokio::test]
 async fn two_processes_may_make_the_store_at_once() {
@@ -35,8 +35,8 @@ async fn writer_reader_and_a_person_get_along() {
                 let entries: Vec<_> = (batch * 50..batch * 50 + 50)
                     .map(|uid| entry(uid, START, &[(&format!("u{uid}@example.org"), HARD), ("x@example.com", SOFT)]))
                     .collect();
-                let cursor = Cursor::new((batch * 50 + 49).to_string());
-                store.commit(MAILBOX, &entries, Some(&cursor), &Policy::default()).await.unwrap();
+                let reading = up_to(&(batch * 50 + 49).to_string());
+                store.commit(MAILBOX, &entries, &reading, &Policy::default()).await.unwrap();
                 published.follow(&store).await.unwrap();
                 store.settled(MAILBOX, &entries.iter().map(|e| e.place.clone()).collect::<Vec<_>>()).await.unwrap();
             }
@@ -74,7 +74,7 @@ async fn writer_reader_and_a_person_get_along() {
     assert_eq!(f.value::<i64>("SELECT count(*) FROM message").await, 2_000);
     assert_eq!(f.value::<i64>("SELECT count(*) FROM suppression").await, 2_010);
     assert_eq!(f.value_of::<i64>("suppressions.db", "SELECT count(*) FROM suppression").await, 2_010);
-    assert!(f.store.resume(MAILBOX).await.unwrap().unsettled.is_empty());
+    assert!(f.unsettled(MAILBOX).await.is_empty());
 }
 
 #[tokio::test]
@@ -83,8 +83,8 @@ async fn a_commit_that_is_dropped_midway_leaves_nothing_and_may_be_repeated() {
     let batch: Vec<_> = (0..300).map(|uid| entry(uid, START, &[(&format!("u{uid}@example.org"), HARD)])).collect();
     let policy = Policy::default();
     for polls in 1..40 {
-        let cursor = Cursor::new("299");
-        let mut commit = Box::pin(f.store.commit(MAILBOX, &batch, Some(&cursor), &policy));
+        let reading = up_to("299");
+        let mut commit = Box::pin(f.store.commit(MAILBOX, &batch, &reading, &policy));
         let mut finished = false;
         for _ in 0..polls {
             // The first poll that is ready ends the commit; before that the future goes away between two statements.

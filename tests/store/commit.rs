@@ -2,14 +2,14 @@
 
 use bounced::{
     codes::{Class, Fault, Judgement, Reason},
-    message::{Cursor, Disposition, Place},
+    message::{Cursor, Disposition, Place, Reading},
     policy::Policy,
     report::{Action, Address, Candidate, Evidence, Kind, Location, Lowered},
     store::Store,
     suppression::Origin,
 };
 
-use crate::fixture::{BLOCKED, DAY, Fixture, HARD, MAILBOX, SOFT, START, entry};
+use crate::fixture::{BLOCKED, DAY, Fixture, HARD, MAILBOX, SOFT, START, entry, up_to};
 
 #[tokio::test]
 async fn a_message_is_recorded_once_whatever_place_it_comes_back_with() {
@@ -24,17 +24,18 @@ async fn a_message_is_recorded_once_whatever_place_it_comes_back_with() {
     copied.place = Place::new("1767225600.1.host");
     let other = f
         .store
-        .commit("other", &[moved.clone(), copied.clone(), first.clone()], None, &Policy::default())
+        .commit("other", &[moved.clone(), copied.clone(), first.clone()], &Reading::default(), &Policy::default())
         .await
         .unwrap();
     assert_eq!((other.new, other.duplicates, other.suppressed.len()), (0, 3, 0));
     assert_eq!(f.value::<i64>("SELECT count(*) FROM message").await, 1);
     assert_eq!(f.value::<i64>("SELECT count(*) FROM bounce").await, 2);
 
-    let unsettled: Vec<_> = f.store.resume("other").await.unwrap().unsettled;
-    for entry in [&moved, &copied, &first] {
-        assert!(unsettled.contains(&(entry.place.clone(), Disposition::Processed)), "{:?}", entry.place);
-    }
+    assert_eq!(f.unsettled("other").await, ["1767225600.1.host", "7:1", "8:1"]);
+    // No row of `message` names them, and yet they need no second look.
+    let places = [&moved, &copied, &first].map(|entry| entry.place.clone());
+    assert!(f.store.unrecorded("other", places.to_vec()).await.unwrap().is_empty());
+    assert!(f.store.known("other").await.unwrap().contains(&moved.place));
 }
 
 #[tokio::test]
@@ -55,22 +56,21 @@ async fn what_is_settled_is_not_resumed_and_the_cursor_is() {
     untouched.report.kind = Kind::NotBounce;
     untouched.disposition = Disposition::Untouched;
     let batch = [entry(1, START, &[("ann@example.org", HARD)]), untouched];
-    f.store.commit(MAILBOX, &batch, Some(&Cursor::new("7:2")), &Policy::default()).await.unwrap();
+    f.store.commit(MAILBOX, &batch, &up_to("7:2"), &Policy::default()).await.unwrap();
 
     f.store.close().await;
     let store = Store::open(&f.database()).await.unwrap();
     let resume = store.resume(MAILBOX).await.unwrap();
     assert_eq!(resume.cursor, Some(Cursor::new("7:2")));
-    assert_eq!(
-        resume.unsettled,
-        [(batch[0].place.clone(), Disposition::Processed), (batch[1].place.clone(), Disposition::Untouched)]
-    );
+    let unsettled = store.unsettled(MAILBOX, 0, 9).await.unwrap();
+    let unsettled: Vec<_> = unsettled.into_iter().map(|one| (one.place, one.disposition, one.retry)).collect();
+    let expected = [(&batch[0], Disposition::Processed), (&batch[1], Disposition::Untouched)];
+    assert_eq!(unsettled, expected.map(|(one, disposition)| (one.place.clone(), disposition, None)));
     store.settled("other", &[batch[0].place.clone()]).await.unwrap();
     store.settled(MAILBOX, &[batch[0].place.clone()]).await.unwrap();
-    let resume = store.resume(MAILBOX).await.unwrap();
-    assert_eq!(resume.unsettled, [(batch[1].place.clone(), Disposition::Untouched)]);
-    let other = store.resume("other").await.unwrap();
-    assert_eq!((other.cursor, other.unsettled), (None, Vec::new()));
+    assert_eq!(store.unsettled(MAILBOX, 0, 9).await.unwrap()[0].place, Place::new("7:2"));
+    assert_eq!(store.resume("other").await.unwrap().cursor, None);
+    assert!(store.unsettled("other", 0, 9).await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -80,7 +80,7 @@ async fn places_are_known_after_a_restart() {
     one.place = Place::new("1767225600.M1P2.host");
     f.commit(std::slice::from_ref(&one)).await;
     f.store.settled(MAILBOX, std::slice::from_ref(&one.place)).await.unwrap();
-    assert!(f.store.resume(MAILBOX).await.unwrap().unsettled.is_empty());
+    assert!(f.unsettled(MAILBOX).await.is_empty());
     assert!(f.store.known(MAILBOX).await.unwrap().contains(&one.place));
     assert!(f.store.known("other").await.unwrap().is_empty());
 }
@@ -179,10 +179,10 @@ async fn a_history_reaches_back_400_days_and_holds_only_what_counts() {
             oldest.report.recipients[0].action = Action::Delayed;
         }
         for one in [oldest, entry(2, START + 200 * DAY, &[("ann@example.org", SOFT)])] {
-            assert!(f.store.commit(MAILBOX, &[one], None, &policy).await.unwrap().suppressed.is_empty());
+            assert!(f.store.commit(MAILBOX, &[one], &Reading::default(), &policy).await.unwrap().suppressed.is_empty());
         }
         let last = [entry(3, START + 400 * DAY, &[("ann@example.org", SOFT)])];
-        let suppressed = f.store.commit(MAILBOX, &last, None, &policy).await.unwrap().suppressed;
+        let suppressed = f.store.commit(MAILBOX, &last, &Reading::default(), &policy).await.unwrap().suppressed;
         assert_eq!(!suppressed.is_empty(), enough, "{first} {judgement:?}");
     }
 }
@@ -191,12 +191,15 @@ async fn a_history_reaches_back_400_days_and_holds_only_what_counts() {
 async fn an_old_mail_among_new_ones_has_its_own_history() {
     let policy = Policy { soft_count: 2, soft_min_days: 14, soft_window_days: 400 };
     let f = Fixture::new().await;
-    f.store.commit(MAILBOX, &[entry(1, START, &[("ann@example.org", SOFT)])], None, &policy).await.unwrap();
+    f.store
+        .commit(MAILBOX, &[entry(1, START, &[("ann@example.org", SOFT)])], &Reading::default(), &policy)
+        .await
+        .unwrap();
     let batch = [
         entry(2, START + 900 * DAY, &[("bob@example.org", SOFT)]),
         entry(3, START + 300 * DAY, &[("ann@example.org", SOFT)]),
     ];
-    let suppressed = f.store.commit(MAILBOX, &batch, None, &policy).await.unwrap().suppressed;
+    let suppressed = f.store.commit(MAILBOX, &batch, &Reading::default(), &policy).await.unwrap().suppressed;
     assert_eq!(suppressed.iter().map(|s| s.address.as_str()).collect::<Vec<_>>(), ["ann@example.org"]);
 }
 
@@ -260,7 +263,7 @@ async fn a_batch_larger_than_one_statement_is_recorded_whole() {
     assert_eq!(f.value::<i64>("SELECT count(*) FROM bounce").await, 5_000);
     let places: Vec<_> = batch.iter().map(|entry| entry.place.clone()).collect();
     f.store.settled(MAILBOX, &places).await.unwrap();
-    assert!(f.store.resume(MAILBOX).await.unwrap().unsettled.is_empty());
+    assert!(f.unsettled(MAILBOX).await.is_empty());
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use std::{
 
 use bounced::{
     follower::Published,
+    message::Reading,
     policy::Policy,
     store::{Store, StoreError},
 };
@@ -84,9 +85,10 @@ async fn a_truncated_database_is_refused_when_its_rows_are_needed() {
     fs::write(f.database(), &bytes[..bytes.len() / 2]).unwrap();
     let error = match Store::open(&f.database()).await {
         Err(error) => error,
-        Ok(store) => {
-            store.commit("bounces", &batch, None, &Policy::default()).await.expect_err("half of the file is gone")
-        }
+        Ok(store) => store
+            .commit("bounces", &batch, &Reading::default(), &Policy::default())
+            .await
+            .expect_err("half of the file is gone"),
     };
     assert!(matches!(error, StoreError::Unusable(_)), "{error:?}");
     one_line_with(&error, &f.database(), "damaged");

@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::MetadataExt, path::PathBuf, process::Command};
 
 use bounced::{
     codes::{Class, Fault, Judgement, Reason},
-    message::{Disposition, Place},
+    message::{Cursor, Disposition, Place, Reading},
     policy::Policy,
     report::{Action, Address, Candidate, Evidence, Finding, Kind, Location, Original, Recipient, Report, Verdict},
     store::{Committed, JudgedMessage, Store},
@@ -20,6 +20,11 @@ use tempfile::TempDir;
 pub const START: i64 = 1_767_225_600;
 pub const DAY: i64 = 86_400;
 pub const MAILBOX: &str = "bounces";
+
+/// The mailbox is read up to here.
+pub fn up_to(cursor: &str) -> Reading {
+    Reading { cursor: Some(Cursor::new(cursor)), ..Reading::default() }
+}
 
 pub struct Fixture {
     dir: TempDir,
@@ -44,7 +49,13 @@ impl Fixture {
     }
 
     pub async fn commit(&self, entries: &[JudgedMessage]) -> Committed {
-        self.store.commit(MAILBOX, entries, None, &Policy::default()).await.unwrap()
+        self.store.commit(MAILBOX, entries, &Reading::default(), &Policy::default()).await.unwrap()
+    }
+
+    /// The places that are to be settled, in their order.
+    pub async fn unsettled(&self, mailbox: &str) -> Vec<String> {
+        let unsettled = self.store.unsettled(mailbox, i64::MAX, u32::MAX).await.unwrap();
+        unsettled.iter().map(|one| one.place.as_str().to_owned()).collect()
     }
 
     /// One value from the store.

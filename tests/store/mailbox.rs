@@ -1,8 +1,12 @@
-//! How each mailbox fares.
+//! How each mailbox fares, and what it still has to read and to settle.
 
-use bounced::store::Heartbeat;
+use bounced::{
+    message::{Pending, Place, Reading, Retry},
+    policy::Policy,
+    store::Heartbeat,
+};
 
-use crate::fixture::{Fixture, HARD, MAILBOX, START, entry};
+use crate::fixture::{Fixture, HARD, MAILBOX, START, entry, up_to};
 
 #[tokio::test]
 async fn status_tells_when_a_mailbox_was_last_read_and_why_it_is_not() {
@@ -26,4 +30,59 @@ async fn status_tells_when_a_mailbox_was_last_read_and_why_it_is_not() {
     f.store.heartbeat(MAILBOX, START + 3, Heartbeat::Read).await.unwrap();
     let one = &f.store.status().await.unwrap()[0];
     assert_eq!((one.read_at, one.failed_at, &one.failure), (Some(START + 3), None, &None));
+}
+
+fn pending(place: &str) -> Pending {
+    Pending { place: Place::new(place), retry: Retry::after(None, START, "UNAVAILABLE") }
+}
+
+#[tokio::test]
+async fn a_message_is_pending_from_the_commit_that_passes_it_to_the_one_that_records_it() {
+    let f = Fixture::new().await;
+    let policy = Policy::default();
+    let bounce = |uid| entry(uid, START, &[("ann@example.org", HARD)]);
+    let reading = Reading { pending: vec![pending("7:2"), pending("7:3")], ..up_to("7:4") };
+    f.store.commit(MAILBOX, &[bounce(1), bounce(4)], &reading, &policy).await.unwrap();
+    f.store.heartbeat(MAILBOX, START, Heartbeat::Read).await.unwrap();
+    let resume = f.store.resume(MAILBOX).await.unwrap();
+    assert_eq!((resume.pending, resume.worked), (vec![pending("7:2"), pending("7:3")], true));
+    assert_eq!(f.store.status().await.unwrap()[0].pending, 2);
+
+    // One failed again, and nothing was read.
+    let again = Retry::after(Some(&pending("7:3").retry), START + 10, "still UNAVAILABLE");
+    let again = Pending { place: Place::new("7:3"), retry: again };
+    let reading = Reading { pending: vec![again.clone()], ..Reading::default() };
+    f.store.commit(MAILBOX, &[], &reading, &policy).await.unwrap();
+    assert_eq!(f.store.resume(MAILBOX).await.unwrap().pending, [pending("7:2"), again]);
+
+    // One was read at last, the other was expunged by somebody.
+    f.commit(&[bounce(2)]).await;
+    let reading = Reading { gone: vec![Place::new("7:3")], ..Reading::default() };
+    f.store.commit(MAILBOX, &[], &reading, &policy).await.unwrap();
+    let resume = f.store.resume(MAILBOX).await.unwrap();
+    assert_eq!((resume.pending.len(), resume.cursor), (0, up_to("7:4").cursor));
+}
+
+#[tokio::test]
+async fn what_can_not_be_settled_is_put_off_and_keeps_its_reason() {
+    let f = Fixture::new().await;
+    f.commit(&[entry(1, START, &[]), entry(2, START, &[])]).await;
+    let retry = Retry::after(None, START, "over quota");
+    f.store.put_off(MAILBOX, &[(Place::new("7:1"), retry.clone())]).await.unwrap();
+    let due = async |now| f.store.unsettled(MAILBOX, now, 9).await.unwrap();
+    assert_eq!(due(START).await.len(), 1);
+    let both = due(retry.next_try).await;
+    assert_eq!(both.iter().map(|one| one.retry.clone()).collect::<Vec<_>>(), [None, Some(retry)]);
+    assert_eq!(f.store.unsettled(MAILBOX, i64::MAX, 1).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_place_without_message_row_is_unrecorded_unless_its_row_was_erased() {
+    let f = Fixture::new().await;
+    f.commit(&[entry(1, START, &[]), entry(2, START, &[])]).await;
+    let places = || ["7:1", "7:2", "7:3"].map(Place::new).to_vec();
+    assert_eq!(f.store.unrecorded(MAILBOX, places()).await.unwrap(), [Place::new("7:3")]);
+    assert_eq!(f.store.unrecorded("other", places()).await.unwrap(), places());
+    f.execute("DELETE FROM message WHERE place = '7:1'").await;
+    assert_eq!(f.store.unrecorded(MAILBOX, places()).await.unwrap(), [Place::new("7:3")], "7:1 must not come back");
 }

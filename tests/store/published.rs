@@ -9,6 +9,7 @@ use std::{
 
 use bounced::{
     follower::Published,
+    message::Reading,
     policy::Policy,
     report::Address,
     store::{Store, StoreError},
@@ -209,7 +210,7 @@ async fn a_store_restored_from_a_backup_is_followed_again() {
             // The list is then right by chance, and only its revision is not.
             store.release(&address("bob@example.org"), START).await.unwrap();
             let again = [entry(2, START + DAY, &[("ann@example.org", HARD)])];
-            store.commit(MAILBOX, &again, None, &Policy::default()).await.unwrap();
+            store.commit(MAILBOX, &again, &Reading::default(), &Policy::default()).await.unwrap();
             l.published.follow(&store).await.unwrap();
         }
         store.close().await;

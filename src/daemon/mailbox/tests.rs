@@ -12,7 +12,7 @@ use super::*;
 use crate::{
     app::Judge,
     config::Config,
-    message::{Disposition, Message, Place, Resume},
+    message::{Disposition, Message, Place, Reading, Resume},
     source::maildir::MaildirSettings,
     store::Store,
 };
@@ -24,7 +24,7 @@ const MAILBOX: &str = "box";
 struct Script {
     fetches: VecDeque<Result<Batch, SourceError>>,
     waits: VecDeque<Result<(), SourceError>>,
-    opened: Vec<Resume>,
+    settled: Vec<usize>,
 }
 
 #[derive(Clone, Default)]
@@ -47,8 +47,7 @@ impl Source for Scripted {
         place.as_str().to_owned()
     }
 
-    async fn open(&mut self, resume: Resume) -> Result<(), SourceError> {
-        self.script().opened.push(resume);
+    async fn open(&mut self, _: Resume) -> Result<(), SourceError> {
         Ok(())
     }
 
@@ -60,8 +59,9 @@ impl Source for Scripted {
         }
     }
 
-    async fn settle(&mut self, _: &[(Place, Disposition)]) -> Result<(), SourceError> {
-        Ok(())
+    async fn settle(&mut self, done: &[(Place, Disposition)]) -> Result<Vec<(Place, String)>, SourceError> {
+        self.script().settled.push(done.len());
+        Ok(Vec::new())
     }
 
     async fn wait(&mut self) -> Result<(), SourceError> {
@@ -115,7 +115,7 @@ fn lost<T>() -> Result<T, SourceError> {
 fn mail(place: &str) -> Result<Batch, SourceError> {
     let body = format!("From: ann@example.com\nMessage-ID: <{place}@example.com>\n\nHello.\n").into_bytes();
     let message = Message { place: Place::new(place), received: 0, size: body.len() as u64, body: body.into() };
-    Ok(Batch { messages: vec![message], cursor: None })
+    Ok(Batch { messages: vec![message], reading: Reading::default() })
 }
 
 #[tokio::test]
@@ -124,12 +124,11 @@ async fn what_opening_has_settled_is_not_settled_again() {
     // Recorded, and then the process was killed.
     let recorded = fixture.recorder.record::<Scripted>(MAILBOX, mail("1").unwrap()).await.unwrap();
     drop(recorded);
-    for unsettled in [1, 0] {
-        fixture.wait_after([lost()]).await;
-        let resume = fixture.source.script().opened.pop().unwrap();
-        assert_eq!(resume.unsettled.len(), unsettled);
-        assert_eq!(fixture.store.resume(MAILBOX).await.unwrap().unsettled, []);
-    }
+    fixture.wait_after([lost()]).await;
+    assert_eq!(fixture.source.script().settled, [1]);
+    assert_eq!(fixture.store.unsettled(MAILBOX, now(), 9).await.unwrap(), []);
+    fixture.wait_after([lost()]).await;
+    assert_eq!(fixture.source.script().settled, [1]);
 }
 
 #[tokio::test]

@@ -7,6 +7,8 @@
 
 mod connection;
 mod login;
+mod narrow;
+mod pending;
 mod response;
 mod search;
 mod session;
@@ -16,16 +18,15 @@ mod uid;
 mod wire;
 mod words;
 
-use session::Session;
+use jiff::Timestamp;
+use narrow::Portion;
+use pending::PendingUids;
+use session::{One, Session, WINDOW};
 pub use settings::{ImapSettings, Timeouts};
-use tracing::warn;
 use uid::Uid;
 
 use super::{Source, SourceError};
-use crate::message::{Batch, Cursor, Disposition, Message, Place, Resume};
-
-/// After this many vain attempts to read one message, with reconnections between, it is passed over.
-const MOST_ATTEMPTS: u32 = 4;
+use crate::message::{Batch, Cursor, Disposition, Message, Place, Reading, Resume};
 
 /// Reads one IMAP folder.
 pub struct ImapSource {
@@ -33,11 +34,17 @@ pub struct ImapSource {
     settings: ImapSettings,
     /// Absent before `open` and after an error: a conversation that broke off in the middle can't be continued.
     session: Option<Session>,
-    /// Messages in the next batch at most. Halved when a batch brings the connection down, until the message that does
-    /// it stands alone; doubled again when one comes through.
-    most: usize,
-    /// UID of the first message that could not be read, and how often that was tried.
-    unreadable: (u32, u32),
+    /// Messages in the next batch at most.
+    bodies: Portion,
+    /// Messages to ask sizes and dates of at once.
+    sizes: Portion,
+    /// What could not be read yet.
+    pending: PendingUids,
+    /// Whom the last failure points at. One that fails alone for the second time is pending; the first may be a server
+    /// that just went away.
+    suspect: Option<u32>,
+    /// The last batch was about a pending message: new mail comes next.
+    retried: bool,
 }
 
 impl ImapSource {
@@ -53,59 +60,137 @@ impl ImapSource {
         result
     }
 
-    fn note_unreadable(&mut self, uid: u32) {
-        let attempts = if self.unreadable.0 == uid { self.unreadable.1 } else { 0 };
-        self.unreadable = (uid, attempts + 1);
+    /// This message failed with nothing else asked for, or with nothing else answered.
+    fn blame(&mut self, uid: u32, why: &str) {
+        if self.suspect == Some(uid) {
+            self.pending.failed(uid, now(), why);
+        }
+        self.suspect = Some(uid);
     }
 
+    /// Pending messages that are due and new ones take turns: neither waits for the other.
     async fn next_batch(&mut self) -> Result<Batch, SourceError> {
-        loop {
-            let (most, (unreadable, attempts)) = (self.most, self.unreadable);
-            let session = self.session()?;
-            let next = session.next(most).await?;
-            let Some(first) = next.first().map(|message| message.uid) else { return Ok(Batch::default()) };
-            if first == unreadable && attempts >= MOST_ATTEMPTS {
-                session.pass_over(first);
-                warn!(mailbox = self.mailbox, uid = first, "can't be read, passed over; it stays in the folder");
-                continue;
+        if !std::mem::take(&mut self.retried)
+            && let Some(uid) = self.pending.due(now())
+        {
+            return self.retry(uid).await;
+        }
+        let batch = self.read_new().await?;
+        match self.pending.due(now()) {
+            Some(uid) if batch.is_empty() => self.retry(uid).await,
+            _ => Ok(batch),
+        }
+    }
+
+    /// Reads one pending message.
+    async fn retry(&mut self, uid: u32) -> Result<Batch, SourceError> {
+        self.retried = true;
+        match self.session()?.read_one(uid).await {
+            Ok(One::Came(message)) => {
+                self.pending.remove(uid);
+                Ok(self.batch(vec![message]))
             }
-            match session.read(&next).await {
-                Ok(read) => {
-                    self.most = (self.most * 2).min(self.settings.batch.max(1));
-                    match read.stuck {
-                        Some((uid, why)) if read.messages.is_empty() => {
-                            self.note_unreadable(uid);
-                            return Err(self.session()?.unreadable(uid, &why));
-                        }
-                        // All of them were expunged by somebody else: there may be more behind.
-                        None if read.messages.is_empty() => {}
-                        _ => return Ok(batch(read.messages)),
-                    }
-                }
-                Err(error) => {
-                    if next.len() == 1 {
-                        self.note_unreadable(first);
-                    }
-                    self.most = (next.len() / 2).max(1);
-                    return Err(error);
-                }
+            Ok(One::Gone) => {
+                self.pending.gone(uid);
+                Ok(self.batch(Vec::new()))
+            }
+            Ok(One::Withheld(why)) => {
+                self.pending.failed(uid, now(), &why);
+                Ok(self.batch(Vec::new()))
+            }
+            Err(error) => {
+                self.pending.failed(uid, now(), &error.to_string());
+                Err(error)
             }
         }
     }
+
+    /// The next messages that nobody has seen yet.
+    async fn read_new(&mut self) -> Result<Batch, SourceError> {
+        let mut searched = false;
+        loop {
+            let (most, sizes) = (self.bodies.get(), self.sizes.get());
+            let pending = &self.pending;
+            let session = self.session.as_mut().ok_or_else(|| SourceError::Lost("not connected".to_owned()))?;
+            let next = session.next(most);
+            if next.is_empty() {
+                if session.is_drained() {
+                    if searched {
+                        return Ok(self.batch(Vec::new()));
+                    }
+                    session.search(|uid| pending.contains(uid)).await?;
+                    searched = true;
+                }
+                let window = session.window(sizes);
+                match session.measure(&window).await {
+                    Ok(()) if !window.is_empty() => self.sizes.answered(),
+                    Ok(()) => {}
+                    Err(error) => {
+                        self.sizes.failed(window.len());
+                        if let [uid] = window[..] {
+                            self.blame(uid, &error.to_string());
+                        }
+                        return Err(error);
+                    }
+                }
+                continue;
+            }
+            let read = match session.read(&next).await {
+                Ok(read) => read,
+                Err((alone, error)) => {
+                    self.bodies.failed(next.len());
+                    if let Some(uid) = alone {
+                        self.blame(uid, &error.to_string());
+                    }
+                    return Err(error);
+                }
+            };
+            if let (true, Some((uid, why))) = (read.messages.is_empty(), read.withheld.first()) {
+                // Nothing came at all: most likely that is no matter of these messages.
+                let error = session.withheld(*uid, why);
+                self.blame(*uid, why);
+                return Err(error);
+            }
+            self.bodies.answered();
+            let now = now();
+            read.withheld.iter().for_each(|(uid, why)| self.pending.failed(*uid, now, why));
+            // All of them were expunged by somebody else: there may be more behind.
+            if !read.messages.is_empty() || !read.withheld.is_empty() {
+                return Ok(self.batch(read.messages));
+            }
+        }
+    }
+
+    /// With what became of pending messages since the last one.
+    fn batch(&mut self, messages: Vec<Message>) -> Batch {
+        let (pending, gone) = self.pending.take_news();
+        // The store knows as much when there is nothing to commit.
+        let moved = !messages.is_empty() || !pending.is_empty();
+        let cursor = self.session.as_ref().filter(|_| moved).and_then(Session::cursor);
+        let cursor = cursor.map(|uid| Cursor::new(uid.place().as_str()));
+        Batch { messages, reading: Reading { cursor, pending, gone } }
+    }
 }
 
-/// The cursor is the last message that came, so it never steps over one that did not.
-fn batch(messages: Vec<Message>) -> Batch {
-    let cursor = messages.last().map(|last| Cursor::new(last.place.as_str()));
-    Batch { messages, cursor }
+/// The only clock of this floor, in seconds since 1970-01-01 UTC.
+fn now() -> i64 {
+    Timestamp::now().as_second()
 }
 
 impl Source for ImapSource {
     type Settings = ImapSettings;
 
     fn new(mailbox: &str, settings: ImapSettings) -> Self {
-        let most = settings.batch.max(1);
-        Self { mailbox: mailbox.to_owned(), settings, session: None, most, unreadable: (0, 0) }
+        Self {
+            mailbox: mailbox.to_owned(),
+            session: None,
+            bodies: Portion::new(settings.batch),
+            sizes: Portion::new(WINDOW),
+            pending: PendingUids::default(),
+            suspect: None,
+            retried: false,
+            settings,
+        }
     }
 
     fn describe(place: &Place) -> String {
@@ -114,7 +199,9 @@ impl Source for ImapSource {
 
     async fn open(&mut self, resume: Resume) -> Result<(), SourceError> {
         self.session = None;
-        self.session = Some(Session::open(&self.mailbox, &self.settings, resume).await?);
+        let session = Session::open(&self.mailbox, &self.settings, resume.cursor.as_ref()).await?;
+        self.pending.resume(session.uid_validity(), resume.pending);
+        self.session = Some(session);
         Ok(())
     }
 
@@ -123,13 +210,27 @@ impl Source for ImapSource {
         self.checked(result)
     }
 
-    async fn settle(&mut self, done: &[(Place, Disposition)]) -> Result<(), SourceError> {
+    async fn settle(&mut self, done: &[(Place, Disposition)]) -> Result<Vec<(Place, String)>, SourceError> {
         let result = self.session()?.settle(done).await;
-        self.checked(result)
+        self.checked(result).map(|()| Vec::new())
+    }
+
+    async fn doubtful(&mut self) -> Result<Vec<Place>, SourceError> {
+        let result = self.session()?.doubtful().await;
+        let doubtful = self.checked(result)?;
+        let session = self.session()?;
+        Ok(doubtful.into_iter().map(|uid| session.uid(uid).place()).collect())
+    }
+
+    fn reread(&mut self, places: Vec<Place>) {
+        if let Some(session) = &mut self.session {
+            session.reread(places.iter().filter_map(|place| Uid::read(place.as_str())).map(|uid| uid.uid).collect());
+        }
     }
 
     async fn wait(&mut self) -> Result<(), SourceError> {
-        let result = self.session()?.wait().await;
+        let due = self.pending.until_next(now());
+        let result = self.session()?.wait(due).await;
         self.checked(result)
     }
 

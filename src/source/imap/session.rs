@@ -1,12 +1,13 @@
 //! One selected folder: which messages there are, how many to ask for at once, and when to look again.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::{
@@ -20,15 +21,28 @@ use super::{
     words,
 };
 use crate::{
-    message::{Disposition, Message, Place, Resume},
+    message::{Cursor, Disposition, Message, Place},
     source::{SourceError, settings::BATCH_OCTETS},
 };
 
 /// Sizes and dates are asked for this many messages at once.
-const WINDOW: usize = 1000;
+pub(super) const WINDOW: usize = 1000;
 
 /// RFC 2177: an IDLE is renewed within 29 minutes.
 const LONGEST_IDLE: Duration = Duration::from_secs(28 * 60);
+
+/// How often it is looked for messages that were passed over by mistake.
+const RECONCILIATION: Duration = Duration::from_secs(6 * 3600);
+
+/// So many doubtful places are given out at once.
+const DOUBTS_AT_ONCE: usize = 5000;
+
+/// So many messages that SEARCH insists upon, and of which FETCH knows nothing, may be true of a broken folder; more
+/// are a lie.
+const MOST_PHANTOMS: usize = 100;
+
+/// So many messages are asked for one by one, all in vain, before the fault is the server's and not theirs.
+const VAIN_ATTEMPTS: usize = 3;
 
 /// A folder that is selected, on a connection that is logged in.
 pub(super) struct Session {
@@ -36,12 +50,16 @@ pub(super) struct Session {
     mailbox: String,
     settle_commands: SettleCommands,
     uid_validity: u32,
-    /// The highest UID that was seen.
-    seen: u32,
+    /// Every message up to this UID was handed out or is gone, but for those that are pending. SEARCH alone never
+    /// moves it: only what FETCH knows of counts, so that a wrong answer hides nothing.
+    cursor: u32,
     /// Seen but not yet measured, ascending.
     found: VecDeque<u32>,
     /// Measured but not yet read, ascending.
     measured: VecDeque<Measured>,
+    /// What is still to be compared with the store, ascending.
+    doubts: Vec<u32>,
+    next_reconciliation: Instant,
     max_message: u32,
     poll: Duration,
     idle: bool,
@@ -51,6 +69,8 @@ pub(super) struct Session {
 #[derive(Debug, Clone)]
 pub(super) struct Measured {
     pub uid: u32,
+    /// FETCH knows of it, not only SEARCH.
+    known: bool,
     size: Option<u64>,
     received: Option<i64>,
 }
@@ -58,26 +78,39 @@ pub(super) struct Measured {
 /// A batch, read.
 pub(super) struct Read {
     pub messages: Vec<Message>,
-    /// The first message that is there and did not come, and what the server said. None behind it is in `messages`:
-    /// whoever commits up to the last of them must not step over this one.
-    pub stuck: Option<(u32, String)>,
+    /// Those that are there and did not come, and what the server said.
+    pub withheld: Vec<(u32, String)>,
+}
+
+/// One message, asked for alone.
+pub(super) enum One {
+    Came(Message),
+    /// There is no such message.
+    Gone,
+    /// It is there and did not come; what the server said.
+    Withheld(String),
 }
 
 impl Session {
-    /// Connects, logs in, selects the folder and settles what an earlier run left.
-    pub(super) async fn open(mailbox: &str, settings: &ImapSettings, resume: Resume) -> Result<Self, SourceError> {
+    /// Connects, logs in and selects the folder.
+    pub(super) async fn open(
+        mailbox: &str,
+        settings: &ImapSettings,
+        cursor: Option<&Cursor>,
+    ) -> Result<Self, SourceError> {
         let (mut connection, greeting) = Connection::open(settings).await?;
         if greeting == Status::Preauth {
             connection.ask_capabilities().await?;
         } else {
             login(&mut connection, mailbox, settings).await?;
         }
-        let mut permanent_flags = None;
+        let (mut permanent_flags, mut uid_next) = (None, None);
         let selected = connection
             .run(&[format!("SELECT {}", words::folder(&settings.folder))], |response| {
                 if let Response::Condition(condition) = response {
                     permanent_flags =
                         condition.argument("PERMANENTFLAGS").map(str::to_owned).or(permanent_flags.take());
+                    uid_next = condition.argument("UIDNEXT").and_then(|n| n.parse::<u32>().ok()).or(uid_next);
                 }
             })
             .await?
@@ -87,13 +120,13 @@ impl Session {
             return Err(connection.failure(&selected, &what, "create it, or correct folder"));
         }
         let Some(uid_validity) = connection.uid_validity else {
-            return Err(connection.refused("the server keeps no UIDs for this folder; another program must fetch it"));
+            return Err(connection.lost("the server keeps no UIDs for this folder; another program must fetch it"));
         };
         let read_only = selected.keyword() == "READ-ONLY";
         let flags = permanent_flags.as_deref();
         let settle_commands = SettleCommands::prepare(&mut connection, mailbox, settings, read_only, flags).await?;
-        let seen = match resume.cursor.and_then(|cursor| Uid::read(cursor.as_str())) {
-            Some(Uid { validity, uid }) if validity == uid_validity => uid,
+        let cursor = match cursor.and_then(|cursor| Uid::read(cursor.as_str())) {
+            Some(Uid { validity, uid }) if validity == uid_validity => believable(mailbox, uid, uid_next),
             Some(Uid { validity: known, .. }) => {
                 info!(mailbox, known, uid_validity, "UIDVALIDITY changed: the folder is read anew");
                 0
@@ -101,32 +134,39 @@ impl Session {
             None => 0,
         };
         let idle = settings.idle && connection.can("IDLE");
-        info!(mailbox, folder = settings.folder, after_uid = seen, idle, "folder opened");
-        let mut session = Self {
+        info!(mailbox, folder = settings.folder, after_uid = cursor, idle, "folder opened");
+        Ok(Self {
             connection,
             mailbox: mailbox.to_owned(),
             settle_commands,
             uid_validity,
-            seen,
+            cursor,
             found: VecDeque::new(),
             measured: VecDeque::new(),
+            doubts: Vec::new(),
+            next_reconciliation: Instant::now(),
             max_message: settings.max_message,
             poll: settings.poll,
             idle,
-        };
-        session.settle(&resume.unsettled).await?;
-        Ok(session)
+        })
     }
 
-    /// The next messages to read, `most` at most and of bounded size together. They stay next until they were read or
-    /// passed over.
-    pub(super) async fn next(&mut self, most: usize) -> Result<Vec<Measured>, SourceError> {
-        if self.measured.is_empty() {
-            if self.found.is_empty() {
-                self.search().await?;
-            }
-            self.measure().await?;
-        }
+    pub(super) const fn uid_validity(&self) -> u32 {
+        self.uid_validity
+    }
+
+    /// How far the folder is read; `None` before the first message.
+    pub(super) fn cursor(&self) -> Option<Uid> {
+        (self.cursor > 0).then(|| self.uid(self.cursor))
+    }
+
+    /// Nothing that was found is left to be read.
+    pub(super) fn is_drained(&self) -> bool {
+        self.found.is_empty() && self.measured.is_empty()
+    }
+
+    /// The next messages to read, `most` at most and of bounded size together. They stay next until they were read.
+    pub(super) fn next(&self, most: usize) -> Vec<Measured> {
         let mut octets = 0;
         let fits = |message: &&Measured| {
             let limit = u64::from(self.max_message);
@@ -135,18 +175,21 @@ impl Session {
         };
         let next: Vec<_> = self.measured.iter().take(most).take_while(fits).cloned().collect();
         // One message alone may be larger than a batch if the configuration says so.
-        Ok(if next.is_empty() { self.measured.iter().take(1).cloned().collect() } else { next })
+        if next.is_empty() { self.measured.iter().take(1).cloned().collect() } else { next }
     }
 
-    /// Reads these messages, which are at the head of the queue.
-    pub(super) async fn read(&mut self, next: &[Measured]) -> Result<Read, SourceError> {
+    /// Reads these messages, which are at the head of the queue. An error comes with the message that was asked for
+    /// alone, if it was one.
+    pub(super) async fn read(&mut self, next: &[Measured]) -> Result<Read, (Option<u32>, SourceError)> {
         let uids: Vec<u32> = next.iter().map(|message| message.uid).collect();
+        let alone = if let [uid] = uids[..] { Some(uid) } else { None };
+        let blamed = |error| (alone, error);
         // The partial fetch makes the server keep to the limit, whatever size it reported.
         let items = format!("(UID BODY.PEEK[]<0.{}>)", self.max_message);
         let (mut bodies, mut octets) = (HashMap::<u32, Arc<[u8]>>::new(), 0);
         let ends = self
             .fetch(&uids, &items, |uid, fetched| {
-                // Twice the bound: the server understated its sizes. The rest comes with the next batch.
+                // Twice the bound: the server understated its sizes. The rest is asked for one by one.
                 if let Some(body) =
                     fetched.body.filter(|_| octets <= 2 * BATCH_OCTETS && uids.binary_search(&uid).is_ok())
                 {
@@ -154,33 +197,70 @@ impl Session {
                     bodies.insert(uid, body.as_ref().into());
                 }
             })
-            .await?;
-        let stuck = self.first_left(&uids, |uid| !bodies.contains_key(uid)).await?;
-        let readable = next.iter().filter(|message| stuck.is_none_or(|stuck| message.uid < stuck));
-        let messages: Vec<_> = readable
-            .filter_map(|message| {
-                let body = bodies.remove(&message.uid)?;
-                Some(Message {
-                    place: self.uid(message.uid).place(),
-                    received: message.received.unwrap_or_else(|| Timestamp::now().as_second()),
-                    size: message.size.unwrap_or(0).max(body.len() as u64),
-                    body,
-                })
+            .await
+            .map_err(blamed)?;
+        let absent: Vec<u32> = uids.iter().copied().filter(|uid| !bodies.contains_key(uid)).collect();
+        let left = self.still_there(&absent).await.map_err(blamed)?;
+        let known: HashSet<u32> = next.iter().filter(|message| message.known).map(|message| message.uid).collect();
+        let mut reached = known.iter().chain(bodies.keys()).copied().max().unwrap_or(0);
+        let mut messages: Vec<_> =
+            next.iter().filter_map(|message| Some(self.message(message, bodies.remove(&message.uid)?))).collect();
+        let mut withheld = Vec::new();
+        for uid in left {
+            // One that the server can't give often ends the answer about all behind it.
+            let one = if alone.is_some() { None } else { Some(self.read_one(uid).await.map_err(|e| (Some(uid), e))?) };
+            match one {
+                Some(One::Came(message)) => {
+                    reached = reached.max(uid);
+                    messages.push(message);
+                }
+                Some(One::Gone) => {}
+                Some(One::Withheld(why)) => withheld.push((uid, why)),
+                None => withheld.push((uid, said(&ends))),
+            }
+            if messages.is_empty() && withheld.len() >= VAIN_ATTEMPTS {
+                return Ok(Read { messages, withheld });
+            }
+        }
+        messages.sort_by_key(|message| Uid::read(message.place.as_str()).map(|uid| uid.uid));
+        if !messages.is_empty() || withheld.is_empty() {
+            self.measured.drain(..next.len());
+            self.cursor = self.cursor.max(reached);
+        }
+        Ok(Read { messages, withheld })
+    }
+
+    /// Reads one message, with its size and date.
+    pub(super) async fn read_one(&mut self, uid: u32) -> Result<One, SourceError> {
+        let items = format!("(UID RFC822.SIZE INTERNALDATE BODY.PEEK[]<0.{}>)", self.max_message);
+        let (mut measured, mut body) = (Measured { uid, known: true, size: None, received: None }, None);
+        let ends = self
+            .fetch(&[uid], &items, |found, fetched| {
+                if found == uid {
+                    measured.size = fetched.size.or(measured.size);
+                    measured.received = fetched.received.or(measured.received);
+                    body = fetched.body.map(|body| Arc::from(body.as_ref())).or(body.take());
+                }
             })
-            .collect();
-        let last = uids.last().copied().unwrap_or(0);
-        self.measured.retain(|message| message.uid > last || stuck.is_some_and(|stuck| message.uid >= stuck));
-        let said = ends.iter().find(|end| end.status != Status::Ok).map_or("nothing about it", |end| end.text.as_str());
-        Ok(Read { messages, stuck: stuck.map(|uid| (uid, said.to_owned())) })
+            .await?;
+        Ok(match body {
+            Some(body) => One::Came(self.message(&measured, body)),
+            None if self.still_there(&[uid]).await?.is_empty() => One::Gone,
+            None => One::Withheld(said(&ends)),
+        })
     }
 
-    /// Forgets a message that is next.
-    pub(super) fn pass_over(&mut self, uid: u32) {
-        self.measured.retain(|message| message.uid != uid);
+    fn message(&self, measured: &Measured, body: Arc<[u8]>) -> Message {
+        Message {
+            place: self.uid(measured.uid).place(),
+            received: measured.received.unwrap_or_else(|| Timestamp::now().as_second()),
+            size: measured.size.unwrap_or(0).max(body.len() as u64),
+            body,
+        }
     }
 
-    /// The error for a message that is there and did not come.
-    pub(super) fn unreadable(&self, uid: u32, said: &str) -> SourceError {
+    /// The error for a message that is there and did not come, as none did.
+    pub(super) fn withheld(&self, uid: u32, said: &str) -> SourceError {
         self.connection.lost(format!("the server did not deliver the message with UID {uid}; it said: {said}"))
     }
 
@@ -197,20 +277,21 @@ impl Session {
         self.settle_commands.carry_out(&mut self.connection, &uids).await
     }
 
-    /// Returns when the folder has grown, or when it is time to look.
-    pub(super) async fn wait(&mut self) -> Result<(), SourceError> {
+    /// Returns when the folder has grown, or when it is time to look: after `limit`, too.
+    pub(super) async fn wait(&mut self, limit: Option<Duration>) -> Result<(), SourceError> {
         // What arrived since the last search was announced once, and is not announced again by IDLE.
         if self.connection.has_grown {
             return Ok(());
         }
+        let wait = limit.map_or(self.poll, |limit| limit.min(self.poll));
         if self.idle {
-            if self.connection.idle(self.poll.min(LONGEST_IDLE)).await? == Idled::Over {
+            if self.connection.idle(wait.min(LONGEST_IDLE)).await? == Idled::Over {
                 return Ok(());
             }
             warn!(mailbox = self.mailbox, "the server refuses IDLE: looking every {:?} instead", self.poll);
             self.idle = false;
         }
-        tokio::time::sleep(self.poll).await;
+        tokio::time::sleep(wait).await;
         // Some servers show new messages to NOOP only, not to SEARCH.
         self.connection.command("NOOP").await.map(drop)
     }
@@ -219,38 +300,71 @@ impl Session {
         self.connection.close().await;
     }
 
-    fn uid(&self, uid: u32) -> Uid {
+    pub(super) const fn uid(&self, uid: u32) -> Uid {
         Uid { validity: self.uid_validity, uid }
     }
 
-    /// Asks for the UIDs above those that were seen.
-    async fn search(&mut self) -> Result<(), SourceError> {
+    /// Asks for the UIDs above the cursor, but for those that are pending.
+    pub(super) async fn search(&mut self, is_pending: impl Fn(u32) -> bool) -> Result<(), SourceError> {
         self.connection.has_grown = false;
-        let Some(from) = self.seen.checked_add(1) else { return Ok(()) };
+        let Some(from) = self.cursor.checked_add(1) else { return Ok(()) };
         let mut found = uid_search(&mut self.connection, &format!("UNDELETED UID {from}:*")).await?;
         // RFC 9051 §6.4.9: `n:*` means the last message even where its UID is below n.
-        found.retain(|uid| *uid >= from);
-        self.seen = found.last().copied().unwrap_or(self.seen);
+        found.retain(|uid| *uid >= from && !is_pending(*uid));
         self.found = found.into();
         Ok(())
     }
 
-    /// Asks for sizes and dates of the next messages found. A message about which the server says nothing is
-    /// measured all the same: reading it will tell.
-    async fn measure(&mut self) -> Result<(), SourceError> {
-        let uids: Vec<u32> = self.found.iter().take(WINDOW).copied().collect();
+    /// The UIDs at or below the cursor, in portions, every few hours: the first time soon after the folder was opened.
+    pub(super) async fn doubtful(&mut self) -> Result<Vec<u32>, SourceError> {
+        if self.doubts.is_empty() && self.next_reconciliation <= Instant::now() && self.cursor > 0 {
+            let cursor = self.cursor;
+            self.doubts = uid_search(&mut self.connection, &format!("UNDELETED UID 1:{cursor}")).await?;
+            self.doubts.retain(|uid| (1..=cursor).contains(uid));
+            self.next_reconciliation = Instant::now() + RECONCILIATION;
+        }
+        let rest = self.doubts.len().saturating_sub(DOUBTS_AT_ONCE);
+        Ok(self.doubts.split_off(rest))
+    }
+
+    /// These are read with the next batches.
+    pub(super) fn reread(&mut self, mut uids: Vec<u32>) {
+        uids.sort_unstable();
+        self.found.extend(uids);
+    }
+
+    /// The next `most` messages found, to be measured.
+    pub(super) fn window(&self, most: usize) -> Vec<u32> {
+        self.found.iter().take(most).copied().collect()
+    }
+
+    /// Asks for sizes and dates of these messages, which are the first found. Where the server refuses, they are
+    /// measured all the same: reading them will tell.
+    pub(super) async fn measure(&mut self, window: &[u32]) -> Result<(), SourceError> {
         let mut known = HashMap::new();
-        self.fetch(&uids, "(UID RFC822.SIZE INTERNALDATE)", |uid, fetched| {
-            if uids.binary_search(&uid).is_ok() {
-                known.insert(uid, (fetched.size, fetched.received));
+        let ends = self
+            .fetch(window, "(UID RFC822.SIZE INTERNALDATE)", |uid, fetched| {
+                if window.binary_search(&uid).is_ok() {
+                    known.insert(uid, (fetched.size, fetched.received));
+                }
+            })
+            .await?;
+        let mut there = window.to_vec();
+        if ends.iter().all(|end| end.status == Status::Ok) {
+            // RFC 9051 §6.4.9: FETCH passes over a UID that does not exist, without a word.
+            let unknown: Vec<u32> = window.iter().copied().filter(|uid| !known.contains_key(uid)).collect();
+            let claimed = self.still_there(&unknown).await?;
+            if claimed.len() > MOST_PHANTOMS {
+                let count = claimed.len();
+                return Err(self.connection.lost(format!("SEARCH names {count} messages that FETCH knows nothing of")));
             }
-        })
-        .await?;
-        self.measured.extend(uids.iter().map(|&uid| {
+            there.retain(|uid| known.contains_key(uid) || claimed.binary_search(uid).is_ok());
+        }
+        self.measured.extend(there.into_iter().map(|uid| {
             let (size, received) = known.get(&uid).copied().unwrap_or_default();
-            Measured { uid, size, received }
+            Measured { uid, known: known.contains_key(&uid), size, received }
         }));
-        self.found.drain(..uids.len());
+        self.found.drain(..window.len());
         Ok(())
     }
 
@@ -273,16 +387,33 @@ impl Session {
             .await
     }
 
-    /// The lowest of those UIDs that did not come although the message is still there: the others were expunged by
-    /// somebody else, which is no error.
-    async fn first_left(&mut self, uids: &[u32], absent: impl Fn(&u32) -> bool) -> Result<Option<u32>, SourceError> {
-        let absent: Vec<u32> = uids.iter().copied().filter(absent).collect();
-        for set in words::uid_sets(&absent) {
-            let left = uid_search(&mut self.connection, &format!("UID {set}")).await?;
-            if let Some(first) = left.into_iter().find(|uid| absent.binary_search(uid).is_ok()) {
-                return Ok(Some(first));
-            }
+    /// Those of these UIDs, given in ascending order, that the folder still holds: the others were expunged by somebody
+    /// else, which is no error.
+    async fn still_there(&mut self, uids: &[u32]) -> Result<Vec<u32>, SourceError> {
+        let mut there = Vec::new();
+        for set in words::uid_sets(uids) {
+            there.extend(uid_search(&mut self.connection, &format!("UID {set}")).await?);
         }
-        Ok(None)
+        there.retain(|uid| uids.binary_search(uid).is_ok());
+        there.sort_unstable();
+        there.dedup();
+        Ok(there)
     }
+}
+
+/// A cursor beyond UIDNEXT came from a wrong answer of the server, and would hide whatever comes until it is reached.
+fn believable(mailbox: &str, uid: u32, uid_next: Option<u32>) -> u32 {
+    match uid_next {
+        Some(next) if next > 0 && uid >= next => {
+            warn!(mailbox, uid, uid_next = next, "read up to a message that can't be there: going on from UIDNEXT");
+            next - 1
+        }
+        _ => uid,
+    }
+}
+
+/// What the server said to a FETCH that did not bring everything.
+fn said(ends: &[Condition]) -> String {
+    let bad = ends.iter().find(|end| end.status != Status::Ok);
+    bad.map_or_else(|| "nothing about it".to_owned(), |end| end.text.clone())
 }

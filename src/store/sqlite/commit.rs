@@ -7,7 +7,7 @@ use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 
 use super::{ROWS_A_STATEMENT, SqliteStore, events, is_kept, json, mailbox, parsed};
 use crate::{
-    message::Cursor,
+    message::{Place, Reading},
     policy::Policy,
     store::{
         Committed, JudgedMessage, StoreError,
@@ -21,11 +21,11 @@ impl SqliteStore {
         &self,
         mailbox: &str,
         batch: &[JudgedMessage],
-        cursor: Option<&Cursor>,
+        reading: &Reading,
         policy: &Policy,
     ) -> Result<Committed, StoreError> {
         let mut tx = self.begin().await?;
-        let committed = record(&mut tx, mailbox, batch, cursor, policy).await.map_err(|error| self.error(error))?;
+        let committed = record(&mut tx, mailbox, batch, reading, policy).await.map_err(|error| self.error(error))?;
         tx.commit().await.map_err(|error| self.error(error))?;
         Ok(committed)
     }
@@ -35,19 +35,18 @@ async fn record(
     tx: &mut SqliteConnection,
     mailbox: &str,
     batch: &[JudgedMessage],
-    cursor: Option<&Cursor>,
+    reading: &Reading,
     policy: &Policy,
 ) -> Result<Committed, sqlx::Error> {
     let facts = facts(tx, batch).await?;
-    let plan = Plan::new(batch, cursor, policy, facts);
+    let plan = Plan::new(batch, policy, facts);
     insert_messages(tx, mailbox, &plan.messages).await?;
     insert_bounces(tx, &plan.bounces).await?;
     insert_suppressions(tx, &plan.suppressions).await?;
     events::insert(tx, &plan.events).await?;
     mailbox::insert_unsettled(tx, mailbox, &plan.unsettled).await?;
-    if let Some(cursor) = plan.cursor {
-        mailbox::move_cursor(tx, mailbox, cursor).await?;
-    }
+    let places: Vec<&Place> = batch.iter().map(|judged| &judged.place).collect();
+    mailbox::note_reading(tx, mailbox, &places, reading).await?;
     Ok(Committed {
         new: plan.messages.len(),
         duplicates: batch.len() - plan.messages.len(),

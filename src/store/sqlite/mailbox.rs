@@ -4,9 +4,9 @@ use std::collections::HashSet;
 
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
-use super::{ROWS_A_STATEMENT, SqliteStore, is_kept};
+use super::{ROWS_A_STATEMENT, SqliteStore, is_kept, json};
 use crate::{
-    message::{Cursor, Disposition, Place, Resume},
+    message::{Cursor, Disposition, Pending, Place, Reading, Resume, Retry, Unsettled},
     store::{Heartbeat, MailboxStatus, StoreError},
 };
 
@@ -16,29 +16,110 @@ impl SqliteStore {
     }
 
     async fn read_resume(&self, mailbox: &str) -> Result<Resume, sqlx::Error> {
-        let cursor: Option<String> =
-            sqlx::query_scalar("SELECT position FROM cursor WHERE mailbox = ?1 AND position IS NOT NULL")
+        let row: Option<(Option<String>, bool)> =
+            sqlx::query_as("SELECT position, read_at IS NOT NULL FROM cursor WHERE mailbox = ?1")
                 .bind(mailbox)
                 .fetch_optional(&self.readers)
                 .await?;
-        let unsettled: Vec<(String, String)> =
-            sqlx::query_as("SELECT place, disposition FROM unsettled WHERE mailbox = ?1 ORDER BY place")
-                .bind(mailbox)
-                .fetch_all(&self.readers)
-                .await?;
-        let unsettled = unsettled.into_iter().map(|(place, disposition)| {
-            let untouched = disposition == word(Disposition::Untouched);
-            (Place::new(place), if untouched { Disposition::Untouched } else { Disposition::Processed })
+        let (cursor, worked) = row.unwrap_or_default();
+        let pending: Vec<(String, i64, u32, i64, String)> = sqlx::query_as(
+            "SELECT place, first_failed, tries, next_try, why FROM pending WHERE mailbox = ?1 ORDER BY place",
+        )
+        .bind(mailbox)
+        .fetch_all(&self.readers)
+        .await?;
+        let pending = pending.into_iter().map(|(place, first_failed, tries, next_try, why)| Pending {
+            place: Place::new(place),
+            retry: Retry { first_failed, tries, next_try, why },
         });
-        Ok(Resume { cursor: cursor.map(Cursor::new), unsettled: unsettled.collect(), known: HashSet::new() })
+        Ok(Resume { cursor: cursor.map(Cursor::new), pending: pending.collect(), worked, known: HashSet::new() })
+    }
+
+    pub(in crate::store) async fn unsettled(
+        &self,
+        mailbox: &str,
+        now: i64,
+        limit: u32,
+    ) -> Result<Vec<Unsettled>, StoreError> {
+        type Row = (String, String, Option<i64>, u32, i64, Option<String>);
+        let rows: Vec<Row> = sqlx::query_as(
+            "SELECT place, disposition, first_failed, tries, next_try, why FROM unsettled
+             WHERE mailbox = ?1 AND next_try <= ?2 ORDER BY next_try, place LIMIT ?3",
+        )
+        .bind(mailbox)
+        .bind(now)
+        .bind(limit)
+        .fetch_all(&self.readers)
+        .await
+        .map_err(|error| self.error(error))?;
+        let unsettled = rows.into_iter().map(|(place, disposition, first_failed, tries, next_try, why)| {
+            let untouched = disposition == word(Disposition::Untouched);
+            Unsettled {
+                place: Place::new(place),
+                disposition: if untouched { Disposition::Untouched } else { Disposition::Processed },
+                retry: first_failed.map(|first_failed| Retry {
+                    first_failed,
+                    tries,
+                    next_try,
+                    why: why.unwrap_or_default(),
+                }),
+            }
+        });
+        Ok(unsettled.collect())
+    }
+
+    pub(in crate::store) async fn put_off(&self, mailbox: &str, failed: &[(Place, Retry)]) -> Result<(), StoreError> {
+        if failed.is_empty() {
+            return Ok(());
+        }
+        let mut tx = self.begin().await?;
+        for (place, retry) in failed {
+            sqlx::query(
+                "UPDATE unsettled SET first_failed = ?3, tries = ?4, next_try = ?5, why = ?6
+                 WHERE mailbox = ?1 AND place = ?2",
+            )
+            .bind(mailbox)
+            .bind(place.as_str())
+            .bind(retry.first_failed)
+            .bind(retry.tries)
+            .bind(retry.next_try)
+            .bind(&retry.why)
+            .execute(&mut *tx)
+            .await
+            .map_err(|error| self.error(error))?;
+        }
+        tx.commit().await.map_err(|error| self.error(error))
+    }
+
+    pub(in crate::store) async fn unrecorded(
+        &self,
+        mailbox: &str,
+        places: Vec<Place>,
+    ) -> Result<Vec<Place>, StoreError> {
+        let texts: Vec<&str> = places.iter().map(Place::as_str).collect();
+        let found: Vec<String> = sqlx::query_scalar(
+            "SELECT p.value FROM json_each(?1) AS p
+             WHERE NOT EXISTS (SELECT 1 FROM message AS m WHERE m.mailbox = ?2 AND m.place = p.value)
+               AND NOT EXISTS (SELECT 1 FROM passed AS q WHERE q.mailbox = ?2 AND q.place = p.value)
+               AND NOT EXISTS (SELECT 1 FROM pending AS w WHERE w.mailbox = ?2 AND w.place = p.value)
+             ORDER BY p.key",
+        )
+        .bind(json(&texts).map_err(|error| self.error(error))?)
+        .bind(mailbox)
+        .fetch_all(&self.readers)
+        .await
+        .map_err(|error| self.error(error))?;
+        Ok(found.into_iter().map(Place::new).collect())
     }
 
     pub(in crate::store) async fn known(&self, mailbox: &str) -> Result<HashSet<Place>, StoreError> {
-        let known: Vec<String> = sqlx::query_scalar("SELECT place FROM message WHERE mailbox = ?1")
-            .bind(mailbox)
-            .fetch_all(&self.readers)
-            .await
-            .map_err(|error| self.error(error))?;
+        let known: Vec<String> = sqlx::query_scalar(
+            "SELECT place FROM message WHERE mailbox = ?1 UNION ALL SELECT place FROM passed WHERE mailbox = ?1",
+        )
+        .bind(mailbox)
+        .fetch_all(&self.readers)
+        .await
+        .map_err(|error| self.error(error))?;
         Ok(known.into_iter().map(Place::new).collect())
     }
 
@@ -95,7 +176,8 @@ impl SqliteStore {
                     (SELECT count(*) FROM message AS m WHERE m.mailbox = c.mailbox) AS messages,
                     (SELECT count(*) FROM message AS m WHERE m.mailbox = c.mailbox AND m.kind = 'bounce') AS bounces,
                     (SELECT max(m.received) FROM message AS m WHERE m.mailbox = c.mailbox) AS newest,
-                    (SELECT count(*) FROM unsettled AS u WHERE u.mailbox = c.mailbox) AS unsettled
+                    (SELECT count(*) FROM unsettled AS u WHERE u.mailbox = c.mailbox) AS unsettled,
+                    (SELECT count(*) FROM pending AS p WHERE p.mailbox = c.mailbox) AS pending
              FROM cursor AS c ORDER BY c.mailbox",
         )
         .fetch_all(&self.readers)
@@ -122,7 +204,52 @@ pub(super) async fn insert_unsettled(
     Ok(())
 }
 
-pub(super) async fn move_cursor(tx: &mut SqliteConnection, mailbox: &str, cursor: &Cursor) -> Result<(), sqlx::Error> {
+/// Notes how far the reading has come, and of which of these messages no row of `message` tells where it lies.
+pub(super) async fn note_reading(
+    tx: &mut SqliteConnection,
+    mailbox: &str,
+    places: &[&Place],
+    reading: &Reading,
+) -> Result<(), sqlx::Error> {
+    let texts: Vec<&str> = places.iter().map(|place| place.as_str()).collect();
+    if !texts.is_empty() {
+        sqlx::query(
+            "INSERT OR IGNORE INTO passed (mailbox, place)
+             SELECT ?1, p.value FROM json_each(?2) AS p
+             WHERE NOT EXISTS (SELECT 1 FROM message AS m WHERE m.mailbox = ?1 AND m.place = p.value)",
+        )
+        .bind(mailbox)
+        .bind(json(&texts)?)
+        .execute(&mut *tx)
+        .await?;
+    }
+    let over: Vec<&str> = texts.into_iter().chain(reading.gone.iter().map(Place::as_str)).collect();
+    sqlx::query("DELETE FROM pending WHERE mailbox = ?1 AND place IN (SELECT value FROM json_each(?2))")
+        .bind(mailbox)
+        .bind(json(&over)?)
+        .execute(&mut *tx)
+        .await?;
+    for Pending { place, retry } in &reading.pending {
+        sqlx::query(
+            "INSERT OR REPLACE INTO pending (mailbox, place, first_failed, tries, next_try, why)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )
+        .bind(mailbox)
+        .bind(place.as_str())
+        .bind(retry.first_failed)
+        .bind(retry.tries)
+        .bind(retry.next_try)
+        .bind(&retry.why)
+        .execute(&mut *tx)
+        .await?;
+    }
+    match &reading.cursor {
+        Some(cursor) => move_cursor(tx, mailbox, cursor).await,
+        None => Ok(()),
+    }
+}
+
+async fn move_cursor(tx: &mut SqliteConnection, mailbox: &str, cursor: &Cursor) -> Result<(), sqlx::Error> {
     sqlx::query(
         "INSERT INTO cursor (mailbox, position) VALUES (?1, ?2)
          ON CONFLICT (mailbox) DO UPDATE SET position = excluded.position",
