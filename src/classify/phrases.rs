@@ -294,8 +294,8 @@ fn conditions(
             return Err(file.refuse(&shape.between.span(), &problem));
         }
         shapes.push(Shape {
-            about: all_numbers(file, &shape.about, lists, |word| rules.word(word))?.concat(),
-            says: all_numbers(file, &shape.says, lists, |word| rules.word(word))?.concat(),
+            about: all_numbers(file, &shape.about, lists, |word| rules.word(word))?.concat().into(),
+            says: all_numbers(file, &shape.says, lists, |word| rules.word(word))?.concat().into(),
             between,
             order: shape.order,
         });

@@ -62,10 +62,28 @@ pub(super) struct Conditions {
 /// A shape, its words by number.
 #[derive(Debug, Clone)]
 pub(super) struct Shape {
-    pub about: Vec<usize>,
-    pub says: Vec<usize>,
+    pub about: WordSet,
+    pub says: WordSet,
     pub between: usize,
     pub order: Order,
+}
+
+/// Words by number, ascending: a text has few words and a shape many, so the text's are looked up in the shape's.
+#[derive(Debug, Clone)]
+pub(super) struct WordSet(Vec<usize>);
+
+impl WordSet {
+    fn has(&self, word: usize) -> bool {
+        self.0.binary_search(&word).is_ok()
+    }
+}
+
+impl From<Vec<usize>> for WordSet {
+    fn from(mut words: Vec<usize>) -> Self {
+        words.sort_unstable();
+        words.dedup();
+        Self(words)
+    }
 }
 
 /// `5.7.1`, `5.1.*` or `x.1.1`.
@@ -158,31 +176,34 @@ impl Fit<'_> {
 #[derive(Debug)]
 pub(super) struct Reading<'t> {
     text: &'t str,
-    /// For each pattern, one more than where it first ends; 0 where it is not there.
-    first_end: Vec<usize>,
-    /// The words of shapes and where they stand, by word and then by their ends.
+    /// For each pattern, whether it is there.
+    has: Vec<bool>,
+    /// The patterns that are there and where each first ends.
+    first_ends: Vec<(usize, usize)>,
+    /// The words that are there and where they stand, by their ends.
     words: Vec<(usize, Range<usize>)>,
-    /// The rules that a phrase or a predicate calls for, in their order.
-    called: Vec<usize>,
+    /// For each rule, whether a phrase or a predicate calls for it.
+    called: Vec<bool>,
 }
 
 impl Reading<'_> {
     fn has(&self, pattern: usize) -> bool {
-        self.first_end[pattern] > 0
+        self.has[pattern]
     }
 
-    fn places(&self, word: usize) -> &[(usize, Range<usize>)] {
-        let start = self.words.partition_point(|(other, _)| *other < word);
-        let length = self.words[start..].partition_point(|(other, _)| *other == word);
-        &self.words[start..start + length]
+    /// Where a pattern first ends.
+    fn first_end(&self, pattern: usize) -> Option<usize> {
+        self.first_ends.iter().find(|(other, _)| *other == pattern).map(|(_, end)| *end)
+    }
+
+    /// Where a word first stands.
+    fn place(&self, word: usize) -> Option<&Range<usize>> {
+        self.words.iter().find(|(other, _)| *other == word).map(|(_, range)| range)
     }
 
     /// The places of several words, by their ends.
-    fn places_of(&self, words: &[usize]) -> Vec<Range<usize>> {
-        let mut all: Vec<_> =
-            words.iter().flat_map(|&word| self.places(word)).map(|(_, range)| range.clone()).collect();
-        all.sort_unstable_by_key(|range| (range.end, range.start));
-        all
+    fn places(&self, words: &WordSet) -> Vec<Range<usize>> {
+        self.words.iter().filter(|(word, _)| words.has(*word)).map(|(_, range)| range.clone()).collect()
     }
 }
 
@@ -216,31 +237,32 @@ impl Rules {
 
     /// Reads a folded text.
     pub(super) fn read<'t>(&self, text: &'t str) -> Reading<'t> {
-        let mut first_end = vec![0; self.patterns.len()];
-        let (mut words, mut called) = (Vec::new(), Vec::new());
+        // An octet a pattern: there are thousands, and every text begins with all of them cleared.
+        let mut has = vec![false; self.patterns.len()];
+        let (mut first_ends, mut words) = (Vec::new(), Vec::new());
+        let mut called = vec![false; self.rules.len()];
         for found in self.matcher.find_overlapping_iter(text) {
             let pattern = found.pattern().as_usize();
             let (rules, beginning) = &self.uses[pattern];
-            if first_end[pattern] == 0 {
-                first_end[pattern] = found.end() + 1;
-                called.extend_from_slice(rules);
+            if !std::mem::replace(&mut has[pattern], true) {
+                first_ends.push((pattern, found.end()));
+                rules.iter().for_each(|&rule| called[rule] = true);
             }
             for &word in beginning {
                 if let Some(end) = self.words[word].end(text, found.start()) {
-                    called.extend_from_slice(&self.predicates[word]);
+                    self.predicates[word].iter().for_each(|&rule| called[rule] = true);
                     words.push((word, found.start()..end));
                 }
             }
         }
-        called.sort_unstable();
-        called.dedup();
-        words.sort_unstable_by_key(|(word, range)| (*word, range.end));
-        Reading { text, first_end, words, called }
+        words.sort_unstable_by_key(|(_, range)| (range.end, range.start));
+        Reading { text, has, first_ends, words, called }
     }
 
     /// The rules that fit, in the order of the tables.
     pub(super) fn fits(&self, reading: &Reading<'_>, speaker: &Speaker<'_>) -> Vec<Fit<'_>> {
-        reading.called.iter().filter_map(|&rule| self.fit(&self.rules[rule], reading, speaker)).collect()
+        let called = self.rules.iter().zip(&reading.called).filter(|(_, called)| **called);
+        called.filter_map(|(rule, _)| self.fit(rule, reading, speaker)).collect()
     }
 
     /// A rule without each of its conditions in turn, and what that condition is.
@@ -284,16 +306,16 @@ impl Rules {
         if !holds {
             return None;
         }
-        if let Some(n) = says.iter().position(|&p| reading.has(p)) {
-            let end = reading.first_end[says[n]] - 1;
+        let said = says.iter().position(|&p| reading.has(p));
+        if let Some((n, end)) = said.and_then(|n| Some((n, reading.first_end(says[n])?))) {
             return Some(Fit { rule, range: end - self.patterns[says[n]].len()..end, says: Some(n) });
         }
-        if let Some((_, range)) = words.iter().find_map(|&word| reading.places(word).first()) {
+        if let Some(range) = words.iter().find_map(|&word| reading.place(word)) {
             return Some(Fit { rule, range: range.clone(), says: None });
         }
         let range = shapes.iter().find_map(|shape| {
-            let says = reading.places_of(&shape.says);
-            let about = if says.is_empty() { Vec::new() } else { reading.places_of(&shape.about) };
+            let says = reading.places(&shape.says);
+            let about = if says.is_empty() { Vec::new() } else { reading.places(&shape.about) };
             together(reading.text, &about, &says, shape.order, shape.between)
         })?;
         Some(Fit { rule, range, says: None })
@@ -387,7 +409,7 @@ impl Builder {
         let mut predicates = vec![Vec::new(); words.len()];
         for (number, rule) in rules.iter().enumerate() {
             rule.conditions.says.iter().for_each(|&pattern| uses[pattern].0.push(number));
-            let says = rule.conditions.shapes.iter().flat_map(|shape| &shape.says);
+            let says = rule.conditions.shapes.iter().flat_map(|shape| &shape.says.0);
             says.chain(&rule.conditions.words).for_each(|&word| predicates[word].push(number));
         }
         for (number, word) in words.iter().enumerate() {

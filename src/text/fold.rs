@@ -27,8 +27,13 @@ pub fn fold(text: &str) -> Folded<'_> {
     let mut folded = Folded { given: text, text: String::with_capacity(text.len()), steps: Vec::new() };
     let mut at = 0;
     while let Some(&byte) = text.as_bytes().get(at) {
-        if byte.is_ascii() {
-            folded.push(char::from(byte.to_ascii_lowercase()), at);
+        // Most of most texts are plain words: they are copied whole.
+        let word = text.as_bytes()[at..].iter().take_while(|byte| byte.is_ascii_graphic()).count();
+        if word > 0 {
+            folded.push_word(&text[at..at + word], at);
+            at += word;
+        } else if byte.is_ascii() {
+            folded.push(char::from(byte), at);
             at += 1;
         } else {
             let cluster = cluster(&text[at..]);
@@ -114,6 +119,14 @@ impl Folded<'_> {
         if last.given + (folded - last.folded) != given {
             self.steps.push(Step { folded, given });
         }
+    }
+
+    /// Letters, digits and signs of ASCII.
+    fn push_word(&mut self, word: &str, given: usize) {
+        self.step(given);
+        let start = self.text.len();
+        self.text.push_str(word);
+        self.text[start..].make_ascii_lowercase();
     }
 
     fn push(&mut self, c: char, given: usize) {
