@@ -438,6 +438,133 @@ async fn a_server_that_talks_without_end_is_lost_in_time() {
     assert_lost(timeout(LIMIT, source.fetch()).await.unwrap(), "not done within 100ms");
 }
 
+/// Says something every 20 ms, for ever, once a client has sent a line that begins with `at`; until then it behaves.
+async fn chatterbox(at: &'static str) -> (u16, tokio::task::JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let task = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let (read, mut write) = stream.split();
+        let mut lines = BufReader::new(read).lines();
+        if !at.is_empty() {
+            write.write_all(b"* OK hello\r\n").await.unwrap();
+            while let Some(line) = lines.next_line().await.unwrap() {
+                let (tag, command) = line.split_once(' ').unwrap_or(("", &line));
+                if command.starts_with(at) || line.starts_with(at) {
+                    break;
+                }
+                let reply =
+                    if command == "IDLE" { "+ idling\r\n".to_owned() } else { behave(command).replace("TAG", tag) };
+                write.write_all(reply.as_bytes()).await.unwrap();
+            }
+        }
+        let word: &[u8] = if at.is_empty() { b"*" } else { b"* OK wait\r\n" };
+        while write.write_all(word).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    (port, task)
+}
+
+#[tokio::test]
+async fn no_exchange_is_held_open_by_small_talk() {
+    // Where each line comes in time, and the end never does. At the greeting not even a line ends.
+    for (at, why) in [
+        ("", "within 300ms"),
+        ("CAPABILITY", "not done within"),
+        ("LOGIN", "no end of the login within"),
+        ("SELECT", "not done within"),
+        ("STATUS", "not done within"),
+        ("UID SEARCH", "not done within"),
+        ("IDLE", "IDLE did not begin within"),
+        ("DONE", "IDLE did not end within"),
+    ] {
+        let (port, task) = chatterbox(at).await;
+        let settings: ImapSettings = toml::from_str(&format!(
+            "host = '127.0.0.1'\nport = {port}\ntls = 'plain'\nuser = 'bounces'\npassword = {{ command = 'echo x' }}\n\
+             poll = '1ms'\ntimeouts = {{ connect = '300ms', response = '300ms', command = '300ms' }}"
+        ))
+        .unwrap();
+        let mut source = ImapSource::new("test", settings);
+        let work = async {
+            source.open(Resume::default()).await?;
+            source.fetch().await?;
+            source.wait().await
+        };
+        assert_lost(timeout(LIMIT, work).await.unwrap(), why);
+        task.abort();
+    }
+}
+
+#[tokio::test]
+async fn a_response_that_drips_is_given_up_and_a_slow_one_that_flows_is_not() {
+    for (octets, arrives) in [(1, false), (200, true)] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let task = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let (read, mut write) = stream.split();
+            write.write_all(b"* OK hello\r\n").await.unwrap();
+            let mut lines = BufReader::new(read).lines();
+            while let Some(line) = lines.next_line().await.unwrap() {
+                let (tag, command) = line.split_once(' ').unwrap();
+                if !wants_bodies(command) {
+                    write.write_all(behave(command).replace("TAG", tag).as_bytes()).await.unwrap();
+                    continue;
+                }
+                let body = format!("* 1 FETCH (UID 1 BODY[]<0> {{12000}}\r\n{})\r\n", "x".repeat(12_000));
+                let answer = body + &fetch_bodies("UID FETCH 2 x").replace("TAG", tag);
+                for piece in answer.into_bytes().chunks(octets) {
+                    if write.write_all(piece).await.is_err() {
+                        return;
+                    }
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            }
+        });
+        let settings: ImapSettings = toml::from_str(&format!(
+            "host = '127.0.0.1'\nport = {port}\ntls = 'plain'\nuser = 'bounces'\npassword = {{ command = 'echo x' }}\n\
+             timeouts = {{ connect = '20s', response = '500ms', command = '20s' }}"
+        ))
+        .unwrap();
+        let mut source = ImapSource::new("test", settings);
+        source.open(Resume::default()).await.unwrap();
+        let fetched = timeout(LIMIT, source.fetch()).await.unwrap();
+        if arrives {
+            assert_eq!(uids(&fetched.unwrap()), [1, 2]);
+        } else {
+            assert_lost(fetched, "octets of an answer within");
+        }
+        task.abort();
+    }
+}
+
+#[tokio::test]
+async fn what_takes_memory_without_end_is_lost() {
+    let literals = format!("* 1 FETCH (UID 1{}", " X {0}\r\n".repeat(100_000));
+    let server = {
+        let literals = literals.clone();
+        Server::start("* OK hello", move |command| {
+            wants_bodies(command).then(|| Reply::SayAndClose(literals.clone().into_bytes()))
+        })
+        .await
+    };
+    assert_lost(server.opened().await.fetch().await, "literals in one response");
+    // Before the login much less is believed.
+    let server = Server::start("* OK hello", move |command| {
+        (command == "CAPABILITY").then(|| Reply::SayAndClose(format!("* X {}\r\n", "y".repeat(70_000)).into_bytes()))
+    })
+    .await;
+    assert_lost(server.source().open(Resume::default()).await, "a line of more than 65536");
+    // Many small responses are as bad as a large one.
+    let noise = "* 5 EXISTS\r\n".repeat(8 << 20);
+    let server = Server::start("* OK hello", move |command| {
+        command.starts_with("UID SEARCH").then(|| Reply::SayAndClose(noise.clone().into_bytes()))
+    })
+    .await;
+    assert_lost(server.opened().await.fetch().await, "much more than was asked for");
+}
+
 #[tokio::test]
 async fn a_changed_uidvalidity_is_noticed_in_the_middle() {
     let server = Server::start("* OK hello", |command| match command {
@@ -608,11 +735,10 @@ async fn messages_are_not_moved_into_the_folder_that_is_read() {
 #[tokio::test]
 async fn starttls_can_neither_be_skipped_nor_smuggled_past() {
     type Case = (&'static str, fn(&str) -> Option<Reply>, &'static str);
-    let cases: [Case; 4] = [
+    let cases: [Case; 3] = [
         ("* OK hello", |_| say("TAG BAD what?\r\n"), "STARTTLS was refused"),
         ("* PREAUTH welcome", |_| None, "PREAUTH"),
         ("* OK hello", |_| say("TAG OK go ahead\r\n* OK trust me\r\n"), "plain text followed STARTTLS"),
-        ("HTTP/1.1 400 Bad Request", |_| None, "no IMAP server"),
     ];
     for (greeting, script, why) in cases {
         let mut server = Server::start(greeting, script).await;
@@ -624,6 +750,24 @@ async fn starttls_can_neither_be_skipped_nor_smuggled_past() {
             assert!(["STARTTLS", "EOF"].contains(&line.as_str()), "{line}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_garbled_greeting_or_handshake_may_be_a_better_one_next_time() {
+    for (greeting, tls, why) in [
+        ("HTTP/1.1 400 Bad Request", "plain", "no IMAP server"),
+        ("HTTP/1.1 400 Bad Request", "starttls", "no IMAP server"),
+        ("* OK hello, and not a word of TLS", "implicit", "does not speak TLS"),
+    ] {
+        let server = Server::start(greeting, |_| None).await;
+        let mut source = server.source_with(&format!("tls = '{tls}'"));
+        assert_lost(source.open(Resume::default()).await, why);
+    }
+    let server = Server::start("* OK hello", |command| {
+        command.starts_with("SELECT").then(|| say("* 2 EXISTS\r\nTAG OK done\r\n")).flatten()
+    })
+    .await;
+    assert_lost(server.source().open(Resume::default()).await, "no UIDs");
 }
 
 #[tokio::test]

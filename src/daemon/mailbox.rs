@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     app::{Halt, Recorded, Recorder, Tally},
     message::Batch,
-    source::{Backoff, Source, SourceError},
+    source::{Backoff, PATIENCE, Progress, Source, SourceError},
     store::{Heartbeat, StoreError},
 };
 
@@ -23,6 +23,25 @@ const REFUSED_RETRY: Duration = Duration::from_secs(300);
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(30);
 /// How long a mailbox may still take to answer, and how long saying goodbye to it may take, when told to stop.
 const GOODBYE: Duration = Duration::from_secs(3);
+
+/// How long the store may take over a batch.
+const STORE_PATIENCE: Duration = Duration::from_secs(300);
+
+/// What a mailbox's task waits for: its two sides work at once, and each has its own mark.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Waits {
+    /// For the mailbox.
+    source: Progress,
+    /// For the store, or for the next attempt.
+    own: Progress,
+}
+
+impl Waits {
+    /// Whether neither takes longer than was announced.
+    pub(super) fn are_on_time(&self) -> bool {
+        self.source.is_on_time() && self.own.is_on_time()
+    }
+}
 
 /// How the first attempt to open a mailbox ended.
 #[derive(Debug)]
@@ -44,16 +63,19 @@ pub(super) struct Watch<S> {
     backoff: Backoff,
     last_heartbeat: Option<Instant>,
     tally: Tally,
+    waits: Waits,
 }
 
 impl<S: Source> Watch<S> {
     pub(super) fn new(
         mailbox: &str,
-        source: S,
+        mut source: S,
         recorder: Arc<Recorder>,
         stop: CancellationToken,
         supervisor: mpsc::Sender<FirstAttempt>,
     ) -> Self {
+        let waits = Waits::default();
+        source.report_to(waits.source.clone());
         Self {
             mailbox: mailbox.to_owned(),
             source,
@@ -63,14 +85,23 @@ impl<S: Source> Watch<S> {
             backoff: Backoff::new(RETRY.0, RETRY.1),
             last_heartbeat: None,
             tally: Tally::default(),
+            waits,
         }
+    }
+
+    /// For a watchdog, which must not believe in a mailbox that hangs.
+    pub(super) fn waits(&self) -> Waits {
+        self.waits.clone()
     }
 
     /// Returns when told to stop, or with an error that no retry mends.
     pub(super) async fn run(mut self) -> Result<(), StoreError> {
         while let Err(halt) = self.session().await {
             self.summarise();
+            self.waits.source.rest();
+            self.waits.own.until(STORE_PATIENCE);
             let wait = self.failed(halt).await?;
+            self.waits.own.until(wait);
             if self.stop.run_until_cancelled(tokio::time::sleep(wait)).await.is_none() {
                 break;
             }
@@ -82,7 +113,9 @@ impl<S: Source> Watch<S> {
 
     /// From opening the mailbox to the stop signal. Only waiting is interrupted; a batch that has begun is finished.
     async fn session(&mut self) -> Result<(), Halt> {
-        let stop = self.stop.clone();
+        let (stop, waits) = (self.stop.clone(), self.waits.clone());
+        waits.own.rest();
+        waits.source.until(PATIENCE);
         match stop.run_until_cancelled(self.recorder.open(&self.mailbox, &mut self.source)).await {
             Some(opened) => opened?,
             None => return Ok(()),
@@ -95,9 +128,11 @@ impl<S: Source> Watch<S> {
             let settles = !recorded.is_empty();
             // The two sides take about as long as each other: while the store works on one batch, the mailbox hears
             // of the one before and gives the one after.
+            waits.own.until(STORE_PATIENCE);
+            waits.source.until(PATIENCE);
             let (stored, fetched) = tokio::join!(
-                self.recorder.record::<S>(&self.mailbox, batch),
-                turn(&self.recorder, &self.mailbox, &mut self.source, recorded, &stop),
+                at_rest(&waits.own, self.recorder.record::<S>(&self.mailbox, batch)),
+                at_rest(&waits.source, turn(&self.recorder, &self.mailbox, &mut self.source, recorded, &stop)),
             );
             let (tally, newly) = stored?;
             self.tally.add(tally);
@@ -111,7 +146,9 @@ impl<S: Source> Watch<S> {
             };
             let idle = batch.is_empty() && recorded.is_empty();
             self.heartbeat(idle).await?;
+            waits.source.until(PATIENCE);
             if idle && !self.catch_up().await? {
+                waits.source.until(PATIENCE);
                 match stop.run_until_cancelled(self.source.wait()).await {
                     Some(waited) => waited?,
                     None => return Ok(()),
@@ -197,6 +234,13 @@ impl<S: Source> Watch<S> {
             );
         }
     }
+}
+
+/// Does the work, and notes that nothing of it is awaited any more.
+async fn at_rest<T>(mark: &Progress, work: impl Future<Output = T>) -> T {
+    let done = work.await;
+    mark.rest();
+    done
 }
 
 /// How the mailbox's side of a turn ended.

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     lock::Lock,
-    mailbox::{FirstAttempt, Watch},
+    mailbox::{FirstAttempt, Waits, Watch},
 };
 use crate::{
     app::{Judge, Recorder},
@@ -79,13 +79,18 @@ pub async fn run(config: Config, mut control: Control) -> Result<(), DaemonError
         "started"
     );
 
-    let mut watches =
-        Watches { recorder: &recorder, stop: &control.stop, tasks: JoinSet::new(), attempts: mpsc::channel(count) };
+    let mut watches = Watches {
+        recorder: &recorder,
+        stop: &control.stop,
+        tasks: JoinSet::new(),
+        waits: Vec::new(),
+        attempts: mpsc::channel(count),
+    };
     config.visit_mailboxes(&mut watches);
-    let Watches { mut tasks, attempts: (_, mut attempts), .. } = watches;
+    let Watches { mut tasks, waits, attempts: (_, mut attempts), .. } = watches;
     tasks.spawn(publish::follow(Arc::clone(&recorder), control.stop.clone()));
 
-    let ended = supervise(&config, &recorder, &mut control, &mut tasks, &mut attempts).await;
+    let ended = supervise(&config, &recorder, &mut control, &mut tasks, &waits, &mut attempts).await;
     systemd::stopping();
     control.stop.cancel();
     let in_flight = tokio::time::timeout(GRACE, async { while tasks.join_next().await.is_some() {} }).await;
@@ -103,6 +108,8 @@ struct Watches<'a> {
     recorder: &'a Arc<Recorder>,
     stop: &'a CancellationToken,
     tasks: JoinSet<Result<(), StoreError>>,
+    /// Of each mailbox, and its name.
+    waits: Vec<(String, Waits)>,
     attempts: (mpsc::Sender<FirstAttempt>, mpsc::Receiver<FirstAttempt>),
 }
 
@@ -110,6 +117,7 @@ impl MailboxVisitor for Watches<'_> {
     fn visit<S: Source>(&mut self, name: &str, settings: &S::Settings) {
         let source = S::new(name, settings.clone());
         let watch = Watch::new(name, source, Arc::clone(self.recorder), self.stop.clone(), self.attempts.0.clone());
+        self.waits.push((name.to_owned(), watch.waits()));
         self.tasks.spawn(watch.run());
     }
 }
@@ -120,6 +128,7 @@ async fn supervise(
     recorder: &Recorder,
     control: &mut Control,
     tasks: &mut JoinSet<Result<(), StoreError>>,
+    waits: &[(String, Waits)],
     attempts: &mut mpsc::Receiver<FirstAttempt>,
 ) -> Result<(), DaemonError> {
     let mut refused = Vec::new();
@@ -150,7 +159,10 @@ async fn supervise(
                 Err(error) => return Err(DaemonError::Died(format!("the task of a mailbox died: {error}"))),
             },
             Some(()) = control.reload.recv() => reload(config, recorder).await,
-            () = watchdog.due() => systemd::alive(),
+            () = watchdog.due() => match waits.iter().find(|(_, waits)| !waits.are_on_time()) {
+                None => systemd::alive(),
+                Some((mailbox, _)) => tracing::error!(mailbox, "hangs; systemd is not told that all is well"),
+            },
         }
     }
 }

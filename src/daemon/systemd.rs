@@ -30,7 +30,7 @@ pub(super) fn stopping() {
     tell(&[NotifyState::Stopping]);
 }
 
-/// The daemon's loop still turns.
+/// The daemon's loop still turns, and no mailbox waits longer than it announced.
 pub(super) fn alive() {
     tell(&[NotifyState::Watchdog]);
 }

@@ -15,7 +15,7 @@ pub use settings::MaildirSettings;
 use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 
-use super::{Source, SourceError, settings::BATCH_OCTETS};
+use super::{PATIENCE, Progress, Source, SourceError, settings::BATCH_OCTETS};
 use crate::message::{Batch, Disposition, Message, Place, Reading, Resume};
 
 /// A directory that changed less than this before it was listed may have changed again without a new time stamp:
@@ -28,6 +28,7 @@ pub struct MaildirSource {
     mailbox: String,
     settings: MaildirSettings,
     session: Option<Session>,
+    progress: Progress,
 }
 
 /// What is known of an open Maildir.
@@ -145,7 +146,11 @@ impl Source for MaildirSource {
     const ASKS_FOR_KNOWN: bool = true;
 
     fn new(mailbox: &str, settings: MaildirSettings) -> Self {
-        Self { mailbox: mailbox.to_owned(), settings, session: None }
+        Self { mailbox: mailbox.to_owned(), settings, session: None, progress: Progress::default() }
+    }
+
+    fn report_to(&mut self, progress: Progress) {
+        self.progress = progress;
     }
 
     fn describe(place: &Place) -> String {
@@ -188,7 +193,9 @@ impl Source for MaildirSource {
             if look == Look::Changed {
                 return Ok(());
             }
+            self.progress.until(self.settings.poll);
             tokio::time::sleep(self.settings.poll).await;
+            self.progress.until(PATIENCE);
             if look == Look::Unsure {
                 return Ok(());
             }

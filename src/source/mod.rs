@@ -7,13 +7,15 @@
 
 mod backoff;
 mod credentials;
+mod progress;
 mod settings;
 mod tls;
 
-use std::future::Future;
+use std::{future::Future, time::Duration};
 
 pub use backoff::Backoff;
 pub use credentials::{PasswordSource, Secret};
+pub use progress::Progress;
 pub use settings::{After, Settings};
 pub use tls::Tls;
 
@@ -47,6 +49,9 @@ pub enum SourceError {
     Lost(String),
 }
 
+/// How long a call to a [`Source`] may last that says nothing else.
+pub const PATIENCE: Duration = Duration::from_secs(600);
+
 /// A mailbox that yields messages and is told, after the commit, what became of them.
 ///
 /// Every method may be dropped at an await point (stop signal); the next call on a fresh `open` must then find
@@ -60,6 +65,10 @@ pub trait Source: Send + Sized + 'static {
 
     /// Nothing is opened yet. `mailbox` is its name in the configuration, in the log and in the database.
     fn new(mailbox: &str, settings: Self::Settings) -> Self;
+
+    /// Where to say before each wait how long it may last. The caller has announced [`PATIENCE`] for every call: a source
+    /// that never waits longer need not say so.
+    fn report_to(&mut self, _: Progress) {}
 
     /// A place in words for people.
     fn describe(place: &Place) -> String;

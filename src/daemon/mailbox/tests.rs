@@ -25,6 +25,7 @@ struct Script {
     fetches: VecDeque<Result<Batch, SourceError>>,
     waits: VecDeque<Result<(), SourceError>>,
     settled: Vec<usize>,
+    hangs: bool,
 }
 
 #[derive(Clone, Default)]
@@ -55,7 +56,10 @@ impl Source for Scripted {
         let next = self.script().fetches.pop_front();
         match next {
             Some(fetched) => fetched,
-            None => pending().await,
+            None => {
+                self.script().hangs = true;
+                pending().await
+            }
         }
     }
 
@@ -217,4 +221,25 @@ async fn a_database_that_can_not_be_used_ends_the_watch_and_a_busy_one_is_waited
     let unusable = Halt::Store(StoreError::Unusable("damaged".into()));
     assert!(matches!(fixture.watch.failed(unusable).await, Err(StoreError::Unusable(_))));
     assert!(fixture.watch.failed(Halt::Store(StoreError::Busy("locked".into()))).await.unwrap() <= RETRY.0);
+}
+
+#[tokio::test]
+async fn a_mailbox_that_hangs_is_noticed_and_one_that_announces_its_wait_is_not() {
+    let Fixture { watch, source, _dir, .. } = Fixture::new().await;
+    let waits = watch.waits();
+    let announced = waits.source.clone();
+    let task = tokio::spawn(watch.run());
+    // It never answers, as a source that forgot its time limit.
+    while !source.script().hangs {
+        tokio::task::yield_now().await;
+    }
+    tokio::time::pause();
+    tokio::time::advance(PATIENCE).await;
+    assert!(waits.are_on_time());
+    tokio::time::advance(Duration::from_secs(120)).await;
+    assert!(!waits.are_on_time());
+    announced.until(Duration::from_secs(29 * 60));
+    tokio::time::advance(Duration::from_secs(28 * 60)).await;
+    assert!(waits.are_on_time(), "an IDLE");
+    task.abort();
 }

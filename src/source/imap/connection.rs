@@ -14,12 +14,18 @@ use super::{
     wire::Wire,
 };
 use crate::source::{
-    SourceError,
+    Progress, SourceError,
     tls::{self, Stream, Tls},
 };
 
 /// Read ahead this much: small messages then arrive many to a system call.
 const READ_AHEAD: usize = 64 << 10;
+
+/// Octets of all responses to one command, besides what its messages may be: the answer to SEARCH about four million.
+const LONGEST_ANSWER: u64 = 64 << 20;
+
+/// Octets a second below which a response that arrives is not waited for.
+const SLOWEST: u64 = 512;
 
 /// One connection; dropping it closes the socket.
 pub(super) struct Connection {
@@ -27,6 +33,10 @@ pub(super) struct Connection {
     /// `user at host:port`, for every line that tells of trouble.
     who: String,
     timeouts: Timeouts,
+    progress: Progress,
+    /// Octets that the server may still send in answer to the present command.
+    allowance: u64,
+    largest_literal: usize,
     last_tag: u32,
     capabilities: Vec<String>,
     /// IDLE was sent: the server takes nothing but DONE.
@@ -50,16 +60,22 @@ pub(super) enum Idled {
 
 impl Connection {
     /// Connects, negotiates TLS as configured and reads the greeting.
-    pub(super) async fn open(settings: &ImapSettings) -> Result<(Self, Status), SourceError> {
+    pub(super) async fn open(settings: &ImapSettings, progress: &Progress) -> Result<(Self, Status), SourceError> {
         let port = settings.port();
         let who = format!("{} at {}:{port}", settings.user, settings.host);
         let limit = settings.timeouts.connect;
-        timeout(limit, Self::negotiate(settings, port, &who))
+        progress.until(limit);
+        timeout(limit, Self::negotiate(settings, port, &who, progress))
             .await
             .unwrap_or_else(|_| Err(SourceError::Lost(format!("{who}: no IMAP connection within {limit:?}"))))
     }
 
-    async fn negotiate(settings: &ImapSettings, port: u16, who: &str) -> Result<(Self, Status), SourceError> {
+    async fn negotiate(
+        settings: &ImapSettings,
+        port: u16,
+        who: &str,
+        progress: &Progress,
+    ) -> Result<(Self, Status), SourceError> {
         let lost = |error: io::Error| SourceError::Lost(format!("{who}: can't connect: {error}"));
         let tcp = TcpStream::connect((settings.host.as_str(), port)).await.map_err(lost)?;
         tcp.set_nodelay(true).map_err(lost)?;
@@ -67,13 +83,13 @@ impl Connection {
         let tcp: Box<dyn Stream> = Box::new(tcp);
         let handshake = |tcp| tls::handshake(tcp, &settings.host, settings.ca_file.as_deref(), who);
         let mut connection = match settings.tls {
-            Tls::Implicit => Self::new(handshake(tcp).await?, settings, who),
+            Tls::Implicit => Self::new(handshake(tcp).await?, settings, who, progress),
             Tls::StartTls => {
-                let tcp = Self::new(tcp, settings, who).start_tls().await?;
+                let tcp = Self::new(tcp, settings, who, progress).start_tls().await?;
                 // Nothing that was said before TLS is believed: this is a new connection, greeted already.
-                return Ok((Self::new(handshake(tcp).await?, settings, who), Status::Ok));
+                return Ok((Self::new(handshake(tcp).await?, settings, who, progress), Status::Ok));
             }
-            Tls::Plain if private => Self::new(tcp, settings, who),
+            Tls::Plain if private => Self::new(tcp, settings, who, progress),
             Tls::Plain => {
                 return Err(SourceError::Refused(format!(
                     "{who}: tls = \"plain\" would show the password to everyone on the way; set tls to \"implicit\" or \
@@ -85,12 +101,14 @@ impl Connection {
         Ok((connection, greeting))
     }
 
-    fn new(stream: Box<dyn Stream>, settings: &ImapSettings, who: &str) -> Self {
-        let wire = Wire::new(READ_AHEAD.max(settings.max_message as usize));
+    fn new(stream: Box<dyn Stream>, settings: &ImapSettings, who: &str, progress: &Progress) -> Self {
         Self {
-            io: FramedRead::with_capacity(stream, wire, READ_AHEAD),
+            io: FramedRead::with_capacity(stream, Wire::before_login(), READ_AHEAD),
             who: who.into(),
             timeouts: settings.timeouts.clone(),
+            progress: progress.clone(),
+            allowance: LONGEST_ANSWER,
+            largest_literal: READ_AHEAD.max(settings.max_message as usize),
             last_tag: 0,
             capabilities: Vec::new(),
             idling: false,
@@ -104,8 +122,20 @@ impl Connection {
     async fn greeting(&mut self) -> Result<Status, SourceError> {
         match self.next().await? {
             Response::Condition(greeting) => Ok(greeting.status),
-            _ => Err(self.refused("this is no IMAP server; check host, port and tls")),
+            // Once in a while every proxy says something else for a moment.
+            _ => Err(self.lost("this is no IMAP server, or a broken one; check host, port and tls")),
         }
+    }
+
+    /// Logged in: from now on messages are asked for.
+    pub(super) fn expect_messages(&mut self) {
+        *self.io.decoder_mut() = Wire::after_login(self.largest_literal);
+    }
+
+    /// Another exchange begins, which is to be over within `limit`.
+    fn begin(&mut self, limit: Duration) {
+        self.progress.until(limit);
+        self.allowance = LONGEST_ANSWER.saturating_add(2 * self.largest_literal as u64);
     }
 
     /// RFC 9051 §6.2.1; gives the socket back, ready for the handshake.
@@ -142,9 +172,18 @@ impl Connection {
     pub(super) async fn run(
         &mut self,
         commands: &[String],
+        each: impl FnMut(Response) + Send,
+    ) -> Result<Vec<Condition>, SourceError> {
+        self.run_within(self.timeouts.command, commands, each).await
+    }
+
+    async fn run_within(
+        &mut self,
+        limit: Duration,
+        commands: &[String],
         mut each: impl FnMut(Response) + Send,
     ) -> Result<Vec<Condition>, SourceError> {
-        let limit = self.timeouts.command;
+        self.begin(limit);
         let work = async {
             let mut lines = String::new();
             let mut tags = Vec::with_capacity(commands.len());
@@ -177,36 +216,54 @@ impl Connection {
     /// Sends a command, and each of `lines` when the server asks for more. Unlike [`Self::run`] it logs nothing: the
     /// lines are secret.
     pub(super) async fn converse(&mut self, command: &str, lines: &[&str]) -> Result<Condition, SourceError> {
-        let (tag, mut lines) = (self.tag(), lines.iter());
-        self.send(format!("{tag} {command}\r\n").as_bytes()).await?;
-        loop {
-            match self.next().await? {
-                Response::Done(done, end) if done == tag => return Ok(end),
-                // RFC 9051 §6.2.2: `*` cancels; this exchange should have been over.
-                Response::Continue => {
-                    self.send(lines.next().unwrap_or(&"*").as_bytes()).await?;
-                    self.send(b"\r\n").await?;
+        let limit = self.timeouts.response;
+        self.begin(limit);
+        let work = async {
+            let (tag, mut lines) = (self.tag(), lines.iter());
+            self.send(format!("{tag} {command}\r\n").as_bytes()).await?;
+            loop {
+                match self.next().await? {
+                    Response::Done(done, end) if done == tag => return Ok(end),
+                    // RFC 9051 §6.2.2: `*` cancels; this exchange should have been over.
+                    Response::Continue => {
+                        self.send(lines.next().unwrap_or(&"*").as_bytes()).await?;
+                        self.send(b"\r\n").await?;
+                    }
+                    _ => {}
                 }
-                _ => {}
             }
+        };
+        match timeout(limit, work).await {
+            Ok(end) => end,
+            Err(_) => Err(self.lost(format!("no end of the login within {limit:?}"))),
         }
     }
 
     /// RFC 2177: waits until the folder grows, `limit` at most.
     pub(super) async fn idle(&mut self, limit: Duration) -> Result<Idled, SourceError> {
-        let tag = self.tag();
+        let (tag, patience) = (self.tag(), self.timeouts.response);
+        self.begin(patience);
         self.idling = true;
-        self.send(format!("{tag} IDLE\r\n").as_bytes()).await?;
-        loop {
-            match self.next().await? {
-                Response::Continue => break,
-                Response::Done(done, _) if done == tag => {
+        let start = async {
+            self.send(format!("{tag} IDLE\r\n").as_bytes()).await?;
+            loop {
+                match self.next().await? {
+                    Response::Continue => return Ok(true),
+                    Response::Done(done, _) if done == tag => return Ok(false),
+                    _ => {}
+                }
+            }
+        };
+        match timeout(patience, start).await {
+            Ok(begun) => {
+                if !begun? {
                     self.idling = false;
                     return Ok(Idled::Refused);
                 }
-                _ => {}
             }
+            Err(_) => return Err(self.lost(format!("IDLE did not begin within {patience:?}"))),
         }
+        self.begin(limit);
         let growth = async {
             while !self.has_grown {
                 if let Response::Done(..) = self.receive().await? {
@@ -217,9 +274,17 @@ impl Connection {
         };
         let idled = timeout(limit, growth).await.unwrap_or(Ok(Idled::Over))?;
         if idled == Idled::Over {
-            self.send(b"DONE\r\n").await?;
-            self.idling = false;
-            while !matches!(self.next().await?, Response::Done(done, _) if done == tag) {}
+            self.begin(patience);
+            let end = async {
+                self.send(b"DONE\r\n").await?;
+                self.idling = false;
+                while !matches!(self.next().await?, Response::Done(done, _) if done == tag) {}
+                Ok(())
+            };
+            match timeout(patience, end).await {
+                Ok(ended) => ended?,
+                Err(_) => return Err(self.lost(format!("IDLE did not end within {patience:?}"))),
+            }
         }
         self.idling = false;
         Ok(idled)
@@ -244,7 +309,7 @@ impl Connection {
                 capabilities = list;
             }
         };
-        self.run(&["CAPABILITY".into()], keep).await?;
+        self.run_within(self.timeouts.response, &["CAPABILITY".into()], keep).await?;
         self.capabilities = capabilities;
         Ok(())
     }
@@ -291,18 +356,37 @@ impl Connection {
         }
     }
 
+    /// The next response. A large one on a slow line may take longer than the time for a response, as long as enough of
+    /// it arrives within each such time.
     async fn next(&mut self) -> Result<Response, SourceError> {
         let limit = self.timeouts.response;
-        match timeout(limit, self.receive()).await {
-            Ok(response) => response,
-            Err(_) => Err(self.lost(format!("no answer within {limit:?}"))),
+        loop {
+            let before = self.io.read_buffer().len();
+            if let Ok(response) = timeout(limit, self.receive()).await {
+                return response;
+            }
+            let arrived = (self.io.read_buffer().len() - before) as u64;
+            if arrived == 0 {
+                return Err(self.lost(format!("no answer within {limit:?}")));
+            }
+            if arrived < SLOWEST.saturating_mul(limit.as_secs().max(1)) {
+                return Err(self.lost(format!("only {arrived} octets of an answer within {limit:?}")));
+            }
         }
     }
 
     /// The next response, however long it takes; what it tells about connection and folder is noted.
     async fn receive(&mut self) -> Result<Response, SourceError> {
         let response = match self.io.next().await {
-            Some(Ok(response)) => parse(&response),
+            Some(Ok(response)) => {
+                // The line end counts, too: empty responses must not be free.
+                let octets = response.len() as u64 + 2;
+                let Some(rest) = self.allowance.checked_sub(octets) else {
+                    return Err(self.lost("the server sent much more than was asked for"));
+                };
+                self.allowance = rest;
+                parse(&response)
+            }
             Some(Err(error)) => return Err(self.lost(format!("the connection broke: {error}"))),
             None => return Err(self.lost("the server closed the connection")),
         };

@@ -25,7 +25,7 @@ use session::{One, Session, WINDOW};
 pub use settings::{ImapSettings, Timeouts};
 use uid::Uid;
 
-use super::{Source, SourceError};
+use super::{Progress, Source, SourceError};
 use crate::message::{Batch, Cursor, Disposition, Message, Place, Reading, Resume};
 
 /// Reads one IMAP folder.
@@ -45,6 +45,7 @@ pub struct ImapSource {
     suspect: Option<u32>,
     /// The last batch was about a pending message: new mail comes next.
     retried: bool,
+    progress: Progress,
 }
 
 impl ImapSource {
@@ -189,8 +190,13 @@ impl Source for ImapSource {
             pending: PendingUids::default(),
             suspect: None,
             retried: false,
+            progress: Progress::default(),
             settings,
         }
+    }
+
+    fn report_to(&mut self, progress: Progress) {
+        self.progress = progress;
     }
 
     fn describe(place: &Place) -> String {
@@ -199,7 +205,7 @@ impl Source for ImapSource {
 
     async fn open(&mut self, resume: Resume) -> Result<(), SourceError> {
         self.session = None;
-        let session = Session::open(&self.mailbox, &self.settings, resume.cursor.as_ref()).await?;
+        let session = Session::open(&self.mailbox, &self.settings, resume.cursor.as_ref(), &self.progress).await?;
         self.pending.resume(session.uid_validity(), resume.pending);
         self.session = Some(session);
         Ok(())

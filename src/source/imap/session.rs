@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     message::{Cursor, Disposition, Message, Place},
-    source::{SourceError, settings::BATCH_OCTETS},
+    source::{Progress, SourceError, settings::BATCH_OCTETS},
 };
 
 /// Sizes and dates are asked for this many messages at once.
@@ -61,6 +61,7 @@ pub(super) struct Session {
     doubts: Vec<u32>,
     next_reconciliation: Instant,
     max_message: u32,
+    progress: Progress,
     poll: Duration,
     idle: bool,
 }
@@ -97,13 +98,17 @@ impl Session {
         mailbox: &str,
         settings: &ImapSettings,
         cursor: Option<&Cursor>,
+        progress: &Progress,
     ) -> Result<Self, SourceError> {
-        let (mut connection, greeting) = Connection::open(settings).await?;
+        let (mut connection, greeting) = Connection::open(settings, progress).await?;
         if greeting == Status::Preauth {
             connection.ask_capabilities().await?;
         } else {
+            // The password may come from a command.
+            progress.until(settings.timeouts.connect);
             login(&mut connection, mailbox, settings).await?;
         }
+        connection.expect_messages();
         let (mut permanent_flags, mut uid_next) = (None, None);
         let selected = connection
             .run(&[format!("SELECT {}", words::folder(&settings.folder))], |response| {
@@ -146,6 +151,7 @@ impl Session {
             doubts: Vec::new(),
             next_reconciliation: Instant::now(),
             max_message: settings.max_message,
+            progress: progress.clone(),
             poll: settings.poll,
             idle,
         })
@@ -291,6 +297,7 @@ impl Session {
             warn!(mailbox = self.mailbox, "the server refuses IDLE: looking every {:?} instead", self.poll);
             self.idle = false;
         }
+        self.progress.until(wait);
         tokio::time::sleep(wait).await;
         // Some servers show new messages to NOOP only, not to SEARCH.
         self.connection.command("NOOP").await.map(drop)

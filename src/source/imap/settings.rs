@@ -58,7 +58,8 @@ pub struct Timeouts {
     /// For the connection, TLS and the greeting together; also for a password command.
     #[serde(with = "jiff::fmt::serde::unsigned_duration::required")]
     pub connect: Duration,
-    /// For the next response to a command.
+    /// For the next response to a command, or for enough of a large one; and for a whole exchange that is short by
+    /// nature: the login, the start and the end of IDLE.
     #[serde(with = "jiff::fmt::serde::unsigned_duration::required")]
     pub response: Duration,
     /// For a whole command, however busily its responses arrive.
