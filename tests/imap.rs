@@ -319,8 +319,12 @@ async fn a_certificate_from_elsewhere_or_for_another_name_is_refused() {
     let key = server.dir.path().join("dovecot.key");
     let line = refusal(&server, &format!("ca_file = '{}'", key.display())).await;
     assert!(line.contains("no certificate"), "{line}");
-    let line = refusal(&server, &format!("tls = 'implicit'\nport = {}", server.imap)).await;
-    assert!(line.contains("does not speak TLS"), "{line}");
+    let settings = settings(&server, &format!("tls = 'implicit'\nport = {}", server.imap));
+    let other_port = ImapSource::new("test", settings).open(Resume::default()).await;
+    assert!(
+        matches!(&other_port, Err(SourceError::Lost(line)) if line.contains("does not speak TLS")),
+        "{other_port:?}"
+    );
 }
 
 #[tokio::test]

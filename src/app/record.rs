@@ -112,6 +112,14 @@ impl Recorder {
         self.followers.follow(&self.store).await
     }
 
+    /// Whether a mailbox was ever read: by this run or an earlier one.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn worked(&self, mailbox: &str) -> Result<bool, StoreError> {
+        Ok(self.store.resume(mailbox).await?.worked)
+    }
+
     /// Opens a mailbox where the last run left it.
     ///
     /// # Errors

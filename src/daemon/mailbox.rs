@@ -19,6 +19,8 @@ use crate::{
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
 /// A mailbox that refuses needs a person; until one comes it is asked now and then, not hammered.
 const REFUSED_RETRY: Duration = Duration::from_secs(300);
+/// One that worked before may only refuse for a while, as a server does that can't reach its list of users.
+const REFUSED_AFTER_WORKING: (Duration, Duration) = (Duration::from_secs(10), REFUSED_RETRY);
 /// How often the store is told that a mailbox was read: `bounced status` need not know it to the second.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(30);
 /// How long a mailbox may still take to answer, and how long saying goodbye to it may take, when told to stop.
@@ -61,6 +63,7 @@ pub(super) struct Watch<S> {
     /// Whoever waits for the first attempt; `None` once it has heard.
     supervisor: Option<mpsc::Sender<FirstAttempt>>,
     backoff: Backoff,
+    refused: Backoff,
     last_heartbeat: Option<Instant>,
     tally: Tally,
     waits: Waits,
@@ -83,6 +86,7 @@ impl<S: Source> Watch<S> {
             stop,
             supervisor: Some(supervisor),
             backoff: Backoff::new(RETRY.0, RETRY.1),
+            refused: Backoff::new(REFUSED_AFTER_WORKING.0, REFUSED_AFTER_WORKING.1),
             last_heartbeat: None,
             tally: Tally::default(),
             waits,
@@ -156,6 +160,7 @@ impl<S: Source> Watch<S> {
             }
             // Not sooner: a mailbox that opens but then always fails must not be hammered.
             if idle || settles {
+                self.refused.reset();
                 self.backoff.reset();
             }
         }
@@ -180,9 +185,21 @@ impl<S: Source> Watch<S> {
         self.last_heartbeat = None;
         // The log tells the person already; a store that is busy now hears it the next time.
         let _ = self.recorder.heartbeat(&self.mailbox, now(), Heartbeat::Failed(&why)).await;
+        // A store that does not know will be asked again.
+        let worked = self.recorder.worked(&self.mailbox).await.unwrap_or(true);
         match wait {
             Some(wait) => {
                 tracing::warn!(mailbox = self.mailbox, "{why}; trying again in {} s", wait.as_secs().max(1));
+                self.tell_supervisor(FirstAttempt::Going).await;
+                Ok(wait)
+            }
+            None if worked => {
+                let wait = self.refused.next_wait();
+                tracing::error!(
+                    mailbox = self.mailbox,
+                    "{why}; it worked before, trying again in {} s",
+                    wait.as_secs()
+                );
                 self.tell_supervisor(FirstAttempt::Going).await;
                 Ok(wait)
             }

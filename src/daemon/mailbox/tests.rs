@@ -243,3 +243,18 @@ async fn a_mailbox_that_hangs_is_noticed_and_one_that_announces_its_wait_is_not(
     assert!(waits.are_on_time(), "an IDLE");
     task.abort();
 }
+
+#[tokio::test]
+async fn a_mailbox_that_worked_before_and_refuses_now_is_asked_less_and_less_often() {
+    let mut fixture = Fixture::new().await;
+    // By an earlier run.
+    fixture.store.heartbeat(MAILBOX, 5, Heartbeat::Read).await.unwrap();
+    for longest in [10, 20, 40, 80, 160, 300, 300] {
+        let refused = Halt::Source(SourceError::Refused("login failed".into()));
+        let (wait, longest) = (fixture.watch.failed(refused).await.unwrap(), Duration::from_secs(longest));
+        assert!(wait <= longest && wait >= longest / 2, "{wait:?} of {longest:?}");
+    }
+    assert!(matches!(fixture.attempts.try_recv(), Ok(FirstAttempt::Going)), "no reason to give up");
+    let status = fixture.store.status().await.unwrap().remove(0);
+    assert_eq!(status.failure.as_deref(), Some("login failed"));
+}

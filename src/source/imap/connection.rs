@@ -132,6 +132,11 @@ impl Connection {
         *self.io.decoder_mut() = Wire::after_login(self.largest_literal);
     }
 
+    /// Another folder is going to be selected.
+    pub(super) fn forget_folder(&mut self) {
+        (self.uid_validity, self.exists) = (None, 0);
+    }
+
     /// Another exchange begins, which is to be over within `limit`.
     fn begin(&mut self, limit: Duration) {
         self.progress.until(limit);
@@ -321,7 +326,7 @@ impl Connection {
 
     /// The server said NO or BAD to something without which nothing goes on.
     pub(super) fn failure(&self, end: &Condition, what: &str, advice: &str) -> SourceError {
-        let said = if end.text.is_empty() { &end.code } else { &end.text };
+        let said = end.said();
         if end.is_temporary() {
             self.lost(format!("{what}: {said}"))
         } else {

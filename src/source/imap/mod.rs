@@ -6,8 +6,10 @@
 //! that failed half-way for a complete one, and they log the password at their trace level.
 
 mod connection;
+mod copies;
 mod login;
 mod narrow;
+mod outstanding;
 mod pending;
 mod response;
 mod search;
@@ -20,6 +22,7 @@ mod words;
 
 use jiff::Timestamp;
 use narrow::Portion;
+use outstanding::Settling;
 use pending::PendingUids;
 use session::{One, Session, WINDOW};
 pub use settings::{ImapSettings, Timeouts};
@@ -46,6 +49,8 @@ pub struct ImapSource {
     /// The last batch was about a pending message: new mail comes next.
     retried: bool,
     progress: Progress,
+    /// What is known of messages that could not be moved or flagged.
+    settling: Settling,
 }
 
 impl ImapSource {
@@ -162,9 +167,40 @@ impl ImapSource {
         }
     }
 
+    /// Settles these messages in portions, and says which could not be. Reading never waits for it: while the server
+    /// answers with a broken connection, it is not asked.
+    async fn settle_all(&mut self, uids: &[u32]) -> Result<Vec<(u32, String)>, SourceError> {
+        let (portions, mut failed) = match self.settling.plan(uids) {
+            Ok(plan) => plan,
+            Err(why) => return Ok(uids.iter().map(|uid| (*uid, why.clone())).collect()),
+        };
+        for portion in portions {
+            let doubtful = self.settling.doubtful(&portion);
+            let session = self.session()?;
+            let settled = async {
+                if !doubtful.is_empty() {
+                    session.finish_moves(&doubtful).await?;
+                }
+                session.settle(&portion).await
+            };
+            match settled.await {
+                Ok(refused) => {
+                    self.settling.answered(&portion, &refused);
+                    failed.extend(refused);
+                }
+                Err(error) => {
+                    self.settling.broke(&portion, &error.to_string());
+                    return Err(error);
+                }
+            }
+        }
+        Ok(failed)
+    }
+
     /// With what became of pending messages since the last one.
     fn batch(&mut self, messages: Vec<Message>) -> Batch {
         let (pending, gone) = self.pending.take_news();
+        self.settling.read(messages.iter().filter_map(|message| Uid::read(message.place.as_str())).map(|uid| uid.uid));
         // The store knows as much when there is nothing to commit.
         let moved = !messages.is_empty() || !pending.is_empty();
         let cursor = self.session.as_ref().filter(|_| moved).and_then(Session::cursor);
@@ -191,6 +227,7 @@ impl Source for ImapSource {
             suspect: None,
             retried: false,
             progress: Progress::default(),
+            settling: Settling::new(settings.batch),
             settings,
         }
     }
@@ -205,8 +242,10 @@ impl Source for ImapSource {
 
     async fn open(&mut self, resume: Resume) -> Result<(), SourceError> {
         self.session = None;
-        let session = Session::open(&self.mailbox, &self.settings, resume.cursor.as_ref(), &self.progress).await?;
+        let session =
+            Session::open(&self.mailbox, &self.settings, resume.cursor.as_ref(), resume.worked, &self.progress).await?;
         self.pending.resume(session.uid_validity(), resume.pending);
+        self.settling.resume(session.uid_validity());
         self.session = Some(session);
         Ok(())
     }
@@ -217,8 +256,14 @@ impl Source for ImapSource {
     }
 
     async fn settle(&mut self, done: &[(Place, Disposition)]) -> Result<Vec<(Place, String)>, SourceError> {
-        let result = self.session()?.settle(done).await;
-        self.checked(result).map(|()| Vec::new())
+        let uids = self.session()?.to_settle(done);
+        let validity = self.session()?.uid_validity();
+        let result = self.settle_all(&uids).await;
+        let failed = self.checked(result)?;
+        // Nothing is done about the others.
+        let others = done.iter().filter(|(_, disposition)| *disposition == Disposition::Untouched);
+        self.settling.forget(others.filter_map(|(place, _)| Uid::read(place.as_str())).map(|uid| uid.uid));
+        Ok(failed.into_iter().map(|(uid, why)| (Uid { validity, uid }.place(), why)).collect())
     }
 
     async fn doubtful(&mut self) -> Result<Vec<Place>, SourceError> {

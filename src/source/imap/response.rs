@@ -69,6 +69,11 @@ impl Condition {
         self.code.strip_prefix(keyword)?.strip_prefix(' ')
     }
 
+    /// What there is to repeat to a person.
+    pub(super) fn said(&self) -> &str {
+        if self.text.is_empty() { &self.code } else { &self.text }
+    }
+
     /// RFC 5530: codes that say "later", not "never".
     pub(super) fn is_temporary(&self) -> bool {
         matches!(self.keyword(), "UNAVAILABLE" | "INUSE" | "LIMIT" | "OVERQUOTA" | "SERVERBUG")

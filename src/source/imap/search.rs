@@ -6,15 +6,15 @@ use super::{
 };
 use crate::source::SourceError;
 
+/// So many UIDs are taken from one answer; the next search finds the others.
+const MOST_UIDS: usize = 1 << 20;
+
 /// The UIDs that match, ascending.
 pub(super) async fn uid_search(connection: &mut Connection, criteria: &str) -> Result<Vec<u32>, SourceError> {
     let mut found = Vec::new();
     let keep = |response| {
-        // The bound is above what one honest line can hold.
-        if let Response::Search(uids) = response
-            && found.len() < 4 << 20
-        {
-            found.extend(uids);
+        if let Response::Search(uids) = response {
+            found.extend(uids.into_iter().take(MOST_UIDS - found.len()));
         }
     };
     let end = connection.run(&[format!("UID SEARCH {criteria}")], keep).await?.remove(0);

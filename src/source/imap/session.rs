@@ -12,11 +12,12 @@ use tracing::{info, warn};
 
 use super::{
     connection::{Connection, Idled},
+    copies::Fingerprint,
     login::login,
     response::{Condition, Fetched, Response, Status},
     search::uid_search,
     settings::ImapSettings,
-    settle::SettleCommands,
+    settle::{Obstacle, SettleCommands, remove},
     uid::Uid,
     words,
 };
@@ -44,6 +45,9 @@ const MOST_PHANTOMS: usize = 100;
 /// So many messages are asked for one by one, all in vain, before the fault is the server's and not theirs.
 const VAIN_ATTEMPTS: usize = 3;
 
+/// So many messages of the same size and Message-ID are compared octet by octet.
+const MOST_CANDIDATES: usize = 5;
+
 /// A folder that is selected, on a connection that is logged in.
 pub(super) struct Session {
     connection: Connection,
@@ -60,10 +64,45 @@ pub(super) struct Session {
     /// What is still to be compared with the store, ascending.
     doubts: Vec<u32>,
     next_reconciliation: Instant,
+    settings: ImapSettings,
     max_message: u32,
     progress: Progress,
     poll: Duration,
     idle: bool,
+}
+
+/// A folder, just selected.
+struct Selected {
+    uid_validity: u32,
+    uid_next: Option<u32>,
+    settle_commands: SettleCommands,
+}
+
+impl Selected {
+    async fn select(connection: &mut Connection, mailbox: &str, settings: &ImapSettings) -> Result<Self, SourceError> {
+        let (mut permanent_flags, mut uid_next) = (None, None);
+        let selected = connection
+            .run(&[format!("SELECT {}", words::folder(&settings.folder))], |response| {
+                if let Response::Condition(condition) = response {
+                    permanent_flags =
+                        condition.argument("PERMANENTFLAGS").map(str::to_owned).or(permanent_flags.take());
+                    uid_next = condition.argument("UIDNEXT").and_then(|n| n.parse::<u32>().ok()).or(uid_next);
+                }
+            })
+            .await?
+            .remove(0);
+        if selected.status != Status::Ok {
+            let what = format!("the folder {} can't be opened", settings.folder);
+            return Err(connection.failure(&selected, &what, "create it, or correct folder"));
+        }
+        let Some(uid_validity) = connection.uid_validity else {
+            return Err(connection.lost("the server keeps no UIDs for this folder; another program must fetch it"));
+        };
+        let read_only = selected.keyword() == "READ-ONLY";
+        let flags = permanent_flags.as_deref();
+        let settle_commands = SettleCommands::prepare(connection, mailbox, settings, read_only, flags).await?;
+        Ok(Self { uid_validity, uid_next, settle_commands })
+    }
 }
 
 /// What is known of a message before it is read; what the server did not say is absent.
@@ -98,6 +137,7 @@ impl Session {
         mailbox: &str,
         settings: &ImapSettings,
         cursor: Option<&Cursor>,
+        worked: bool,
         progress: &Progress,
     ) -> Result<Self, SourceError> {
         let (mut connection, greeting) = Connection::open(settings, progress).await?;
@@ -109,27 +149,11 @@ impl Session {
             login(&mut connection, mailbox, settings).await?;
         }
         connection.expect_messages();
-        let (mut permanent_flags, mut uid_next) = (None, None);
-        let selected = connection
-            .run(&[format!("SELECT {}", words::folder(&settings.folder))], |response| {
-                if let Response::Condition(condition) = response {
-                    permanent_flags =
-                        condition.argument("PERMANENTFLAGS").map(str::to_owned).or(permanent_flags.take());
-                    uid_next = condition.argument("UIDNEXT").and_then(|n| n.parse::<u32>().ok()).or(uid_next);
-                }
-            })
-            .await?
-            .remove(0);
-        if selected.status != Status::Ok {
-            let what = format!("the folder {} can't be opened", settings.folder);
-            return Err(connection.failure(&selected, &what, "create it, or correct folder"));
+        let Selected { uid_validity, uid_next, settle_commands } =
+            Selected::select(&mut connection, mailbox, settings).await?;
+        if let (SettleCommands::Unable(Obstacle { why, passes }), false) = (&settle_commands, worked) {
+            return Err(if *passes { connection.lost(why) } else { connection.refused(why) });
         }
-        let Some(uid_validity) = connection.uid_validity else {
-            return Err(connection.lost("the server keeps no UIDs for this folder; another program must fetch it"));
-        };
-        let read_only = selected.keyword() == "READ-ONLY";
-        let flags = permanent_flags.as_deref();
-        let settle_commands = SettleCommands::prepare(&mut connection, mailbox, settings, read_only, flags).await?;
         let cursor = match cursor.and_then(|cursor| Uid::read(cursor.as_str())) {
             Some(Uid { validity, uid }) if validity == uid_validity => believable(mailbox, uid, uid_next),
             Some(Uid { validity: known, .. }) => {
@@ -150,6 +174,7 @@ impl Session {
             measured: VecDeque::new(),
             doubts: Vec::new(),
             next_reconciliation: Instant::now(),
+            settings: settings.clone(),
             max_message: settings.max_message,
             progress: progress.clone(),
             poll: settings.poll,
@@ -270,8 +295,8 @@ impl Session {
         self.connection.lost(format!("the server did not deliver the message with UID {uid}; it said: {said}"))
     }
 
-    /// Carries out the dispositions of those messages that belong to this UIDVALIDITY.
-    pub(super) async fn settle(&mut self, done: &[(Place, Disposition)]) -> Result<(), SourceError> {
+    /// Those of these messages that belong to this UIDVALIDITY and are to be moved or flagged, ascending.
+    pub(super) fn to_settle(&self, done: &[(Place, Disposition)]) -> Vec<u32> {
         let processed = done.iter().filter(|(_, disposition)| *disposition == Disposition::Processed);
         let mut uids: Vec<u32> = processed
             .filter_map(|(place, _)| Uid::read(place.as_str()))
@@ -280,7 +305,72 @@ impl Session {
             .collect();
         uids.sort_unstable();
         uids.dedup();
-        self.settle_commands.carry_out(&mut self.connection, &uids).await
+        uids
+    }
+
+    /// Settles these messages, and says which could not be, and why.
+    pub(super) async fn settle(&mut self, uids: &[u32]) -> Result<Vec<(u32, String)>, SourceError> {
+        if matches!(self.settle_commands, SettleCommands::Unable(_)) {
+            // Perhaps somebody has mended it by now.
+            self.select_again().await?;
+        }
+        self.settle_commands.carry_out(&mut self.connection, uids).await
+    }
+
+    /// Of these messages nobody knows whether they were copied: takes those away whose copy is there, so that there are
+    /// no two.
+    pub(super) async fn finish_moves(&mut self, uids: &[u32]) -> Result<(), SourceError> {
+        let SettleCommands::Move { folder, .. } = &self.settle_commands else { return Ok(()) };
+        let examine = format!("EXAMINE {folder}");
+        let mut prints = Vec::new();
+        for uid in self.still_there(uids).await? {
+            if let One::Came(message) = self.read_one(uid).await? {
+                prints.push((uid, Fingerprint::of(message.size, &message.body)));
+            }
+        }
+        if prints.is_empty() {
+            return Ok(());
+        }
+        self.connection.forget_folder();
+        let examined = self.connection.command(&examine).await?.status == Status::Ok;
+        let mut copied = Vec::new();
+        for (uid, print) in prints.iter().filter(|_| examined) {
+            if self.holds(print).await? {
+                copied.push(*uid);
+            }
+        }
+        self.select_again().await?;
+        if !copied.is_empty() {
+            info!(
+                mailbox = self.mailbox,
+                count = copied.len(),
+                "were copied before the connection broke; removed here"
+            );
+        }
+        remove(&mut self.connection, &copied).await
+    }
+
+    /// Whether the selected folder has this message.
+    async fn holds(&mut self, print: &Fingerprint) -> Result<bool, SourceError> {
+        let candidates = uid_search(&mut self.connection, &print.criteria()).await?;
+        for uid in candidates.into_iter().rev().take(MOST_CANDIDATES) {
+            if let One::Came(message) = self.read_one(uid).await?
+                && print.is_of(message.size, &message.body)
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    async fn select_again(&mut self) -> Result<(), SourceError> {
+        self.connection.forget_folder();
+        let selected = Selected::select(&mut self.connection, &self.mailbox, &self.settings).await?;
+        if selected.uid_validity != self.uid_validity {
+            return Err(self.connection.lost("the folder's UIDVALIDITY changed"));
+        }
+        self.settle_commands = selected.settle_commands;
+        Ok(())
     }
 
     /// Returns when the folder has grown, or when it is time to look: after `limit`, too.

@@ -1,5 +1,5 @@
 //! UIDs of committed messages -> what the configuration wants of them. Each step can be repeated: after a crash the
-//! same messages are settled again, and some are gone already.
+//! same messages are settled again, and some are gone already. What the server refuses for one message holds up no other.
 
 use tracing::{info, warn};
 
@@ -12,6 +12,10 @@ use super::{
 };
 use crate::source::{After, SourceError};
 
+/// So often a refused set is halved to find the messages that the refusal is about. Where everything is refused, as on
+/// a full disk, it costs no more commands than these.
+const MOST_HALVINGS: usize = 24;
+
 /// The commands that settle messages on this server.
 pub(super) enum SettleCommands {
     Move {
@@ -21,6 +25,16 @@ pub(super) enum SettleCommands {
     /// The flags, in parentheses.
     Flag(String),
     Leave,
+    /// Nothing can be settled for now.
+    Unable(Obstacle),
+}
+
+/// Why nothing can be settled.
+pub(super) struct Obstacle {
+    /// With what to do about it.
+    pub why: String,
+    /// The server says that it is for now.
+    pub passes: bool,
 }
 
 /// What the server can do about moving.
@@ -43,8 +57,9 @@ impl SettleCommands {
         read_only: bool,
         permanent_flags: Option<&str>,
     ) -> Result<Self, SourceError> {
+        let unable = |why: &str| Ok(Self::Unable(Obstacle { why: why.to_owned(), passes: false }));
         if read_only && settings.after != After::Leave {
-            return Err(connection.refused("the folder is read-only; get write access, or set after = \"leave\""));
+            return unable("the folder is read-only; get write access, or set after = \"leave\"");
         }
         match &settings.after {
             After::Leave => Ok(Self::Leave),
@@ -55,7 +70,7 @@ impl SettleCommands {
                 Ok(Self::Flag(if keyword { r"(\Seen $Bounced)" } else { r"(\Seen)" }.into()))
             }
             After::Move(target) if target.eq_ignore_ascii_case(&settings.folder) => {
-                Err(connection.refused("after moves messages into the folder that is read; name another"))
+                unable("after moves messages into the folder that is read; name another")
             }
             After::Move(target) => {
                 let by = match (connection.can("MOVE"), connection.can("UIDPLUS")) {
@@ -71,78 +86,141 @@ impl SettleCommands {
                     );
                 }
                 let folder = words::folder(target);
-                ensure_folder(connection, &folder, target).await?;
-                Ok(Self::Move { folder, by })
+                Ok(match ensure_folder(connection, &folder, target).await? {
+                    Ok(()) => Self::Move { folder, by },
+                    Err(obstacle) => Self::Unable(obstacle),
+                })
             }
         }
     }
 
-    /// Settles these messages, given in ascending order. Those that are gone are no error.
-    pub(super) async fn carry_out(&self, connection: &mut Connection, uids: &[u32]) -> Result<(), SourceError> {
+    /// Settles these messages, given in ascending order, and says which could not be, and why. Those that are gone are no
+    /// error.
+    pub(super) async fn carry_out(
+        &self,
+        connection: &mut Connection,
+        uids: &[u32],
+    ) -> Result<Vec<(u32, String)>, SourceError> {
+        let (mut failed, mut halvings) = (Vec::new(), 0);
+        let mut groups = vec![uids];
+        while let Some(group) = groups.pop() {
+            let Err(why) = self.attempt(connection, group).await? else { continue };
+            if group.len() > 1 && halvings < MOST_HALVINGS {
+                halvings += 1;
+                let (first, second) = group.split_at(group.len() / 2);
+                groups.extend([second, first]);
+            } else {
+                failed.extend(group.iter().map(|uid| (*uid, why.clone())));
+            }
+        }
+        Ok(failed)
+    }
+
+    /// The inner error is what the server says against it; it may have settled some of them.
+    async fn attempt(&self, connection: &mut Connection, uids: &[u32]) -> Result<Result<(), String>, SourceError> {
         for set in words::uid_sets(uids) {
-            match self {
-                Self::Leave => {}
+            let done = match self {
+                Self::Leave => Ok(()),
+                Self::Unable(obstacle) => Err(obstacle.why.clone()),
                 Self::Flag(flags) => {
                     step(connection, &format!("UID STORE {set} +FLAGS.SILENT {flags}"), "flag").await?
                 }
                 Self::Move { folder, by: Mover::Move } => {
-                    transfer(connection, &format!("UID MOVE {set} {folder}"), folder).await?;
+                    transfer(connection, &format!("UID MOVE {set} {folder}"), folder).await?
                 }
-                Self::Move { folder, by } => {
-                    // What is marked as deleted was copied before the last crash.
-                    let uncopied = uid_search(connection, &format!("UNDELETED UID {set}")).await?;
-                    for set in words::uid_sets(&uncopied) {
-                        transfer(connection, &format!("UID COPY {set} {folder}"), folder).await?;
-                        step(connection, &format!(r"UID STORE {set} +FLAGS.SILENT (\Deleted)"), "mark").await?;
-                    }
-                    if *by == Mover::CopyExpunge {
-                        step(connection, &format!("UID EXPUNGE {set}"), "expunge").await?;
-                    }
-                }
+                Self::Move { folder, by } => copy_and_remove(connection, &set, folder, *by).await?,
+            };
+            if done.is_err() {
+                return Ok(done);
             }
         }
-        Ok(())
+        Ok(Ok(()))
     }
 }
 
-async fn ensure_folder(connection: &mut Connection, folder: &str, target: &str) -> Result<(), SourceError> {
+async fn copy_and_remove(
+    connection: &mut Connection,
+    set: &str,
+    folder: &str,
+    by: Mover,
+) -> Result<Result<(), String>, SourceError> {
+    // What is marked as deleted was copied before the last crash.
+    let uncopied = uid_search(connection, &format!("UNDELETED UID {set}")).await?;
+    for set in words::uid_sets(&uncopied) {
+        let copied = transfer(connection, &format!("UID COPY {set} {folder}"), folder).await?;
+        if copied.is_err() {
+            return Ok(copied);
+        }
+        let marked = step(connection, &format!(r"UID STORE {set} +FLAGS.SILENT (\Deleted)"), "mark").await?;
+        if marked.is_err() {
+            return Ok(marked);
+        }
+    }
+    match by {
+        Mover::CopyExpunge => step(connection, &format!("UID EXPUNGE {set}"), "expunge").await,
+        Mover::Move | Mover::CopyDelete => Ok(Ok(())),
+    }
+}
+
+/// Takes messages away that lie in the other folder already.
+pub(super) async fn remove(connection: &mut Connection, uids: &[u32]) -> Result<(), SourceError> {
+    for set in words::uid_sets(uids) {
+        let marked = step(connection, &format!(r"UID STORE {set} +FLAGS.SILENT (\Deleted)"), "mark").await?;
+        if marked.is_ok() && connection.can("UIDPLUS") {
+            // What is refused now is refused again when the messages are settled next.
+            let _ = step(connection, &format!("UID EXPUNGE {set}"), "expunge").await?;
+        }
+    }
+    Ok(())
+}
+
+async fn ensure_folder(
+    connection: &mut Connection,
+    folder: &str,
+    target: &str,
+) -> Result<Result<(), Obstacle>, SourceError> {
     if connection.command(&format!("STATUS {folder} (UIDVALIDITY)")).await?.status == Status::Ok {
-        return Ok(());
+        return Ok(Ok(()));
     }
     let created = connection.command(&format!("CREATE {folder}")).await?;
     if created.status != Status::Ok && created.keyword() != "ALREADYEXISTS" {
-        let advice = "create it, or correct after (some servers want INBOX. before the name)";
-        return Err(connection.failure(&created, &format!("the folder {target} can't be created"), advice));
+        let said = created.said();
+        let why = format!(
+            "the folder {target} can't be created ({said}); create it, or correct after (some servers want INBOX. before \
+             the name)"
+        );
+        return Ok(Err(Obstacle { why, passes: created.is_temporary() }));
     }
     info!(folder = target, "created the folder for processed messages");
     // A folder without subscription works; it is only hidden from some mail programs.
-    connection.command(&format!("SUBSCRIBE {folder}")).await.map(drop)
+    connection.command(&format!("SUBSCRIBE {folder}")).await.map(|_| Ok(()))
 }
 
 /// MOVE or COPY; creates the folder again if somebody has deleted it since.
-async fn transfer(connection: &mut Connection, command: &str, folder: &str) -> Result<(), SourceError> {
+async fn transfer(connection: &mut Connection, command: &str, folder: &str) -> Result<Result<(), String>, SourceError> {
     let end = connection.command(command).await?;
     // RFC 9051 §6.4.7
     if end.keyword() != "TRYCREATE" {
-        return judge(connection, &end, "move");
+        return Ok(judge(&end, "move"));
     }
-    ensure_folder(connection, folder, folder).await?;
-    step(connection, command, "move").await
+    match ensure_folder(connection, folder, folder).await? {
+        Ok(()) => step(connection, command, "move").await,
+        Err(obstacle) => Ok(Err(obstacle.why)),
+    }
 }
 
-async fn step(connection: &mut Connection, command: &str, what: &str) -> Result<(), SourceError> {
-    let end = connection.command(command).await?;
-    judge(connection, &end, what)
+async fn step(connection: &mut Connection, command: &str, what: &str) -> Result<Result<(), String>, SourceError> {
+    Ok(judge(&connection.command(command).await?, what))
 }
 
-/// The rows are committed and a repetition is harmless: only what the server calls forbidden is final.
-fn judge(connection: &Connection, end: &Condition, what: &str) -> Result<(), SourceError> {
-    let what = format!("can't {what} processed messages");
+fn judge(end: &Condition, what: &str) -> Result<(), String> {
+    let said = end.said();
     match (end.status, end.keyword()) {
         (Status::Ok, _) => Ok(()),
         (_, "NOPERM" | "CANNOT" | "READ-ONLY") => {
-            Err(connection.failure(end, &what, "get the right to do it, or change after"))
+            Err(format!("can't {what} processed messages ({said}); get the right to do it, or change after"))
         }
-        _ => Err(connection.lost(format!("{what}: {}", end.text))),
+        (_, "OVERQUOTA") => Err(format!("can't {what} processed messages ({said}); make room, or change after")),
+        _ => Err(format!("can't {what} processed messages: {said}")),
     }
 }

@@ -25,6 +25,11 @@ pub(crate) async fn claim(connection: &mut SqliteConnection, id: i64) -> Result<
     Ok(found == id)
 }
 
+/// errno(3), the same on every Unix: too many open files in the system.
+const ENFILE: i32 = 23;
+/// The same: in this process.
+const EMFILE: i32 = 24;
+
 /// Primary result codes (https://www.sqlite.org/rescode.html); extended ones carry them in the low byte.
 mod code {
     pub const PERM: i32 = 3;
@@ -97,6 +102,14 @@ impl StoreError {
         let file = path.display();
         let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let directory = parent.display();
+        // Where the file can be opened after all, something ran out for a moment: descriptors, memory.
+        let opened = std::fs::File::options().read(true).write(true).open(path);
+        let passing = opened.err().is_none_or(|error| matches!(error.raw_os_error(), Some(ENFILE | EMFILE)));
+        if passing && !path.is_dir() {
+            return Self::Busy(format!(
+                "database {file} cannot be opened now; too many files are open perhaps, trying again helps"
+            ));
+        }
         Self::Unusable(if path.is_dir() {
             format!("database {file} is a directory; name a file in it")
         } else if !parent.exists() {
