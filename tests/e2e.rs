@@ -10,6 +10,7 @@ use std::{
 
 use sqlx::FromRow;
 use support::{
+    cdb,
     daemon::Installation,
     database,
     postfix::{BOUNCE_DOMAIN, Postfix, UTF8_BOUNCE_DOMAIN},
@@ -203,7 +204,9 @@ async fn what_the_server_said_is_what_the_rows_say_and_postfix_refuses_the_dead(
     assert_eq!(published.iter().map(|row| &*row.0).collect::<BTreeSet<_>>(), dead, "the dead, and nobody else");
 
     // The daemon still runs: its list can be read beside it.
-    postfix.refuse_suppressed(&bounced.published());
+    let listed = async || (cdb::addresses(&bounced.cdb()).len() >= dead.len()).then_some(());
+    until("mail servers can read it", Duration::from_secs(20), listed).await;
+    postfix.refuse_suppressed(&bounced.cdb());
     let sender = format!("news@{BOUNCE_DOMAIN}");
     for address in ["unknown@rcpt.example", "Unknown@RCPT.example"] {
         let refused = postfix.submit(&sender, address).await.unwrap_err();

@@ -14,6 +14,8 @@ use crate::{
 pub async fn try_out(config: &Config, mut told: impl FnMut(&str, Result<(), Halt>)) {
     told("database", open_store(&config.database.path).await.map_err(Halt::from));
     told("published list", writable(&config.suppressions.path).map_err(Halt::from));
+    // Each change makes a new file.
+    told("published cdb", makeable(&config.suppressions.cdb_path()).map_err(Halt::from));
     let mut logins = Logins::default();
     config.visit_mailboxes(&mut logins);
     for (name, login) in logins.0 {
@@ -33,18 +35,24 @@ async fn open_store(path: &Path) -> Result<(), StoreError> {
 
 /// Whether the file can be written, or made.
 fn writable(path: &Path) -> Result<(), StoreError> {
-    let cannot = |error: io::Error| {
-        StoreError::Unusable(format!(
-            "{} can't be written: {error}; check the directory and its permissions",
-            path.display()
-        ))
-    };
     if path.exists() {
-        return File::options().append(true).open(path).map(drop).map_err(cannot);
+        return File::options().append(true).open(path).map(drop).map_err(|error| cannot(path, &error));
     }
+    makeable(path)
+}
+
+/// Whether a file can be made in its place.
+fn makeable(path: &Path) -> Result<(), StoreError> {
     let mut probe = path.as_os_str().to_owned();
     probe.push(".check");
-    File::create(&probe).and_then(|_| std::fs::remove_file(&probe)).map_err(cannot)
+    File::create(&probe).and_then(|_| std::fs::remove_file(&probe)).map_err(|error| cannot(path, &error))
+}
+
+fn cannot(path: &Path, error: &io::Error) -> StoreError {
+    StoreError::Unusable(format!(
+        "{} can't be written: {error}; check the directory and its permissions",
+        path.display()
+    ))
 }
 
 type Login = Pin<Box<dyn Future<Output = Result<(), Halt>>>>;

@@ -2,6 +2,7 @@
 
 use futures::Stream;
 
+use super::open_store;
 use crate::{
     config::Config,
     follower::Followers,
@@ -24,7 +25,7 @@ impl List {
     /// # Errors
     /// See [`StoreError`].
     pub async fn open(config: &Config) -> Result<Self, StoreError> {
-        Ok(Self::of(Store::open(&config.database.path).await?, config))
+        Ok(Self::of(open_store(config).await?, config))
     }
 
     /// For whoever asks, or takes off the list: a store that was never made could only answer for a wrong path.
@@ -59,12 +60,22 @@ impl List {
         Some(self.config.describe_place(mailbox, &Place::new(place)))
     }
 
+    /// Before a change: one that could not be published is refused as a whole.
+    async fn prepare(&self) -> Result<(), StoreError> {
+        if self.config.suppressions.accept_new_store {
+            self.followers.start(&self.store).await
+        } else {
+            self.followers.follow(&self.store).await
+        }
+    }
+
     /// Puts an address on the list, whatever the policy says, and publishes it; says whether it is new to the list.
     /// `at` is in seconds since 1970-01-01 UTC.
     ///
     /// # Errors
-    /// See [`StoreError`].
+    /// See [`StoreError`]; [`StoreError::Foreign`]: nothing was changed.
     pub async fn suppress(&self, address: &Address, note: Option<&str>, at: i64) -> Result<bool, StoreError> {
+        self.prepare().await?;
         let new = self.store.suppress(address, note, at).await?;
         self.followers.follow(&self.store).await?;
         Ok(new)
@@ -74,8 +85,9 @@ impl List {
     /// (seconds since 1970-01-01 UTC) or later puts it back.
     ///
     /// # Errors
-    /// See [`StoreError`].
+    /// As for [`List::suppress`].
     pub async fn release(&self, address: &Address, at: i64) -> Result<bool, StoreError> {
+        self.prepare().await?;
         let listed = self.store.release(address, at).await?;
         self.followers.follow(&self.store).await?;
         Ok(listed)

@@ -4,6 +4,7 @@
 mod check;
 mod judge;
 mod list;
+mod open;
 mod record;
 mod shown;
 mod status;
@@ -11,6 +12,7 @@ mod status;
 pub use check::try_out;
 pub use judge::Judge;
 pub use list::List;
+pub use open::open_store;
 pub use record::{Halt, Recorded, Recorder, Tally};
 pub use shown::Shown;
-pub use status::{MailboxHealth, status};
+pub use status::{MailboxHealth, list_troubles, status};

@@ -2,6 +2,8 @@
 //!
 //! The order is what keeps everything exactly once: rows first, then the published list, then the mailbox, and only
 //! then the note that the mailbox has been told. A crash between any two repeats the later steps, which does no harm.
+//! Nobody waits for the list longer than a moment: what a reader holds up, or what takes longer, is published by
+//! [`Recorder::keep_published`], and by the next start after a crash.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -10,6 +12,8 @@ use std::{
 };
 
 use sha2::{Digest, Sha256};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::Judge;
 use crate::{
@@ -32,6 +36,8 @@ pub struct Recorder {
     judge: RwLock<Arc<Judge>>,
     store: Store,
     followers: Followers,
+    /// Tells the followers that there is something to carry over.
+    changed: watch::Sender<()>,
     policy: Policy,
     processed: Vec<Kind>,
 }
@@ -78,7 +84,7 @@ impl Recorder {
     /// Brings the published list up to date; nothing else is touched yet.
     ///
     /// # Errors
-    /// The published list can't be written.
+    /// The published list can't be written, or was made from another store.
     pub async fn new(config: &Config, judge: Judge, store: Store) -> Result<Self, StoreError> {
         let followers = Followers::configured(config);
         followers.start(&store).await?;
@@ -86,6 +92,7 @@ impl Recorder {
             judge: RwLock::new(Arc::new(judge)),
             store,
             followers,
+            changed: watch::Sender::new(()),
             policy: config.suppressions.policy(),
             processed: config.report.processed.clone(),
         })
@@ -104,7 +111,16 @@ impl Recorder {
         self.store.heartbeat(mailbox, at, beat).await
     }
 
-    /// Carries to the followers what others changed in the store, and makes again what is missing.
+    /// Carries to the followers what is recorded and what others change in the store, and makes again what is missing,
+    /// until told to stop.
+    ///
+    /// # Errors
+    /// [`StoreError::Replaced`] alone: whatever else fails is tried again.
+    pub async fn keep_published(&self, stop: &CancellationToken) -> Result<(), StoreError> {
+        self.followers.keep_up(&self.store, &self.changed, stop).await
+    }
+
+    /// Carries the last changes to the followers.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -167,7 +183,7 @@ impl Recorder {
     /// process.
     ///
     /// # Errors
-    /// See [`StoreError`]; nothing of the batch is recorded then, or all of it and the published list lags behind.
+    /// See [`StoreError`]; nothing of the batch is recorded then.
     pub async fn record<S: Source>(&self, mailbox: &str, batch: Batch) -> Result<(Tally, Recorded), StoreError> {
         if batch.is_empty() {
             return Ok(Default::default());
@@ -191,7 +207,8 @@ impl Recorder {
         let judged = self.judge_all(mailbox, messages, S::describe).await;
         let committed = self.store.commit(mailbox, &judged, &reading, &self.policy).await?;
         if !committed.suppressed.is_empty() {
-            self.publish().await?;
+            self.followers.follow_at_once(&self.store).await;
+            self.changed.send_replace(());
         }
         for Suppression { address, origin, rule, .. } in &committed.suppressed {
             tracing::info!(mailbox, address, origin = origin.as_str(), rule, "suppressed");
@@ -233,6 +250,8 @@ impl Recorder {
         if unsettled.is_empty() {
             return Ok(());
         }
+        // A mail that is moved away is gone for good; so must its rows be here for good.
+        self.store.check_in_place()?;
         let done: Vec<_> = unsettled.iter().map(|one| (one.place.clone(), one.disposition)).collect();
         let failed: HashMap<Place, String> = source.settle(&done).await?.into_iter().collect();
         let (mut settled, mut put_off) = (Vec::new(), Vec::new());

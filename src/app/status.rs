@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::{
     config::Config,
+    follower::{Followers, Trouble},
     store::{MailboxStatus, Store, StoreError},
 };
 
@@ -33,6 +34,17 @@ pub async fn status(config: &Config, max_age: Duration, now: i64) -> Result<Vec<
         known,
         now.saturating_sub_unsigned(max_age.as_secs()),
     ))
+}
+
+/// The published lists that can't follow the database.
+///
+/// # Errors
+/// See [`StoreError`]; a store that was never made is one.
+pub async fn list_troubles(config: &Config) -> Result<Vec<Trouble>, StoreError> {
+    let store = Store::open_existing(&config.database.path).await?;
+    let troubles = Followers::configured(config).troubles(&store).await;
+    store.close().await;
+    troubles
 }
 
 /// Mailboxes that are no longer configured are nobody's worry; those never tried are.

@@ -42,6 +42,7 @@ fn describe(config: &Config, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "configuration   {file}")?;
     writeln!(out, "database        {}", config.database.path.display())?;
     writeln!(out, "published list  {}", config.suppressions.path.display())?;
+    writeln!(out, "published cdb   {}", config.suppressions.cdb_path().display())?;
     writeln!(
         out,
         "suppresses      hard bounces at once; {} soft ones within {} days, at least {} days apart",

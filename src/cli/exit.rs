@@ -26,7 +26,8 @@ pub enum Exit {
     Later = 75,
     /// A mailbox refused: password, certificate, folder (EX_NOPERM).
     Refused = 77,
-    /// The configuration, the code table or the phrases are wrong (EX_CONFIG).
+    /// The configuration, the code table or the phrases are wrong, or files don't belong together and a person must say
+    /// which one counts (EX_CONFIG).
     Config = 78,
 }
 
@@ -37,7 +38,8 @@ Exit codes:
   1   the answer is no                  74  a database or an output can't be used
   2   wrong command line                75  busy or full: try again later
   66  an input file can't be read       77  a mailbox refused: password, certificate, folder
-  69  a mailbox can't be reached now    78  the configuration or a table is wrong";
+  69  a mailbox can't be reached now    78  the configuration or a table is wrong, or the
+                                            published list belongs to another database";
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
@@ -74,6 +76,8 @@ impl From<StoreError> for Failure {
         let exit = match error {
             StoreError::Busy(_) => Exit::Later,
             StoreError::Unusable(_) => Exit::Io,
+            StoreError::Foreign(_) => Exit::Config,
+            StoreError::Replaced(_) => Exit::Later,
         };
         Self::new(exit, error)
     }
@@ -105,9 +109,11 @@ mod tests {
     #[test]
     fn every_failure_has_the_code_that_scripts_and_systemd_act_upon() {
         let text = || "why".to_owned();
-        let failures: [(Failure, u8); 14] = [
+        let failures: [(Failure, u8); 16] = [
             (StoreError::Busy(text()).into(), 75),
             (StoreError::Unusable(text()).into(), 74),
+            (StoreError::Foreign(text()).into(), 78),
+            (StoreError::Replaced(text()).into(), 75),
             (Halt::Store(StoreError::Busy(text())).into(), 75),
             (Halt::Store(StoreError::Unusable(text())).into(), 74),
             (Halt::Source(SourceError::Lost(text())).into(), 69),

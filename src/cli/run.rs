@@ -20,11 +20,17 @@ use crate::daemon::{self, Control, DaemonError};
   bounced check --connect && bounced run
   bounced --config ./bounced.toml run
   BOUNCED__LOG__LEVEL=debug BOUNCED__LOG__FORMAT=json bounced run")]
-pub struct Run {}
+pub struct Run {
+    /// Let the database replace published lists that were made from another one, or from a later state of it: after a
+    /// backup was restored, or to begin anew. What only they list is dropped.
+    #[arg(long)]
+    accept_new_store: bool,
+}
 
 impl Run {
     pub(super) fn execute(self, globals: &Globals) -> Result<Exit, Failure> {
-        let config = globals.config()?;
+        let mut config = globals.config()?;
+        config.suppressions.accept_new_store = self.accept_new_store;
         log::start(&config.log);
         let failed = |error| Failure::new(Exit::Software, format_args!("can't start: {error}"));
         let runtime = tokio::runtime::Runtime::new().map_err(failed)?;

@@ -6,17 +6,20 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
 
 use super::{Exit, Failure, Globals, block_on, terminal::printable};
 use crate::{
     app::{self, MailboxHealth},
+    follower::Trouble,
     store::MailboxStatus,
 };
 
-/// Say when each mailbox was last read; exit with 1 when one is stale.
+/// Say when each mailbox was last read; exit with 1 when one is stale, or a published list can't follow the database.
 ///
 /// With --json one array: [{"mailbox", "healthy", "read_at", "failed_at", "failure", "messages", "bounces", "newest",
-/// "unsettled", "pending"}], times in seconds since 1970-01-01 UTC.
+/// "unsettled", "pending"}], times in seconds since 1970-01-01 UTC; behind them {"list", "healthy", "failure"} for each
+/// published list that can't follow the database.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   bounced status
@@ -30,21 +33,39 @@ pub struct Status {
     max_age: Duration,
 }
 
+/// One object of the array.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Part<'a> {
+    Mailbox(&'a MailboxHealth),
+    List {
+        healthy: bool,
+        #[serde(flatten)]
+        trouble: &'a Trouble,
+    },
+}
+
 impl Status {
     pub(super) fn execute(self, globals: &Globals) -> Result<Exit, Failure> {
         let config = globals.config()?;
         let now = Timestamp::now().as_second();
         let mailboxes = block_on(async { Ok(app::status(&config, self.max_age, now).await?) })?;
+        let troubles = block_on(async { Ok(app::list_troubles(&config).await?) })?;
         let mut out = io::stdout().lock();
         if self.json {
-            serde_json::to_writer(&mut out, &mailboxes).map_err(io::Error::from)?;
+            let lists = troubles.iter().map(|trouble| Part::List { healthy: false, trouble });
+            let parts: Vec<_> = mailboxes.iter().map(Part::Mailbox).chain(lists).collect();
+            serde_json::to_writer(&mut out, &parts).map_err(io::Error::from)?;
             writeln!(out)?;
         } else if mailboxes.is_empty() {
             writeln!(out, "no mailbox is configured")?;
         } else {
             mailboxes.iter().try_for_each(|mailbox| write(mailbox, now, &mut out))?;
         }
-        Ok(if mailboxes.iter().all(|mailbox| mailbox.healthy) { Exit::Yes } else { Exit::No })
+        if !self.json {
+            troubles.iter().try_for_each(|trouble| writeln!(out, "WRONG  {}", printable(&trouble.failure)))?;
+        }
+        Ok(if troubles.is_empty() && mailboxes.iter().all(|mailbox| mailbox.healthy) { Exit::Yes } else { Exit::No })
     }
 }
 

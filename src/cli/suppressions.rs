@@ -44,6 +44,8 @@ enum Task {
         /// Why, for whoever asks later.
         #[arg(long)]
         note: Option<String>,
+        #[command(flatten)]
+        store: NewStore,
     },
     /// Take an address off the list; only a hard bounce received from now on puts it back. Exit code 1 when it is
     /// not on the list.
@@ -51,6 +53,8 @@ enum Task {
         /// The address.
         #[arg(value_parser = address)]
         address: Address,
+        #[command(flatten)]
+        store: NewStore,
     },
     /// Print the list for other programs.
     Export {
@@ -58,6 +62,14 @@ enum Task {
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
+}
+
+/// For whoever changes the list.
+#[derive(Debug, Args)]
+struct NewStore {
+    /// Let the database replace published lists that were made from another one, as `bounced run` does.
+    #[arg(long = "accept-new-store")]
+    accept: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
@@ -77,7 +89,10 @@ fn address(text: &str) -> Result<Address, String> {
 
 impl Suppressions {
     pub(super) fn execute(self, globals: &Globals) -> Result<Exit, Failure> {
-        let config = globals.config()?;
+        let mut config = globals.config()?;
+        if let Task::Add { store, .. } | Task::Remove { store, .. } = &self.task {
+            config.suppressions.accept_new_store = store.accept;
+        }
         let mut out = BufWriter::new(io::stdout().lock());
         let exit = block_on(self.task.run(&config, &mut out))?;
         out.flush()?;
@@ -98,13 +113,13 @@ impl Task {
             Self::Export { format: Format::Txt } => addresses(&list, out).await?,
             Self::Export { format: Format::Csv } => csv(&list, out).await?,
             Self::Check { address, json } => check(&list, &address, json, out).await?,
-            Self::Add { address, note } => {
+            Self::Add { address, note, .. } => {
                 let new = list.suppress(&address, note.as_deref(), now()).await?;
                 let was = if new { "is suppressed now" } else { "was suppressed already, and stays so by hand" };
                 writeln!(out, "{} {was}", address.normalised())?;
                 Exit::Yes
             }
-            Self::Remove { address } => {
+            Self::Remove { address, .. } => {
                 let (is, exit) = if list.release(&address, now()).await? {
                     ("is off the list; only a hard bounce received from now on puts it back", Exit::Yes)
                 } else {

@@ -91,6 +91,13 @@ impl Config {
         if self.database.path == self.suppressions.path {
             return complain("[database] path and [suppressions] path are the same file; give each its own".into());
         }
+        if [&self.database.path, &self.suppressions.path].contains(&&self.suppressions.cdb_path()) {
+            let path = self.suppressions.cdb_path();
+            return complain(format!(
+                "[suppressions] cdb_path, {}, is the same file as another; give each its own",
+                path.display()
+            ));
+        }
         let mut sections = HashMap::new();
         for Mailbox { section, name, .. } in self.mailboxes() {
             if let Some(other) = sections.insert(name, section) {

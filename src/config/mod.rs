@@ -129,8 +129,14 @@ impl Default for Database {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Suppressions {
-    /// The published list: the SQLite file that mail servers read; made when missing.
+    /// The published list as an SQLite file, for tools that want SQL; made when missing.
     pub path: PathBuf,
+    /// The published list as a constant database, for mail servers; `None`: beside `path`, with the ending `.cdb`.
+    pub cdb_path: Option<PathBuf>,
+    /// Whether this database may take over a published list that another one made. Never from a file: it would hold for
+    /// ever.
+    #[serde(skip)]
+    pub accept_new_store: bool,
     /// This many soft bounces through the recipient's fault suppress an address …
     pub soft_count: u32,
     /// … when the first and the last of them lie at least so many days apart …
@@ -142,11 +148,24 @@ pub struct Suppressions {
 impl Default for Suppressions {
     fn default() -> Self {
         let Policy { soft_count, soft_min_days, soft_window_days } = Policy::default();
-        Self { path: "/var/lib/bounced/suppressions.db".into(), soft_count, soft_min_days, soft_window_days }
+        Self {
+            path: "/var/lib/bounced/suppressions.db".into(),
+            cdb_path: None,
+            accept_new_store: false,
+            soft_count,
+            soft_min_days,
+            soft_window_days,
+        }
     }
 }
 
 impl Suppressions {
+    /// Where the constant database lies.
+    #[must_use]
+    pub fn cdb_path(&self) -> PathBuf {
+        self.cdb_path.clone().unwrap_or_else(|| self.path.with_extension("cdb"))
+    }
+
     /// The rule by which addresses are suppressed.
     #[must_use]
     pub const fn policy(&self) -> Policy {
@@ -226,6 +245,7 @@ impl Config {
         let anchor = |path: &mut PathBuf| *path = directory.join(&*path);
         [&mut self.database.path, &mut self.suppressions.path]
             .into_iter()
+            .chain(&mut self.suppressions.cdb_path)
             .chain(&mut self.codes.files)
             .chain(&mut self.phrases.files)
             .chain(&mut self.kinds.files)

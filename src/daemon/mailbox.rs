@@ -176,7 +176,9 @@ impl<S: Source> Watch<S> {
     /// Says what failed and how long to wait before the next attempt.
     async fn failed(&mut self, halt: Halt) -> Result<Duration, StoreError> {
         let (why, wait) = match halt {
-            Halt::Store(error @ StoreError::Unusable(_)) => return Err(error),
+            Halt::Store(error @ (StoreError::Unusable(_) | StoreError::Foreign(_) | StoreError::Replaced(_))) => {
+                return Err(error);
+            }
             Halt::Source(SourceError::Refused(why)) => (why, None),
             Halt::Store(StoreError::Busy(why)) | Halt::Source(SourceError::Lost(why)) => {
                 (why, Some(self.backoff.next_wait()))

@@ -16,10 +16,10 @@ use self::{
     mailbox::{FirstAttempt, Waits, Watch},
 };
 use crate::{
-    app::{Judge, Recorder},
+    app::{self, Judge, Recorder},
     config::Config,
     source::{MailboxVisitor, Source},
-    store::{Store, StoreError},
+    store::StoreError,
     tables::TableError,
 };
 
@@ -69,12 +69,13 @@ pub async fn run(config: Config, mut control: Control) -> Result<(), DaemonError
     let count = config.mailboxes().len();
     let judge = Judge::new(&config)?;
     let _lock = Lock::take(&config.database.path)?;
-    let store = Store::open(&config.database.path).await?;
+    let store = app::open_store(&config).await?;
     let recorder = Arc::new(Recorder::new(&config, judge, store).await?);
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         database = %config.database.path.display(),
         suppressions = %config.suppressions.path.display(),
+        cdb = %config.suppressions.cdb_path().display(),
         mailboxes = count,
         "started"
     );
@@ -97,6 +98,12 @@ pub async fn run(config: Config, mut control: Control) -> Result<(), DaemonError
     if in_flight.is_err() {
         tracing::warn!("stopped in the middle of a batch that took too long; it is read again at the next start");
         tasks.shutdown().await;
+    }
+    // The lists that take their time must not wait for the next start.
+    match tokio::time::timeout(GRACE, recorder.publish()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!("{error}; published at the next start"),
+        Err(_) => tracing::warn!("the last changes are published at the next start"),
     }
     recorder.close().await;
     tracing::info!("stopped");

@@ -1,21 +1,13 @@
-//! Carries to the followers what others changed: commands that a person runs, other daemons on the same store.
+//! Carries to the followers what is recorded, and what others changed: commands that a person runs.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
 use crate::{app::Recorder, store::StoreError};
 
-/// How often the store is asked; an answer of "nothing" costs it one look-up.
-const ASK: Duration = Duration::from_secs(1);
-
-/// Returns when told to stop, or with an error that no retry mends.
+/// Returns when told to stop, or when the database has to be opened anew. A list that can't be written is no reason to
+/// stop reading: all of it can be made again.
 pub(super) async fn follow(recorder: Arc<Recorder>, stop: CancellationToken) -> Result<(), StoreError> {
-    while stop.run_until_cancelled(tokio::time::sleep(ASK)).await.is_some() {
-        match recorder.publish().await {
-            Err(StoreError::Busy(why)) => tracing::warn!("{why}"),
-            done => done?,
-        }
-    }
-    Ok(())
+    recorder.keep_published(&stop).await
 }

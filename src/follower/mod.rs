@@ -1,46 +1,217 @@
 //! Files that follow a store: each reads through the store's interface what happened since the last time, and remembers
-//! for itself how far it has come. Whatever a follower holds can be made anew from the store, so that a crash, a lost
-//! file or a late start is no loss. Knows no mail and no rule.
+//! for itself how far it has come. Whatever a follower holds can be made anew from the store, so that a crash, a lost or
+//! damaged file or a late start is no loss. What it never does by itself is to forget: a file that was made from another
+//! store, or from a later state of this one, is left alone until a person decides. Knows no mail and no rule.
+
+mod cdb;
+mod replace;
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::Serialize;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::Config,
-    store::{Store, StoreError},
+    store::{Store, StoreError, sqlite::file::BUSY_TIMEOUT},
 };
 
-/// The one list of followers: each is a module of this floor with a struct of the same name, which has
-/// `configured(&Config)`, `start(&Store)` and `follow(&Store)`.
+/// How often the store is asked for the changes of others; an answer of "nothing" costs it one look-up.
+const ASK: Duration = Duration::from_secs(1);
+
+/// How long a busy file is left to its readers before a command tries again.
+const BUSY_WAIT: Duration = Duration::from_millis(250);
+
+/// A failure that lasts is said again after so long.
+const SAY_AGAIN: Duration = Duration::from_secs(300);
+
+/// A reader may hold a file for a moment; what lasts longer is worth a line.
+const BUSY_TURNS: u32 = 3;
+
+/// What all followers do.
+trait Follower {
+    /// How many times as long as a turn took the next one waits.
+    const REST: u32;
+
+    /// The one that the configuration asks for; nothing is opened yet.
+    fn configured(config: &Config) -> Self;
+
+    /// Its file.
+    fn path(&self) -> &Path;
+
+    /// What the file says of itself; `None` where nothing can be lost: it is missing, empty or damaged.
+    async fn held(&self) -> Result<Option<Held>, StoreError>;
+
+    /// Makes the file equal to what the store says, whatever it held.
+    async fn start(&self, store: &Store) -> Result<(), StoreError>;
+
+    /// Carries over what happened since the last time.
+    async fn follow(&self, store: &Store) -> Result<Turn, StoreError>;
+
+    /// The same for whoever can't wait: `false` when it was left to the next turn.
+    async fn follow_at_once(&self, store: &Store) -> bool;
+}
+
+/// What a turn has left to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// All was carried over.
+    Complete,
+    /// Something happened meanwhile.
+    More,
+}
+
+/// What a follower's file says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Held {
+    /// The store that it was made from.
+    store: String,
+    /// How far it has come.
+    revision: i64,
+    /// Whether it lists nobody, so that nothing is lost with it.
+    empty: bool,
+}
+
+impl Held {
+    /// Whether the file may be changed to what this store says.
+    fn permits(&self, path: &Path, store: &str, newest: i64) -> Result<(), StoreError> {
+        let what = if self.empty {
+            return Ok(());
+        } else if self.store != store {
+            "was made from another database".to_owned()
+        } else if self.revision > newest {
+            format!("is newer ({}) than the database ({newest})", self.revision)
+        } else {
+            return Ok(());
+        };
+        Err(StoreError::Foreign(format!(
+            "published list {} {what}, and is left as it is; put the right database back, or let this one replace the list with `bounced run --accept-new-store`",
+            path.display()
+        )))
+    }
+}
+
+/// A published list that can't follow the store, for people and health checks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Trouble {
+    /// Its file.
+    pub list: PathBuf,
+    /// Why, and what to do.
+    pub failure: String,
+}
+
+/// The one list of followers: each is a module of this floor with a struct of the same name that is a [`Follower`].
 macro_rules! followers {
     ($($module:ident :: $name:ident),+ $(,)?) => {
         $(mod $module; pub use $module::$name;)+
 
         /// Everybody who follows the store of an installation.
         #[derive(Debug, Clone)]
-        pub struct Followers { $($module: $name),+ }
+        pub struct Followers {
+            accepts_new_store: bool,
+            $($module: $name),+
+        }
 
         impl Followers {
             /// Those that the configuration asks for; nothing is opened yet.
             #[must_use]
             pub fn configured(config: &Config) -> Self {
-                Self { $($module: $name::configured(config)),+ }
+                Self {
+                    accepts_new_store: config.suppressions.accept_new_store,
+                    $($module: Follower::configured(config)),+
+                }
             }
 
-            /// Makes each one equal to what the store says, whatever it held. For the start of the daemon.
+            /// Makes each one equal to what the store says, whatever it held. For the start of the daemon. One that is
+            /// busy is left to [`Followers::keep_up`].
             ///
             /// # Errors
-            /// The text names the file and says what to do; followers behind that one are not reached.
+            /// [`StoreError::Foreign`] when one holds what this store never said, unless the configuration accepts that;
+            /// then none is changed. [`StoreError::Unusable`] when one can't be written.
             pub async fn start(&self, store: &Store) -> Result<(), StoreError> {
-                $(self.$module.start(store).await?;)+
+                $(match permits(&self.$module, store).await {
+                    // From here on this store tells another story than the one that the list was made from.
+                    Err(StoreError::Foreign(_)) if self.accepts_new_store => store.renew_id().await?,
+                    done => done?,
+                })+
+                $(match self.$module.start(store).await {
+                    Err(StoreError::Busy(why)) => tracing::warn!("{why}; trying again"),
+                    done => done?,
+                })+
                 Ok(())
             }
 
-            /// Carries over what happened since the last time. For after a change, and now and then for the changes of
-            /// others.
+            /// Carries over what happened since the last time. For a command, which waits for a busy file.
             ///
             /// # Errors
-            /// As for [`Followers::start`]; the next call carries over what is missing.
+            /// As for [`Followers::start`]; the others are carried on all the same.
             pub async fn follow(&self, store: &Store) -> Result<(), StoreError> {
-                $(self.$module.follow(store).await?;)+
-                Ok(())
+                // Parts of two databases would be taken for one.
+                store.check_in_place()?;
+                let mut done = Ok(());
+                $(done = done.and(follow_to_the_end(&self.$module, store).await);)+
+                done
+            }
+
+            /// Carries over what can be within a moment; the rest is for [`Followers::keep_up`].
+            pub async fn follow_at_once(&self, store: &Store) {
+                if store.check_in_place().is_err() {
+                    return;
+                }
+                $(if !self.$module.follow_at_once(store).await {
+                    tracing::debug!(list = %self.$module.path().display(), "published a little later");
+                })+
+            }
+
+            /// Carries over, until told to stop, what happens in the store: at once when `changed` says so, and now and
+            /// then for the changes of others. Whatever fails is said and tried again, and holds nobody up.
+            ///
+            /// # Errors
+            /// [`StoreError::Replaced`] alone.
+            pub async fn keep_up(
+                &self,
+                store: &Store,
+                changed: &watch::Sender<()>,
+                stop: &CancellationToken,
+            ) -> Result<(), StoreError> {
+                tokio::try_join!($(keep_up(&self.$module, store, changed.subscribe(), stop)),+).map(drop)
+            }
+
+            /// Those that can't follow this store.
+            ///
+            /// # Errors
+            /// The store can't be read.
+            pub async fn troubles(&self, store: &Store) -> Result<Vec<Trouble>, StoreError> {
+                let mut troubles = Vec::new();
+                $(if let Err(error) = permits(&self.$module, store).await {
+                    let list = self.$module.path().to_owned();
+                    troubles.push(Trouble { list, failure: error.to_string() });
+                })+
+                Ok(troubles)
+            }
+
+            /// A file that lists somebody, for whoever is about to make a new store.
+            pub async fn list_that_would_be_lost(&self) -> Option<PathBuf> {
+                $(
+                    let file = self.$module.path();
+                    let lists_nobody = match self.$module.held().await {
+                        Ok(Some(held)) => held.empty,
+                        // What can't be read may hold anything.
+                        Ok(None) | Err(_) => file.metadata().map_or(true, |metadata| metadata.len() == 0),
+                    };
+                    if !lists_nobody {
+                        return Some(file.to_owned());
+                    }
+                )+
+                None
             }
         }
     };
@@ -48,4 +219,178 @@ macro_rules! followers {
 
 followers! {
     published::Published,
+    snapshot::Snapshot,
+}
+
+/// Whether a follower may carry over what this store says. A file that can't be read now says nothing against it.
+async fn permits(follower: &impl Follower, store: &Store) -> Result<(), StoreError> {
+    match follower.held().await {
+        // The file is read first: what is committed meanwhile only makes the store newer.
+        Ok(Some(held)) => held.permits(follower.path(), &store.id().await?, store.newest_revision().await?),
+        Ok(None) | Err(StoreError::Busy(_)) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+async fn follow_to_the_end(follower: &impl Follower, store: &Store) -> Result<(), StoreError> {
+    let give_up = Instant::now() + BUSY_TIMEOUT;
+    loop {
+        match follower.follow(store).await {
+            Ok(Turn::Complete) => return Ok(()),
+            // Somebody changes it all the time, and publishes it as well.
+            Ok(Turn::More) if Instant::now() >= give_up => return Ok(()),
+            Ok(Turn::More) => {}
+            Err(StoreError::Busy(_)) if Instant::now() < give_up => sleep(BUSY_WAIT).await,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+async fn keep_up<F: Follower>(
+    follower: &F,
+    store: &Store,
+    mut changed: watch::Receiver<()>,
+    stop: &CancellationToken,
+) -> Result<(), StoreError> {
+    let mut failures = Failures::default();
+    let mut rest = Duration::ZERO;
+    let mut more = false;
+    loop {
+        let wait = async {
+            sleep(rest).await;
+            // The sender is whoever awaits this; it can't be gone.
+            let _ = tokio::time::timeout(if more { Duration::ZERO } else { ASK }, changed.changed()).await;
+        };
+        if stop.run_until_cancelled(wait).await.is_none() {
+            return Ok(());
+        }
+        store.check_in_place()?;
+        let began = Instant::now();
+        let turn = follower.follow(store).await;
+        rest = began.elapsed() * F::REST;
+        more = matches!(turn, Ok(Turn::More));
+        failures.note(follower.path(), turn.err());
+        if failures.in_a_row > 0 {
+            rest = rest.max(ASK);
+        }
+    }
+}
+
+/// What is said of a file that can't follow: once, again when it lasts, and that it is over.
+#[derive(Default)]
+struct Failures {
+    in_a_row: u32,
+    said: Option<(String, Instant)>,
+}
+
+impl Failures {
+    fn note(&mut self, path: &Path, failed: Option<StoreError>) {
+        let Some(error) = failed else {
+            self.in_a_row = 0;
+            if self.said.take().is_some() {
+                tracing::info!("published list {} follows the database again", path.display());
+            }
+            return;
+        };
+        self.in_a_row += 1;
+        let text = error.to_string();
+        let due = self.said.as_ref().is_none_or(|(said, at)| *said != text || at.elapsed() >= SAY_AGAIN);
+        match error {
+            StoreError::Busy(_) if self.in_a_row < BUSY_TURNS => return,
+            _ if !due => return,
+            StoreError::Busy(why) => tracing::warn!("{why}; nothing else waits for it"),
+            error => tracing::error!("{error}"),
+        }
+        self.said = Some((text, Instant::now()));
+    }
+}
+
+/// What went wrong with a file that is no database, as one line with what to do.
+fn file_error(path: &Path, error: &io::Error) -> StoreError {
+    let file = path.display();
+    match error.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => StoreError::Unusable(format!(
+            "published list {file} cannot be written; give the user that runs bounced write permission on its directory"
+        )),
+        io::ErrorKind::NotFound => StoreError::Unusable(format!(
+            "published list {file} cannot be made: its directory does not exist; create it"
+        )),
+        // A full disk among others: it passes.
+        _ => StoreError::Busy(format!("published list {file} cannot be written: {error}; trying again helps")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    /// A list whose every turn takes two seconds.
+    struct Slow(AtomicU32);
+
+    impl Follower for Slow {
+        const REST: u32 = 9;
+
+        fn configured(_: &Config) -> Self {
+            Self(AtomicU32::new(0))
+        }
+
+        fn path(&self) -> &Path {
+            Path::new("slow")
+        }
+
+        async fn held(&self) -> Result<Option<Held>, StoreError> {
+            Ok(None)
+        }
+
+        async fn start(&self, _: &Store) -> Result<(), StoreError> {
+            Ok(())
+        }
+
+        async fn follow(&self, _: &Store) -> Result<Turn, StoreError> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            sleep(Duration::from_secs(2)).await;
+            Ok(Turn::More)
+        }
+
+        async fn follow_at_once(&self, _: &Store) -> bool {
+            false
+        }
+    }
+
+    #[tokio::test]
+    async fn a_list_that_takes_long_takes_a_tenth_of_the_time_and_the_first_turn_comes_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("bounced.db")).await.unwrap();
+        tokio::time::pause();
+        let (slow, changed, stop) =
+            (Slow::configured(&Config::default()), watch::Sender::new(()), CancellationToken::new());
+        let turns = || slow.0.load(Ordering::Relaxed);
+        let everything = async {
+            sleep(ASK / 2).await;
+            assert_eq!(turns(), 0, "nothing has happened yet");
+            changed.send_replace(());
+            sleep(Duration::from_millis(10)).await;
+            assert_eq!(turns(), 1);
+            // Something changes all the time.
+            for _ in 0..1_000 {
+                changed.send_replace(());
+                sleep(Duration::from_millis(200)).await;
+            }
+            stop.cancel();
+        };
+        let (kept, ()) = tokio::join!(keep_up(&slow, &store, changed.subscribe(), &stop), everything);
+        kept.unwrap();
+        assert!((9..=11).contains(&turns()), "{} turns of 2 s in 200 s", turns());
+    }
+
+    #[test]
+    fn only_a_list_of_somebody_from_elsewhere_or_later_is_refused() {
+        let held = |store: &str, revision, empty| Held { store: store.to_owned(), revision, empty };
+        let may = |held: Held| held.permits(Path::new("list"), "ours", 7).is_ok();
+        assert!(may(held("ours", 7, false)) && may(held("ours", 3, false)));
+        assert!(may(held("", 0, true)) && may(held("theirs", 3, true)) && may(held("ours", 8, true)));
+        assert!(!may(held("theirs", 3, false)) && !may(held("ours", 8, false)) && !may(held("", 0, false)));
+    }
 }

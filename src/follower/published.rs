@@ -1,26 +1,43 @@
-//! The suppression list -> a small SQLite file of its own that mail servers read.
+//! The suppression list -> a small SQLite file of its own, for mail servers and tools that want SQL.
 //!
 //! A rollback-journal file, because a reader without write permission cannot open a WAL file that nobody has open;
 //! changed in place, because a mail server keeps its handle and would go on reading a file that was renamed over.
 //! The file knows which store it follows and up to which revision. Whoever changes it read that first and, once he may
-//! write, looks whether it still holds: so two processes cannot leave an older state behind, and nobody keeps the file
-//! while he reads the store.
+//! write, looks whether the file is still as it was: so two processes cannot leave an older state behind, and nobody
+//! keeps the file while he reads the store.
+//!
+//! Readers come first. What changes is worked out before the file is locked, and written in small transactions with
+//! pauses between them. The journal is kept in memory and the disk is not waited for: a process that is killed leaves no
+//! journal behind, which readers without write permission could not roll back. What a kill or a power cut in the very
+//! moment of writing tears is found out by the next start and made again, as all of it can be.
 
 use std::{
     collections::HashSet,
+    io,
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use futures::TryStreamExt;
 use sqlx::{
-    AssertSqlSafe, Connection, Executor, FromRow, QueryBuilder, Sqlite, SqliteConnection, sqlite::SqliteConnectOptions,
+    AssertSqlSafe, Connection, Executor, FromRow, QueryBuilder, Sqlite, SqliteConnection,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
+use tokio::time::{Instant, sleep, timeout};
 
+use super::{
+    Follower, Held, Turn, file_error,
+    replace::{Replacement, keep_damaged},
+};
 use crate::{
     config::Config,
     store::{
         Entry, EventKind, Store, StoreError,
-        sqlite::file::{BUSY_TIMEOUT, claim},
+        sqlite::file::{claim, is_damage},
     },
 };
 
@@ -33,10 +50,26 @@ const EVENTS_AT_ONCE: u32 = 1_000;
 /// How many entries are handed to SQLite at once.
 const ROWS_A_STATEMENT: usize = 100;
 
+/// How many entries are changed under one lock: a few milliseconds.
+const ROWS_A_LOCK: i64 = 250;
+
+/// How many times as long as a lock was held the file is left to its readers before the next one.
+const PAUSE: u32 = 4;
+
+/// How long a statement waits for a reader. While it waits no new reader is let in, so this is short.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// How long whoever records a mail waits for the list.
+const MOMENT: Duration = Duration::from_millis(500);
+
 /// The file that mail servers read.
 #[derive(Debug, Clone)]
 pub struct Published {
     path: PathBuf,
+    /// Whether the file may be replaced even though another store made it: once, by the start that was asked to.
+    accepts: Arc<AtomicBool>,
+    /// Whether the whole file is still to be compared, because it was busy at the start.
+    unchecked: Arc<AtomicBool>,
 }
 
 /// The row of `following`: what the file holds.
@@ -54,15 +87,71 @@ enum Extent {
     Changed(HashSet<String>),
 }
 
+/// Why a turn ended early.
+enum Halt {
+    Store(StoreError),
+    File(sqlx::Error),
+    /// The file contradicts itself.
+    Damaged,
+}
+
+impl From<StoreError> for Halt {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<sqlx::Error> for Halt {
+    fn from(error: sqlx::Error) -> Self {
+        if is_damage(&error) { Self::Damaged } else { Self::File(error) }
+    }
+}
+
+impl Follower for Published {
+    const REST: u32 = 0;
+
+    fn configured(config: &Config) -> Self {
+        let this = Self::new(&config.suppressions.path);
+        this.accepts.store(config.suppressions.accept_new_store, Ordering::Relaxed);
+        this
+    }
+
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    async fn held(&self) -> Result<Option<Held>, StoreError> {
+        if self.path.metadata().is_ok_and(|metadata| metadata.len() == 0) || !self.path.exists() {
+            return Ok(None);
+        }
+        // Read-only: whoever only asks must not roll back, make or mend.
+        let options = SqliteConnectOptions::new().filename(&self.path).read_only(true).busy_timeout(PATIENCE);
+        match read_held(&options).await {
+            Ok(held) => Ok(held),
+            Err(error) if is_damage(&error) => Ok(None),
+            Err(error) => Err(self.error(error)),
+        }
+    }
+
+    async fn start(&self, store: &Store) -> Result<(), StoreError> {
+        Self::start(self, store).await
+    }
+
+    async fn follow(&self, store: &Store) -> Result<Turn, StoreError> {
+        Self::follow(self, store).await.map(|()| Turn::Complete)
+    }
+
+    async fn follow_at_once(&self, store: &Store) -> bool {
+        // Whatever is wrong is said by the next turn.
+        matches!(timeout(MOMENT, Self::follow(self, store)).await, Ok(Ok(())))
+    }
+}
+
 impl Published {
     /// The list at this path; nothing is opened yet.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into() }
-    }
-
-    pub(super) fn configured(config: &Config) -> Self {
-        Self::new(&config.suppressions.path)
+        Self { path: path.into(), accepts: Arc::default(), unchecked: Arc::default() }
     }
 
     /// Where the file lies.
@@ -74,41 +163,68 @@ impl Published {
     /// Makes the file equal to the store's list, whatever it held; makes it when it is missing.
     ///
     /// # Errors
-    /// See [`StoreError`].
+    /// See [`StoreError`]. [`StoreError::Foreign`]: it lists what this store never said.
     pub async fn start(&self, store: &Store) -> Result<(), StoreError> {
-        self.bring_up(store, true).await
+        self.unchecked.store(true, Ordering::Relaxed);
+        self.follow(store).await
     }
 
-    /// Carries the changes since the last time into the file; rebuilds it when it is missing, follows another store, or
-    /// is ahead of this one, as after a restored backup.
+    /// Carries the changes since the last time into the file; makes it anew when it is missing or damaged.
     ///
     /// The file is opened each time: this takes well under a millisecond, and notices when it was deleted.
     ///
     /// # Errors
-    /// See [`StoreError`].
+    /// As for [`Published::start`].
     pub async fn follow(&self, store: &Store) -> Result<(), StoreError> {
-        self.bring_up(store, false).await
+        let whole = self.unchecked.load(Ordering::Relaxed);
+        if !self.path.exists() {
+            self.build(store).await?;
+        }
+        match self.bring_up(store, whole).await {
+            Err(Halt::Damaged) => {
+                self.replace_damaged(store).await?;
+                self.bring_up(store, whole).await.map_err(|halt| self.error_of(halt))?;
+            }
+            done => done.map_err(|halt| self.error_of(halt))?,
+        }
+        if whole {
+            self.unchecked.store(false, Ordering::Relaxed);
+        }
+        self.accepts.store(false, Ordering::Relaxed);
+        Ok(())
     }
 
-    async fn bring_up(&self, store: &Store, all: bool) -> Result<(), StoreError> {
-        let options =
-            SqliteConnectOptions::new().filename(&self.path).create_if_missing(true).busy_timeout(BUSY_TIMEOUT);
-        let mut file = SqliteConnection::connect_with(&options).await.map_err(|error| self.error(error))?;
-        if !prepare(&mut file).await.map_err(|error| self.error(error))? {
-            return Err(StoreError::foreign_file(&self.path));
-        }
-        let done = self.carry_over(&mut file, store, all).await;
+    async fn bring_up(&self, store: &Store, whole: bool) -> Result<(), Halt> {
+        // Whoever left a journal, the first to open the file for writing rolls it back, even if it is of another file.
+        let journal = self.journal().exists();
+        let was_ours = journal && self.is_marked_as_ours().await?;
+        let mut file = SqliteConnection::connect_with(&writing(&self.path)).await?;
+        let done = match prepare(&mut file).await {
+            Ok(true) => self.carry_over(&mut file, store, whole || journal).await,
+            Ok(false) if was_ours => Err(Halt::Damaged),
+            Ok(false) => Err(StoreError::foreign_file(&self.path).into()),
+            Err(error) => Err(error.into()),
+        };
         // Closing says nothing new, and an error above is the one to report.
         let _ = file.close().await;
         done
     }
 
-    async fn carry_over(&self, file: &mut SqliteConnection, store: &Store, mut all: bool) -> Result<(), StoreError> {
+    async fn carry_over(&self, file: &mut SqliteConnection, store: &Store, whole: bool) -> Result<(), Halt> {
+        if whole && !is_sound(file).await? {
+            return Err(Halt::Damaged);
+        }
         let id = store.id().await?;
+        let mut all = whole;
         loop {
-            let held = following(file).await.map_err(|error| self.error(error))?;
+            let held = following(file).await?;
+            let version = data_version(file).await?;
             let newest = store.newest_revision().await?;
-            let (extent, revision) = if all || held.store != id || held.revision > newest {
+            let ours = held.store == id && held.revision <= newest;
+            if !ours && !self.accepts.load(Ordering::Relaxed) {
+                self.held_of(file, &held).await?.permits(&self.path, &id, newest)?;
+            }
+            let (extent, revision) = if all || !ours {
                 (Extent::All, newest)
             } else {
                 let events = store.events_after(held.revision, EVENTS_AT_ONCE).await?;
@@ -123,40 +239,75 @@ impl Published {
                 (Extent::Changed(changed), revision)
             };
             // Read after the revision: what is newer is carried over once more, which does no harm.
-            self.collect(file, store, &extent).await?;
+            collect(file, store, &extent).await?;
             let carried = Following { store: id.clone(), revision };
-            if write(file, &extent, &held, &carried).await.map_err(|error| self.error(error))? {
+            if write(file, &extent, &held, &carried, version).await? {
                 all = false;
             }
         }
     }
 
-    /// Reads the store's entries into a table that only this connection sees.
-    async fn collect(&self, file: &mut SqliteConnection, store: &Store, extent: &Extent) -> Result<(), StoreError> {
-        let emptied = file.execute(
-            "CREATE TEMP TABLE IF NOT EXISTS entry (
-                 email TEXT NOT NULL PRIMARY KEY, origin TEXT NOT NULL, reason TEXT NOT NULL, since INTEGER NOT NULL
-             );
-             CREATE TEMP TABLE IF NOT EXISTS changed (email TEXT NOT NULL PRIMARY KEY);
-             DELETE FROM entry;
-             DELETE FROM changed",
-        );
-        emptied.await.map_err(|error| self.error(error))?;
-        match extent {
-            Extent::All => {
-                let mut chunks = store.entries().try_chunks(ROWS_A_STATEMENT);
-                while let Some(chunk) = chunks.try_next().await.map_err(|error| error.1)? {
-                    insert_entries(file, &chunk).await.map_err(|error| self.error(error))?;
-                }
-            }
-            Extent::Changed(addresses) if !addresses.is_empty() => {
-                let entries = store.entries_of(addresses).await?;
-                insert_entries(file, &entries).await.map_err(|error| self.error(error))?;
-                insert_changed(file, addresses).await.map_err(|error| self.error(error))?;
-            }
-            Extent::Changed(_) => {}
+    async fn held_of(&self, file: &mut SqliteConnection, held: &Following) -> Result<Held, sqlx::Error> {
+        Ok(Held { store: held.store.clone(), revision: held.revision, empty: is_empty(file).await? })
+    }
+
+    /// Makes the file while nobody sees it: a long list takes seconds, and half of one would let dead addresses pass.
+    async fn build(&self, store: &Store) -> Result<(), StoreError> {
+        let failed = |error: io::Error| file_error(&self.path, &error);
+        let begun = Replacement::begin(&self.path, None);
+        let replacement = begun.map_err(|error| match error.kind() {
+            // These words know more of what is wrong with a path.
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => StoreError::unopened(&self.path),
+            _ => failed(error),
+        })?;
+        let options = writing(replacement.temporary()).journal_mode(SqliteJournalMode::Memory);
+        let mut file = SqliteConnection::connect_with(&options).await.map_err(|error| self.error(error))?;
+        let filled = fill(&mut file, store).await.map_err(|halt| self.error_of(halt));
+        let closed = file.close().await.map_err(|error| self.error(error));
+        filled.and(closed)?;
+        // The disk may take long.
+        let committed = tokio::task::spawn_blocking(move || replacement.commit());
+        committed.await.map_err(|error| failed(io::Error::other(error)))?.map_err(failed)
+    }
+
+    async fn replace_damaged(&self, store: &Store) -> Result<(), StoreError> {
+        let failed = |error: io::Error| file_error(&self.path, &error);
+        let kept = keep_damaged(&self.path).map_err(failed)?;
+        // Rolled back over the new file it would damage that one, too.
+        match std::fs::remove_file(self.journal()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => {}
         }
+        self.build(store).await?;
+        tracing::warn!(
+            "published list {} was damaged and is made anew; what was there is kept as {}",
+            self.path.display(),
+            kept.display()
+        );
         Ok(())
+    }
+
+    fn journal(&self) -> PathBuf {
+        let mut journal = self.path.as_os_str().to_owned();
+        journal.push("-journal");
+        journal.into()
+    }
+
+    /// As the file lies there: no journal is looked at.
+    async fn is_marked_as_ours(&self) -> Result<bool, sqlx::Error> {
+        let options = SqliteConnectOptions::new().filename(&self.path).read_only(true).immutable(true);
+        let mut file = SqliteConnection::connect_with(&options).await?;
+        let id = application_id(&mut file).await;
+        let _ = file.close().await;
+        id.map(|id| id == PUBLISHED_ID)
+    }
+
+    fn error_of(&self, halt: Halt) -> StoreError {
+        match halt {
+            Halt::Store(error) => error,
+            Halt::File(error) => self.error(error),
+            Halt::Damaged => StoreError::damaged(&self.path),
+        }
     }
 
     fn error(&self, error: sqlx::Error) -> StoreError {
@@ -164,31 +315,117 @@ impl Published {
     }
 }
 
+/// See the head of this module for the journal and the disk.
+fn writing(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .busy_timeout(PATIENCE)
+        .synchronous(SqliteSynchronous::Off)
+        // In KiB. What a lock changes fits in, so that nothing is written before its end.
+        .pragma("cache_size", "-16000")
+}
+
+async fn read_held(options: &SqliteConnectOptions) -> Result<Option<Held>, sqlx::Error> {
+    let mut file = SqliteConnection::connect_with(options).await?;
+    let held = async {
+        let Following { store, revision } = following(&mut file).await?;
+        Ok(Some(Held { store, revision, empty: is_empty(&mut file).await? }))
+    };
+    let held = held.await;
+    let _ = file.close().await;
+    held
+}
+
 /// Makes the tables; `false` when the file is somebody else's.
 async fn prepare(file: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
-    let ours: i64 =
-        sqlx::query_scalar("SELECT application_id FROM pragma_application_id").fetch_one(&mut *file).await?;
-    if ours != PUBLISHED_ID {
+    // Not an option of the connection: that would turn another program's WAL file into something else.
+    if application_id(file).await? == PUBLISHED_ID {
+        keep_journal_in_memory(file).await?;
+    } else {
         let mut tx = file.begin_with("BEGIN IMMEDIATE").await?;
         if !claim(&mut tx, PUBLISHED_ID).await? {
             return Ok(false);
         }
         tx.execute(include_str!("published.sql")).await?;
         tx.commit().await?;
+        keep_journal_in_memory(file).await?;
     }
-    // Where somebody's tool has turned it into WAL.
-    file.execute("PRAGMA main.journal_mode = DELETE").await?;
     Ok(true)
+}
+
+/// Takes a file out of WAL mode as well, where somebody's tool has turned it into that.
+async fn keep_journal_in_memory(file: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    file.execute("PRAGMA main.journal_mode = MEMORY").await.map(drop)
+}
+
+async fn application_id(file: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar("SELECT application_id FROM pragma_application_id").fetch_one(file).await
+}
+
+/// Whether SQLite finds nothing wrong with the file.
+async fn is_sound(file: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    let found: String = sqlx::query_scalar("PRAGMA main.quick_check(1)").fetch_one(file).await?;
+    Ok(found == "ok")
 }
 
 async fn following(file: &mut SqliteConnection) -> Result<Following, sqlx::Error> {
     sqlx::query_as("SELECT store, revision FROM following").fetch_one(file).await
 }
 
-async fn insert_entries(file: &mut SqliteConnection, entries: &[Entry]) -> Result<(), sqlx::Error> {
+async fn is_empty(file: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("SELECT NOT EXISTS (SELECT 1 FROM suppression)").fetch_one(file).await
+}
+
+/// Changes whenever another connection has changed the file (https://www.sqlite.org/pragma.html#pragma_data_version).
+async fn data_version(file: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar("PRAGMA main.data_version").fetch_one(file).await
+}
+
+/// Writes the whole list into a new file.
+async fn fill(file: &mut SqliteConnection, store: &Store) -> Result<(), Halt> {
+    prepare(file).await?;
+    let carried = Following { store: store.id().await?, revision: store.newest_revision().await? };
+    let mut tx = file.begin().await?;
+    let mut chunks = store.entries().try_chunks(ROWS_A_STATEMENT);
+    while let Some(chunk) = chunks.try_next().await.map_err(|error| error.1)? {
+        insert_entries(&mut tx, "main.suppression", &chunk).await?;
+    }
+    keep_following(&mut tx, &carried).await?;
+    Ok(tx.commit().await?)
+}
+
+/// Reads the store's entries into a table that only this connection sees.
+async fn collect(file: &mut SqliteConnection, store: &Store, extent: &Extent) -> Result<(), Halt> {
+    file.execute(
+        "CREATE TEMP TABLE IF NOT EXISTS entry (
+             email TEXT NOT NULL PRIMARY KEY, origin TEXT NOT NULL, reason TEXT NOT NULL, since INTEGER NOT NULL
+         );
+         CREATE TEMP TABLE IF NOT EXISTS changed (email TEXT NOT NULL PRIMARY KEY);
+         DELETE FROM entry;
+         DELETE FROM changed",
+    )
+    .await?;
+    match extent {
+        Extent::All => {
+            let mut chunks = store.entries().try_chunks(ROWS_A_STATEMENT);
+            while let Some(chunk) = chunks.try_next().await.map_err(|error| error.1)? {
+                insert_entries(file, "temp.entry", &chunk).await?;
+            }
+        }
+        Extent::Changed(addresses) if !addresses.is_empty() => {
+            let entries = store.entries_of(addresses).await?;
+            insert_entries(file, "temp.entry", &entries).await?;
+            insert_changed(file, addresses).await?;
+        }
+        Extent::Changed(_) => {}
+    }
+    Ok(())
+}
+
+async fn insert_entries(file: &mut SqliteConnection, table: &str, entries: &[Entry]) -> Result<(), sqlx::Error> {
     for chunk in entries.chunks(ROWS_A_STATEMENT) {
         // OR REPLACE: while it was read, the list may have changed.
-        QueryBuilder::<Sqlite>::new("INSERT OR REPLACE INTO temp.entry (email, origin, reason, since) ")
+        QueryBuilder::<Sqlite>::new(format!("INSERT OR REPLACE INTO {table} (email, origin, reason, since) "))
             .push_values(chunk, |mut row, entry| {
                 let origin = entry.origin.as_str();
                 row.push_bind(&entry.address)
@@ -219,51 +456,86 @@ async fn insert_changed(file: &mut SqliteConnection, addresses: &HashSet<String>
     Ok(())
 }
 
-/// Makes what was collected the truth; `false` when somebody else wrote meanwhile. Rows that are right stay untouched, so
-/// that the file is locked against its readers only for a moment.
+/// Works out, under no lock that keeps a reader out, what is to be changed: a table of rows to delete, whose `since` is
+/// NULL, and of rows to put. Says how many there are. Rows that are right stay untouched.
+async fn work_out(file: &mut SqliteConnection, extent: &Extent) -> Result<i64, sqlx::Error> {
+    let concerned = match extent {
+        Extent::All => "",
+        Extent::Changed(_) => "AND s.email IN (SELECT email FROM temp.changed)",
+    };
+    let worked_out = file.execute(AssertSqlSafe(format!(
+        "CREATE TEMP TABLE IF NOT EXISTS todo (
+             number INTEGER PRIMARY KEY, email TEXT NOT NULL, origin TEXT, reason TEXT, since INTEGER
+         );
+         DELETE FROM todo;
+         INSERT INTO todo (email)
+         SELECT s.email FROM main.suppression AS s
+         WHERE NOT EXISTS (SELECT 1 FROM temp.entry AS e WHERE e.email = s.email) {concerned};
+         INSERT INTO todo (email, origin, reason, since)
+         SELECT e.email, e.origin, e.reason, e.since FROM temp.entry AS e
+         WHERE NOT EXISTS (
+             SELECT 1 FROM main.suppression AS s
+             WHERE s.email = e.email AND s.origin = e.origin AND s.reason = e.reason AND s.since = e.since
+         )
+         ORDER BY e.email"
+    )));
+    worked_out.await?;
+    sqlx::query_scalar("SELECT count(*) FROM todo").fetch_one(file).await
+}
+
+/// Makes what was collected the truth; `false` when somebody else wrote meanwhile: what is left then is worked out anew.
+/// The revision comes last, so that whoever dies in between begins where he began.
 async fn write(
     file: &mut SqliteConnection,
     extent: &Extent,
     held: &Following,
     carried: &Following,
+    version: i64,
 ) -> Result<bool, sqlx::Error> {
-    let mut tx = file.begin_with("BEGIN IMMEDIATE").await?;
-    if following(&mut tx).await? != *held {
-        return Ok(false);
-    }
-    let concerned = match extent {
-        Extent::All => "",
-        Extent::Changed(_) => "AND email IN (SELECT email FROM temp.changed)",
-    };
-    let deleted = tx.execute(AssertSqlSafe(format!(
-        "DELETE FROM main.suppression
-         WHERE NOT EXISTS (SELECT 1 FROM temp.entry AS e WHERE e.email = main.suppression.email) {concerned}"
-    )));
-    let deleted = deleted.await?.rows_affected();
-    let inserted = tx.execute(
-        "INSERT OR REPLACE INTO main.suppression (email, origin, reason, since)
-         SELECT email, origin, reason, since FROM temp.entry AS e
-         WHERE NOT EXISTS (
-             SELECT 1 FROM main.suppression AS s
-             WHERE s.email = e.email AND s.origin = e.origin AND s.reason = e.reason AND s.since = e.since
-         )",
-    );
-    let inserted = inserted.await?.rows_affected();
+    let count = work_out(file, extent).await?;
     // All was right: what happened since the file's own revision is read next, and may be no reason to write either.
-    if deleted + inserted == 0
-        && matches!(extent, Extent::All)
-        && held.store == carried.store
-        && held.revision <= carried.revision
-    {
+    if count == 0 && matches!(extent, Extent::All) && held.store == carried.store && held.revision <= carried.revision {
         return Ok(true);
     }
-    sqlx::query("UPDATE main.following SET store = ?1, revision = ?2 WHERE store <> ?1 OR revision <> ?2")
+    let mut done = 0;
+    loop {
+        let mut tx = file.begin_with("BEGIN IMMEDIATE").await?;
+        if data_version(&mut tx).await? != version {
+            return Ok(false);
+        }
+        let locked = Instant::now();
+        let numbers = (done, done + ROWS_A_LOCK);
+        for change in [
+            "DELETE FROM main.suppression WHERE email IN
+                 (SELECT email FROM temp.todo WHERE number > ?1 AND number <= ?2 AND since IS NULL)",
+            "INSERT OR REPLACE INTO main.suppression (email, origin, reason, since)
+             SELECT email, origin, reason, since FROM temp.todo
+             WHERE number > ?1 AND number <= ?2 AND since IS NOT NULL",
+        ] {
+            sqlx::query(change).bind(numbers.0).bind(numbers.1).execute(&mut *tx).await?;
+        }
+        done += ROWS_A_LOCK;
+        if done >= count {
+            keep_following(&mut tx, carried).await?;
+            tx.commit().await?;
+            return Ok(true);
+        }
+        if held.store != carried.store || held.revision > carried.revision {
+            // A part of this store's list must not be taken for another store's.
+            keep_following(&mut tx, &Following { store: carried.store.clone(), revision: 0 }).await?;
+        }
+        tx.commit().await?;
+        sleep(locked.elapsed() * PAUSE).await;
+    }
+}
+
+async fn keep_following(file: &mut SqliteConnection, carried: &Following) -> Result<(), sqlx::Error> {
+    sqlx::query("UPDATE following SET store = ?1, revision = ?2 WHERE store <> ?1 OR revision <> ?2")
         .bind(&carried.store)
         .bind(carried.revision)
-        .execute(&mut *tx)
-        .await?;
-    tx.commit().await?;
-    Ok(true)
+        .execute(file)
+        .await
+        .map(drop)
 }
 
 #[cfg(test)]
@@ -278,16 +550,17 @@ mod tests {
         let published = Published::new(dir.path().join("suppressions.db"));
         published.start(&store).await.unwrap();
 
-        let options = SqliteConnectOptions::new().filename(published.path());
-        let mut slow = SqliteConnection::connect_with(&options).await.unwrap();
+        let mut slow = SqliteConnection::connect_with(&writing(published.path())).await.unwrap();
         let held = following(&mut slow).await.unwrap();
-        published.collect(&mut slow, &store, &Extent::All).await.unwrap();
+        let version = data_version(&mut slow).await.unwrap();
+        assert!(collect(&mut slow, &store, &Extent::All).await.is_ok());
         store.suppress(&Address::parse("ann@example.org").unwrap(), None, 0).await.unwrap();
         published.follow(&store).await.unwrap();
 
-        let carried = Following { store: held.store.clone(), revision: held.revision };
-        assert!(!write(&mut slow, &Extent::All, &held, &carried).await.unwrap(), "what it read is older");
+        let carried = Following { store: held.store.clone(), revision: held.revision + 9 };
+        assert!(!write(&mut slow, &Extent::All, &held, &carried, version).await.unwrap(), "what it read is older");
         let listed: i64 = sqlx::query_scalar("SELECT count(*) FROM suppression").fetch_one(&mut slow).await.unwrap();
         assert_eq!(listed, 1);
+        assert!(following(&mut slow).await.unwrap().revision < carried.revision);
     }
 }

@@ -1,6 +1,6 @@
 //! Why a store did not serve, for people and for whoever may try again.
 
-/// Why a database did not serve; the two variants are the two things that a caller does about it.
+/// Why a database did not serve; each variant is another thing that a caller does about it.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Locked, or the disk is full: nothing was written, so back off and try again.
@@ -9,4 +9,11 @@ pub enum StoreError {
     /// A retry can't help: damaged, not writable, not ours. The text says what to do.
     #[error("{0}")]
     Unusable(String),
+    /// What lies there was made from another store or a later state of this one: it is left as it is until a person
+    /// decides. The text says between what.
+    #[error("{0}")]
+    Foreign(String),
+    /// The file that is open is no longer the one at its path: what is written now is lost. Opening anew helps.
+    #[error("{0}")]
+    Replaced(String),
 }

@@ -69,6 +69,27 @@ impl Store {
         }
     }
 
+    /// Gives the store another id: whatever followed it before follows it no more.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn renew_id(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(store) => store.renew_id().await,
+        }
+    }
+
+    /// Whether the database at its path is still the one that is open. Asked before a mail is moved away: what is written
+    /// into a file that was deleted or replaced is lost.
+    ///
+    /// # Errors
+    /// [`StoreError::Replaced`] when it is not.
+    pub fn check_in_place(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(store) => store.check_in_place(),
+        }
+    }
+
     /// Tells this store from any other.
     ///
     /// # Errors
@@ -243,6 +264,16 @@ impl Store {
     pub async fn events_after(&self, revision: i64, limit: u32) -> Result<Vec<Event>, StoreError> {
         match self {
             Self::Sqlite(store) => store.events_after(revision, limit).await,
+        }
+    }
+
+    /// Whether an address went onto the suppression list, changed there or left it after a revision.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn list_changed_since(&self, revision: i64) -> Result<bool, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.list_changed_since(revision).await,
         }
     }
 

@@ -52,15 +52,15 @@ async fn a_store_that_was_never_made_is_not_made_by_asking() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_no_database_is_refused_and_left_alone() {
+async fn a_file_that_is_no_database_is_refused_as_a_store_and_put_aside_as_a_list() {
     let f = Fixture::new().await;
     let path = f.path("notes.txt");
     let text = "Not a database, but somebody's notes. ".repeat(100);
     fs::write(&path, &text).unwrap();
     unusable(&path, "damaged or no SQLite database").await;
-    let error = Published::new(&path).start(&f.store).await.expect_err("no database");
-    one_line_with(&error, &path, "damaged or no SQLite database");
     assert_eq!(fs::read_to_string(&path).unwrap(), text);
+    Published::new(&path).start(&f.store).await.unwrap();
+    assert_eq!(fs::read_to_string(f.path("notes.txt.damaged")).unwrap(), text);
 }
 
 #[tokio::test]

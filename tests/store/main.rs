@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
 
 mod at_once;
+#[path = "../support/cdb.rs"]
+mod cdb;
 mod cli;
 mod commit;
 mod errors;
@@ -11,3 +13,4 @@ mod fixture;
 mod mailbox;
 mod published;
 mod queries;
+mod snapshot;

@@ -5,10 +5,15 @@ use std::{
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use bounced::{
-    follower::Published,
+    follower::{Followers, Published},
     message::Reading,
     policy::Policy,
     report::Address,
@@ -194,7 +199,7 @@ async fn nobody_waits_where_nothing_changed() {
 }
 
 #[tokio::test]
-async fn a_store_restored_from_a_backup_is_followed_again() {
+async fn a_store_restored_from_a_backup_is_followed_again_once_a_person_says_so() {
     for back_again in [false, true] {
         let l = List::new().await;
         l.bounce(1, "ann@example.org").await;
@@ -214,10 +219,17 @@ async fn a_store_restored_from_a_backup_is_followed_again() {
             l.published.follow(&store).await.unwrap();
         }
         store.close().await;
+        let before = fs::read(l.path()).unwrap();
 
         fs::write(l.f.database(), backup).unwrap();
         let store = Store::open(&l.f.database()).await.unwrap();
-        l.published.follow(&store).await.unwrap();
+        for refused in [l.published.follow(&store).await, l.published.start(&store).await] {
+            assert!(matches!(&refused, Err(StoreError::Foreign(text)) if text.contains("is newer")), "{refused:?}");
+        }
+        assert!(fs::read(l.path()).unwrap() == before);
+        let mut config = l.f.config();
+        config.suppressions.accept_new_store = true;
+        Followers::configured(&config).start(&store).await.unwrap();
         assert_eq!(l.rows().await, ["ann@example.org hard user_unknown"]);
         assert_eq!(l.revision().await, store.newest_revision().await.unwrap());
     }
@@ -245,14 +257,109 @@ async fn an_edited_list_is_mended_at_the_start() {
 }
 
 #[tokio::test]
-async fn a_list_of_another_store_is_replaced_whole() {
+async fn a_damaged_list_is_made_anew_and_kept_aside() {
+    let l = List::new().await;
+    let many: Vec<_> = (10..1_010).map(|uid| entry(uid, START, &[(&format!("u{uid}@example.org"), HARD)])).collect();
+    l.f.commit(&many).await;
+    l.published.start(&l.f.store).await.unwrap();
+    let (whole, rows) = (fs::read(l.path()).unwrap(), l.rows().await);
+    let garbled = [&whole[..8_192], &vec![0xa5; whole.len() - 8_192]].concat();
+    for damaged in [b"Not a database. ".repeat(300), whole[..whole.len() / 2].to_vec(), garbled] {
+        fs::write(l.path(), &damaged).unwrap();
+        l.published.start(&l.f.store).await.unwrap();
+        assert_eq!(l.rows().await, rows);
+        assert!(fs::read(l.f.path("suppressions.db.damaged")).unwrap() == damaged);
+    }
+    for (uid, sql) in
+        ["DELETE FROM following", "DROP TABLE following", "DROP TABLE suppression"].into_iter().enumerate()
+    {
+        sqlx::raw_sql(sql).execute(&mut l.open().await).await.unwrap();
+        // One that was never stopped notices as well.
+        l.bounce(uid as u32, &format!("ann{uid}@example.org")).await;
+        l.published.follow(&l.f.store).await.unwrap();
+        assert_eq!(l.rows().await.len(), rows.len() + uid + 1, "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn the_journal_of_another_file_does_not_spoil_the_list() {
     let l = List::new().await;
     l.bounce(1, "ann@example.org").await;
+    l.published.start(&l.f.store).await.unwrap();
+    // A journal that is hot: of a file with other pages, whose writer died.
+    let other = l.f.path("other.db");
+    let mut writer = create(&other).await;
+    sqlx::raw_sql(
+        "PRAGMA page_size = 4096; CREATE TABLE t (x); INSERT INTO t VALUES (zeroblob(60000)); PRAGMA cache_size = 1; BEGIN;
+         UPDATE t SET x = randomblob(60000); INSERT INTO t SELECT randomblob(60000) FROM t",
+    )
+    .execute(&mut writer)
+    .await
+    .unwrap();
+    let journal = l.f.path("suppressions.db-journal");
+    fs::copy(l.f.path("other.db-journal"), &journal).unwrap();
+    assert!(fs::metadata(&journal).unwrap().len() > 4_096);
+    l.published.start(&l.f.store).await.unwrap();
+    assert_eq!(l.rows().await, ["ann@example.org hard user_unknown"]);
+    assert!(!journal.exists(), "whoever may only read could not get past it");
+}
+
+/// How often the file was changed (https://www.sqlite.org/fileformat.html#file_change_counter).
+fn changes(path: &Path) -> u32 {
+    u32::from_be_bytes(fs::read(path).unwrap()[24..28].try_into().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_thousand_changes_take_many_short_locks_and_never_leave_a_journal() {
+    let l = List::new().await;
+    l.bounce(1, "ann@example.org").await;
+    l.published.start(&l.f.store).await.unwrap();
+    l.f.execute(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000)
+         INSERT INTO suppression (address, domain, origin, since)
+         SELECT 'u' || i || '@example.org', 'example.org', 'manual', 0 FROM n;
+         INSERT INTO event (at, kind, address, origin)
+         SELECT 0, 'suppressed', address, 'manual' FROM suppression WHERE origin = 'manual'",
+    )
+    .await;
+    let before = changes(&l.path());
+    let done = Arc::new(AtomicBool::new(false));
+    let watch = std::thread::spawn({
+        let (journal, done) = (l.f.path("suppressions.db-journal"), Arc::clone(&done));
+        move || {
+            let mut seen = 0;
+            while !done.load(Ordering::Relaxed) {
+                seen += u32::from(journal.exists());
+            }
+            seen
+        }
+    });
     l.published.follow(&l.f.store).await.unwrap();
-    let other = Store::open(&l.f.path("other.db")).await.unwrap();
-    other.suppress(&address("bob@example.org"), None, START).await.unwrap();
-    l.published.follow(&other).await.unwrap();
-    assert_eq!(l.rows().await, ["bob@example.org manual manual"]);
+    done.store(true, Ordering::Relaxed);
+    assert_eq!(watch.join().unwrap(), 0, "a reader could not roll it back");
+    assert_eq!(l.rows().await.len(), 100_001);
+    let locks = changes(&l.path()) - before;
+    assert!(locks >= 100_000 / 500, "{locks} locks for all of it are long ones");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_stays_is_not_waited_for_and_keeps_no_other_reader_out() {
+    let l = List::new().await;
+    l.bounce(1, "ann@example.org").await;
+    l.published.start(&l.f.store).await.unwrap();
+    let mut reader = l.open().await;
+    let mut held = reader.begin().await.unwrap();
+    rows(&mut held).await;
+    l.bounce(2, "bob@example.org").await;
+    let began = Instant::now();
+    let error = l.published.follow(&l.f.store).await.expect_err("it is held");
+    assert!(matches!(&error, StoreError::Busy(text) if text.contains("locked")), "{error}");
+    // Ten seconds, when nobody thought of those who wait behind the writer.
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    assert_eq!(l.rows().await.len(), 1, "another reader gets in");
+    held.rollback().await.unwrap();
+    l.published.follow(&l.f.store).await.unwrap();
+    assert_eq!(l.rows().await.len(), 2);
 }
 
 #[tokio::test]

@@ -45,6 +45,11 @@ impl Installation {
         self.dir.join("suppressions.db")
     }
 
+    /// The published list as a constant database.
+    pub fn cdb(&self) -> PathBuf {
+        self.dir.join("suppressions.cdb")
+    }
+
     /// `bounced ARGS --config …`, to be run to its end.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bounced"));
@@ -54,9 +59,14 @@ impl Installation {
 
     /// Starts `bounced run`; its log is appended to one file over all starts.
     pub fn run(&self) -> Daemon {
+        self.run_with(&[])
+    }
+
+    /// The same with further arguments.
+    pub fn run_with(&self, args: &[&str]) -> Daemon {
         let log = fs::File::options().create(true).append(true).open(self.log_file()).expect("writable");
         let child = self
-            .command(&["run"])
+            .command(&[&["run"], args].concat())
             .stdout(log.try_clone().expect("a file can be shared"))
             .stderr(log)
             .spawn()

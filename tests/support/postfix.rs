@@ -155,14 +155,14 @@ smtpd_recipient_restrictions =
         postfix
     }
 
-    /// Refuses whom the published suppression list names, with the very lookup that docs/database.md shows.
-    pub fn refuse_suppressed(&self, published: &Path) {
+    /// Refuses whom the published suppression list names, with the very line that docs/database.md shows.
+    pub fn refuse_suppressed(&self, cdb: &Path) {
         let documented = include_str!("../../docs/database.md");
-        let (_, query) = documented.split_once("\nquery = ").expect("the lookup is documented");
-        let query = query.lines().next().expect("a line");
-        let map = self.config.join("suppressions.cf");
-        fs::write(&map, format!("dbpath = {}\nquery = {query}\n", published.display())).expect("writable");
-        let restriction = format!("smtpd_recipient_restrictions = check_recipient_access sqlite:{}", map.display());
+        let (_, line) = documented.split_once("\nsmtpd_recipient_restrictions = ").expect("the look-up is documented");
+        let (look_up, _) = line.split_once(',').expect("other restrictions follow");
+        let list = cdb.with_extension("");
+        let look_up = look_up.replace("/var/lib/bounced/suppressions", list.to_str().expect("the name is text"));
+        let restriction = format!("smtpd_recipient_restrictions = {look_up}");
         let mut main = fs::read_to_string(self.config.join("main.cf")).expect("written at the start");
         main = main.replace("smtpd_recipient_restrictions =", &restriction);
         fs::write(self.config.join("main.cf"), main).expect("writable");

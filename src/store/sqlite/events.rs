@@ -22,6 +22,16 @@ impl SqliteStore {
         rows.iter().map(event).collect()
     }
 
+    pub(in crate::store) async fn list_changed_since(&self, revision: i64) -> Result<bool, StoreError> {
+        sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM event WHERE revision > ?1 AND kind IN ('suppressed', 'released'))",
+        )
+        .bind(revision)
+        .fetch_one(&self.readers)
+        .await
+        .map_err(|error| self.error(error))
+    }
+
     pub(in crate::store) async fn newest_revision(&self) -> Result<i64, StoreError> {
         // Of the sequence and not of the rows: old ones may be gone.
         sqlx::query_scalar("SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'event'), 0)")

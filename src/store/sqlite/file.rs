@@ -41,6 +41,21 @@ mod code {
     pub const FULL: i32 = 13;
     pub const CANTOPEN: i32 = 14;
     pub const NOTADB: i32 = 26;
+    /// A part of the file is missing; an extended code.
+    pub const IOERR_SHORT_READ: i32 = 522;
+    /// Of a statement that was written for other tables.
+    pub const ERROR: i32 = 1;
+}
+
+/// Whether a file contradicts itself, or lacks tables and rows that were made with it.
+pub(crate) fn is_damage(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Database(e) => e.code().and_then(|code| code.parse::<i32>().ok()).is_some_and(|found| {
+            [code::CORRUPT, code::NOTADB, code::ERROR].contains(&(found & 0xff)) || found == code::IOERR_SHORT_READ
+        }),
+        sqlx::Error::RowNotFound | sqlx::Error::ColumnDecode { .. } => true,
+        _ => false,
+    }
 }
 
 impl StoreError {
@@ -61,9 +76,7 @@ impl StoreError {
             Some(code::IOERR) => {
                 Self::Busy(format!("database {file} cannot be read or written ({error}); check the disk and its quota"))
             }
-            Some(code::CORRUPT | code::NOTADB) => Self::Unusable(format!(
-                "database {file} is damaged or no SQLite database; restore it from a backup, or move it away and a new one is made"
-            )),
+            Some(code::CORRUPT | code::NOTADB) => Self::damaged(path),
             Some(code::READONLY | code::PERM) => Self::Unusable(format!(
                 "database {file} cannot be written; give the user that runs bounced write permission on the file and its directory"
             )),
@@ -90,15 +103,29 @@ impl StoreError {
         ))
     }
 
+    pub(crate) fn damaged(path: &Path) -> Self {
+        Self::Unusable(format!(
+            "database {} is damaged or no SQLite database; restore it from a backup, or move it away and a new one is made",
+            path.display()
+        ))
+    }
+
+    pub(super) fn replaced(path: &Path) -> Self {
+        Self::Replaced(format!(
+            "database {} was moved, deleted or replaced while in use; no mail is moved away any more, because what is written now would be lost; bounced must open it anew",
+            path.display()
+        ))
+    }
+
     pub(crate) fn foreign_file(path: &Path) -> Self {
         Self::Unusable(format!(
-            "database {} belongs to something else; give the store and the published list files of their own",
+            "{} belongs to something else; give the store and the published list files of their own",
             path.display()
         ))
     }
 
     /// SQLite says no more than "unable to open"; the file system knows why.
-    fn unopened(path: &Path) -> Self {
+    pub(crate) fn unopened(path: &Path) -> Self {
         let file = path.display();
         let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let directory = parent.display();

@@ -6,7 +6,15 @@ pub(crate) mod file;
 mod list;
 mod mailbox;
 
-use std::{error::Error, fs::File, os::unix::fs::OpenOptionsExt, path::Path, str::FromStr, sync::Arc, time::Duration};
+use std::{
+    error::Error,
+    fs::{self, File},
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    path::Path,
+    str::FromStr,
+    sync::Arc,
+    time::Duration,
+};
 
 use sqlx::{
     Connection, Executor, Sqlite, SqlitePool, Transaction,
@@ -33,6 +41,8 @@ const fn is_kept(rows: usize) -> bool {
 #[derive(Debug, Clone)]
 pub struct SqliteStore {
     path: Arc<Path>,
+    /// Which file was opened.
+    inode: Option<Inode>,
     /// One connection: SQLite has one writer at a time, and waiting here is fair where its own lock is not.
     writer: SqlitePool,
     readers: SqlitePool,
@@ -73,7 +83,7 @@ impl SqliteStore {
             .await
             .map_err(|error| StoreError::of_sqlite(path, error))?;
         let readers = pool().max_connections(4).connect_lazy_with(options.pragma("query_only", "on"));
-        let store = Self { path: path.into(), writer, readers };
+        let store = Self { path: path.into(), inode: inode(path), writer, readers };
         store.migrate().await?;
         store.write_ahead().await?;
         Ok(store)
@@ -111,8 +121,21 @@ impl SqliteStore {
         self.writer.close().await;
     }
 
+    pub(in crate::store) fn check_in_place(&self) -> Result<(), StoreError> {
+        if self.inode.is_some() && inode(&self.path) == self.inode {
+            Ok(())
+        } else {
+            Err(StoreError::replaced(&self.path))
+        }
+    }
+
     pub(in crate::store) async fn id(&self) -> Result<String, StoreError> {
         sqlx::query_scalar("SELECT id FROM store").fetch_one(&self.readers).await.map_err(|error| self.error(error))
+    }
+
+    pub(in crate::store) async fn renew_id(&self) -> Result<(), StoreError> {
+        let renewed = self.writer.execute("UPDATE store SET id = lower(hex(randomblob(16)))").await;
+        renewed.map(drop).map_err(|error| self.error(error))
     }
 
     /// IMMEDIATE: a transaction that reads before it writes would otherwise fail, whatever the busy timeout.
@@ -123,6 +146,13 @@ impl SqliteStore {
     fn error(&self, error: sqlx::Error) -> StoreError {
         StoreError::of_sqlite(&self.path, error)
     }
+}
+
+/// Device and number: what a file is, whatever it is called.
+type Inode = (u64, u64);
+
+fn inode(path: &Path) -> Option<Inode> {
+    fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
 /// Who bounced is nobody else's business, so the file is made for its owner and group alone; SQLite gives its companions

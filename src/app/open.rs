@@ -1,0 +1,26 @@
+//! The store of an installation, opened or made; but not made where a published list says that there was one.
+
+use crate::{
+    config::Config,
+    follower::Followers,
+    store::{Store, StoreError},
+};
+
+/// Opens the store; makes it when it is missing.
+///
+/// # Errors
+/// [`StoreError::Foreign`] when it is missing and a published list is there: a new store would empty that list.
+pub async fn open_store(config: &Config) -> Result<Store, StoreError> {
+    let path = &config.database.path;
+    if !path.exists()
+        && !config.suppressions.accept_new_store
+        && let Some(list) = Followers::configured(config).list_that_would_be_lost().await
+    {
+        return Err(StoreError::Foreign(format!(
+            "database {} is missing, but there is a published list, {}, that was made from it; restore the database from a backup, or begin with an empty list by `bounced run --accept-new-store`",
+            path.display(),
+            list.display()
+        )));
+    }
+    Store::open(path).await
+}

@@ -1,0 +1,327 @@
+//! The published lists beside the running program: they hurt none of their readers, hold nobody up, survive whatever
+//! happens to it, and forget nobody by mistake.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
+
+mod support;
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use sqlx::{Connection, Executor, SqliteConnection, sqlite::SqliteConnectOptions};
+use support::{cdb, daemon::Installation, database, dovecot::deliver, until};
+use tokio::time::{Instant, sleep};
+
+const SOON: Duration = Duration::from_secs(30);
+
+/// An installation that reads a Maildir.
+struct Place {
+    dir: tempfile::TempDir,
+    bounced: Installation,
+}
+
+impl Place {
+    fn new() -> Self {
+        let dir = support::directory();
+        let maildir = dir.path().join("Maildir");
+        fs::create_dir(&maildir).unwrap();
+        let mailbox = format!("[maildir.bounces]\npath = \"{}\"\npoll = \"20ms\"\n", maildir.display());
+        let bounced = Installation::new(dir.path(), &mailbox);
+        Self { dir, bounced }
+    }
+
+    fn maildir(&self) -> PathBuf {
+        self.dir.path().join("Maildir")
+    }
+
+    /// A bounce like the sample, from a mail of its own to a recipient of its own.
+    fn bounce(&self, n: usize) {
+        let sample = include_str!("../scripts/samples/postfix-user-unknown.eml");
+        let mail = sample.replace("anna", &format!("anna{n}")).replace("Message-Id: <", &format!("Message-Id: <{n}."));
+        deliver(&self.maildir(), &mail);
+    }
+
+    /// Waits until so many are recorded and moved.
+    async fn moved(&self, count: usize) {
+        until("all is recorded and moved", SOON, async || {
+            let recorded = database::count(&self.bounced.database(), "SELECT count(*) FROM message").await as usize;
+            let moved = support::messages(&self.maildir().join(".Processed"));
+            (recorded == count && moved == count).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until both lists name so many.
+    async fn listed(&self, count: usize) {
+        until("both lists name them", SOON, async || {
+            let rows = database::count(&self.bounced.published(), "SELECT count(*) FROM suppression").await as usize;
+            (rows == count && cdb::addresses(&self.bounced.cdb()).len() == count).then_some(())
+        })
+        .await;
+    }
+
+    /// Runs a command to its end: its exit code and what it printed.
+    fn run(&self, args: &[&str]) -> (Option<i32>, String) {
+        let output = self.bounced.command(args).output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(text).unwrap())
+    }
+
+    /// Both lists, as they lie there.
+    fn lists(&self) -> [Vec<u8>; 2] {
+        [self.bounced.published(), self.bounced.cdb()].map(|path| fs::read(path).unwrap())
+    }
+
+    /// Runs the daemon to its end, which comes with this code and a last line with these words.
+    async fn refuses(&self, code: i32, words: &[&str]) {
+        let before = self.bounced.log().len();
+        let status = self.bounced.run().exit().await;
+        let log = self.bounced.log().split_off(before);
+        assert_eq!(status.code(), Some(code), "{log}");
+        let last = log.lines().last().unwrap_or_default();
+        assert!(last.starts_with("bounced: ") && words.iter().all(|word| last.contains(word)), "{last}");
+    }
+
+    /// Removes the database and its companions.
+    fn lose_database(&self) {
+        for ending in ["", "-wal", "-shm"] {
+            let mut path = self.bounced.database().into_os_string();
+            path.push(ending);
+            fs::remove_file(path).ok();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_a_reader_holds_holds_nobody_up() {
+    let place = Place::new();
+    let daemon = place.bounced.run();
+    place.bounce(0);
+    place.moved(1).await;
+    place.listed(1).await;
+    let options = SqliteConnectOptions::new().filename(place.bounced.published()).read_only(true);
+    let mut reader = SqliteConnection::connect_with(&options).await.unwrap();
+    let mut held = reader.begin().await.unwrap();
+    held.execute("SELECT count(*) FROM suppression").await.unwrap();
+    // One batch after the other, each with something to publish.
+    for n in 1..=5 {
+        let began = Instant::now();
+        place.bounce(n);
+        place.moved(n + 1).await;
+        // Ten seconds, when the list is waited for.
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    }
+    let heard = async || cdb::addresses(&place.bounced.cdb()).len() == 6;
+    until("the list that has no lock goes on", SOON, async || heard().await.then_some(())).await;
+    until("it is said", SOON, async || place.bounced.log().contains("locked by another program").then_some(())).await;
+    held.rollback().await.unwrap();
+    place.listed(6).await;
+    until("the end of it, too", SOON, async || place.bounced.log().contains("again").then_some(())).await;
+    assert!(daemon.terminate().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_any_moment_it_leaves_whole_lists_that_anybody_can_read() {
+    let place = Place::new();
+    let seed = std::env::var("SEED").map_or_else(|_| rand::random(), |seed| seed.parse().expect("SEED is a number"));
+    println!("to repeat these moments: SEED={seed}");
+    let mut random = StdRng::seed_from_u64(seed);
+    let (published, cdb_path) = (place.bounced.published(), place.bounced.cdb());
+    let mut sent = 0;
+    let mut before = (0, 0);
+    for _ in 0..25 {
+        let daemon = place.bounced.run();
+        for _ in 0..20 {
+            place.bounce(sent);
+            sent += 1;
+        }
+        sleep(Duration::from_micros(random.random_range(0..150_000))).await;
+        daemon.kill();
+        if !published.exists() {
+            continue;
+        }
+        let mut journal = published.clone().into_os_string();
+        journal.push("-journal");
+        assert!(!Path::new(&journal).exists(), "whoever may only read can't roll it back");
+        // Opens no file for writing and takes no lock, as a reader without any permission.
+        let options = SqliteConnectOptions::new().filename(&published).read_only(true).immutable(true);
+        let mut reader = SqliteConnection::connect_with(&options).await.unwrap();
+        let rows: i64 = sqlx::query_scalar("SELECT count(*) FROM suppression").fetch_one(&mut reader).await.unwrap();
+        let records = if cdb_path.exists() { cdb::records(&cdb_path).expect("a whole file").len() } else { 0 };
+        assert!(rows >= before.0 && records >= before.1, "nobody is forgotten");
+        before = (rows, records);
+    }
+    let daemon = place.bounced.run();
+    place.moved(sent).await;
+    place.listed(sent).await;
+    assert!(daemon.terminate().await.success());
+    let left: Vec<_> = fs::read_dir(published.parent().unwrap())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.contains(".new-") || name.contains(".damaged"))
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_recorded_but_not_published_is_on_both_lists_after_the_next_start() {
+    let place = Place::new();
+    let daemon = place.bounced.run();
+    place.bounce(0);
+    place.moved(1).await;
+    place.listed(1).await;
+    let before = place.lists();
+    place.bounce(1);
+    place.moved(2).await;
+    place.listed(2).await;
+    daemon.kill();
+    // As a kill between the commit and the lists leaves them.
+    fs::write(place.bounced.published(), &before[0]).unwrap();
+    fs::write(place.bounced.cdb(), &before[1]).unwrap();
+    let daemon = place.bounced.run();
+    place.listed(2).await;
+    // Those that take longer are written before it ends.
+    place.bounce(2);
+    place.moved(3).await;
+    assert!(daemon.terminate().await.success());
+    assert_eq!(cdb::addresses(&place.bounced.cdb()).len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_or_older_database_does_not_wipe_the_lists() {
+    let place = Place::new();
+    let daemon = place.bounced.run();
+    place.bounce(0);
+    place.moved(1).await;
+    place.listed(1).await;
+    assert!(daemon.terminate().await.success());
+    let backup = fs::read(place.bounced.database()).unwrap();
+    let daemon = place.bounced.run();
+    place.bounce(1);
+    place.moved(2).await;
+    place.listed(2).await;
+    assert!(daemon.terminate().await.success());
+    let lists = place.lists();
+
+    place.lose_database();
+    place.bounce(2);
+    place.refuses(78, &["is missing", "suppressions.db", "backup", "--accept-new-store"]).await;
+    assert!(!place.bounced.database().exists(), "a backup would be in its way");
+    let (code, text) = place.run(&["suppressions", "add", "eve@example.org"]);
+    assert!(code == Some(78) && text.contains("is missing"), "{text}");
+
+    // Of another installation, or empty.
+    fs::write(place.bounced.database(), "").unwrap();
+    place.refuses(78, &["from another database", "--accept-new-store"]).await;
+    let (code, text) = place.run(&["suppressions", "add", "eve@example.org"]);
+    assert!(code == Some(78) && text.contains("from another database"), "{text}");
+    assert_eq!(database::count(&place.bounced.database(), "SELECT count(*) FROM suppression").await, 0, "not changed");
+
+    place.lose_database();
+    fs::write(place.bounced.database(), &backup).unwrap();
+    place.refuses(78, &["is newer", "--accept-new-store"]).await;
+    assert!(place.lists() == lists && support::messages(&place.maildir()) == 1, "nothing was touched");
+
+    let daemon = place.bounced.run_with(&["--accept-new-store"]);
+    let expected = ["anna0", "anna2"].map(|name| format!("{name}@customer.example"));
+    let as_said = async || (cdb::addresses(&place.bounced.cdb()) == expected).then_some(());
+    until("what only the lost database knew is gone, as said", SOON, as_said).await;
+    place.listed(2).await;
+    assert!(daemon.terminate().await.success());
+
+    place.lose_database();
+    let (code, text) = place.run(&["suppressions", "add", "eve@example.org", "--accept-new-store"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert_eq!(cdb::addresses(&place.bounced.cdb()), ["eve@example.org"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_foreign_list_under_a_running_daemon_is_said_shown_and_left_alone_and_nothing_else_stops() {
+    let other = Place::new();
+    assert_eq!(other.run(&["suppressions", "add", "theirs@example.org"]).0, Some(0));
+    let theirs = other.lists();
+
+    let place = Place::new();
+    let mut daemon = place.bounced.run();
+    place.bounce(0);
+    place.moved(1).await;
+    place.listed(1).await;
+    assert_eq!(place.run(&["status"]).0, Some(0));
+    for (path, list) in [place.bounced.published(), place.bounced.cdb()].iter().zip(&theirs) {
+        let beside = path.with_extension("moved");
+        fs::write(&beside, list).unwrap();
+        fs::rename(&beside, path).unwrap();
+    }
+    place.bounce(1);
+    place.moved(2).await;
+    for list in ["suppressions.db", "suppressions.cdb"] {
+        let said = format!("{list} was made from another database");
+        until("it is said", SOON, async || place.bounced.log().contains(&said).then_some(())).await;
+    }
+    assert!(daemon.is_running());
+    assert!(place.lists() == theirs);
+    let (code, text) = place.run(&["status"]);
+    assert_eq!((code, text.matches("was made from another database").count()), (Some(1), 2), "{text}");
+    let (_, json) = place.run(&["status", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&json[0]["mailbox"], &json[0]["healthy"]), (&"bounces".into(), &true.into()));
+    assert!(json[2]["list"].as_str().unwrap().ends_with("suppressions.cdb") && json[2]["healthy"] == false, "{json}");
+    let (code, text) = place.run(&["suppressions", "remove", "anna0@customer.example"]);
+    assert!(code == Some(78) && text.contains("left as it is"), "{text}");
+
+    [place.bounced.published(), place.bounced.cdb()].iter().for_each(|path| fs::remove_file(path).unwrap());
+    place.listed(2).await;
+    assert_eq!(place.run(&["status"]).0, Some(0));
+    assert!(daemon.terminate().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_replaced_while_in_use_settles_no_mail() {
+    for replaced in [false, true] {
+        let place = Place::new();
+        let mut daemon = place.bounced.run();
+        place.bounce(0);
+        place.moved(1).await;
+        place.listed(1).await;
+        let lists = place.lists();
+        let moved = place.bounced.database().with_extension("moved");
+        fs::rename(place.bounced.database(), &moved).unwrap();
+        if replaced {
+            fs::copy(&moved, place.bounced.database()).unwrap();
+        }
+        place.bounce(1);
+        // A code after which the unit starts it anew.
+        assert_eq!(daemon.exit().await.code(), Some(75), "{}", place.bounced.log());
+        assert!(place.bounced.log().contains("while in use"), "{}", place.bounced.log());
+        assert_eq!(support::messages(&place.maildir()), 1, "not moved away: its rows are in no file");
+        assert!(place.lists() == lists, "nor changed for what was written there");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_brings_both_lists_up_to_date_where_no_daemon_runs() {
+    let place = Place::new();
+    let add = |address: &str| assert_eq!(place.run(&["suppressions", "add", address]).0, Some(0));
+    ["ann@example.org", "bob@example.org"].into_iter().for_each(add);
+    place.listed(2).await;
+    assert_eq!(place.run(&["suppressions", "remove", "ann@example.org"]).0, Some(0));
+    assert_eq!(cdb::addresses(&place.bounced.cdb()), ["bob@example.org"]);
+
+    // At once, and beside a daemon: whoever comes last leaves all of them.
+    let daemon = place.bounced.run();
+    let names: Vec<String> = (0..12).map(|n| format!("u{n:02}@example.org")).collect();
+    let commands: Vec<_> =
+        names.iter().map(|name| place.bounced.command(&["suppressions", "add", name]).spawn().unwrap()).collect();
+    for mut command in commands {
+        assert!(command.wait().unwrap().success());
+    }
+    place.listed(13).await;
+    let expected: BTreeSet<_> = names.into_iter().chain(["bob@example.org".to_owned()]).collect();
+    assert_eq!(cdb::addresses(&place.bounced.cdb()).into_iter().collect::<BTreeSet<_>>(), expected);
+    assert!(daemon.terminate().await.success());
+}
