@@ -679,6 +679,32 @@ async fn a_folder_whose_rights_were_lost_is_read_and_settled_when_they_are_back(
 }
 
 #[tokio::test]
+async fn messages_that_vanish_under_our_hands_again_and_again_tell_of_a_second_daemon() {
+    // Of each two messages that are moved the server finds one, and of the last two none.
+    for (after, vanishes) in [("", true), ("after = 'leave'", false)] {
+        let mut moves = 0;
+        let server = Server::start("* OK hello", move |command| {
+            moves += usize::from(command.starts_with("UID MOVE"));
+            match command {
+                _ if !command.starts_with("UID MOVE") => None,
+                _ if moves < 3 => say("* OK [COPYUID 9 1 5] moved\r\n* 1 EXPUNGE\r\nTAG OK done\r\n"),
+                _ => say("TAG OK nothing to move\r\n"),
+            }
+        })
+        .await;
+        let mut source = server.source_with(after);
+        source.open(Resume::default()).await.unwrap();
+        for attempt in 0..3 {
+            assert_eq!(source.complaint(), None, "{attempt}");
+            source.reread(["7:1", "7:2"].map(Place::new).into());
+            assert_eq!(uids(&source.fetch().await.unwrap()), [1, 2]);
+            assert!(source.settle(&processed(&[1, 2])).await.unwrap().is_empty());
+        }
+        assert_eq!(source.complaint().is_some_and(|why| why.contains("second bounced")), vanishes);
+    }
+}
+
+#[tokio::test]
 async fn a_message_that_was_copied_before_the_server_died_is_not_copied_again() {
     // Message 1 lies in the other folder already; of message 2 there is one of equal size and other octets.
     let mut examined = false;

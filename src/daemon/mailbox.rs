@@ -232,6 +232,9 @@ impl<S: Source> Watch<S> {
         }
         if due {
             self.recorder.heartbeat(&self.mailbox, now(), Heartbeat::Read).await?;
+            if let Some(why) = self.source.complaint() {
+                self.recorder.heartbeat(&self.mailbox, now(), Heartbeat::Failed(&why)).await?;
+            }
             self.last_heartbeat = Some(Instant::now());
         }
         Ok(())

@@ -99,6 +99,11 @@ pub trait Source: Send + Sized + 'static {
     /// These places come with the next batches.
     fn reread(&mut self, _: Vec<Place>) {}
 
+    /// What a person should know and mend, although reading goes on.
+    fn complaint(&self) -> Option<String> {
+        None
+    }
+
     /// Returns when there may be something new, or when the poll interval has passed.
     fn wait(&mut self) -> impl Future<Output = Result<(), SourceError>> + Send;
 

@@ -26,6 +26,7 @@ struct Script {
     waits: VecDeque<Result<(), SourceError>>,
     settled: Vec<usize>,
     hangs: bool,
+    complaint: Option<String>,
 }
 
 #[derive(Clone, Default)]
@@ -74,6 +75,10 @@ impl Source for Scripted {
             Some(waited) => waited,
             None => pending().await,
         }
+    }
+
+    fn complaint(&self) -> Option<String> {
+        self.script().complaint.clone()
     }
 
     async fn close(&mut self) {}
@@ -257,4 +262,14 @@ async fn a_mailbox_that_worked_before_and_refuses_now_is_asked_less_and_less_oft
     assert!(matches!(fixture.attempts.try_recv(), Ok(FirstAttempt::Going)), "no reason to give up");
     let status = fixture.store.status().await.unwrap().remove(0);
     assert_eq!(status.failure.as_deref(), Some("login failed"));
+}
+
+#[tokio::test]
+async fn what_a_person_should_mend_is_told_although_reading_goes_on() {
+    let mut fixture = Fixture::new().await;
+    fixture.source.script().complaint = Some("two at once".into());
+    fixture.watch.heartbeat(true).await.unwrap();
+    let status = fixture.store.status().await.unwrap().remove(0);
+    assert!(status.read_at.is_some());
+    assert_eq!(status.failure.as_deref(), Some("two at once"));
 }

@@ -47,6 +47,8 @@ pub(super) struct Connection {
     pub(super) has_grown: bool,
     /// UIDVALIDITY of the selected folder.
     pub(super) uid_validity: Option<u32>,
+    /// The server has said which messages it moved (RFC 4315).
+    pub(super) gives_copyuid: bool,
 }
 
 /// How an IDLE ended.
@@ -115,6 +117,7 @@ impl Connection {
             exists: 0,
             has_grown: false,
             uid_validity: None,
+            gives_copyuid: false,
         }
     }
 

@@ -12,6 +12,7 @@ mod narrow;
 mod outstanding;
 mod pending;
 mod response;
+mod rivals;
 mod search;
 mod session;
 mod settings;
@@ -24,8 +25,10 @@ use jiff::Timestamp;
 use narrow::Portion;
 use outstanding::Settling;
 use pending::PendingUids;
+use rivals::Rivals;
 use session::{One, Session, WINDOW};
 pub use settings::{ImapSettings, Timeouts};
+use tracing::error;
 use uid::Uid;
 
 use super::{Progress, Source, SourceError};
@@ -51,6 +54,7 @@ pub struct ImapSource {
     progress: Progress,
     /// What is known of messages that could not be moved or flagged.
     settling: Settling,
+    rivals: Rivals,
 }
 
 impl ImapSource {
@@ -184,9 +188,13 @@ impl ImapSource {
                 session.settle(&portion).await
             };
             match settled.await {
-                Ok(refused) => {
-                    self.settling.answered(&portion, &refused);
-                    failed.extend(refused);
+                Ok(settled) => {
+                    // What an earlier connection read may have been moved by that one.
+                    if doubtful.is_empty() && settled.vanished > 0 && self.rivals.noticed() {
+                        error!(mailbox = self.mailbox, "{}", Rivals::complaint(&self.settings.folder));
+                    }
+                    self.settling.answered(&portion, &settled.failed);
+                    failed.extend(settled.failed);
                 }
                 Err(error) => {
                     self.settling.broke(&portion, &error.to_string());
@@ -228,6 +236,7 @@ impl Source for ImapSource {
             retried: false,
             progress: Progress::default(),
             settling: Settling::new(settings.batch),
+            rivals: Rivals::default(),
             settings,
         }
     }
@@ -277,6 +286,10 @@ impl Source for ImapSource {
         if let Some(session) = &mut self.session {
             session.reread(places.iter().filter_map(|place| Uid::read(place.as_str())).map(|uid| uid.uid).collect());
         }
+    }
+
+    fn complaint(&self) -> Option<String> {
+        self.rivals.are_there().then(|| Rivals::complaint(&self.settings.folder))
     }
 
     async fn wait(&mut self) -> Result<(), SourceError> {

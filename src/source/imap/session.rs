@@ -17,7 +17,7 @@ use super::{
     response::{Condition, Fetched, Response, Status},
     search::uid_search,
     settings::ImapSettings,
-    settle::{Obstacle, SettleCommands, remove},
+    settle::{Obstacle, SettleCommands, Settled, remove},
     uid::Uid,
     words,
 };
@@ -308,8 +308,8 @@ impl Session {
         uids
     }
 
-    /// Settles these messages, and says which could not be, and why.
-    pub(super) async fn settle(&mut self, uids: &[u32]) -> Result<Vec<(u32, String)>, SourceError> {
+    /// Settles these messages.
+    pub(super) async fn settle(&mut self, uids: &[u32]) -> Result<Settled, SourceError> {
         if matches!(self.settle_commands, SettleCommands::Unable(_)) {
             // Perhaps somebody has mended it by now.
             self.select_again().await?;

@@ -5,7 +5,7 @@ use tracing::{info, warn};
 
 use super::{
     connection::Connection,
-    response::{Condition, Status},
+    response::{Condition, Response, Status},
     search::uid_search,
     settings::ImapSettings,
     words,
@@ -27,6 +27,15 @@ pub(super) enum SettleCommands {
     Leave,
     /// Nothing can be settled for now.
     Unable(Obstacle),
+}
+
+/// What became of messages that were to be settled.
+#[derive(Debug, Default)]
+pub(super) struct Settled {
+    /// Those that could not be, and why.
+    pub failed: Vec<(u32, String)>,
+    /// How many were not there any more.
+    pub vanished: usize,
 }
 
 /// Why nothing can be settled.
@@ -94,17 +103,18 @@ impl SettleCommands {
         }
     }
 
-    /// Settles these messages, given in ascending order, and says which could not be, and why. Those that are gone are no
-    /// error.
-    pub(super) async fn carry_out(
-        &self,
-        connection: &mut Connection,
-        uids: &[u32],
-    ) -> Result<Vec<(u32, String)>, SourceError> {
-        let (mut failed, mut halvings) = (Vec::new(), 0);
+    /// Settles these messages, given in ascending order. Those that are gone are no error.
+    pub(super) async fn carry_out(&self, connection: &mut Connection, uids: &[u32]) -> Result<Settled, SourceError> {
+        let (mut failed, mut vanished, mut halvings) = (Vec::new(), 0, 0);
         let mut groups = vec![uids];
         while let Some(group) = groups.pop() {
-            let Err(why) = self.attempt(connection, group).await? else { continue };
+            let why = match self.attempt(connection, group).await? {
+                Ok(gone) => {
+                    vanished += gone;
+                    continue;
+                }
+                Err(why) => why,
+            };
             if group.len() > 1 && halvings < MOST_HALVINGS {
                 halvings += 1;
                 let (first, second) = group.split_at(group.len() / 2);
@@ -113,28 +123,33 @@ impl SettleCommands {
                 failed.extend(group.iter().map(|uid| (*uid, why.clone())));
             }
         }
-        Ok(failed)
+        // What was refused as a whole may have been moved in part: the parts that are missing then did not vanish.
+        Ok(Settled { failed, vanished: if halvings == 0 { vanished } else { 0 } })
     }
 
-    /// The inner error is what the server says against it; it may have settled some of them.
-    async fn attempt(&self, connection: &mut Connection, uids: &[u32]) -> Result<Result<(), String>, SourceError> {
+    /// How many were not there any more. The inner error is what the server says against it; it may have settled some of
+    /// them.
+    async fn attempt(&self, connection: &mut Connection, uids: &[u32]) -> Result<Result<usize, String>, SourceError> {
+        let mut vanished = 0;
         for set in words::uid_sets(uids) {
             let done = match self {
-                Self::Leave => Ok(()),
+                Self::Leave => Ok(0),
                 Self::Unable(obstacle) => Err(obstacle.why.clone()),
                 Self::Flag(flags) => {
-                    step(connection, &format!("UID STORE {set} +FLAGS.SILENT {flags}"), "flag").await?
+                    step(connection, &format!("UID STORE {set} +FLAGS.SILENT {flags}"), "flag").await?.map(|()| 0)
                 }
                 Self::Move { folder, by: Mover::Move } => {
-                    transfer(connection, &format!("UID MOVE {set} {folder}"), folder).await?
+                    let moved = transfer(connection, &format!("UID MOVE {set} {folder}"), folder).await?;
+                    moved.map(|moved| moved.map_or(0, |moved| words::count(&set).saturating_sub(moved)))
                 }
                 Self::Move { folder, by } => copy_and_remove(connection, &set, folder, *by).await?,
             };
-            if done.is_err() {
-                return Ok(done);
+            match done {
+                Ok(gone) => vanished += gone,
+                Err(why) => return Ok(Err(why)),
             }
         }
-        Ok(Ok(()))
+        Ok(Ok(vanished))
     }
 }
 
@@ -143,23 +158,24 @@ async fn copy_and_remove(
     set: &str,
     folder: &str,
     by: Mover,
-) -> Result<Result<(), String>, SourceError> {
+) -> Result<Result<usize, String>, SourceError> {
     // What is marked as deleted was copied before the last crash.
     let uncopied = uid_search(connection, &format!("UNDELETED UID {set}")).await?;
     for set in words::uid_sets(&uncopied) {
         let copied = transfer(connection, &format!("UID COPY {set} {folder}"), folder).await?;
-        if copied.is_err() {
-            return Ok(copied);
+        if let Err(why) = copied {
+            return Ok(Err(why));
         }
         let marked = step(connection, &format!(r"UID STORE {set} +FLAGS.SILENT (\Deleted)"), "mark").await?;
-        if marked.is_err() {
-            return Ok(marked);
+        if let Err(why) = marked {
+            return Ok(Err(why));
         }
     }
-    match by {
-        Mover::CopyExpunge => step(connection, &format!("UID EXPUNGE {set}"), "expunge").await,
-        Mover::Move | Mover::CopyDelete => Ok(Ok(())),
-    }
+    let vanished = words::count(set).saturating_sub(uncopied.len());
+    Ok(match by {
+        Mover::CopyExpunge => step(connection, &format!("UID EXPUNGE {set}"), "expunge").await?.map(|()| vanished),
+        Mover::Move | Mover::CopyDelete => Ok(vanished),
+    })
 }
 
 /// Takes messages away that lie in the other folder already.
@@ -196,17 +212,44 @@ async fn ensure_folder(
     connection.command(&format!("SUBSCRIBE {folder}")).await.map(|_| Ok(()))
 }
 
-/// MOVE or COPY; creates the folder again if somebody has deleted it since.
-async fn transfer(connection: &mut Connection, command: &str, folder: &str) -> Result<Result<(), String>, SourceError> {
-    let end = connection.command(command).await?;
+/// MOVE or COPY; creates the folder again if somebody has deleted it since. Says how many messages the server has moved, if
+/// it says so.
+async fn transfer(
+    connection: &mut Connection,
+    command: &str,
+    folder: &str,
+) -> Result<Result<Option<usize>, String>, SourceError> {
+    let (end, moved) = counted(connection, command).await?;
     // RFC 9051 §6.4.7
     if end.keyword() != "TRYCREATE" {
-        return Ok(judge(&end, "move"));
+        return Ok(judge(&end, "move").map(|()| moved));
     }
-    match ensure_folder(connection, folder, folder).await? {
-        Ok(()) => step(connection, command, "move").await,
-        Err(obstacle) => Ok(Err(obstacle.why)),
-    }
+    Ok(match ensure_folder(connection, folder, folder).await? {
+        Ok(()) => {
+            let (end, moved) = counted(connection, command).await?;
+            judge(&end, "move").map(|()| moved)
+        }
+        Err(obstacle) => Err(obstacle.why),
+    })
+}
+
+/// RFC 6851 §4.3: COPYUID comes before the end of a MOVE, or in it. A server that has given one and now gives none has
+/// moved nothing.
+async fn counted(connection: &mut Connection, command: &str) -> Result<(Condition, Option<usize>), SourceError> {
+    let of =
+        |condition: &Condition| condition.argument("COPYUID").and_then(|data| data.split(' ').nth(1)).map(words::count);
+    let mut moved = None;
+    let commands = [command.to_owned()];
+    let ends = connection.run(&commands, |response| {
+        if let Response::Condition(condition) = response {
+            moved = of(&condition).or(moved);
+        }
+    });
+    let end = ends.await?.remove(0);
+    let moved = of(&end).or(moved);
+    connection.gives_copyuid |= moved.is_some();
+    let none = connection.gives_copyuid.then_some(0);
+    Ok((end, moved.or(none)))
 }
 
 async fn step(connection: &mut Connection, command: &str, what: &str) -> Result<Result<(), String>, SourceError> {

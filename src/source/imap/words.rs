@@ -25,6 +25,16 @@ pub(super) fn uid_sets(uids: &[u32]) -> Vec<String> {
     sets
 }
 
+/// How many UIDs a sequence set names; what is no number counts as nothing.
+pub(super) fn count(set: &str) -> usize {
+    let number = |text: &str| text.parse::<u32>().ok();
+    let ranges = set.split(',').filter_map(|range| {
+        let (first, last) = range.split_once(':').unwrap_or((range, range));
+        Some(number(first)?.abs_diff(number(last)?) as usize + 1)
+    });
+    ranges.fold(0, usize::saturating_add)
+}
+
 /// RFC 9051 §4.3: a quoted string. The caller has refused CR, LF, NUL and 8-bit text.
 pub(super) fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', r"\\").replace('"', "\\\""))
@@ -63,6 +73,7 @@ mod tests {
         let sets = uid_sets(&every_other);
         assert!(sets.len() > 1 && sets.iter().all(|set| set.len() <= LONGEST_SET));
         assert_eq!(sets.join(",").split(',').count(), every_other.len());
+        assert_eq!((count(&uid_sets(&[3, 4, 5, 9])[0]), count("7:4"), count("*"), count("")), (4, 4, 0, 0));
     }
 
     #[test]
