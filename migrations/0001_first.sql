@@ -18,7 +18,8 @@ CREATE TABLE message (
     kind         TEXT    NOT NULL
                  CHECK (kind IN ('bounce', 'delayed', 'delivered', 'auto_reply', 'complaint', 'not_bounce')),
     format       TEXT    NOT NULL,
-    size         INTEGER NOT NULL
+    size         INTEGER NOT NULL,
+    left_out     INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 CREATE INDEX message_by_mailbox ON message (mailbox, kind, received);
@@ -78,6 +79,18 @@ CREATE TABLE suppression (
 
 CREATE INDEX suppression_by_bounce ON suppression (bounce) WHERE bounce IS NOT NULL;
 
+-- Addresses that one message too many brought: not on the list before a person has approved them.
+CREATE TABLE held (
+    address    TEXT    NOT NULL PRIMARY KEY,
+    domain     TEXT    NOT NULL,
+    origin     TEXT    NOT NULL CHECK (origin IN ('hard', 'soft')),
+    reason     TEXT,
+    rule       TEXT,
+    diagnostic TEXT,
+    bounce     INTEGER REFERENCES bounce (id) ON DELETE CASCADE,
+    since      INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
 -- What happened, in the order of the commits, written in the transaction that made it so. Followers read it by its
 -- number. A bounce's own event leads to its row and holds nothing else, because there are many. No foreign key: each
 -- erased bounce would search the whole table. 'held' is for addresses that wait for a person's word.
@@ -125,6 +138,16 @@ CREATE TABLE pending (
     tries        INTEGER NOT NULL,
     next_try     INTEGER NOT NULL,
     why          TEXT    NOT NULL,
+    PRIMARY KEY (mailbox, place)
+) STRICT, WITHOUT ROWID;
+
+-- Messages that are being read and judged right now: what stands here at a start killed the process, or was read beside
+-- what did. `deaths` counts those over a message that was read alone.
+CREATE TABLE attempt (
+    mailbox   TEXT    NOT NULL,
+    place     TEXT    NOT NULL,
+    under_way INTEGER NOT NULL CHECK (under_way IN (0, 1)),
+    deaths    INTEGER NOT NULL,
     PRIMARY KEY (mailbox, place)
 ) STRICT, WITHOUT ROWID;
 

@@ -2,6 +2,8 @@
 
 use std::{collections::HashSet, sync::Arc};
 
+use sha2::{Digest, Sha256};
+
 /// Where one message lies within its mailbox, in a form that only the source that made it reads: everybody else keeps
 /// it, compares it and hands it back. For people there is [`describe`](crate::source::Source::describe).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -48,6 +50,17 @@ pub struct Message {
     pub size: u64,
     /// The bytes; cut at the configured limit, so that memory stays bounded.
     pub body: Arc<[u8]>,
+    /// Tells what was cut off from what another message with the same beginning lost; `None` where nothing was.
+    pub rest: Option<[u8; 32]>,
+}
+
+impl Message {
+    /// What makes it the same message wherever it turns up again: SHA-256 of its bytes.
+    #[must_use]
+    pub fn sha256(&self) -> [u8; 32] {
+        let body = Sha256::digest(&self.body);
+        self.rest.map_or(body, |rest| Sha256::new().chain_update(body).chain_update(rest).finalize()).into()
+    }
 }
 
 /// Messages that are read, judged and committed together.
@@ -117,6 +130,14 @@ impl Retry {
         Self { first_failed, tries, next_try: now + wait, why: why.into() }
     }
 
+    /// The process died over it at `now`: each try may stop the reading of everything else for a moment, so the first
+    /// waits for an hour.
+    #[must_use]
+    pub fn after_death(before: Option<&Self>, now: i64, why: impl Into<String>) -> Self {
+        let retry = Self::after(before, now, why);
+        Self { next_try: retry.next_try.max(now + 3600), ..retry }
+    }
+
     /// Whether it is time. A clock that was set back must not put it off for longer than the longest wait.
     #[must_use]
     pub const fn is_due(&self, now: i64) -> bool {
@@ -161,6 +182,21 @@ pub struct Resume {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_messages_that_begin_alike_are_two() {
+        let message = |place: &str, rest| Message {
+            place: Place::new(place),
+            received: 7,
+            size: 9,
+            body: b"abcd".as_slice().into(),
+            rest,
+        };
+        let [whole, one, other] = [None, Some([1; 32]), Some([2; 32])].map(|rest| message("1", rest).sha256());
+        assert_eq!(whole, <[u8; 32]>::from(Sha256::digest(b"abcd")));
+        assert!(whole != one && one != other);
+        assert_eq!(one, message("2", Some([1; 32])).sha256(), "wherever it lies");
+    }
 
     #[test]
     fn what_fails_for_long_is_tried_less_and_less_often_and_never_given_up() {

@@ -8,7 +8,7 @@ use crate::{
     follower::Followers,
     message::Place,
     report::Address,
-    store::{Listed, Store, StoreError},
+    store::{Held, HeldSelection, Listed, Store, StoreError},
 };
 
 /// The list of one installation.
@@ -91,6 +91,22 @@ impl List {
         let listed = self.store.release(address, at).await?;
         self.followers.follow(&self.store).await?;
         Ok(listed)
+    }
+
+    /// The addresses that wait for a person, message by message.
+    pub fn held(&self, selection: &HeldSelection) -> impl Stream<Item = Result<Held, StoreError>> + Send + Unpin + '_ {
+        self.store.held(selection)
+    }
+
+    /// Puts the addresses that wait onto the list and publishes that, or rejects them; says how many they were. `at` is
+    /// in seconds since 1970-01-01 UTC.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn answer_held(&self, selection: &HeldSelection, approved: bool, at: i64) -> Result<u64, StoreError> {
+        let answered = self.store.answer_held(selection, approved, at).await?;
+        self.followers.follow(&self.store).await?;
+        Ok(answered)
     }
 
     /// Closes the store.

@@ -6,12 +6,11 @@
 //! [`Recorder::keep_published`], and by the next start after a crash.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
-use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -19,11 +18,11 @@ use super::Judge;
 use crate::{
     config::Config,
     follower::Followers,
-    message::{Batch, Disposition, Message, Pending, Place, Retry, Unsettled},
+    message::{Batch, Disposition, Message, Pending, Place, Reading, Retry, Unsettled},
     policy::Policy,
     report::{Evidence, Finding, Kind, Report, Verdict},
     source::{Source, SourceError},
-    store::{Heartbeat, JudgedMessage, Store, StoreError},
+    store::{Committed, Death, Heartbeat, JudgedMessage, Store, StoreError},
     suppression::Suppression,
 };
 
@@ -40,7 +39,13 @@ pub struct Recorder {
     changed: watch::Sender<()>,
     policy: Policy,
     processed: Vec<Kind>,
+    /// Of each mailbox, the messages that were being read when the last process died, and are not read yet.
+    suspects: Mutex<HashMap<String, HashSet<Place>>>,
 }
+
+/// One commit records so many recipients, and those of its last message: what a thousand of them say takes some
+/// megabytes.
+const MOST_RECIPIENTS: usize = 2_000;
 
 /// Messages whose rows are committed, and of which their mailbox has not heard yet. Only [`Recorder::record`] makes one
 /// with messages in it: a message marked done before its rows exist would be lost.
@@ -81,11 +86,24 @@ pub struct Tally {
 }
 
 impl Recorder {
-    /// Brings the published list up to date; nothing else is touched yet.
+    /// Brings the published list up to date, and finds out at `now` (seconds since 1970-01-01 UTC) over which messages
+    /// the last process died. No mailbox is touched yet.
     ///
     /// # Errors
-    /// The published list can't be written, or was made from another store.
-    pub async fn new(config: &Config, judge: Judge, store: Store) -> Result<Self, StoreError> {
+    /// The store or the published list can't be written, or the list was made from another store.
+    pub async fn new(config: &Config, judge: Judge, store: Store, now: i64) -> Result<Self, StoreError> {
+        let mut suspects = HashMap::<String, HashSet<Place>>::new();
+        for Death { mailbox, place, set_aside, .. } in store.deaths(now).await? {
+            if set_aside {
+                let message = config.describe_place(&mailbox, &place);
+                tracing::error!(mailbox, message, "bounced died over this message again; it is set aside for now");
+            }
+            suspects.entry(mailbox).or_default().insert(place);
+        }
+        for (mailbox, places) in &suspects {
+            let count = places.len();
+            tracing::warn!(mailbox, count, "bounced died while it read messages; they are read one at a time now");
+        }
         let followers = Followers::configured(config);
         followers.start(&store).await?;
         Ok(Self {
@@ -95,6 +113,7 @@ impl Recorder {
             changed: watch::Sender::new(()),
             policy: config.suppressions.policy(),
             processed: config.report.processed.clone(),
+            suspects: Mutex::new(suspects),
         })
     }
 
@@ -204,8 +223,50 @@ impl Recorder {
         for place in &reading.gone {
             tracing::info!(mailbox, message = S::describe(place), "could not be read and is no longer there");
         }
-        let judged = self.judge_all(mailbox, messages, S::describe).await;
-        let committed = self.store.commit(mailbox, &judged, &reading, &self.policy).await?;
+        let (mut tally, mut recorded) = (Tally::default(), Recorded::default());
+        let mut left = VecDeque::from(messages);
+        loop {
+            let group = self.next_group(mailbox, &mut left);
+            let places: Vec<&Place> = group.iter().map(|message| &message.place).collect();
+            if !places.is_empty() {
+                self.store.attempt(mailbox, &places).await?;
+            }
+            let (judged, rest) = self.judge_some(mailbox, group, S::describe).await;
+            rest.into_iter().rev().for_each(|message| left.push_front(message));
+            // The mailbox is read as far as the batch reaches when the last of it is recorded.
+            let reading = if left.is_empty() { &reading } else { &Reading::default() };
+            let committed = self.store.commit(mailbox, &judged, reading, &self.policy).await?;
+            tally.add(self.tell_of(mailbox, &judged, &committed, S::describe).await?);
+            recorded.0.extend(judged.into_iter().map(|one| (one.place, one.disposition)));
+            if left.is_empty() {
+                return Ok((tally, recorded));
+            }
+        }
+    }
+
+    /// The messages to read next: all, or one alone where the process died over it or beside it.
+    fn next_group(&self, mailbox: &str, left: &mut VecDeque<Message>) -> Vec<Message> {
+        let mut suspects = self.suspects.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(suspects) = suspects.get_mut(mailbox) else { return left.drain(..).collect() };
+        let innocent = left.iter().take_while(|message| !suspects.contains(&message.place)).count();
+        if innocent > 0 {
+            return left.drain(..innocent).collect();
+        }
+        let alone: Vec<_> = left.pop_front().into_iter().collect();
+        alone.iter().for_each(|message| {
+            suspects.remove(&message.place);
+        });
+        alone
+    }
+
+    /// Publishes and logs what a commit changed.
+    async fn tell_of(
+        &self,
+        mailbox: &str,
+        judged: &[JudgedMessage],
+        committed: &Committed,
+        describe: fn(&Place) -> String,
+    ) -> Result<Tally, StoreError> {
         if !committed.suppressed.is_empty() {
             self.followers.follow_at_once(&self.store).await;
             self.changed.send_replace(());
@@ -213,16 +274,22 @@ impl Recorder {
         for Suppression { address, origin, rule, .. } in &committed.suppressed {
             tracing::info!(mailbox, address, origin = origin.as_str(), rule, "suppressed");
         }
+        if committed.held > 0 {
+            let held = committed.held;
+            tracing::warn!(
+                mailbox,
+                held,
+                "addresses wait for a person, their message names too many: bounced review list"
+            );
+        }
+        for one in judged.iter().filter(|one| one.report.left_out > 0) {
+            let (message, left_out) = (describe(&one.place), one.report.left_out);
+            tracing::warn!(mailbox, message, left_out, "it names more recipients than are put on record");
+        }
         let mut kinds = BTreeMap::new();
         judged.iter().for_each(|one| *kinds.entry(one.report.kind).or_default() += 1);
-        let tally = Tally {
-            new: committed.new,
-            duplicates: committed.duplicates,
-            kinds,
-            suppressed: committed.suppressed.len(),
-        };
-        let done = judged.into_iter().map(|one| (one.place, one.disposition)).collect();
-        Ok((tally, Recorded(done)))
+        let Committed { new, duplicates, ref suppressed, .. } = *committed;
+        Ok(Tally { new, duplicates, kinds, suppressed: suppressed.len() })
     }
 
     /// Tells the mailbox what became of a batch, and the store that it was told, at `now` (seconds since 1970-01-01 UTC).
@@ -274,19 +341,28 @@ impl Recorder {
         self.store.close().await;
     }
 
-    /// On a thread of its own, so that other mailboxes are not held up.
-    async fn judge_all(
+    /// Judges messages until what they say takes as much memory as one commit may, and gives back the rest. On a thread
+    /// of its own, so that other mailboxes are not held up.
+    async fn judge_some(
         &self,
         mailbox: &str,
         messages: Vec<Message>,
         describe: fn(&Place) -> String,
-    ) -> Vec<JudgedMessage> {
+    ) -> (Vec<JudgedMessage>, Vec<Message>) {
         let judge = Arc::clone(&self.judge.read().unwrap_or_else(PoisonError::into_inner));
         let (mailbox, processed) = (mailbox.to_owned(), self.processed.clone());
         let judged = tokio::task::spawn_blocking(move || {
             let read = |raw: &[u8]| judge.judge(raw);
-            let judge = |message| judge_one(read, &mailbox, &processed, message, describe);
-            messages.into_iter().map(judge).collect()
+            let mut messages = messages.into_iter();
+            let (mut judged, mut recipients) = (Vec::new(), 0);
+            while recipients < MOST_RECIPIENTS
+                && let Some(message) = messages.next()
+            {
+                let one = judge_one(read, &mailbox, &processed, message, describe);
+                recipients += one.verdicts.len();
+                judged.push(one);
+            }
+            (judged, messages.collect())
         });
         judged.await.expect("a panic over a message is caught there, and nobody aborts the task")
     }
@@ -301,8 +377,9 @@ fn judge_one(
 ) -> JudgedMessage {
     let (report, verdicts) = read_patiently(read, mailbox, &message, describe);
     let disposition = if processed.contains(&report.kind) { Disposition::Processed } else { Disposition::Untouched };
-    let Message { place, received, size, body } = message;
-    JudgedMessage { place, sha256: Sha256::digest(&body).into(), received, size, report, verdicts, disposition }
+    let sha256 = message.sha256();
+    let Message { place, received, size, .. } = message;
+    JudgedMessage { place, sha256, received, size, report, verdicts, disposition }
 }
 
 /// One bad message must neither stop the run nor come back for ever: a bug in a reader costs this message's verdict,
@@ -419,7 +496,7 @@ mod tests {
             config.database.path = dir.path().join("bounced.db");
             config.suppressions.path = dir.path().join("suppressions.db");
             let store = Store::open(&config.database.path).await.unwrap();
-            Self { recorder: Recorder::new(&config, Judge::embedded(), store).await.unwrap(), config, _dir: dir }
+            Self { recorder: Recorder::new(&config, Judge::embedded(), store, 0).await.unwrap(), config, _dir: dir }
         }
 
         /// Records one bounce and one mail that is none.
@@ -431,6 +508,7 @@ mod tests {
                 received: 1_767_225_600,
                 size: body.len() as u64,
                 body: body.into(),
+                rest: None,
             });
             self.recorder
                 .record::<Fake<false>>("box", Batch { messages: messages.into(), reading: Reading::default() })
@@ -527,11 +605,12 @@ mod tests {
     #[test]
     fn a_panic_over_a_message_costs_its_verdict_and_leaves_it_where_it_is() {
         let body = b"Subject: x".as_slice();
-        let message = Message { place: Place::new("7:1"), received: 5, size: 10, body: body.into() };
+        let message = Message { place: Place::new("7:1"), received: 5, size: 10, body: body.into(), rest: None };
         let describe = |place: &Place| place.as_str().to_owned();
+        let sha256 = message.sha256();
         let judged = judge_one(|_| panic!("a bug in a reader"), "box", &[Kind::Bounce], message, describe);
         assert_eq!((judged.report.kind, judged.report.recipients.len()), (Kind::NotBounce, 0));
         assert!(judged.verdicts.is_empty() && judged.disposition == Disposition::Untouched);
-        assert_eq!((judged.place, judged.sha256), (Place::new("7:1"), Sha256::digest(body).into()));
+        assert_eq!((judged.place, judged.sha256), (Place::new("7:1"), sha256));
     }
 }

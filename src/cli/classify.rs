@@ -8,7 +8,10 @@ use std::{
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use super::{Exit, Failure, Globals, input, terminal::printable};
+use super::{
+    Exit, Failure, Globals, input,
+    terminal::{json_line, printable},
+};
 use crate::{
     app::{Judge, Shown},
     codes::{Class, EnhancedStatusCode, Fault, Reason, ReplyCode},
@@ -128,8 +131,7 @@ impl Classify {
         if self.json {
             let recipients = recipients.iter().map(|(recipient, verdict)| recipient_line(recipient, verdict)).collect();
             let delivered = reached.iter().filter_map(|(recipient, _)| given(recipient)).collect();
-            serde_json::to_writer(&mut *out, &MailLine { file, kind: report.kind, recipients, delivered })?;
-            return writeln!(out);
+            return json_line(out, &MailLine { file, kind: report.kind, recipients, delivered });
         }
         if report.recipients.is_empty() {
             return writeln!(out, "{:<10} {}", report.kind, printable(file));
@@ -191,8 +193,7 @@ fn judge_lines(judge: &Judge, input: impl BufRead, out: &mut impl Write) -> Resu
 fn write_response(judge: &Judge, text: &str, out: &mut impl Write) -> io::Result<()> {
     let verdict = judge.judge_response(text);
     let line = ResponseLine { response: text, verdict: (&verdict).into() };
-    serde_json::to_writer(&mut *out, &line)?;
-    writeln!(out)
+    json_line(out, &line)
 }
 
 /// A bar on standard error, when a person waits there and the answers go elsewhere.

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::{
     Exit, Failure, Globals,
     columns::{self, paragraph, quoted},
+    terminal::json_line,
 };
 use crate::codes::{CodeRow, CodeTable, EnhancedStatusCode, Judgement, ReplyCode, Weight};
 
@@ -42,9 +43,9 @@ pub fn run(args: &Codes, table: &CodeTable, out: &mut impl Write) -> io::Result<
         table.rows().filter(|row| fits(asked, &row.code.to_string())).collect()
     };
     match rows[..] {
-        [] if args.json => writeln!(out, "{}", json!({ "code": asked, "rule": null }))?,
+        [] if args.json => json_line(out, &json!({ "code": asked, "rule": null }))?,
         [] => writeln!(out, "No row answers `{asked}`.")?,
-        _ if args.json => rows.iter().try_for_each(|row| writeln!(out, "{}", serde_json::to_string(row)?))?,
+        _ if args.json => rows.iter().try_for_each(|row| json_line(out, row))?,
         [row] => explain(out, asked, row)?,
         _ => list(out, &rows)?,
     }

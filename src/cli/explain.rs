@@ -61,11 +61,20 @@ fn explain(name: &str, report: &Report, verdicts: &[Verdict], out: &mut impl Wri
     for (recipient, verdict) in recipients {
         explain_recipient(recipient, verdict, out)?;
     }
+    if report.left_out > 0 {
+        writeln!(out, "\n  and {} more recipients, which are counted and not judged", report.left_out)?;
+    }
     Ok(())
 }
 
 fn explain_recipient(recipient: &Recipient, verdict: &Verdict, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "\n  {}", printable(given(recipient)))?;
+    if recipient.address.is_none() && recipient.address_given().is_some() {
+        writeln!(out, "    address   not one that can be mailed as it stands, so it never comes onto the list")?;
+    }
+    if recipient.is_ours {
+        writeln!(out, "    ours      the returned message came from it, so it never comes onto the list")?;
+    }
     writeln!(out, "    verdict   {} · {} (fault: {})", verdict.class, verdict.reason, verdict.fault)?;
     let because = recipient.action_because.as_ref().map(|e| format!(" — {}", place(e))).unwrap_or_default();
     writeln!(out, "    action    {}{because}", recipient.action)?;
@@ -105,7 +114,7 @@ fn explain_recipient(recipient: &Recipient, verdict: &Verdict, out: &mut impl Wr
 }
 
 fn given(recipient: &Recipient) -> &str {
-    recipient.address.as_ref().map_or("(the mail names no address)", |address| address.given())
+    recipient.address_given().unwrap_or("(the mail names no address)")
 }
 
 fn explain_candidate(mark: &str, candidate: &Candidate, out: &mut impl Write) -> io::Result<()> {

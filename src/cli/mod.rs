@@ -7,7 +7,12 @@ mod input;
 mod log;
 mod terminal;
 
-use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+use std::{
+    ffi::OsString,
+    path::PathBuf,
+    process::ExitCode,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use clap::Parser;
 pub use exit::{Exit, Failure};
@@ -41,6 +46,7 @@ commands! {
     explain::Explain,
     redact::Redact,
     suppressions::Suppressions,
+    review::Review,
 }
 
 const EXAMPLES: &str = "\
@@ -89,6 +95,11 @@ impl Globals {
     pub fn judge(&self) -> Result<Judge, Failure> {
         Judge::new(&self.config()?).map_err(|e| Failure::new(Exit::Config, e))
     }
+}
+
+/// The clock of the commands, in seconds since 1970-01-01 UTC.
+fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs().cast_signed())
 }
 
 /// Runs what is asynchronous in a short command.

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::{
     Exit, Failure, Globals,
     columns::{self, paragraph, quoted},
+    terminal::json_line,
 };
 use crate::{
     classify::{Order, Phrase, Strength},
@@ -40,9 +41,9 @@ fn run(args: &Phrases, table: &[Phrase], out: &mut impl Write) -> io::Result<Exi
         None => table.iter().filter(|row| row.id.starts_with(asked)).collect(),
     };
     match rows[..] {
-        [] if args.json => writeln!(out, "{}", json!({ "id": asked, "rule": null }))?,
+        [] if args.json => json_line(out, &json!({ "id": asked, "rule": null }))?,
         [] => writeln!(out, "There is no phrase `{asked}`.")?,
-        _ if args.json => rows.iter().try_for_each(|row| writeln!(out, "{}", serde_json::to_string(row)?))?,
+        _ if args.json => rows.iter().try_for_each(|row| json_line(out, row))?,
         [row] => explain(out, row)?,
         _ => list(out, &rows)?,
     }

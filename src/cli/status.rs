@@ -8,7 +8,10 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
-use super::{Exit, Failure, Globals, block_on, terminal::printable};
+use super::{
+    Exit, Failure, Globals, block_on,
+    terminal::{printable, write_json},
+};
 use crate::{
     app::{self, MailboxHealth},
     follower::Trouble,
@@ -55,7 +58,7 @@ impl Status {
         if self.json {
             let lists = troubles.iter().map(|trouble| Part::List { healthy: false, trouble });
             let parts: Vec<_> = mailboxes.iter().map(Part::Mailbox).chain(lists).collect();
-            serde_json::to_writer(&mut out, &parts).map_err(io::Error::from)?;
+            write_json(&mut out, &parts)?;
             writeln!(out)?;
         } else if mailboxes.is_empty() {
             writeln!(out, "no mailbox is configured")?;

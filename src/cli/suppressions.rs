@@ -1,15 +1,15 @@
 //! `bounced suppressions`: who is not to be mailed any more, why, and the person's last word on it.
 
-use std::{
-    io::{self, BufWriter, Write},
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::io::{self, BufWriter, Write};
 
 use clap::{Args, Subcommand, ValueEnum};
 use futures::TryStreamExt;
 use serde_json::json;
 
-use super::{Exit, Failure, Globals, block_on, terminal::printable};
+use super::{
+    Exit, Failure, Globals, block_on, now,
+    terminal::{json_line, printable, write_json},
+};
 use crate::{app::List, config::Config, report::Address, store::Listed};
 
 /// Show the suppression list, say why an address is on it, and change it by hand.
@@ -134,11 +134,6 @@ impl Task {
     }
 }
 
-/// Seconds since 1970-01-01 UTC.
-fn now() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs().cast_signed())
-}
-
 async fn table(list: &List, out: &mut impl Write) -> Result<Exit, Failure> {
     let mut rows = list.rows();
     while let Some(row) = rows.try_next().await? {
@@ -163,7 +158,7 @@ async fn json_array(list: &List, out: &mut impl Write) -> Result<Exit, Failure> 
     let mut before = "[\n";
     while let Some(row) = rows.try_next().await? {
         write!(out, "{before}")?;
-        serde_json::to_writer(&mut *out, &row).map_err(io::Error::from)?;
+        write_json(out, &row)?;
         before = ",\n";
     }
     writeln!(out, "{}", if before == "[\n" { "[]" } else { "\n]" })?;
@@ -213,7 +208,7 @@ async fn csv(list: &List, out: &mut impl Write) -> Result<Exit, Failure> {
 /// Spreadsheets run a cell that starts like a formula, and these texts come from strangers.
 fn no_formula(text: &str) -> String {
     let guard = if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { "'" } else { "" };
-    format!("{guard}{text}")
+    format!("{guard}{}", printable(text))
 }
 
 async fn check(list: &List, address: &Address, json: bool, out: &mut impl Write) -> Result<Exit, Failure> {
@@ -222,7 +217,7 @@ async fn check(list: &List, address: &Address, json: bool, out: &mut impl Write)
     if json {
         let mut object = found.map_or_else(|| json!({ "address": address.normalised() }), |row| json!(row));
         object["suppressed"] = json!(exit == Exit::Yes);
-        writeln!(out, "{object}")?;
+        json_line(out, &object)?;
     } else if let Some(row) = found {
         explain(list, &row, out)?;
     } else {

@@ -120,8 +120,15 @@ impl Config {
 }
 
 /// The keys whose values are lists.
-const LISTS: &[&str] =
-    &["report.campaign_headers", "report.processed", "codes.files", "phrases.files", "kinds.files", "formats.files"];
+const LISTS: &[&str] = &[
+    "suppressions.never",
+    "report.campaign_headers",
+    "report.processed",
+    "codes.files",
+    "phrases.files",
+    "kinds.files",
+    "formats.files",
+];
 
 /// Defaults stand in the types; the environment overrides the file.
 fn layered(text: Option<&str>) -> Result<Config, config::ConfigError> {

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use crate::{
     message::Place,
     parse,
-    policy::Policy,
+    policy::{Never, Policy},
     report::Kind,
     source::{self, MailboxVisitor, Settings, Source},
 };
@@ -143,11 +143,15 @@ pub struct Suppressions {
     pub soft_min_days: u32,
     /// … and all lie within so many days.
     pub soft_window_days: u32,
+    /// One message puts at most so many addresses onto the list; more are held for a person.
+    pub most_per_message: u32,
+    /// Addresses, and `@domain` for whole domains, that no bounce suppresses.
+    pub never: Never,
 }
 
 impl Default for Suppressions {
     fn default() -> Self {
-        let Policy { soft_count, soft_min_days, soft_window_days } = Policy::default();
+        let Policy { soft_count, soft_min_days, soft_window_days, most_per_message, never } = Policy::default();
         Self {
             path: "/var/lib/bounced/suppressions.db".into(),
             cdb_path: None,
@@ -155,6 +159,8 @@ impl Default for Suppressions {
             soft_count,
             soft_min_days,
             soft_window_days,
+            most_per_message,
+            never,
         }
     }
 }
@@ -168,9 +174,9 @@ impl Suppressions {
 
     /// The rule by which addresses are suppressed.
     #[must_use]
-    pub const fn policy(&self) -> Policy {
-        let Self { soft_count, soft_min_days, soft_window_days, .. } = *self;
-        Policy { soft_count, soft_min_days, soft_window_days }
+    pub fn policy(&self) -> Policy {
+        let Self { soft_count, soft_min_days, soft_window_days, most_per_message, ref never, .. } = *self;
+        Policy { soft_count, soft_min_days, soft_window_days, most_per_message, never: never.clone() }
     }
 }
 

@@ -294,7 +294,7 @@ async fn turn(
 }
 
 /// The only clock of the daemon, in seconds since 1970-01-01 UTC.
-fn now() -> i64 {
+pub(super) fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs().cast_signed())
 }
 

@@ -70,7 +70,7 @@ pub async fn run(config: Config, mut control: Control) -> Result<(), DaemonError
     let judge = Judge::new(&config)?;
     let _lock = Lock::take(&config.database.path)?;
     let store = app::open_store(&config).await?;
-    let recorder = Arc::new(Recorder::new(&config, judge, store).await?);
+    let recorder = Arc::new(Recorder::new(&config, judge, store, mailbox::now()).await?);
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         database = %config.database.path.display(),

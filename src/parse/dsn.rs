@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use super::{
-    Draft,
+    Draft, MOST_RECIPIENTS,
     blocks::{MOST_ABOUT, blocks},
     failed,
     general::{self, found},
@@ -18,7 +18,7 @@ use super::{
 use crate::{
     codes::{EnhancedStatusCode, ReplyCode},
     report::{Action, Address, Evidence, Excerpt, Finding, Location, Original, Recipient},
-    text::addresses,
+    text::address_of,
 };
 
 /// Reads the delivery-status parts of a mail; `None` when there is none that names a recipient or an outcome.
@@ -101,14 +101,14 @@ impl Group {
 
 fn read_part(part: Passage<'_>, words: &Words, draft: &mut Draft) {
     let mut group = Group::default();
-    for field in fields(part) {
+    each_field(part, |field| {
         let Some(name) = field.name else {
             // QUIRK: a blank line between the name and the outcome of one recipient.
             group.parted = group.lacks_outcome();
             if !group.parted {
                 finish(&mut group, draft);
             }
-            continue;
+            return;
         };
         // QUIRK: some programs write the groups without a blank line between them.
         let begins = name.eq_ignore_ascii_case("Final-Recipient")
@@ -117,7 +117,7 @@ fn read_part(part: Passage<'_>, words: &Words, draft: &mut Draft) {
             finish(&mut group, draft);
         }
         read_field(name, &field, words, &mut group, draft);
-    }
+    });
     finish(&mut group, draft);
 }
 
@@ -155,26 +155,31 @@ impl<'m> Field<'m> {
     }
 }
 
-/// Field by field, folded lines with the field that they belong to.
-fn fields(part: Passage<'_>) -> Vec<Field<'_>> {
-    let mut fields: Vec<Field<'_>> = Vec::new();
+/// Hands out field by field, folded lines with the field that they belong to. One at a time: a stranger may send
+/// hundreds of thousands.
+fn each_field<'m>(part: Passage<'m>, mut read: impl FnMut(Field<'m>)) {
+    let mut open: Option<Field<'m>> = None;
     for line in part.lines() {
-        if line.text.trim().is_empty() {
-            fields.push(Field { name: None, line, first: line.trimmed(), more: Vec::new() });
-            continue;
-        }
-        match (field_name(line.text), fields.last_mut()) {
+        let blank = line.text.trim().is_empty();
+        let next = match (field_name(line.text).filter(|_| !blank), &mut open) {
             (Some(name), _) => {
                 let colon = line.text.find(':').unwrap_or(0);
                 let first = line.slice(colon + 1..line.text.len()).trimmed();
-                fields.push(Field { name: Some(name), line, first, more: Vec::new() });
+                Field { name: Some(name), line, first, more: Vec::new() }
             }
-            // QUIRK: continuation lines of a reply often lack the leading blank.
-            (None, Some(field)) if field.name.is_some() => field.more.push(line.trimmed()),
-            _ => {}
-        }
+            _ if blank => Field { name: None, line, first: line.trimmed(), more: Vec::new() },
+            (None, Some(field)) => {
+                // QUIRK: continuation lines of a reply often lack the leading blank.
+                field.more.push(line.trimmed());
+                continue;
+            }
+            (None, None) => continue,
+        };
+        open.replace(next).into_iter().for_each(&mut read);
+        // Nothing goes on behind a blank line.
+        open.take_if(|field| field.name.is_none()).into_iter().for_each(&mut read);
     }
-    fields
+    open.into_iter().for_each(read);
 }
 
 /// The name of a `Name: value` line. A folded line such as " said: 550" has a blank in front or inside; one before
@@ -280,6 +285,10 @@ fn finish(group: &mut Group, draft: &mut Draft) {
     if !group.any || !(group.named || outcome) {
         return;
     }
+    if draft.recipients.len() >= MOST_RECIPIENTS {
+        draft.left_out += 1;
+        return;
+    }
     let r = &mut group.recipient;
     (r.action, r.action_because) = match (group.action, r.statuses.first()) {
         (Some(action), _) => (action.value, Some(action.evidence)),
@@ -299,7 +308,7 @@ fn address(field: &str) -> Option<Address> {
     // QUIRK: Exchange and others omit the "rfc822;" prefix.
     let value = if kind.contains('@') { field } else { value }.trim();
     let decoded = if kind.trim().eq_ignore_ascii_case("utf-8") { from_utf8_xtext(value) } else { from_xtext(value) };
-    Address::parse(&decoded).or_else(|| addresses(&decoded).next().map(|(_, a)| a))
+    address_of(&decoded)
 }
 
 /// RFC 6533 §3: `\x{HEX}` stands for a character that 7 bits can't carry.
@@ -345,9 +354,10 @@ fn from_xtext(value: &str) -> String {
 /// QUIRK: a group without an address: the mail names it elsewhere.
 fn name_the_nameless(mail: &Mail<'_>, original: &Original, words: &str, tables: &Tables, recipients: &mut [Recipient]) {
     let known: Vec<Address> = recipients.iter().filter_map(|r| r.address.clone()).collect();
-    let mut nameless = recipients.iter_mut().filter(|r| r.address.is_none());
+    let only = recipients.len() == 1;
+    let mut nameless = recipients.iter_mut().filter(|r| r.address.is_none() && r.address_given().is_none());
     let (Some(recipient), None) = (nameless.next(), nameless.next()) else { return };
-    let elsewhere = failed::find(mail, original, words, tables).into_iter().map(|f| f.mailed);
+    let elsewhere = failed::find(mail, original, words, only, tables).into_iter().map(|f| f.mailed);
     recipient.address = elsewhere.into_iter().find(|a| !known.contains(a));
 }
 

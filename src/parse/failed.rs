@@ -7,6 +7,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{
+    general::MOST_WORDS,
     mime::Mail,
     tables::Tables,
     words::{Role, Words},
@@ -77,13 +78,14 @@ impl Mentions {
     }
 }
 
-/// The failed addresses of a bounce, by the surest sign that it offers.
-pub(super) fn find(mail: &Mail<'_>, original: &Original, words: &str, tables: &Tables) -> Vec<Failed> {
+/// The failed addresses of a bounce, by the surest sign that it offers. Only where the report speaks of `one` recipient
+/// may that be the one whom the original was addressed to, without another word of him.
+pub(super) fn find(mail: &Mail<'_>, original: &Original, words: &str, one: bool, tables: &Tables) -> Vec<Failed> {
     let mut mailed = addresses_in(&original.to);
     let mentions = mentions(words, &mailed, &own_addresses(mail, original), tables);
     let listed: Vec<Failed> = mail
         .headers_named("X-Failed-Recipients")
-        .flat_map(|field| field.split(','))
+        .flat_map(|field| field[..field.floor_char_boundary(MOST_WORDS)].split(','))
         .filter_map(Address::parse)
         .map(|shown| mentions.traced(shown))
         .collect();
@@ -103,7 +105,8 @@ pub(super) fn find(mail: &Mail<'_>, original: &Original, words: &str, tables: &T
     if !known.is_empty() {
         return known;
     }
-    let named = last_resorts(mail, &mailed, words);
+    let to_is_recipient = one && (original.to.is_empty() || original.to_is_recipient);
+    let named = last_resorts(mail, &mailed, to_is_recipient, words);
     match (named.as_slice(), elsewhere.as_slice()) {
         ([], [_]) => elsewhere,
         ([], _) => mentions.own.into_iter().take(1).map(Failed::new).collect(),
@@ -113,8 +116,8 @@ pub(super) fn find(mail: &Mail<'_>, original: &Original, words: &str, tables: &T
 
 /// Where the words give no address: the only one that we mailed; those whose local part the words name (GroupWise
 /// writes `anna (user unknown)`); the one in our own envelope sender (VERP).
-fn last_resorts(mail: &Mail<'_>, mailed: &[Address], words: &str) -> Vec<Address> {
-    if let [_] = mailed {
+fn last_resorts(mail: &Mail<'_>, mailed: &[Address], to_is_recipient: bool, words: &str) -> Vec<Address> {
+    if let ([_], true) = (mailed, to_is_recipient) {
         return mailed.to_vec();
     }
     let spoken: HashSet<String> = words
@@ -291,11 +294,8 @@ fn addresses_in(list: &[String]) -> Vec<Address> {
 
 fn distinct(failed: impl Iterator<Item = Failed>) -> Vec<Failed> {
     let mut seen = HashSet::new();
-    failed.filter(|f| seen.insert(f.mailed.normalised().to_owned())).take(MOST_FAILED).collect()
+    failed.filter(|f| seen.insert(f.mailed.normalised().to_owned())).collect()
 }
-
-/// A mail reports on at most this many recipients: ten times what RFC 5321 §4.5.3.1.8 has every server accept.
-const MOST_FAILED: usize = 1000;
 
 #[cfg(test)]
 mod tests {

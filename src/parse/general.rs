@@ -2,7 +2,7 @@
 //! Gives each failed address its own lines, and takes the codes out of them; refuses to judge.
 
 use super::{
-    Draft,
+    Draft, MOST_RECIPIENTS,
     blocks::{MOST_ABOUT, blocks, names_only},
     failed::{self, Failed},
     kinds::Likeness,
@@ -26,7 +26,10 @@ pub(super) struct Bounce<'m> {
 
 /// Reads a report-like mail; `None` when it names nobody and gives no code.
 pub(super) fn read(bounce: &Bounce<'_>, words: Passage<'_>, tables: &Tables) -> Option<Draft> {
-    let mut recipients = recipients(words, &failed::find(bounce.mail, bounce.original, words.text, tables));
+    let mut failed = failed::find(bounce.mail, bounce.original, words.text, true, tables);
+    let left_out = failed.len().saturating_sub(MOST_RECIPIENTS);
+    failed.truncate(MOST_RECIPIENTS);
+    let mut recipients = recipients(words, &failed);
     if recipients.is_empty() {
         recipients.push(Recipient { text: about(words), ..Recipient::default() });
     }
@@ -45,7 +48,7 @@ pub(super) fn read(bounce: &Bounce<'_>, words: Passage<'_>, tables: &Tables) -> 
         recipient.action = action;
         recipient.action_because = Some(kind.evidence.clone());
     }
-    Some(Draft { kind: Some(kind.clone()), kind_rule: rule.clone(), reporting_mta: None, recipients })
+    Some(Draft { kind: Some(kind.clone()), kind_rule: rule.clone(), reporting_mta: None, recipients, left_out })
 }
 
 /// The program's own words: the first text part that has any before the returned message.
@@ -79,7 +82,10 @@ fn about(words: Passage<'_>) -> Excerpt {
     words.clipped(MOST_ABOUT).excerpt(&Location::TextPart)
 }
 
-/// Octets of a program's own words that are read: room for a thousand recipients.
+/// In octets, where several recipients share the words.
+const MOST_ABOUT_ALL: usize = 1024 * 1024;
+
+/// Octets of a program's own words that are read: room for some thousand recipients.
 pub(super) const MOST_WORDS: usize = 256 * 1024;
 
 /// One recipient for each failed address, with its own lines. All of the words go to the only one, and to all of
@@ -96,7 +102,8 @@ fn recipients(words: Passage<'_>, failed: &[Failed]) -> Vec<Recipient> {
         }
     };
     if blocks.iter().all(|block| names_only(block.as_str())) {
-        blocks.fill(about(words.trimmed()));
+        let most = MOST_ABOUT.min(MOST_ABOUT_ALL / failed.len().max(1));
+        blocks.fill(about(words.trimmed().clipped(most)));
     }
     let recipient = |(failed, text): (&Failed, Excerpt)| Recipient {
         address: Some(failed.mailed.clone()),

@@ -31,7 +31,7 @@ pub use tables::Tables;
 use std::sync::Arc;
 
 use crate::{
-    report::{Evidence, Excerpt, Finding, Kind, Recipient, Report},
+    report::{Address, Evidence, Excerpt, Finding, Kind, Recipient, Report},
     text::addresses,
 };
 
@@ -82,7 +82,13 @@ pub(crate) struct Draft {
     kind_rule: Option<Arc<str>>,
     reporting_mta: Option<String>,
     recipients: Vec<Recipient>,
+    /// Recipients beyond [`MOST_RECIPIENTS`].
+    left_out: usize,
 }
+
+/// A mail reports on at most so many recipients, a hundred times what RFC 5321 §4.5.3.1.8 has every server accept;
+/// more are only counted, because a stranger writes as many as he likes and each takes memory and rows.
+const MOST_RECIPIENTS: usize = 10_000;
 
 /// Reads one mail. Never fails: what is no report is a [`Report`] that says so.
 #[must_use]
@@ -193,6 +199,11 @@ fn read_mail(mail: &mime::Mail<'_>, options: &Options) -> Reading {
         return Reading { report: nobody("nothing in it reports on a delivery"), by_fields };
     };
     let kind_because = draft.kind.unwrap_or_else(|| kind_of(&draft.recipients));
+    let mut recipients = draft.recipients;
+    for recipient in &mut recipients {
+        let address = recipient.address.as_ref().map(Address::normalised);
+        recipient.is_ours = address.is_some_and(|address| original.senders.iter().any(|sender| sender == address));
+    }
     let report = Report {
         kind: kind_because.value,
         kind_because,
@@ -201,7 +212,8 @@ fn read_mail(mail: &mime::Mail<'_>, options: &Options) -> Reading {
         reporting_mta: draft.reporting_mta,
         message_id: None,
         date: None,
-        recipients: draft.recipients,
+        recipients,
+        left_out: draft.left_out,
         original,
     };
     Reading { report, by_fields }

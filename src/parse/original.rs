@@ -11,7 +11,10 @@ use super::{
     passage::Passage,
     words::{Role, Words},
 };
-use crate::{report::Original, text::fold};
+use crate::{
+    report::{Address, Original},
+    text::{addresses, fold},
+};
 
 /// A header block is at most this long; what follows is body that nobody here reads.
 const MOST_HEADER_OCTETS: usize = 64 * 1024;
@@ -87,7 +90,10 @@ fn read(raw: &[u8], options: &Options, words: &Words) -> Original {
         return Original::default();
     };
     let some = |s: &str| (!s.is_empty()).then(|| s.to_owned());
+    let senders = senders(&mail);
     Original {
+        to_is_recipient: to_is_recipient(&mail, &senders),
+        senders,
         message_id: mail.message_id.clone(),
         from: some(&mail.from),
         subject: some(&mail.subject),
@@ -100,10 +106,92 @@ fn read(raw: &[u8], options: &Options, words: &Words) -> Original {
     }
 }
 
+/// Header fields of the returned message that name who sent it or the list that passed it on.
+const OF_SENDERS: &[&str] = &[
+    "From",
+    "Sender",
+    "Reply-To",
+    "Return-Path",
+    "Errors-To",
+    "List-Post",
+    "List-Owner",
+    "X-BeenThere",
+    "Mailing-List",
+    "X-Mailing-List",
+];
+
+/// The addresses of those who sent the returned message, normalised.
+fn senders(mail: &Mail<'_>) -> Vec<String> {
+    let fields = OF_SENDERS.iter().flat_map(|name| mail.headers_named(name));
+    let named = fields.flat_map(|field| addresses(field).take(MOST_SENDERS));
+    let mut all: Vec<String> = named.map(|(_, address)| address.normalised().to_owned()).take(MOST_SENDERS).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+/// A stranger may name thousands.
+const MOST_SENDERS: usize = 50;
+
+/// Whether To tells whom the message was delivered to. It names the list where a list passed it on, and the sender
+/// himself where everybody else stood in Bcc; the last server to take it may have noted somebody else (RFC 5321 §4.4).
+fn to_is_recipient(mail: &Mail<'_>, senders: &[String]) -> bool {
+    let fields = ["To", "Cc"].map(|name| mail.headers_named(name).count());
+    let ([to], 1) = (&mail.to[..], fields.iter().sum::<usize>()) else { return false };
+    let Some(to) = Address::parse(to) else { return false };
+    let of_list = |id: &str| id.to_lowercase().contains(&to.normalised().replace('@', "."));
+    let noted = mail.headers_named("Received").find_map(received_for);
+    !senders.iter().any(|sender| sender == to.normalised())
+        && !mail.header("List-Id").is_some_and(of_list)
+        && noted.is_none_or(|noted| noted.normalised() == to.normalised())
+}
+
+/// `… for <anna@example.org>; Fri, …`
+fn received_for(field: &str) -> Option<Address> {
+    let (_, behind) = field.rsplit_once(" for ")?;
+    Address::parse(behind.split([';', ' ']).next()?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::parse::lines::Sent;
+
+    fn original(header: &str) -> Original {
+        let options = Options::default();
+        read(format!("{header}To: anna@example.org\nSubject: News\n").as_bytes(), &options, &options.tables.words)
+    }
+
+    #[test]
+    fn to_names_the_recipient_unless_something_contradicts() {
+        for header in [
+            "",
+            "List-Id: News <news.lists.example.com>\nList-Unsubscribe: <https://example.com/u>\n",
+            "Received: from a by b (Postfix) with ESMTP id 1\n\tfor <Anna@example.org>; Fri, 2 Jan 2026 00:00:00 +0000\n",
+        ] {
+            assert!(original(header).to_is_recipient, "{header}");
+        }
+        for header in [
+            "List-Post: <mailto:anna@example.org>\n",
+            "List-Id: <anna.example.org>\n",
+            "From: Anna <anna@example.org>\n",
+            "X-BeenThere: anna@example.org\n",
+            "To: bob@example.org\n",
+            "Received: from a by b with ESMTP for <carl@example.net>; Fri, 2 Jan 2026 00:00:00 +0000\n",
+        ] {
+            assert!(!original(header).to_is_recipient, "{header}");
+        }
+    }
+
+    #[test]
+    fn senders_are_all_who_sent_it_and_the_list() {
+        let header = "From: News <news@example.com>\nSender: Ops@example.com\nReturn-Path: <b@example.com>\n\
+                      List-Post: <mailto:list@example.com>\nX-Other: carl@example.net\n";
+        assert_eq!(
+            original(header).senders,
+            ["b@example.com", "list@example.com", "news@example.com", "ops@example.com"]
+        );
+    }
 
     fn sent(bytes: &[u8]) -> Sent<'_> {
         Sent { bytes, numbering: &Numbering::WHOLE }

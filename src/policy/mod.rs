@@ -1,16 +1,20 @@
 //! A verdict and what is known of its address -> whether the address goes onto the suppression list.
 //! Pure: the time and the history come in. Knows nothing of mail or SQL.
 
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+
 use crate::{
     codes::{Class, Fault},
-    report::{Action, Recipient, Verdict},
+    report::{Action, Address, Recipient, Verdict},
     suppression::{HISTORY_DAYS, History, Origin, Suppression},
 };
 
 const DAY: i64 = 86_400;
 
-/// When soft bounces suppress an address. A hard one whose fault is the recipient does so at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Who is suppressed by bounces, and when. A hard one whose fault is the recipient's does it at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
     /// How many soft bounces it takes.
     pub soft_count: u32,
@@ -18,11 +22,52 @@ pub struct Policy {
     pub soft_min_days: u32,
     /// How many days may lie between the first and the last of them at most.
     pub soft_window_days: u32,
+    /// How many addresses one message may put onto the list; more are held for a person to look at, since whoever
+    /// can write to the bounce address could empty a list with one mail.
+    pub most_per_message: u32,
+    /// Whom no bounce suppresses.
+    pub never: Never,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { soft_count: 5, soft_min_days: 14, soft_window_days: 60 }
+        Self { soft_count: 5, soft_min_days: 14, soft_window_days: 60, most_per_message: 50, never: Never::default() }
+    }
+}
+
+/// Addresses and whole domains that bounces never suppress: those of the sender, above all.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Vec<String>")]
+pub struct Never {
+    addresses: BTreeSet<String>,
+    domains: BTreeSet<String>,
+}
+
+impl Never {
+    fn holds(&self, address: &Address) -> bool {
+        self.addresses.contains(address.normalised()) || self.domains.contains(address.domain())
+    }
+}
+
+impl TryFrom<Vec<String>> for Never {
+    type Error = PolicyError;
+
+    /// Reads `ann@example.org` and, for a whole domain, `@example.org`.
+    fn try_from(entries: Vec<String>) -> Result<Self, PolicyError> {
+        let mut never = Self::default();
+        for entry in entries {
+            // A domain is read as an address in it, so that it takes the form in which domains are compared.
+            let whole = entry.strip_prefix('@').map(|domain| format!("anybody@{domain}"));
+            let Some(address) = Address::parse(whole.as_deref().unwrap_or(&entry)) else {
+                return Err(PolicyError(format!("never: `{entry}` is no address and no @domain")));
+            };
+            if whole.is_some() {
+                never.domains.insert(address.domain().to_owned());
+            } else {
+                never.addresses.insert(address.normalised().to_owned());
+            }
+        }
+        Ok(never)
     }
 }
 
@@ -38,6 +83,9 @@ impl Policy {
     /// The text names the key and what was expected.
     pub fn check(&self) -> Result<(), PolicyError> {
         let refuse = |text: String| Err(PolicyError(text));
+        if self.most_per_message == 0 {
+            return refuse("most_per_message is 0, expected 1 or more".to_owned());
+        }
         if self.soft_count == 0 {
             return refuse("soft_count is 0, expected 1 or more".to_owned());
         }
@@ -51,6 +99,16 @@ impl Policy {
             ));
         }
         Ok(())
+    }
+
+    /// The one gate before every suppression: the recipient failed, by its own fault, and is none of the sender's own
+    /// addresses. What does not pass it never suppresses and is no part of a history. The store keeps the answer with
+    /// each bounce, so that no query repeats it.
+    #[must_use]
+    pub fn counts(&self, recipient: &Recipient, fault: Fault) -> bool {
+        (recipient.action, fault) == (Action::Failed, Fault::Recipient)
+            && !recipient.is_ours
+            && !recipient.address.as_ref().is_some_and(|address| self.never.holds(address))
     }
 
     /// Whether soft bounces at `times`, with the one at `at` among them, are enough: as many as it takes within
@@ -70,16 +128,9 @@ impl Policy {
     }
 }
 
-/// The one gate before every suppression: the recipient failed, and by its own fault. What does not pass it never
-/// suppresses and is no part of a history. The store keeps the answer with each bounce, so that no query repeats it.
-#[must_use]
-pub const fn counts(action: Action, fault: Fault) -> bool {
-    matches!((action, fault), (Action::Failed, Fault::Recipient))
-}
-
 /// Whether a verdict received at `at` (seconds since 1970-01-01 UTC) suppresses its recipient.
 ///
-/// Only what [`counts`] can suppress. What a person decided stands: a manual entry is
+/// Only what [`Policy::counts`] can suppress. What a person decided stands: a manual entry is
 /// left alone, and an address taken off the list returns only by a hard bounce received after that.
 #[must_use]
 pub fn decide(
@@ -90,7 +141,7 @@ pub fn decide(
     at: i64,
 ) -> Option<Suppression> {
     let address = recipient.address.as_ref()?;
-    if !counts(recipient.action, verdict.fault) {
+    if !policy.counts(recipient, verdict.fault) {
         return None;
     }
     let origin = match (verdict.class, history.suppressed) {
@@ -168,9 +219,27 @@ mod tests {
         for &action in Action::ALL {
             for &fault in Fault::ALL {
                 let expected = action == Action::Failed && fault == Fault::Recipient;
-                assert_eq!(counts(action, fault), expected, "{action} {fault}");
+                assert_eq!(Policy::default().counts(&recipient(action), fault), expected, "{action} {fault}");
             }
         }
+    }
+
+    #[test]
+    fn addresses_of_ones_own_never_count() {
+        let never = |entries: &[&str]| Never::try_from(entries.iter().map(|&e| e.to_owned()).collect::<Vec<_>>());
+        for (entries, counts) in [
+            (&["bob@example.org", "@example.net"][..], true),
+            (&["ANN@example.org"], false),
+            (&["@Example.ORG"], false),
+            (&["@org"], true),
+        ] {
+            let policy = Policy { never: never(entries).unwrap(), ..Policy::default() };
+            assert_eq!(policy.counts(&recipient(Action::Failed), Fault::Recipient), counts, "{entries:?}");
+        }
+        let ours = Recipient { is_ours: true, ..recipient(Action::Failed) };
+        assert!(!Policy::default().counts(&ours, Fault::Recipient));
+        let error = never(&["ann@example.org", "example.org"]).unwrap_err().to_string();
+        assert!(error.contains("`example.org`"), "{error}");
     }
 
     #[test]
@@ -246,12 +315,13 @@ mod tests {
     fn contradicting_numbers_are_refused() {
         for policy in [
             Policy::default(),
-            Policy { soft_count: 1, soft_min_days: 1, soft_window_days: 1 },
+            Policy { soft_count: 1, soft_min_days: 1, soft_window_days: 1, ..Policy::default() },
             Policy { soft_window_days: HISTORY_DAYS, ..Policy::default() },
         ] {
             assert_eq!(policy.check(), Ok(()));
         }
         for (policy, key) in [
+            (Policy { most_per_message: 0, ..Policy::default() }, "most_per_message"),
             (Policy { soft_count: 0, ..Policy::default() }, "soft_count"),
             (Policy { soft_window_days: 401, ..Policy::default() }, "soft_window_days"),
             (Policy { soft_window_days: 0, soft_min_days: 0, ..Policy::default() }, "soft_window_days"),

@@ -72,6 +72,8 @@ pub struct Report {
     pub date: Option<i64>,
     /// One entry for each recipient that the mail reports on, in the order of the mail.
     pub recipients: Vec<Recipient>,
+    /// How many more it names than one report may put on record.
+    pub left_out: usize,
     /// The returned original message, as far as it is there.
     pub original: Original,
 }
@@ -89,6 +91,7 @@ impl Report {
             message_id: None,
             date: None,
             recipients: Vec::new(),
+            left_out: 0,
             original: Original::default(),
         }
     }
@@ -97,8 +100,11 @@ impl Report {
 /// One recipient of a report (RFC 3464 §2.3).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Recipient {
-    /// The address that we mailed; `None` when the mail names nobody.
+    /// The address that we mailed; `None` when the mail names nobody, or gives what is no address.
     pub address: Option<Address>,
+    /// Whether it is an address of the sender or of the list, by what the returned original says: nobody suppresses
+    /// those for himself.
+    pub is_ours: bool,
     /// RFC 3464 §2.3.1: as the sender wrote it.
     pub original_recipient: Option<String>,
     /// RFC 3464 §2.3.2: as the reporting MTA used it.
@@ -120,6 +126,15 @@ pub struct Recipient {
 }
 
 impl Recipient {
+    /// The address as the mail gives it, also where it is none that could be mailed as it stands.
+    #[must_use]
+    pub fn address_given(&self) -> Option<&str> {
+        let field = [&self.original_recipient, &self.final_recipient].into_iter().flatten().find(|f| f.contains('@'));
+        let value = field.map(|field| field.split_once(';').filter(|(kind, _)| !kind.contains('@')));
+        let value = value.map(|typed| typed.map_or_else(|| field.map_or("", String::as_str), |(_, value)| value));
+        self.address.as_ref().map(Address::given).or_else(|| value.map(str::trim))
+    }
+
     /// The enhanced status code to report.
     #[must_use]
     pub fn status(&self) -> Option<EnhancedStatusCode> {
@@ -142,6 +157,11 @@ pub struct Original {
     pub from: Option<String>,
     /// The To addresses.
     pub to: Vec<String>,
+    /// Whether To tells whom it was delivered to: one address, and neither a list's header nor `Received … for`
+    /// says otherwise.
+    pub to_is_recipient: bool,
+    /// Addresses of those who sent it: From, Sender, Reply-To, Return-Path and the list's own; normalised.
+    pub senders: Vec<String>,
     /// The Subject, decoded.
     pub subject: Option<String>,
     /// RFC 2919 List-Id, without angle brackets.

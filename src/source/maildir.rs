@@ -13,14 +13,19 @@ use std::{
 use files::{Destination, Maildir, MessageFile};
 pub use settings::MaildirSettings;
 use tokio::task::spawn_blocking;
-use tracing::{info, warn};
+use tracing::info;
 
 use super::{PATIENCE, Progress, Source, SourceError, settings::BATCH_OCTETS};
-use crate::message::{Batch, Disposition, Message, Place, Reading, Resume};
+use crate::message::{Batch, Disposition, Message, Pending, Place, Reading, Resume, Retry};
 
 /// A directory that changed less than this before it was listed may have changed again without a new time stamp:
 /// some file systems count in whole seconds.
 const RACY: Duration = Duration::from_secs(2);
+
+/// Seconds since 1970-01-01 UTC.
+fn seconds(time: SystemTime) -> i64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs().cast_signed())
+}
 
 /// Reads one Maildir.
 #[derive(Debug)]
@@ -38,6 +43,8 @@ struct Session {
     destination: Destination,
     /// What needs no second look.
     known: HashSet<Place>,
+    /// What could not be read, or killed the process that read it, and when it is tried again.
+    pending: HashMap<Place, Retry>,
     /// Listed but not read, oldest first.
     unread: VecDeque<MessageFile>,
     /// The files of messages when they were read; until they are settled.
@@ -76,10 +83,24 @@ impl MaildirSource {
 }
 
 impl Session {
-    fn fetch(&mut self, mailbox: &str, settings: &MaildirSettings) -> Result<Batch, SourceError> {
+    fn fetch(&mut self, settings: &MaildirSettings) -> Result<Batch, SourceError> {
+        let mut reading = Reading::default();
         if self.unread.is_empty() {
             self.last_listing = Some((self.maildir.changed(), SystemTime::now()));
-            self.unread = self.maildir.list(|place| !self.known.contains(place))?.into();
+            let now = seconds(SystemTime::now());
+            let waits = |place: &Place| self.pending.get(place).is_some_and(|retry| !retry.is_due(now));
+            let mut there = HashSet::new();
+            let wanted = self.maildir.list(|place| {
+                if self.pending.contains_key(place) {
+                    there.insert(place.clone());
+                }
+                !self.known.contains(place) && !waits(place)
+            })?;
+            self.unread = wanted.into();
+            reading.gone.extend(self.pending.keys().filter(|place| !there.contains(place)).cloned());
+            reading.gone.iter().for_each(|place| {
+                self.pending.remove(place);
+            });
         }
         let (mut messages, mut octets) = (Vec::new(), 0);
         while messages.len() < settings.batch.max(1) && octets < BATCH_OCTETS {
@@ -88,24 +109,41 @@ impl Session {
                 Ok(Some(read)) => read,
                 // Somebody moved or removed it meanwhile. Under its new name it is listed again.
                 Ok(None) => continue,
-                // One unreadable file must not stop the rest; the next start tries it again.
+                // One unreadable file must not stop the rest.
                 Err(error) => {
-                    warn!(mailbox, "{error}; passed over");
-                    self.known.insert(place);
+                    let retry = Retry::after(self.pending.get(&place), seconds(SystemTime::now()), error.to_string());
+                    self.pending.insert(place.clone(), retry.clone());
+                    reading.pending.push(Pending { place, retry });
                     continue;
                 }
             };
+            self.pending.remove(&place);
             octets += read.body.len() as u64;
             self.known.insert(place.clone());
             self.paths.insert(place.clone(), path);
-            messages.push(Message { place, received: read.modified, size: read.size, body: read.body.into() });
+            messages.push(Message {
+                place,
+                received: read.modified,
+                size: read.size,
+                body: read.body.into(),
+                rest: read.rest,
+            });
         }
-        Ok(Batch { messages, reading: Reading::default() })
+        Ok(Batch { messages, reading })
+    }
+
+    /// Whether something that could not be read is to be tried again.
+    fn is_due(&self) -> bool {
+        let now = seconds(SystemTime::now());
+        self.pending.values().any(|retry| retry.is_due(now))
     }
 
     /// Compares the directories with what they were when they were listed.
     fn look(&self) -> Look {
         let Some((then, at)) = self.last_listing else { return Look::Changed };
+        if self.is_due() {
+            return Look::Changed;
+        }
         let now = self.maildir.changed();
         let settled = |time: &SystemTime| at.duration_since(*time).is_ok_and(|age| age >= RACY);
         match then == now {
@@ -163,6 +201,7 @@ impl Source for MaildirSource {
             maildir,
             destination: Destination::Unchanged,
             known: resume.known,
+            pending: resume.pending.into_iter().map(|Pending { place, retry }| (place, retry)).collect(),
             unread: VecDeque::new(),
             paths: HashMap::new(),
             last_listing: None,
@@ -177,8 +216,7 @@ impl Source for MaildirSource {
     }
 
     async fn fetch(&mut self) -> Result<Batch, SourceError> {
-        let mailbox = self.mailbox.clone();
-        self.blocking(move |session, settings| session.fetch(&mailbox, settings)).await
+        self.blocking(Session::fetch).await
     }
 
     async fn settle(&mut self, done: &[(Place, Disposition)]) -> Result<Vec<(Place, String)>, SourceError> {

@@ -11,7 +11,9 @@ words! {
         Bounce = "bounce",
         /// An address went onto the suppression list, or its entry changed.
         Suppressed = "suppressed",
-        /// A person took an address off the list.
+        /// An address that would have gone onto the list waits for a person.
+        Held = "held",
+        /// A person took an address off the list, or rejected one that was held.
         Released = "released",
     }
 }

@@ -8,6 +8,7 @@ mod event;
 mod list;
 mod mailbox;
 mod plan;
+mod review;
 pub(crate) mod sqlite;
 
 use std::{collections::HashSet, path::Path};
@@ -18,6 +19,7 @@ use futures::Stream;
 pub use list::{Entry, Listed};
 pub use mailbox::{Heartbeat, MailboxStatus};
 pub use plan::JudgedMessage;
+pub use review::{Held, HeldSelection};
 use sqlite::SqliteStore;
 
 use crate::{
@@ -34,6 +36,19 @@ pub enum Store {
     Sqlite(SqliteStore),
 }
 
+/// A message that was being read when the process died.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Death {
+    /// The mailbox that it lies in.
+    pub mailbox: String,
+    /// Where it lies there.
+    pub place: Place,
+    /// How often the process died while this message was read and no other.
+    pub deaths: u32,
+    /// Whether that was too often: it is pending now, and tried again slowly.
+    pub set_aside: bool,
+}
+
 /// What a commit changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Committed {
@@ -41,6 +56,8 @@ pub struct Committed {
     pub new: usize,
     /// Messages that were recorded before, or twice in the batch.
     pub duplicates: usize,
+    /// Addresses that would have gone onto the list and wait for a person, because their message brought too many.
+    pub held: usize,
     /// Addresses that went onto the suppression list, or whose entry turned from soft to hard.
     pub suppressed: Vec<Suppression>,
 }
@@ -97,6 +114,29 @@ impl Store {
     pub async fn id(&self) -> Result<String, StoreError> {
         match self {
             Self::Sqlite(store) => store.id().await,
+        }
+    }
+
+    /// Notes that these messages of a mailbox, and no others of it, are about to be read. The commit that records a
+    /// message takes its note away.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn attempt(&self, mailbox: &str, places: &[&Place]) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(store) => store.attempt(mailbox, places).await,
+        }
+    }
+
+    /// The messages that were being read when the last process ended; none where it ended well. A message that was
+    /// read alone at two deaths is pending from now on (`now` in seconds since 1970-01-01 UTC). For the start of the
+    /// one process that reads.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn deaths(&self, now: i64) -> Result<Vec<Death>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.deaths(now).await,
         }
     }
 
@@ -254,6 +294,34 @@ impl Store {
     pub async fn release(&self, address: &Address, at: i64) -> Result<bool, StoreError> {
         match self {
             Self::Sqlite(store) => store.release(address, at).await,
+        }
+    }
+
+    /// The addresses that wait for a person, message by message.
+    pub fn held(&self, selection: &HeldSelection) -> impl Stream<Item = Result<Held, StoreError>> + Send + Unpin + '_ {
+        match self {
+            Self::Sqlite(store) => store.held(selection),
+        }
+    }
+
+    /// How many addresses wait for a person.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn held_count(&self) -> Result<u64, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.held_count().await,
+        }
+    }
+
+    /// Puts the addresses that wait onto the list, or rejects them; `at` is in seconds since 1970-01-01 UTC. Of what is
+    /// rejected only a hard bounce received at `at` or later makes an entry. Says how many they were.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn answer_held(&self, selection: &HeldSelection, approved: bool, at: i64) -> Result<u64, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.answer_held(selection, approved, at).await,
         }
     }
 

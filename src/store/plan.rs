@@ -53,6 +53,8 @@ pub(super) struct Plan<'a> {
     pub bounces: Vec<NewBounce<'a>>,
     /// What the bounces change on the suppression list.
     pub suppressions: Vec<NewSuppression<'a>>,
+    /// What they would change, had not their message changed as much as one may. They wait for a person.
+    pub held: Vec<NewSuppression<'a>>,
     /// One for each bounce, then one for each change of the list.
     pub events: Vec<NewEvent<'a>>,
     /// The places of the whole batch, of messages that were recorded before as well.
@@ -75,11 +77,11 @@ pub(super) struct NewBounce<'a> {
     pub judged: &'a JudgedMessage,
     pub recipient: &'a Recipient,
     pub verdict: &'a Verdict,
-    /// The answer of [`policy::counts`].
+    /// The answer of [`Policy::counts`].
     pub counts: bool,
 }
 
-/// A row of `suppression`; where the address has one it takes its place, but for `since` and `note`.
+/// A row of `suppression` or of `held`; where the address has one it takes its place, but for `since` and `note`.
 #[derive(Debug)]
 pub(super) struct NewSuppression<'a> {
     pub bounce: i64,
@@ -106,10 +108,10 @@ pub(super) fn fresh<'a>(batch: &'a [JudgedMessage], known: &HashSet<[u8; 32]>) -
 }
 
 /// The addresses whose histories [`Plan::new`] needs for these messages.
-pub(super) fn addresses<'a>(fresh: &[&'a JudgedMessage]) -> HashSet<&'a str> {
+pub(super) fn addresses<'a>(fresh: &[&'a JudgedMessage], policy: &Policy) -> HashSet<&'a str> {
     let judged = fresh.iter().flat_map(|judged| reported(judged));
     judged
-        .filter_map(|(recipient, verdict)| address_that_counts(recipient, verdict))
+        .filter_map(|(recipient, verdict)| address_that_counts(recipient, verdict, policy))
         .map(|(address, _)| address)
         .collect()
 }
@@ -124,8 +126,8 @@ fn reported(judged: &JudgedMessage) -> impl Iterator<Item = (&Recipient, &Verdic
 }
 
 /// The address and the domain of a recipient who may be suppressed at all.
-fn address_that_counts<'a>(recipient: &'a Recipient, verdict: &Verdict) -> Option<(&'a str, &'a str)> {
-    let address = recipient.address.as_ref().filter(|_| policy::counts(recipient.action, verdict.fault))?;
+fn address_that_counts<'a>(recipient: &'a Recipient, verdict: &Verdict, policy: &Policy) -> Option<(&'a str, &'a str)> {
+    let address = recipient.address.as_ref().filter(|_| policy.counts(recipient, verdict.fault))?;
     Some((address.normalised(), address.domain()))
 }
 
@@ -139,34 +141,48 @@ impl<'a> Plan<'a> {
         let messages: Vec<_> =
             (last_message + 1..).zip(fresh(batch, &known)).map(|(id, judged)| NewMessage { id, judged }).collect();
         let mut bounces: Vec<NewBounce<'a>> = Vec::with_capacity(messages.len());
-        let mut suppressions: Vec<NewSuppression<'a>> = Vec::new();
+        let (mut suppressions, mut held) = (Vec::new(), Vec::new());
         for message in &messages {
+            let mut left = policy.most_per_message;
             for (position, (recipient, verdict)) in (0..).zip(reported(message.judged)) {
                 let id = bounces.last().map_or(last_bounce, |bounce| bounce.id) + 1;
-                if let Some((address, domain)) = address_that_counts(recipient, verdict) {
+                if let Some((address, domain)) = address_that_counts(recipient, verdict, policy) {
                     let at = message.judged.received;
                     let history = histories.entry(address.to_owned()).or_default();
                     if let Some(suppression) = policy::decide(policy, history, recipient, verdict, at) {
-                        history.suppressed = Some(suppression.origin);
-                        suppressions.push(NewSuppression { bounce: id, address, domain, suppression });
+                        let new = NewSuppression { bounce: id, address, domain, suppression };
+                        if left > 0 {
+                            left -= 1;
+                            history.suppressed = Some(new.suppression.origin);
+                            suppressions.push(new);
+                        } else {
+                            held.push(new);
+                        }
                     }
                     if verdict.class == Class::Soft {
                         history.soft.push(at);
                     }
                 }
-                let counts = policy::counts(recipient.action, verdict.fault);
+                let counts = policy.counts(recipient, verdict.fault);
                 let judged = message.judged;
                 bounces.push(NewBounce { id, message: message.id, position, judged, recipient, verdict, counts });
             }
         }
-        let events = events(&bounces, &suppressions);
+        // Two messages of the batch may speak of one address: what came onto the list needs no second look.
+        let listed: HashSet<&str> = suppressions.iter().map(|new: &NewSuppression<'_>| new.address).collect();
+        held.retain(|new| !listed.contains(new.address));
+        let events = events(&bounces, &suppressions, &held);
         let unsettled = batch.iter().map(|judged| (&judged.place, judged.disposition)).collect();
-        Self { messages, bounces, suppressions, events, unsettled }
+        Self { messages, bounces, suppressions, held, events, unsettled }
     }
 }
 
 /// A bounce's own event leads to its row and holds nothing else: there are many of them.
-fn events<'a>(bounces: &[NewBounce<'a>], suppressions: &[NewSuppression<'a>]) -> Vec<NewEvent<'a>> {
+fn events<'a>(
+    bounces: &[NewBounce<'a>],
+    suppressions: &[NewSuppression<'a>],
+    held: &[NewSuppression<'a>],
+) -> Vec<NewEvent<'a>> {
     let recorded = bounces.iter().map(|bounce| NewEvent {
         at: bounce.judged.received,
         kind: EventKind::Bounce,
@@ -175,9 +191,10 @@ fn events<'a>(bounces: &[NewBounce<'a>], suppressions: &[NewSuppression<'a>]) ->
         bounce: Some(bounce.id),
         note: None,
     });
-    let changed = suppressions.iter().map(|new| NewEvent {
+    let decided = suppressions.iter().map(|new| (EventKind::Suppressed, new));
+    let changed = decided.chain(held.iter().map(|new| (EventKind::Held, new))).map(|(kind, new)| NewEvent {
         at: new.suppression.since,
-        kind: EventKind::Suppressed,
+        kind,
         address: Some(new.address),
         origin: Some(new.suppression.origin),
         bounce: Some(new.bounce),
@@ -214,7 +231,7 @@ mod tests {
     impl Memory {
         fn facts(&self, batch: &[JudgedMessage]) -> Facts {
             let known = self.messages.iter().map(|(_, sha256)| *sha256).collect();
-            let histories = addresses(&fresh(batch, &known)).into_iter().map(|address| {
+            let histories = addresses(&fresh(batch, &known), &Policy::default()).into_iter().map(|address| {
                 let soft = self.bounces.iter().filter(|(_, _, of, _, class, counts)| {
                     *counts && *class == Class::Soft && of.as_deref() == Some(address)
                 });
@@ -380,7 +397,7 @@ mod tests {
         fn nobody_is_suppressed_whom_the_gate_keeps_out(batch in batch()) {
             let plan = Plan::new(&batch, &Policy::default(), Memory::default().facts(&batch));
             for bounce in &plan.bounces {
-                prop_assert_eq!(bounce.counts, policy::counts(bounce.recipient.action, bounce.verdict.fault));
+                prop_assert_eq!(bounce.counts, Policy::default().counts(bounce.recipient, bounce.verdict.fault));
                 let kind = bounce.judged.report.kind;
                 prop_assert!(matches!(kind, Kind::Bounce | Kind::Delayed | Kind::Delivered));
             }

@@ -11,6 +11,8 @@ pub use examples::{Example, Expected, prove};
 pub use overlay::{Layer, Placed, Row, overlay};
 use serde::de::DeserializeOwned;
 
+use crate::text::printable;
+
 /// Why a table was refused, in one line: file, line, what was found and what was expected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -66,12 +68,7 @@ impl TableFile {
     /// What is wrong at a place of the file, as an error.
     #[must_use]
     pub fn refuse(&self, place: &Range<usize>, problem: &str) -> TableError {
-        TableError(format!(
-            "{}:{}: {}",
-            self.name,
-            self.line(place.start),
-            problem.replace('\n', "; ").replace(char::is_control, "\u{fffd}")
-        ))
+        TableError(format!("{}:{}: {}", self.name, self.line(place.start), printable(&problem.replace('\n', "; "))))
     }
 }
 

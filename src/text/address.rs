@@ -1,6 +1,9 @@
 //! A mail address as given and in the one form that look-ups use.
 
 use serde::Serialize;
+use unicode_normalization::UnicodeNormalization;
+
+use super::is_unseen;
 
 /// A mail address (RFC 5321 §4.1.2, RFC 6531).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
@@ -16,16 +19,18 @@ impl Address {
     /// Reads one bare address: `user@example.org`, angle brackets allowed around it. `None` when it is none.
     ///
     /// The local part is kept as given, quotes included; the normalised form is lower-case throughout (mail
-    /// systems that tell `Bob` from `bob` are gone) with the domain as A-labels (RFC 5890).
+    /// systems that tell `Bob` from `bob` are gone) with the domain as A-labels (RFC 5890). What had to be mended to
+    /// become an address is none: it would be somebody else's.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let given = text.trim().trim_start_matches('<').trim_end_matches('>').trim();
-        if given.len() > LONGEST || given.chars().any(|c| c.is_control()) {
+        if given.len() > LONGEST || given.chars().any(|c| is_unseen(c) || passes_for_ascii(c)) {
             return None;
         }
         let (local, domain) = given.rsplit_once('@')?;
         let quoted = local.len() >= 2 && local.starts_with('"') && local.ends_with('"');
-        let bad_local = |c: char| c.is_whitespace() || matches!(c, '<' | '>' | '(' | ')' | ',' | ';' | '"' | '@');
+        let bad_local =
+            |c: char| c.is_whitespace() || matches!(c, '<' | '>' | '(' | ')' | ',' | ':' | ';' | '"' | '@' | '\\');
         if local.is_empty() || (!quoted && local.chars().any(bad_local)) {
             return None;
         }
@@ -66,6 +71,12 @@ impl Address {
     }
 }
 
+/// Whether a character outside ASCII becomes one inside it when it is lower-cased or normalised, as the Kelvin sign
+/// and the full-width letters do: the address with the plain letter is another one.
+fn passes_for_ascii(c: char) -> bool {
+    !c.is_ascii() && std::iter::once(c).nfkc().flat_map(char::to_lowercase).any(|folded| folded.is_ascii_graphic())
+}
+
 /// `"john.doe"` and `john.doe` are the same local part (RFC 5321 §4.1.2); quotes that are needed stay.
 fn unquote(local: &str) -> String {
     let inner = &local[1..local.len() - 1];
@@ -100,6 +111,20 @@ mod tests {
     fn other_texts_are_no_address() {
         for text in ["", "@", "bob", "bob@", "@example.org", "bob smith@example.org", "a@b c", "bob@exa\nmple.org"] {
             assert_eq!(Address::parse(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_would_have_to_be_mended_is_no_address() {
+        for text in ["\u{212a}im@example.org", "kim@\u{212a}.example", "a@b@example.org", "a\0b@example.org"] {
+            assert_eq!(Address::parse(text), None, "{text:?}");
+        }
+        for text in ["ｋim@example.org", "kim@ｅxample.org", "a\u{202e}b@example.org", "a\u{200b}@example.org"] {
+            assert_eq!(Address::parse(text), None, "{text:?}");
+        }
+        for text in ["jörg@bücher.example", "Ünal@example.org", "邮箱@例え.example", "почта@пример.example"]
+        {
+            assert!(Address::parse(text).is_some(), "{text:?}");
         }
     }
 }

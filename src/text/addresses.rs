@@ -2,9 +2,10 @@
 
 use std::ops::Range;
 
-use super::Address;
+use super::{Address, is_unseen};
 
-/// An address in running text and the byte range that it takes, quotes of a local part included.
+/// An address in running text and the byte range that it takes, quotes of a local part included. A piece of something
+/// that is no address is none either: `a@b@example.org` holds neither `a@b` nor `b@example.org`.
 pub fn addresses(text: &str) -> impl Iterator<Item = (Range<usize>, Address)> {
     memchr::memchr_iter(b'@', text.as_bytes()).filter_map(move |at| {
         let start = at - without_decoration(&text[..at], local_part_start(&text[..at])).len();
@@ -17,8 +18,40 @@ pub fn addresses(text: &str) -> impl Iterator<Item = (Range<usize>, Address)> {
         // A sentence's full stop and the dash of a bullet are not the domain's.
         let domain = rest.get(..domain)?.trim_end_matches(['.', '-']).len();
         let range = start..at + 1 + domain;
-        Address::parse(text.get(range.clone())?).map(|address| (range, address))
+        let address = Address::parse(text.get(range.clone())?)?;
+        let goes_on = text[..start].chars().next_back().is_some_and(is_cut_before)
+            || text[range.end..].chars().next().is_some_and(is_cut_behind);
+        (!goes_on).then_some((range, address))
     })
+}
+
+/// Whether what ends with this character goes on in the address behind it.
+fn is_cut_before(c: char) -> bool {
+    c == '@' || c == '\\' || (is_unseen(c) && !c.is_whitespace())
+}
+
+/// Whether an address goes on with this character.
+fn is_cut_behind(c: char) -> bool {
+    c == '@' || (is_unseen(c) && !c.is_whitespace())
+}
+
+/// The address of a field that holds one and nothing else but what may stand around it: a display name, brackets,
+/// quotes, a label (`mailto:`, `SMTP=`), a comment.
+#[must_use]
+pub fn address_of(field: &str) -> Option<Address> {
+    Address::parse(field).or_else(|| {
+        let (range, address) = addresses(field).next()?;
+        let before = field[..range.start].rsplit(char::is_whitespace).next().unwrap_or("");
+        let behind = field[range.end..].split(char::is_whitespace).next().unwrap_or("");
+        let before = before.trim_end_matches(is_bracket);
+        let labelled = before.rsplit_once([':', '=']).map_or(before, |(_, rest)| rest);
+        let alone = labelled.is_empty() && behind.trim_matches(|c| is_bracket(c) || ".,;".contains(c)).is_empty();
+        alone.then_some(address)
+    })
+}
+
+fn is_bracket(c: char) -> bool {
+    "<>()[]\"'`".contains(c)
 }
 
 fn domain_length(rest: &str) -> usize {
@@ -51,15 +84,19 @@ fn local_part_start(before: &str) -> usize {
     }
     let mut start = before.len();
     let mut after = '@';
-    for (i, c) in before.char_indices().rev().take(128) {
+    for (i, c) in before.char_indices().rev().take(LONGEST_LOCAL + 1) {
         let sentence = after.is_ascii_alphanumeric() && is_east_asian(c);
         if sentence || !(c.is_alphanumeric() || "!#$%&'*+-/=?^_`{|}~.".contains(c)) {
-            break;
+            return start;
         }
         (start, after) = (i, c);
     }
-    start
+    // Its beginning was not found, unless it is that of the text.
+    if start == 0 { 0 } else { before.len() }
 }
+
+/// In characters: twice RFC 5321 §4.5.3.1.1, because VERP senders are that long.
+const LONGEST_LOCAL: usize = 128;
 
 /// Quotes and labels around an address in running text look like a part of it: `'anna@example.org'`,
 /// `SMTP=anna@example.org`. Between angle brackets everything belongs to it.
@@ -87,5 +124,33 @@ mod tests {
         let text = "To <bob@example.org>, mailto:\"a b\"@example.com. and x@[192.0.2.1] (jörg@bücher.example).";
         let found: Vec<_> = addresses(text).map(|(_, a)| a.given().to_owned()).collect();
         assert_eq!(found, ["bob@example.org", "\"a b\"@example.com", "x@[192.0.2.1]", "jörg@bücher.example"]);
+    }
+
+    #[test]
+    fn a_piece_of_something_else_is_no_address() {
+        let long = format!("to {}@example.org", "a".repeat(400));
+        for text in ["a@b@example.org", "a\0b@example.org", "b@example.org\u{202e}x", "b\u{212a}@example.org", &long] {
+            assert_eq!(addresses(text).count(), 0, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_field_holds_one_address_and_what_may_stand_around_it() {
+        for field in [
+            "anna@example.org",
+            "<anna@example.org>",
+            "Anna B. <anna@example.org>",
+            "\"anna@example.org\"",
+            "mailto:anna@example.org",
+            "anna@example.org (Anna)",
+            "anna@example.org;",
+        ] {
+            assert_eq!(address_of(field).expect(field).normalised(), "anna@example.org", "{field}");
+        }
+        let long = format!("{}@example.org", "a".repeat(400));
+        for field in ["b,anna@example.org", "b\0anna@example.org", "b\"anna@example.org", "anna@example.org,b@x", &long]
+        {
+            assert_eq!(address_of(field), None, "{field:?}");
+        }
     }
 }

@@ -5,7 +5,9 @@ mod address;
 mod addresses;
 mod fold;
 mod mask;
+mod unseen;
 
 pub use address::Address;
-pub use addresses::addresses;
+pub use addresses::{address_of, addresses};
 pub use fold::{Folded, fold, fold_words};
+pub use unseen::{is_unseen, printable};

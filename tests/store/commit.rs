@@ -169,7 +169,7 @@ async fn the_gate_s_answer_is_kept_with_each_bounce() {
 
 #[tokio::test]
 async fn a_history_reaches_back_400_days_and_holds_only_what_counts() {
-    let policy = Policy { soft_count: 3, soft_min_days: 14, soft_window_days: 400 };
+    let policy = Policy { soft_count: 3, soft_min_days: 14, soft_window_days: 400, ..Policy::default() };
     for (first, judgement, enough) in [(0, SOFT, true), (-1, SOFT, false), (0, BLOCKED, false), (0, HARD, false)] {
         let f = Fixture::new().await;
         let mut oldest = entry(1, START + first * DAY, &[("ann@example.org", judgement)]);
@@ -189,7 +189,7 @@ async fn a_history_reaches_back_400_days_and_holds_only_what_counts() {
 
 #[tokio::test]
 async fn an_old_mail_among_new_ones_has_its_own_history() {
-    let policy = Policy { soft_count: 2, soft_min_days: 14, soft_window_days: 400 };
+    let policy = Policy { soft_count: 2, soft_min_days: 14, soft_window_days: 400, ..Policy::default() };
     let f = Fixture::new().await;
     f.store
         .commit(MAILBOX, &[entry(1, START, &[("ann@example.org", SOFT)])], &Reading::default(), &policy)

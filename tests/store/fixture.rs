@@ -143,6 +143,7 @@ fn report(uid: u32, recipients: Vec<Recipient>) -> Report {
         message_id: Some(format!("{uid}@mx.example.org")),
         date: None,
         recipients,
+        left_out: 0,
         original: Original {
             message_id: Some(format!("original-{uid}@example.org")),
             campaign: Some(format!("campaign-{}", uid % 3)),

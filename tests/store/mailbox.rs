@@ -3,7 +3,7 @@
 use bounced::{
     message::{Pending, Place, Reading, Retry},
     policy::Policy,
-    store::Heartbeat,
+    store::{Death, Heartbeat},
 };
 
 use crate::fixture::{Fixture, HARD, MAILBOX, START, entry, up_to};
@@ -85,4 +85,45 @@ async fn a_place_without_message_row_is_unrecorded_unless_its_row_was_erased() {
     assert_eq!(f.store.unrecorded("other", places()).await.unwrap(), places());
     f.execute("DELETE FROM message WHERE place = '7:1'").await;
     assert_eq!(f.store.unrecorded(MAILBOX, places()).await.unwrap(), [Place::new("7:3")], "7:1 must not come back");
+}
+
+#[tokio::test]
+async fn a_message_that_was_alone_at_two_deaths_is_set_aside_and_no_other() {
+    let f = Fixture::new().await;
+    let [bomb, other, third] = ["7:1", "7:2", "7:3"].map(Place::new);
+    let died = |deaths: Vec<Death>| {
+        let mut all: Vec<_> =
+            deaths.into_iter().map(|death| (death.place.as_str().to_owned(), death.deaths, death.set_aside)).collect();
+        all.sort();
+        all
+    };
+    assert!(f.store.deaths(START).await.unwrap().is_empty(), "nothing was ever read");
+    // Several at once: whichever it was shows later.
+    f.store.attempt(MAILBOX, &[&bomb, &other, &third]).await.unwrap();
+    f.store.attempt("elsewhere", &[&bomb]).await.unwrap();
+    let expected: Vec<_> = ["7:1", "7:2", "7:3"].map(|place| (place.to_owned(), 0, false)).into();
+    let found = f.store.deaths(START).await.unwrap();
+    assert_eq!(died(found.iter().filter(|death| death.mailbox == MAILBOX).cloned().collect()), expected);
+    assert_eq!(
+        died(found.into_iter().filter(|death| death.mailbox != MAILBOX).collect()),
+        [("7:1".to_owned(), 1, false)]
+    );
+
+    // One that is recorded was no cause.
+    f.store.attempt(MAILBOX, &[&other]).await.unwrap();
+    f.commit(&[entry(2, START, &[("ann@example.org", HARD)])]).await;
+    assert!(died(f.store.deaths(START).await.unwrap()).iter().all(|(place, ..)| place == "7:1"));
+    // Alone, twice, with other messages between.
+    f.store.attempt(MAILBOX, &[&bomb]).await.unwrap();
+    let of_mailbox = |deaths: Vec<Death>| died(deaths.into_iter().filter(|death| death.mailbox == MAILBOX).collect());
+    assert_eq!(of_mailbox(f.store.deaths(START).await.unwrap()), [("7:1".to_owned(), 1, false)]);
+    f.store.attempt(MAILBOX, &[&third]).await.unwrap();
+    f.store.attempt(MAILBOX, &[&bomb]).await.unwrap();
+    assert_eq!(f.value::<i64>("SELECT count(*) FROM pending").await, 0);
+    assert_eq!(of_mailbox(f.store.deaths(START).await.unwrap()), [("7:1".to_owned(), 2, true)]);
+    let pending = f.store.resume(MAILBOX).await.unwrap().pending;
+    assert_eq!((pending.len(), &pending[0].place), (1, &bomb));
+    assert!(pending[0].retry.next_try >= START + 3600 && pending[0].retry.why.contains("2 times"), "{pending:?}");
+    // Another start in between changes nothing.
+    assert_eq!(of_mailbox(f.store.deaths(START).await.unwrap()), [("7:1".to_owned(), 2, false)]);
 }

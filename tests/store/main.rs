@@ -13,4 +13,5 @@ mod fixture;
 mod mailbox;
 mod published;
 mod queries;
+mod review;
 mod snapshot;

@@ -101,7 +101,7 @@ impl Fixture {
         config.database.path = dir.path().join("bounced.db");
         config.suppressions.path = dir.path().join("list.db");
         let store = Store::open(&config.database.path).await.unwrap();
-        let recorder = Arc::new(Recorder::new(&config, Judge::embedded(), store.clone()).await.unwrap());
+        let recorder = Arc::new(Recorder::new(&config, Judge::embedded(), store.clone(), 0).await.unwrap());
         let (source, stop) = (Scripted::default(), CancellationToken::new());
         let (supervisor, attempts) = mpsc::channel(1);
         let watch = Watch::new(MAILBOX, source.clone(), Arc::clone(&recorder), stop.clone(), supervisor);
@@ -123,7 +123,8 @@ fn lost<T>() -> Result<T, SourceError> {
 /// One mail that nobody bounced.
 fn mail(place: &str) -> Result<Batch, SourceError> {
     let body = format!("From: ann@example.com\nMessage-ID: <{place}@example.com>\n\nHello.\n").into_bytes();
-    let message = Message { place: Place::new(place), received: 0, size: body.len() as u64, body: body.into() };
+    let message =
+        Message { place: Place::new(place), received: 0, size: body.len() as u64, body: body.into(), rest: None };
     Ok(Batch { messages: vec![message], reading: Reading::default() })
 }
 

@@ -7,6 +7,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -281,12 +282,19 @@ impl Session {
         })
     }
 
+    /// The end of a message that was cut is not asked for: its size and the time of its arrival stand for it.
     fn message(&self, measured: &Measured, body: Arc<[u8]>) -> Message {
+        let cut = body.len() as u64 >= u64::from(self.max_message);
+        let [size, received] = [measured.size.unwrap_or(0), measured.received.unwrap_or(0).cast_unsigned()];
+        let rest = cut.then(|| {
+            Sha256::new().chain_update(size.to_be_bytes()).chain_update(received.to_be_bytes()).finalize().into()
+        });
         Message {
             place: self.uid(measured.uid).place(),
             received: measured.received.unwrap_or_else(|| Timestamp::now().as_second()),
             size: measured.size.unwrap_or(0).max(body.len() as u64),
             body,
+            rest,
         }
     }
 

@@ -8,6 +8,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use sha2::{Digest, Sha256};
 use tracing::warn;
 
 use crate::{
@@ -38,6 +39,8 @@ pub(super) struct Contents {
     pub size: u64,
     /// Seconds since 1970.
     pub modified: i64,
+    /// SHA-256 of what the body does not hold; `None` where it holds all.
+    pub rest: Option<[u8; 32]>,
 }
 
 /// Where a message goes that is settled.
@@ -167,13 +170,29 @@ pub(super) fn read(path: &Path, limit: u32) -> Result<Option<Contents>, SourceEr
     let contents = file.metadata().and_then(|meta| {
         let modified = meta.modified()?.duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs());
         let mut body = Vec::new();
+        let mut rest = None;
         if meta.is_file() {
-            file.take(limit.into()).read_to_end(&mut body)?;
+            let mut file = file.take(limit.into());
+            file.read_to_end(&mut body)?;
+            rest = digest(file.into_inner())?;
         }
         let modified = i64::try_from(modified).unwrap_or(i64::MAX);
-        Ok(meta.is_file().then_some(Contents { body, size: meta.len(), modified }))
+        Ok(meta.is_file().then_some(Contents { body, size: meta.len(), modified, rest }))
     });
     contents.map_err(|error| trouble("can't read", path, &error))
+}
+
+/// SHA-256 of what is left to read; `None` where nothing is.
+fn digest(mut file: impl Read) -> io::Result<Option<[u8; 32]>> {
+    let (mut hash, mut buffer, mut any) = (Sha256::new(), vec![0; 64 * 1024], false);
+    loop {
+        let read = file.read(&mut buffer)?;
+        if read == 0 {
+            return Ok(any.then(|| hash.finalize().into()));
+        }
+        any = true;
+        hash.update(&buffer[..read]);
+    }
 }
 
 /// The unique part of a file name.

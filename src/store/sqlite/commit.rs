@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 
-use super::{ROWS_A_STATEMENT, SqliteStore, events, is_kept, json, mailbox, parsed};
+use super::{ROWS_A_STATEMENT, SqliteStore, events, is_kept, json, mailbox, parsed, review};
 use crate::{
     message::{Place, Reading},
     policy::Policy,
@@ -38,11 +38,14 @@ async fn record(
     reading: &Reading,
     policy: &Policy,
 ) -> Result<Committed, sqlx::Error> {
-    let facts = facts(tx, batch).await?;
+    let facts = facts(tx, batch, policy).await?;
     let plan = Plan::new(batch, policy, facts);
     insert_messages(tx, mailbox, &plan.messages).await?;
     insert_bounces(tx, &plan.bounces).await?;
     insert_suppressions(tx, &plan.suppressions).await?;
+    review::hold(tx, &plan.held).await?;
+    let listed: Vec<&str> = plan.suppressions.iter().map(|new| new.address).collect();
+    review::forget(tx, &listed).await?;
     events::insert(tx, &plan.events).await?;
     mailbox::insert_unsettled(tx, mailbox, &plan.unsettled).await?;
     let places: Vec<&Place> = batch.iter().map(|judged| &judged.place).collect();
@@ -50,12 +53,13 @@ async fn record(
     Ok(Committed {
         new: plan.messages.len(),
         duplicates: batch.len() - plan.messages.len(),
+        held: plan.held.len(),
         suppressed: plan.suppressions.into_iter().map(|new| new.suppression).collect(),
     })
 }
 
 /// The write lock is ours, so what is read here holds until the commit.
-async fn facts(tx: &mut SqliteConnection, batch: &[JudgedMessage]) -> Result<Facts, sqlx::Error> {
+async fn facts(tx: &mut SqliteConnection, batch: &[JudgedMessage], policy: &Policy) -> Result<Facts, sqlx::Error> {
     let (last_message, last_bounce): (i64, i64) = sqlx::query_as(
         "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'message'), 0),
                 coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'bounce'), 0)",
@@ -65,7 +69,7 @@ async fn facts(tx: &mut SqliteConnection, batch: &[JudgedMessage]) -> Result<Fac
     let known = known(tx, batch).await?;
     let fresh = plan::fresh(batch, &known);
     let oldest = fresh.iter().map(|judged| judged.received).min().unwrap_or_default();
-    let histories = histories(tx, &plan::addresses(&fresh), oldest).await?;
+    let histories = histories(tx, &plan::addresses(&fresh, policy), oldest).await?;
     Ok(Facts { known, histories, last_message, last_bounce })
 }
 
@@ -126,7 +130,7 @@ async fn insert_messages(
 ) -> Result<(), sqlx::Error> {
     for chunk in messages.chunks(ROWS_A_STATEMENT) {
         QueryBuilder::<Sqlite>::new(
-            "INSERT INTO message (id, sha256, mailbox, place, message_id, received, kind, format, size) ",
+            "INSERT INTO message (id, sha256, mailbox, place, message_id, received, kind, format, size, left_out) ",
         )
         .push_values(chunk, |mut row, NewMessage { id, judged }| {
             row.push_bind(*id)
@@ -137,7 +141,8 @@ async fn insert_messages(
                 .push_bind(judged.received)
                 .push_bind(judged.report.kind.as_str())
                 .push_bind(judged.report.format.to_string())
-                .push_bind(i64::try_from(judged.size).unwrap_or(i64::MAX));
+                .push_bind(i64::try_from(judged.size).unwrap_or(i64::MAX))
+                .push_bind(i64::try_from(judged.report.left_out).unwrap_or(i64::MAX));
         })
         .build()
         .persistent(is_kept(chunk.len()))
@@ -166,7 +171,7 @@ async fn insert_bounces(tx: &mut SqliteConnection, bounces: &[NewBounce<'_>]) ->
                 .push_bind(bounce.message)
                 .push_bind(bounce.position)
                 .push_bind(recipient.action.as_str())
-                .push_bind(address.map(|a| a.given()))
+                .push_bind(recipient.address_given())
                 .push_bind(address.map(|a| a.normalised()))
                 .push_bind(address.map(|a| a.domain()))
                 .push_bind(verdict.class.as_str())

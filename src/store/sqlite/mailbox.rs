@@ -223,6 +223,13 @@ pub(super) async fn note_reading(
         .execute(&mut *tx)
         .await?;
     }
+    if !texts.is_empty() {
+        sqlx::query("DELETE FROM attempt WHERE mailbox = ?1 AND place IN (SELECT value FROM json_each(?2))")
+            .bind(mailbox)
+            .bind(json(&texts)?)
+            .execute(&mut *tx)
+            .await?;
+    }
     let over: Vec<&str> = texts.into_iter().chain(reading.gone.iter().map(Place::as_str)).collect();
     sqlx::query("DELETE FROM pending WHERE mailbox = ?1 AND place IN (SELECT value FROM json_each(?2))")
         .bind(mailbox)

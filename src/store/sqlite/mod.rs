@@ -1,10 +1,12 @@
 //! The store as an SQLite file: all of its SQL. What the methods do is said at [`Store`](super::Store).
 
+mod attempt;
 mod commit;
 mod events;
 pub(crate) mod file;
 mod list;
 mod mailbox;
+mod review;
 
 use std::{
     error::Error,

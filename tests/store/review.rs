@@ -1,0 +1,83 @@
+//! One message puts only so many addresses onto the list; the rest waits for a person.
+
+use bounced::{
+    message::Reading,
+    policy::Policy,
+    store::{Held, HeldSelection},
+};
+use futures::TryStreamExt;
+
+use crate::fixture::{DAY, Fixture, HARD, MAILBOX, START, entry};
+
+fn policy() -> Policy {
+    Policy { most_per_message: 3, ..Policy::default() }
+}
+
+async fn held(f: &Fixture, selection: HeldSelection) -> Vec<Held> {
+    f.store.held(&selection).try_collect().await.unwrap()
+}
+
+async fn listed(f: &Fixture) -> Vec<String> {
+    let rows: Vec<(String,)> = f.rows("SELECT address FROM suppression ORDER BY address").await;
+    rows.into_iter().map(|(address,)| address).collect()
+}
+
+/// A message that names five dead addresses, of two domains.
+async fn five() -> Fixture {
+    let f = Fixture::new().await;
+    let names = ["a@one.example", "b@one.example", "c@two.example", "d@two.example", "e@one.example"];
+    let all = names.map(|name| (name, HARD));
+    let committed = f.store.commit(MAILBOX, &[entry(1, START, &all)], &Reading::default(), &policy()).await.unwrap();
+    assert_eq!((committed.suppressed.len(), committed.held), (3, 2));
+    f
+}
+
+#[tokio::test]
+async fn what_is_above_the_limit_is_recorded_and_waits() {
+    let f = five().await;
+    assert_eq!(listed(&f).await, ["a@one.example", "b@one.example", "c@two.example"]);
+    assert_eq!(f.value::<i64>("SELECT count(*) FROM bounce WHERE counts = 1").await, 5);
+    let waiting = held(&f, HeldSelection::default()).await;
+    let names: Vec<_> = waiting.iter().map(|one| (one.address.as_str(), one.origin.as_str(), one.message)).collect();
+    assert_eq!(names, [("d@two.example", "hard", Some(1)), ("e@one.example", "hard", Some(1))]);
+    assert_eq!(f.value::<i64>("SELECT count(*) FROM event WHERE kind = 'held'").await, 2);
+}
+
+#[tokio::test]
+async fn a_person_approves_and_rejects_by_address_domain_and_message() {
+    let f = five().await;
+    let domain = HeldSelection { domain: Some("one.example".to_owned()), ..HeldSelection::default() };
+    assert_eq!(held(&f, domain.clone()).await.len(), 1);
+    assert_eq!(f.store.answer_held(&domain, false, START + DAY).await.unwrap(), 1);
+    let other = HeldSelection { message: Some(2), ..HeldSelection::default() };
+    assert_eq!(f.store.answer_held(&other, true, START + DAY).await.unwrap(), 0);
+    let message = HeldSelection { message: Some(1), ..HeldSelection::default() };
+    assert_eq!(f.store.answer_held(&message, true, START + DAY).await.unwrap(), 1);
+    assert_eq!(listed(&f).await, ["a@one.example", "b@one.example", "c@two.example", "d@two.example"]);
+    assert_eq!(f.store.held_count().await.unwrap(), 0);
+    let last: Vec<(String, String)> = f.rows("SELECT kind, address FROM event ORDER BY revision DESC LIMIT 2").await;
+    let [approved, rejected] = &last[..] else { panic!("{last:?}") };
+    assert_eq!((approved.0.as_str(), approved.1.as_str()), ("suppressed", "d@two.example"));
+    assert_eq!((rejected.0.as_str(), rejected.1.as_str()), ("released", "e@one.example"));
+
+    // A rejection holds against what came before it, and not against what comes after.
+    let again = |uid, day: i64| entry(uid, START + day * DAY, &[("e@one.example", HARD)]);
+    f.commit(&[again(8, 0)]).await;
+    assert!(!listed(&f).await.contains(&"e@one.example".to_owned()));
+    f.commit(&[again(9, 2)]).await;
+    assert!(listed(&f).await.contains(&"e@one.example".to_owned()));
+}
+
+#[tokio::test]
+async fn whoever_comes_onto_the_list_otherwise_waits_no_longer() {
+    let f = five().await;
+    f.commit(&[entry(2, START, &[("d@two.example", HARD)])]).await;
+    let waiting = held(&f, HeldSelection::default()).await;
+    assert_eq!(waiting.iter().map(|one| one.address.as_str()).collect::<Vec<_>>(), ["e@one.example"]);
+    // By hand, too; an approval then leaves the person's entry alone.
+    let e = bounced::report::Address::parse("e@one.example").unwrap();
+    f.store.suppress(&e, Some("asked"), START).await.unwrap();
+    f.store.answer_held(&HeldSelection::default(), true, START).await.unwrap();
+    let entry: Vec<(String, String)> = f.rows("SELECT origin, note FROM suppression WHERE address LIKE 'e@%'").await;
+    assert_eq!(entry, [("manual".to_owned(), "asked".to_owned())]);
+}
