@@ -84,7 +84,10 @@ impl SqliteStore {
             .connect_with(options.clone().pragma("cache_size", "-8000"))
             .await
             .map_err(|error| StoreError::of_sqlite(path, error))?;
-        let readers = pool().max_connections(4).connect_lazy_with(options.pragma("query_only", "on"));
+        let readers = pool().max_connections(4).connect_lazy_with(
+            // A long list comes row by row from another thread, and each time that the buffer is full one waits for the other.
+            options.pragma("query_only", "on").row_buffer_size(1_000),
+        );
         let store = Self { path: path.into(), inode: inode(path), writer, readers };
         store.migrate().await?;
         store.write_ahead().await?;
