@@ -14,7 +14,7 @@ use std::{
 };
 
 use bounced::{
-    message::{Batch, Disposition, Place, Resume},
+    message::{Batch, Disposition, Pending, Place, Resume, Retry},
     source::{Source, SourceError, maildir::MaildirSource},
 };
 use dovecot::deliver;
@@ -287,15 +287,37 @@ async fn what_is_no_maildir_and_what_is_no_folder_name_is_refused() {
 }
 
 #[tokio::test]
-async fn a_folder_that_disappears_is_reported_and_made_again_at_the_next_opening() {
+async fn a_folder_that_disappears_is_made_again_and_one_that_can_not_be_holds_up_nothing() {
     let dir = maildir();
     deliver(dir.path(), "one");
     let mut source = opened(&dir, "").await;
     let batch = source.fetch().await.unwrap();
     fs::remove_dir_all(dir.path().join(".Processed")).unwrap();
-    assert!(matches!(source.settle(&processed(&batch)).await, Err(SourceError::Lost(_))));
-    source.open(Resume::default()).await.unwrap();
-    source.settle(&processed(&batch)).await.unwrap();
+    fs::write(dir.path().join(".Processed"), "a file in its place").unwrap();
+    let failed = source.settle(&processed(&batch)).await.unwrap();
+    assert!(failed.len() == 1 && failed[0].1.contains(".Processed"), "{failed:?}");
+    let two = deliver(dir.path(), "two");
+    assert_eq!(keys(&source.fetch().await.unwrap()), [&two], "reading goes on");
+    fs::remove_file(dir.path().join(".Processed")).unwrap();
+    assert!(source.settle(&processed(&batch)).await.unwrap().is_empty());
     assert_eq!(names(&dir, ".Processed/cur").len(), 1);
     assert!(!Path::new(&dir.path().join("new/one")).exists());
+}
+
+#[tokio::test]
+async fn a_file_that_can_not_be_read_holds_up_no_other_and_is_tried_again() {
+    let dir = maildir();
+    let [one, two] = ["one", "two"].map(|text| deliver(dir.path(), text));
+    let pending = |place: &str, next_try| {
+        let retry = Retry { first_failed: 0, tries: 2, next_try, why: "input/output error".into() };
+        Pending { place: Place::new(place), retry }
+    };
+    let soon = jiff::Timestamp::now().as_second() + 3_600;
+    let mut source = source(&dir, "");
+    let resume = Resume { pending: vec![pending(&one, soon), pending("gone", 0)], ..Resume::default() };
+    source.open(resume).await.unwrap();
+    let batch = source.fetch().await.unwrap();
+    assert_eq!((keys(&batch), &batch.reading.gone), (vec![&*two], &vec![Place::new("gone")]));
+    source.open(Resume { pending: vec![pending(&one, 0)], ..Resume::default() }).await.unwrap();
+    assert_eq!(keys(&source.fetch().await.unwrap()), [&one, &two]);
 }

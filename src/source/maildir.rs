@@ -15,7 +15,7 @@ pub use settings::MaildirSettings;
 use tokio::task::spawn_blocking;
 use tracing::info;
 
-use super::{PATIENCE, Progress, Source, SourceError, settings::BATCH_OCTETS};
+use super::{After, PATIENCE, Progress, Source, SourceError, settings::BATCH_OCTETS};
 use crate::message::{Batch, Disposition, Message, Pending, Place, Reading, Resume, Retry};
 
 /// A directory that changed less than this before it was listed may have changed again without a new time stamp:
@@ -153,28 +153,53 @@ impl Session {
         }
     }
 
-    fn settle(&mut self, done: &[(Place, Disposition)]) -> Result<(), SourceError> {
-        let mut lost = HashSet::new();
+    /// Says which could not be moved or flagged, and why.
+    fn settle(&mut self, done: &[(Place, Disposition)]) -> Vec<(Place, String)> {
+        let (mut lost, mut failed) = (HashSet::new(), Vec::new());
         for (place, disposition) in done {
             let path = self.paths.remove(place);
             if *disposition == Disposition::Untouched || self.destination == Destination::Unchanged {
                 continue;
             }
             let file = path.map(|path| MessageFile { place: place.clone(), path });
-            match file {
-                Some(file) if self.maildir.settle(&file, &self.destination)? => {}
+            match file.map(|file| self.maildir.settle(&file, &self.destination)) {
+                Some(Ok(true)) => {}
+                Some(Err(error)) => failed.push((place.clone(), error.to_string())),
                 // Read by an earlier run, or renamed by another program since.
-                _ => {
+                Some(Ok(false)) | None => {
                     lost.insert(place);
                 }
             }
         }
-        if !lost.is_empty() {
-            for file in self.maildir.list(|place| lost.contains(place))? {
-                self.maildir.settle(&file, &self.destination)?;
-            }
+        let found = if lost.is_empty() { Ok(Vec::new()) } else { self.maildir.list(|place| lost.contains(place)) };
+        match found {
+            Ok(files) => failed.extend(files.into_iter().filter_map(|file| {
+                let error = self.maildir.settle(&file, &self.destination).err()?;
+                Some((file.place, error.to_string()))
+            })),
+            Err(error) => failed.extend(lost.into_iter().map(|place| (place.clone(), error.to_string()))),
         }
-        self.maildir.sync(&self.destination)
+        match self.maildir.sync(&self.destination) {
+            Ok(()) => failed,
+            Err(error) => done.iter().map(|(place, _)| (place.clone(), error.to_string())).collect(),
+        }
+    }
+
+    /// Like [`Self::settle`], with a second attempt after the folder was made again.
+    fn settle_patiently(&mut self, done: &[(Place, Disposition)], after: &After) -> Vec<(Place, String)> {
+        let failed = self.settle(done);
+        if failed.is_empty() {
+            return failed;
+        }
+        match self.maildir.prepare(after) {
+            Ok(destination) => {
+                self.destination = destination;
+                let failed: HashSet<Place> = failed.into_iter().map(|(place, _)| place).collect();
+                let again: Vec<_> = done.iter().filter(|(place, _)| failed.contains(place)).cloned().collect();
+                self.settle(&again)
+            }
+            Err(error) => failed.into_iter().map(|(place, _)| (place, error.to_string())).collect(),
+        }
     }
 }
 
@@ -221,8 +246,7 @@ impl Source for MaildirSource {
 
     async fn settle(&mut self, done: &[(Place, Disposition)]) -> Result<Vec<(Place, String)>, SourceError> {
         let done = done.to_vec();
-        self.blocking(move |session, _| session.settle(&done)).await?;
-        Ok(Vec::new())
+        self.blocking(move |session, settings| Ok(session.settle_patiently(&done, &settings.after))).await
     }
 
     async fn wait(&mut self) -> Result<(), SourceError> {
