@@ -150,3 +150,20 @@ impl StoreError {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_can_be_opened_after_all_is_tried_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("bounced.db");
+        // As with too many open files, of which SQLite says no more.
+        std::fs::write(&file, "").unwrap();
+        assert!(matches!(StoreError::unopened(&file), StoreError::Busy(_)));
+        for lasting in [dir.path().to_owned(), dir.path().join("nowhere/bounced.db")] {
+            assert!(matches!(StoreError::unopened(&lasting), StoreError::Unusable(_)), "{}", lasting.display());
+        }
+    }
+}
