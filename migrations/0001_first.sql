@@ -110,11 +110,13 @@ CREATE INDEX event_by_release ON event (address, at) WHERE kind = 'released';
 
 -- Only the source that wrote a place or a position reads it; to everybody else it is text.
 CREATE TABLE cursor (
-    mailbox   TEXT    NOT NULL PRIMARY KEY,
-    position  TEXT,
-    read_at   INTEGER,
-    failed_at INTEGER,
-    failure   TEXT
+    mailbox     TEXT    NOT NULL PRIMARY KEY,
+    position    TEXT,
+    read_at     INTEGER,
+    read_uptime INTEGER,
+    failed_at   INTEGER,
+    failure     TEXT,
+    failures    INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
 
 -- Places whose message is committed but perhaps not yet moved or flagged; where that failed, when and why, and when it is
@@ -138,6 +140,7 @@ CREATE TABLE pending (
     tries        INTEGER NOT NULL,
     next_try     INTEGER NOT NULL,
     why          TEXT    NOT NULL,
+    acknowledged INTEGER NOT NULL DEFAULT 0 CHECK (acknowledged IN (0, 1)),
     PRIMARY KEY (mailbox, place)
 ) STRICT, WITHOUT ROWID;
 

@@ -4,6 +4,7 @@
 pub mod app;
 pub mod classify;
 pub mod cli;
+pub mod clock;
 pub mod codes;
 pub mod config;
 pub mod daemon;

@@ -6,7 +6,10 @@
 use std::{fs, path::PathBuf, process::Output};
 
 use assert_cmd::Command;
-use bounced::store::{Heartbeat, Store};
+use bounced::{
+    clock::Moment,
+    store::{Heartbeat, Store},
+};
 use tempfile::TempDir;
 
 /// A directory with a configuration and an empty Maildir.
@@ -290,7 +293,7 @@ async fn status_says_which_mailbox_is_stale_and_exits_with_1_for_one_that_is() {
     let read_ago = async |seconds: i64| {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() as i64;
         let store = Store::open(&place.path("bounced.db")).await.unwrap();
-        store.heartbeat("box", now - seconds, Heartbeat::Read).await.unwrap();
+        store.heartbeat("box", Moment { wall: now - seconds, uptime: i64::MAX }, Heartbeat::Read).await.unwrap();
         store.close().await;
     };
     let status = |args: &[&str], exit| {
@@ -315,7 +318,7 @@ async fn status_says_which_mailbox_is_stale_and_exits_with_1_for_one_that_is() {
 
     // What a server said is a stranger's text.
     let store = Store::open(&place.path("bounced.db")).await.unwrap();
-    store.heartbeat("box", 0, Heartbeat::Failed("no\u{1b}[2J")).await.unwrap();
+    store.heartbeat("box", Moment { wall: 0, uptime: 0 }, Heartbeat::Failed("no\u{1b}[2J")).await.unwrap();
     store.close().await;
     let text = status(&[], 1);
     assert!(text.contains("last attempt failed: no\\u{1b}[2J"), "{text}");

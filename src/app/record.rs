@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Judge;
 use crate::{
+    clock::Moment,
     config::Config,
     follower::Followers,
     message::{Batch, Disposition, Message, Pending, Place, Reading, Retry, Unsettled},
@@ -122,11 +123,11 @@ impl Recorder {
         *self.judge.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(judge);
     }
 
-    /// Notes at `at` (seconds since 1970-01-01 UTC) how reading a mailbox went.
+    /// Notes at `at` how reading a mailbox went.
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn heartbeat(&self, mailbox: &str, at: i64, beat: Heartbeat<'_>) -> Result<(), StoreError> {
+    pub async fn heartbeat(&self, mailbox: &str, at: Moment, beat: Heartbeat<'_>) -> Result<(), StoreError> {
         self.store.heartbeat(mailbox, at, beat).await
     }
 
@@ -179,11 +180,17 @@ impl Recorder {
         Ok(any)
     }
 
-    /// Finds what was passed over by mistake, and says whether there was any: it comes with the next batches.
+    /// Finds what was passed over by mistake, and what a person wants to be tried again; says whether there was any: it
+    /// comes with the next batches.
     ///
     /// # Errors
     /// See [`Halt`].
     pub async fn reconcile(&self, mailbox: &str, source: &mut impl Source) -> Result<bool, Halt> {
+        let asked = self.store.asked_again(mailbox).await?;
+        if !asked.is_empty() {
+            source.reread(asked);
+            return Ok(true);
+        }
         loop {
             let doubtful = source.doubtful().await?;
             if doubtful.is_empty() {

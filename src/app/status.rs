@@ -5,35 +5,98 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::{
+    clock::Moment,
+    codes::words,
     config::Config,
     follower::{Followers, Trouble},
-    store::{MailboxStatus, Store, StoreError},
+    message::Place,
+    store::{MailboxStatus, PendingAnswer, SetAside, Store, StoreError},
 };
+
+/// A fault that has lasted so long, in seconds, no longer looks like a passing one.
+const LASTING: i64 = 3600;
+
+/// A mailbox that failed so often in a row is in trouble, however recently it was read before.
+const MOST_FAILURES: i64 = 5;
+
+/// New messages may be recorded so many seconds after their arrival before that counts as lagging behind.
+const MOST_LAG: i64 = 24 * 3600;
+
+/// Whoever recorded his last message longer ago than so many seconds has caught up.
+const STILL_READING: i64 = 300;
 
 /// How one mailbox fares.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct MailboxHealth {
-    /// Whether it was read successfully within the time allowed.
+    /// Whether nothing is wrong with it.
     pub healthy: bool,
+    /// What is wrong, for people; a word each for programs.
+    pub wrong: Vec<Wrong>,
+    /// How many seconds ago it was last read successfully; `None` when it never was, or nobody can tell.
+    pub age: Option<u64>,
     /// What the store knows of it.
     #[serde(flatten)]
     pub status: MailboxStatus,
+    /// Its messages that could not be read yet.
+    pub waiting: Vec<SetAside>,
 }
 
-/// Every configured mailbox, in the order of the configuration; one that was last read successfully longer than
-/// `max_age` before `now` (seconds since 1970-01-01 UTC) is not healthy.
+words! {
+    /// What can be wrong with a mailbox.
+    Wrong {
+        /// It was not read successfully for longer than allowed.
+        Stale = "stale",
+        /// It failed several times in a row.
+        Failing = "failing",
+        /// What arrives is recorded long after.
+        Lagging = "lagging",
+        /// A message can't be read for long, and nobody has said that he knows.
+        Pending = "pending",
+        /// The process died over a message more than once, and nobody has said that he knows.
+        SetAside = "set_aside",
+        /// Recorded messages can't be moved or flagged for long.
+        Unsettled = "unsettled",
+    }
+}
+
+/// Every configured mailbox, in the order of the configuration, as it is `now`; one that was last read successfully
+/// longer than `max_age` ago is stale.
 ///
 /// # Errors
 /// See [`StoreError`]; a store that was never made is one.
-pub async fn status(config: &Config, max_age: Duration, now: i64) -> Result<Vec<MailboxHealth>, StoreError> {
+pub async fn status(config: &Config, max_age: Duration, now: Moment) -> Result<Vec<MailboxHealth>, StoreError> {
     let store = Store::open_existing(&config.database.path).await?;
-    let known = store.status().await?;
+    let (known, waiting) = (store.status().await?, store.set_aside().await?);
     store.close().await;
-    Ok(health(
-        config.mailboxes().into_iter().map(|mailbox| mailbox.name),
-        known,
-        now.saturating_sub_unsigned(max_age.as_secs()),
-    ))
+    let names = config.mailboxes().into_iter().map(|mailbox| mailbox.name);
+    Ok(health(names, known, &waiting, max_age, now))
+}
+
+/// How many addresses wait for a person, because their message named too many.
+///
+/// # Errors
+/// See [`StoreError`]; a store that was never made is one.
+pub async fn held(config: &Config) -> Result<u64, StoreError> {
+    let store = Store::open_existing(&config.database.path).await?;
+    let held = store.held_count().await?;
+    store.close().await;
+    Ok(held)
+}
+
+/// A person's word about messages that could not be read: all, those of a mailbox, or one. Says how many they are.
+///
+/// # Errors
+/// See [`StoreError`]; a store that was never made is one.
+pub async fn answer_pending(
+    config: &Config,
+    mailbox: Option<&str>,
+    place: Option<&Place>,
+    answer: PendingAnswer,
+) -> Result<u64, StoreError> {
+    let store = Store::open_existing(&config.database.path).await?;
+    let answered = store.answer_pending(mailbox, place, answer).await?;
+    store.close().await;
+    Ok(answered)
 }
 
 /// The published lists that can't follow the database.
@@ -51,29 +114,91 @@ pub async fn list_troubles(config: &Config) -> Result<Vec<Trouble>, StoreError> 
 fn health<'a>(
     mailboxes: impl Iterator<Item = &'a str>,
     mut known: Vec<MailboxStatus>,
-    oldest: i64,
+    waiting: &[SetAside],
+    max_age: Duration,
+    now: Moment,
 ) -> Vec<MailboxHealth> {
     mailboxes
         .map(|name| {
             let found = known.iter().position(|status| status.mailbox == name).map(|at| known.swap_remove(at));
             let status = found.unwrap_or_else(|| MailboxStatus::never_tried(name));
-            MailboxHealth { healthy: status.read_at.is_some_and(|at| at >= oldest), status }
+            let age = status.read().and_then(|read| read.age(now));
+            let wrong = wrong(&status, age, max_age, now.wall);
+            let waiting = waiting.iter().filter(|one| one.mailbox == name).cloned().collect();
+            MailboxHealth { healthy: wrong.is_empty(), wrong, age, status, waiting }
         })
         .collect()
+}
+
+fn wrong(status: &MailboxStatus, age: Option<u64>, max_age: Duration, now: i64) -> Vec<Wrong> {
+    let lasts = |since: Option<i64>| since.is_some_and(|since| now - since >= LASTING);
+    let reads = status.recorded.is_some_and(|recorded| now - recorded < STILL_READING);
+    let all = [
+        (age.is_none_or(|age| age > max_age.as_secs()), Wrong::Stale),
+        (status.failures >= MOST_FAILURES, Wrong::Failing),
+        (reads && status.lag.is_some_and(|lag| lag > MOST_LAG), Wrong::Lagging),
+        (lasts(status.pending_since), Wrong::Pending),
+        (status.deadly > 0, Wrong::SetAside),
+        (lasts(status.unsettled_since), Wrong::Unsettled),
+    ];
+    all.into_iter().filter_map(|(is, wrong)| is.then_some(wrong)).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const NOW: i64 = 1_800_000_000;
+
+    fn read(mailbox: &str, ago: i64) -> MailboxStatus {
+        let read_uptime = Some(500_000 - ago);
+        MailboxStatus { read_at: Some(NOW - ago), read_uptime, ..MailboxStatus::never_tried(mailbox) }
+    }
+
     #[test]
-    fn a_mailbox_is_healthy_as_long_as_its_last_reading_is_recent() {
-        let read = |mailbox: &str, read_at| MailboxStatus { read_at, ..MailboxStatus::never_tried(mailbox) };
-        let failed =
-            MailboxStatus { failed_at: Some(2_000), failure: Some("no".into()), ..read("failing", Some(1_000)) };
-        let known = vec![read("stale", Some(999)), read("gone", Some(0)), read("fresh", Some(1_000)), failed];
-        let found = health(["fresh", "stale", "failing", "new"].into_iter(), known, 1_000);
-        let found: Vec<_> = found.iter().map(|m| (m.status.mailbox.as_str(), m.healthy)).collect();
-        assert_eq!(found, [("fresh", true), ("stale", false), ("failing", true), ("new", false)]);
+    fn whatever_is_wrong_for_long_is_told() {
+        let ok = || read("box", 900);
+        let cases = [
+            (ok(), &[][..]),
+            (read("box", 901), &[Wrong::Stale]),
+            (MailboxStatus::never_tried("box"), &[Wrong::Stale]),
+            // The clock was set back since.
+            (MailboxStatus { read_at: Some(NOW + 5_000), ..ok() }, &[]),
+            (MailboxStatus { read_at: Some(NOW + 5_000), ..read("box", 901) }, &[Wrong::Stale]),
+            (MailboxStatus { failures: 4, failure: Some("no".into()), ..ok() }, &[]),
+            (MailboxStatus { failures: 5, failure: Some("no".into()), ..ok() }, &[Wrong::Failing]),
+            (MailboxStatus { pending_since: Some(NOW - 3_599), unsettled_since: Some(NOW - 3_599), ..ok() }, &[]),
+            (
+                MailboxStatus { pending_since: Some(NOW - 3_600), unsettled_since: Some(NOW - 3_600), ..ok() },
+                &[Wrong::Pending, Wrong::Unsettled],
+            ),
+            (MailboxStatus { deadly: 1, ..ok() }, &[Wrong::SetAside]),
+            (MailboxStatus { recorded: Some(NOW - 299), lag: Some(86_401), ..ok() }, &[Wrong::Lagging]),
+            (MailboxStatus { recorded: Some(NOW - 299), lag: Some(86_400), ..ok() }, &[]),
+            (MailboxStatus { recorded: Some(NOW - 300), lag: Some(86_401), ..ok() }, &[]),
+        ];
+        let now = Moment { wall: NOW, uptime: 500_000 };
+        for (status, expected) in cases {
+            let found = health(["box"].into_iter(), vec![status.clone()], &[], Duration::from_secs(900), now);
+            assert_eq!((&found[0].wrong[..], found[0].healthy), (expected, expected.is_empty()), "{status:?}");
+        }
+    }
+
+    #[test]
+    fn only_what_is_configured_is_asked_after() {
+        let aside = |mailbox: &str| SetAside {
+            mailbox: mailbox.to_owned(),
+            place: "7:1".to_owned(),
+            first_failed: 0,
+            tries: 1,
+            next_try: 0,
+            why: "no".to_owned(),
+            acknowledged: false,
+        };
+        let (known, now) = (vec![read("gone", 0), read("fresh", 0)], Moment { wall: NOW, uptime: 500_000 });
+        let aside = [aside("gone"), aside("fresh")];
+        let found = health(["fresh", "new"].into_iter(), known, &aside, Duration::from_secs(900), now);
+        let found: Vec<_> = found.iter().map(|m| (m.status.mailbox.as_str(), m.healthy, m.waiting.len())).collect();
+        assert_eq!(found, [("fresh", true, 1), ("new", false, 0)]);
     }
 }

@@ -9,7 +9,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use super::{
-    Exit, Failure, Globals, input,
+    Exit, Failure, Globals,
+    exit::complain,
+    input,
     terminal::{json_line, printable},
 };
 use crate::{
@@ -115,7 +117,7 @@ impl Classify {
                     }
                     Err(error) => {
                         // The rest goes on; the exit code tells at the end.
-                        progress.suspend(|| eprintln!("bounced: {}: can't read it: {error}", path.display()));
+                        progress.suspend(|| complain(&format!("{}: can't read it: {error}", path.display())));
                         exit = Exit::Input;
                     }
                 }

@@ -1,6 +1,13 @@
 //! Exit codes: the answers 0 and 1, clap's 2, and above them the codes of sysexits.h.
 
-use std::{fmt, io, process::ExitCode};
+use std::{
+    fmt,
+    io::{self, Write},
+    process::ExitCode,
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
 
 use crate::{app::Halt, source::SourceError, store::StoreError};
 
@@ -64,10 +71,22 @@ impl Failure {
     /// Prints the line and gives the code.
     pub(super) fn report(self) -> ExitCode {
         if self.exit != Exit::Yes {
-            eprintln!("bounced: {}", self.text);
+            complain(&self.text);
         }
         self.exit.into()
     }
+}
+
+/// Prints `bounced: TEXT` on standard error. A reader that is gone is no reason to panic, and one that doesn't read is
+/// waited for a moment only: the exit code tells as well.
+pub(super) fn complain(text: &str) {
+    let line = format!("bounced: {text}\n");
+    let (written, done) = mpsc::channel();
+    thread::spawn(move || {
+        let _ = io::stderr().write_all(line.as_bytes());
+        let _ = written.send(());
+    });
+    let _ = done.recv_timeout(Duration::from_secs(1));
 }
 
 /// Whether trying again helps decides the code; the text names the file.

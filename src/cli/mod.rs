@@ -7,17 +7,12 @@ mod input;
 mod log;
 mod terminal;
 
-use std::{
-    ffi::OsString,
-    path::PathBuf,
-    process::ExitCode,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 use clap::Parser;
 pub use exit::{Exit, Failure};
 
-use crate::{app::Judge, config::Config};
+use crate::{app::Judge, clock::Moment, config::Config};
 
 /// The one list of commands: each is a module of this floor with its arguments as a struct of the same name.
 /// The struct's docstring is its help text.
@@ -40,6 +35,8 @@ commands! {
     run::Run,
     check::Check,
     status::Status,
+    retry::Retry,
+    ack::Ack,
     classify::Classify,
     codes::Codes,
     phrases::Phrases,
@@ -97,9 +94,9 @@ impl Globals {
     }
 }
 
-/// The clock of the commands, in seconds since 1970-01-01 UTC.
+/// Seconds since 1970-01-01 UTC.
 fn now() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs().cast_signed())
+    Moment::now().wall
 }
 
 /// Runs what is asynchronous in a short command.

@@ -5,7 +5,7 @@ use std::{
     path::PathBuf,
 };
 
-use super::{Exit, Failure, Globals, input};
+use super::{Exit, Failure, Globals, exit::complain, input};
 use crate::redact;
 
 /// Write a copy of a bounce without the addresses, names and hosts in it, to report a misread.
@@ -36,7 +36,7 @@ impl Redact {
             let copy = redact::redact(&mail.bytes, &keep);
             out.write_all(&copy)?;
             for difference in redact::differences(&judge.judge(&mail.bytes), &judge.judge(&copy)) {
-                eprintln!("bounced: {}: the copy gives another verdict: {difference}", mail.name);
+                complain(&format!("{}: the copy gives another verdict: {difference}", mail.name));
                 exit = Exit::No;
             }
         }

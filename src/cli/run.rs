@@ -31,14 +31,14 @@ impl Run {
     pub(super) fn execute(self, globals: &Globals) -> Result<Exit, Failure> {
         let mut config = globals.config()?;
         config.suppressions.accept_new_store = self.accept_new_store;
-        log::start(&config.log);
+        let lines = log::start(&config.log);
         let failed = |error| Failure::new(Exit::Software, format_args!("can't start: {error}"));
         let runtime = tokio::runtime::Runtime::new().map_err(failed)?;
         runtime.block_on(async {
             let (reload, reloads) = mpsc::channel(1);
             let stop = CancellationToken::new();
             let control = Control { stop: stop.clone(), reload: reloads };
-            tokio::spawn(Signals::listen().map_err(failed)?.pass_on(stop, reload));
+            tokio::spawn(Signals::listen().map_err(failed)?.pass_on(stop, reload, lines.clone()));
             daemon::run(config, control).await?;
             Ok(Exit::Yes)
         })
@@ -76,7 +76,7 @@ impl Signals {
         })
     }
 
-    async fn pass_on(mut self, stop: CancellationToken, reload: mpsc::Sender<()>) {
+    async fn pass_on(mut self, stop: CancellationToken, reload: mpsc::Sender<()>, lines: log::Waiting) {
         let mut asked: Option<Instant> = None;
         loop {
             let (name, kind) = tokio::select! {
@@ -97,6 +97,7 @@ impl Signals {
                 Some(first) if first.elapsed() < ONE_WISH => {}
                 Some(_) => {
                     tracing::warn!("{name} again: ending at once");
+                    lines.finish();
                     std::process::exit(128 + kind.as_raw_value());
                 }
             }

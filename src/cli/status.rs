@@ -5,24 +5,32 @@ use std::{
     time::Duration,
 };
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use serde::Serialize;
 
 use super::{
     Exit, Failure, Globals, block_on,
-    terminal::{printable, write_json},
+    terminal::{json_line, printable},
 };
 use crate::{
-    app::{self, MailboxHealth},
+    app::{self, MailboxHealth, Wrong},
+    clock::Moment,
+    config::Config,
     follower::Trouble,
+    message::Place,
     store::MailboxStatus,
 };
 
-/// Say when each mailbox was last read; exit with 1 when one is stale, or a published list can't follow the database.
+/// Say how each mailbox fares; exit with 1 when something is wrong with one, or a published list can't follow the database.
 ///
-/// With --json one array: [{"mailbox", "healthy", "read_at", "failed_at", "failure", "messages", "bounces", "newest",
-/// "unsettled", "pending"}], times in seconds since 1970-01-01 UTC; behind them {"list", "healthy", "failure"} for each
-/// published list that can't follow the database.
+/// Wrong is a mailbox that was not read for long (stale), failed several times in a row (failing), is read a day behind
+/// (lagging), holds messages that can't be read for an hour (pending) or over which the process died twice (set_aside), or
+/// can't be told for an hour what was recorded (unsettled). `bounced retry` and `bounced ack` answer for messages.
+///
+/// With --json one array: [{"mailbox", "healthy", "wrong", "age", "read_at", "failed_at", "failure", "failures", "messages",
+/// "bounces", "newest", "lag", "unsettled", "pending", "waiting": [{"place", "why", "tries", "next_try", …}], …}], times in
+/// seconds since 1970-01-01 UTC; behind them {"list", "healthy", "failure"} for each published list that can't follow the
+/// database.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   bounced status
@@ -51,42 +59,57 @@ enum Part<'a> {
 impl Status {
     pub(super) fn execute(self, globals: &Globals) -> Result<Exit, Failure> {
         let config = globals.config()?;
-        let now = Timestamp::now().as_second();
+        let now = Moment::now();
         let mailboxes = block_on(async { Ok(app::status(&config, self.max_age, now).await?) })?;
         let troubles = block_on(async { Ok(app::list_troubles(&config).await?) })?;
+        let held = block_on(async { Ok(app::held(&config).await?) })?;
         let mut out = io::stdout().lock();
         if self.json {
             let lists = troubles.iter().map(|trouble| Part::List { healthy: false, trouble });
             let parts: Vec<_> = mailboxes.iter().map(Part::Mailbox).chain(lists).collect();
-            write_json(&mut out, &parts)?;
-            writeln!(out)?;
-        } else if mailboxes.is_empty() {
-            writeln!(out, "no mailbox is configured")?;
+            json_line(&mut out, &parts)?;
         } else {
-            mailboxes.iter().try_for_each(|mailbox| write(mailbox, now, &mut out))?;
-        }
-        if !self.json {
+            if mailboxes.is_empty() {
+                writeln!(out, "no mailbox is configured")?;
+            }
+            mailboxes.iter().try_for_each(|mailbox| write(mailbox, &config, now.wall, &mut out))?;
             troubles.iter().try_for_each(|trouble| writeln!(out, "WRONG  {}", printable(&trouble.failure)))?;
+            if held > 0 {
+                writeln!(out, "{held} addresses wait for you: bounced review list")?;
+            }
         }
         Ok(if troubles.is_empty() && mailboxes.iter().all(|mailbox| mailbox.healthy) { Exit::Yes } else { Exit::No })
     }
 }
 
-fn write(health: &MailboxHealth, now: i64, out: &mut impl Write) -> io::Result<()> {
-    let MailboxStatus { mailbox, read_at, failure, messages, bounces, unsettled, pending, .. } = &health.status;
-    let state = if health.healthy { "ok" } else { "STALE" };
-    let read = read_at.map_or_else(|| "never read".into(), |at| format!("read {} ago", span(now - at)));
+fn write(health: &MailboxHealth, config: &Config, now: i64, out: &mut impl Write) -> io::Result<()> {
+    let MailboxStatus { mailbox, read_at, failure, failures, messages, bounces, unsettled, .. } = &health.status;
+    let wrong: Vec<String> = health.wrong.iter().map(|wrong| wrong.as_str().to_uppercase()).collect();
+    let state = if health.healthy { "ok".to_owned() } else { wrong.join(" ") };
+    let read = match (read_at, health.age) {
+        (None, _) => "never read".to_owned(),
+        (_, Some(age)) => format!("read {} ago", span(age.try_into().unwrap_or(i64::MAX))),
+        (_, None) => "read nobody knows when, the clock was set back".to_owned(),
+    };
     write!(out, "{state:<6} {mailbox}: {read}; {messages} messages, {bounces} bounces")?;
+    if health.wrong.contains(&Wrong::Lagging) {
+        write!(out, ", the last one recorded {} after its arrival", span(health.status.lag.unwrap_or(0)))?;
+    }
     if *unsettled > 0 {
         write!(out, ", {unsettled} not settled yet")?;
     }
-    if *pending > 0 {
-        write!(out, ", {pending} not readable yet")?;
-    }
     if let Some(failure) = failure {
-        write!(out, "; last attempt failed: {}", printable(failure))?;
+        let times = if *failures > 1 { format!(", {failures} times in a row") } else { String::new() };
+        write!(out, "; last attempt failed{times}: {}", printable(failure))?;
     }
-    writeln!(out)
+    writeln!(out)?;
+    for one in &health.waiting {
+        let place = config.describe_place(mailbox, &Place::new(&one.place));
+        let (next, known) = (span(one.next_try - now), if one.acknowledged { ", known to you" } else { "" });
+        let (place, why, tries) = (printable(&place), printable(&one.why), one.tries);
+        writeln!(out, "       message {place} could not be read ({tries} tries, the next in {next}{known}): {why}")?;
+    }
+    Ok(())
 }
 
 /// `90` -> `1m 30s`

@@ -2,7 +2,7 @@
 
 use std::{
     sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use tokio::sync::mpsc;
@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     app::{Halt, Recorded, Recorder, Tally},
+    clock::Moment,
     message::Batch,
     source::{Backoff, PATIENCE, Progress, Source, SourceError},
     store::{Heartbeat, StoreError},
@@ -186,7 +187,7 @@ impl<S: Source> Watch<S> {
         };
         self.last_heartbeat = None;
         // The log tells the person already; a store that is busy now hears it the next time.
-        let _ = self.recorder.heartbeat(&self.mailbox, now(), Heartbeat::Failed(&why)).await;
+        let _ = self.recorder.heartbeat(&self.mailbox, Moment::now(), Heartbeat::Failed(&why)).await;
         // A store that does not know will be asked again.
         let worked = self.recorder.worked(&self.mailbox).await.unwrap_or(true);
         match wait {
@@ -231,9 +232,9 @@ impl<S: Source> Watch<S> {
             self.summarise();
         }
         if due {
-            self.recorder.heartbeat(&self.mailbox, now(), Heartbeat::Read).await?;
+            self.recorder.heartbeat(&self.mailbox, Moment::now(), Heartbeat::Read).await?;
             if let Some(why) = self.source.complaint() {
-                self.recorder.heartbeat(&self.mailbox, now(), Heartbeat::Failed(&why)).await?;
+                self.recorder.heartbeat(&self.mailbox, Moment::now(), Heartbeat::Failed(&why)).await?;
             }
             self.last_heartbeat = Some(Instant::now());
         }
@@ -293,9 +294,9 @@ async fn turn(
     }
 }
 
-/// The only clock of the daemon, in seconds since 1970-01-01 UTC.
+/// Seconds since 1970-01-01 UTC.
 pub(super) fn now() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs().cast_signed())
+    Moment::now().wall
 }
 
 #[cfg(test)]

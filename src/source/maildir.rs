@@ -249,6 +249,13 @@ impl Source for MaildirSource {
         self.blocking(move |session, settings| Ok(session.settle_patiently(&done, &settings.after))).await
     }
 
+    fn reread(&mut self, places: Vec<Place>) {
+        for place in &places {
+            let pending = self.session.as_mut().and_then(|session| session.pending.get_mut(place));
+            pending.into_iter().for_each(|retry| retry.next_try = 0);
+        }
+    }
+
     async fn wait(&mut self) -> Result<(), SourceError> {
         loop {
             let look = self.blocking(|session, _| Ok(session.look())).await?;

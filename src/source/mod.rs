@@ -96,7 +96,7 @@ pub trait Source: Send + Sized + 'static {
         std::future::ready(Ok(Vec::new()))
     }
 
-    /// These places come with the next batches.
+    /// These places come with the next batches, those that wait for another try as well.
     fn reread(&mut self, _: Vec<Place>) {}
 
     /// What a person should know and mend, although reading goes on.

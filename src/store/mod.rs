@@ -17,12 +17,13 @@ pub use error::StoreError;
 pub use event::{Event, EventKind};
 use futures::Stream;
 pub use list::{Entry, Listed};
-pub use mailbox::{Heartbeat, MailboxStatus};
+pub use mailbox::{Heartbeat, MailboxStatus, PendingAnswer, SetAside};
 pub use plan::JudgedMessage;
 pub use review::{Held, HeldSelection};
 use sqlite::SqliteStore;
 
 use crate::{
+    clock::Moment,
     message::{Place, Reading, Resume, Retry, Unsettled},
     policy::Policy,
     report::Address,
@@ -220,13 +221,48 @@ impl Store {
         }
     }
 
-    /// Notes at `at` (seconds since 1970-01-01 UTC) how reading a mailbox went.
+    /// Notes at `at` how reading a mailbox went.
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn heartbeat(&self, mailbox: &str, at: i64, beat: Heartbeat<'_>) -> Result<(), StoreError> {
+    pub async fn heartbeat(&self, mailbox: &str, at: Moment, beat: Heartbeat<'_>) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(store) => store.heartbeat(mailbox, at, beat).await,
+        }
+    }
+
+    /// The messages that could not be read yet, mailbox by mailbox, the oldest first.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn set_aside(&self) -> Result<Vec<SetAside>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.set_aside().await,
+        }
+    }
+
+    /// A person's word about messages that could not be read: all, those of a mailbox, or one. Says how many they are.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn answer_pending(
+        &self,
+        mailbox: Option<&str>,
+        place: Option<&Place>,
+        answer: PendingAnswer,
+    ) -> Result<u64, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.answer_pending(mailbox, place, answer).await,
+        }
+    }
+
+    /// The messages of a mailbox that a person wants to be tried again now; each is told once.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn asked_again(&self, mailbox: &str) -> Result<Vec<Place>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.asked_again(mailbox).await,
         }
     }
 

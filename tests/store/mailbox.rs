@@ -1,6 +1,7 @@
 //! How each mailbox fares, and what it still has to read and to settle.
 
 use bounced::{
+    clock::Moment,
     message::{Pending, Place, Reading, Retry},
     policy::Policy,
     store::{Death, Heartbeat},
@@ -8,14 +9,18 @@ use bounced::{
 
 use crate::fixture::{Fixture, HARD, MAILBOX, START, entry, up_to};
 
+fn at(wall: i64) -> Moment {
+    Moment { wall, uptime: 0 }
+}
+
 #[tokio::test]
 async fn status_tells_when_a_mailbox_was_last_read_and_why_it_is_not() {
     let f = Fixture::new().await;
     assert!(f.store.status().await.unwrap().is_empty());
-    f.store.heartbeat(MAILBOX, START, Heartbeat::Read).await.unwrap();
+    f.store.heartbeat(MAILBOX, at(START), Heartbeat::Read).await.unwrap();
     f.commit(&[entry(1, START - 5, &[("ann@example.org", HARD)])]).await;
-    f.store.heartbeat("other", START + 1, Heartbeat::Failed("wrong password")).await.unwrap();
-    f.store.heartbeat(MAILBOX, START + 2, Heartbeat::Failed("connection lost")).await.unwrap();
+    f.store.heartbeat("other", at(START + 1), Heartbeat::Failed("wrong password")).await.unwrap();
+    f.store.heartbeat(MAILBOX, at(START + 2), Heartbeat::Failed("connection lost")).await.unwrap();
 
     let status = f.store.status().await.unwrap();
     assert_eq!(status.len(), 2);
@@ -27,7 +32,7 @@ async fn status_tells_when_a_mailbox_was_last_read_and_why_it_is_not() {
     assert_eq!((one.messages, one.bounces, one.newest, one.unsettled), (1, 1, Some(START - 5), 1));
     assert_eq!((other.read_at, other.failure.as_deref()), (None, Some("wrong password")));
 
-    f.store.heartbeat(MAILBOX, START + 3, Heartbeat::Read).await.unwrap();
+    f.store.heartbeat(MAILBOX, at(START + 3), Heartbeat::Read).await.unwrap();
     let one = &f.store.status().await.unwrap()[0];
     assert_eq!((one.read_at, one.failed_at, &one.failure), (Some(START + 3), None, &None));
 }
@@ -43,7 +48,7 @@ async fn a_message_is_pending_from_the_commit_that_passes_it_to_the_one_that_rec
     let bounce = |uid| entry(uid, START, &[("ann@example.org", HARD)]);
     let reading = Reading { pending: vec![pending("7:2"), pending("7:3")], ..up_to("7:4") };
     f.store.commit(MAILBOX, &[bounce(1), bounce(4)], &reading, &policy).await.unwrap();
-    f.store.heartbeat(MAILBOX, START, Heartbeat::Read).await.unwrap();
+    f.store.heartbeat(MAILBOX, at(START), Heartbeat::Read).await.unwrap();
     let resume = f.store.resume(MAILBOX).await.unwrap();
     assert_eq!((resume.pending, resume.worked), (vec![pending("7:2"), pending("7:3")], true));
     assert_eq!(f.store.status().await.unwrap()[0].pending, 2);

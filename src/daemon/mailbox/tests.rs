@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::{
     app::Judge,
+    clock::Moment,
     config::Config,
     message::{Disposition, Message, Place, Reading, Resume},
     source::maildir::MaildirSettings,
@@ -254,7 +255,7 @@ async fn a_mailbox_that_hangs_is_noticed_and_one_that_announces_its_wait_is_not(
 async fn a_mailbox_that_worked_before_and_refuses_now_is_asked_less_and_less_often() {
     let mut fixture = Fixture::new().await;
     // By an earlier run.
-    fixture.store.heartbeat(MAILBOX, 5, Heartbeat::Read).await.unwrap();
+    fixture.store.heartbeat(MAILBOX, Moment { wall: 5, uptime: 5 }, Heartbeat::Read).await.unwrap();
     for longest in [10, 20, 40, 80, 160, 300, 300] {
         let refused = Halt::Source(SourceError::Refused("login failed".into()));
         let (wait, longest) = (fixture.watch.failed(refused).await.unwrap(), Duration::from_secs(longest));

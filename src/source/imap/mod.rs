@@ -284,7 +284,9 @@ impl Source for ImapSource {
 
     fn reread(&mut self, places: Vec<Place>) {
         if let Some(session) = &mut self.session {
-            session.reread(places.iter().filter_map(|place| Uid::read(place.as_str())).map(|uid| uid.uid).collect());
+            let ours = places.iter().filter_map(|place| Uid::read(place.as_str()));
+            let ours = ours.filter(|uid| uid.validity == session.uid_validity()).map(|uid| uid.uid);
+            session.reread(ours.filter(|uid| !self.pending.ask(*uid)).collect());
         }
     }
 

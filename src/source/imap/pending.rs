@@ -49,6 +49,11 @@ impl PendingUids {
         self.news.insert(uid);
     }
 
+    /// It is due now, if it is pending.
+    pub(super) fn ask(&mut self, uid: u32) -> bool {
+        self.waiting.get_mut(&uid).map(|retry| retry.next_try = 0).is_some()
+    }
+
     /// It was read. The store hears of that by the message itself.
     pub(super) fn remove(&mut self, uid: u32) {
         self.waiting.remove(&uid);
@@ -120,6 +125,8 @@ mod tests {
         uids.resume(7, vec![pending("7:1", 50), pending("7:2", 40)]);
         assert_eq!((uids.due(39), uids.until_next(39)), (None, Some(Duration::from_secs(1))));
         assert_eq!((uids.due(60), uids.until_next(60)), (Some(2), Some(Duration::ZERO)));
+        assert!(uids.ask(1) && !uids.ask(9));
+        assert_eq!(uids.due(39), Some(1));
         uids.gone(2);
         uids.remove(1);
         assert_eq!((uids.due(60), uids.until_next(60)), (None, None));

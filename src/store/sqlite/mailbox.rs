@@ -6,8 +6,9 @@ use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 use super::{ROWS_A_STATEMENT, SqliteStore, is_kept, json};
 use crate::{
+    clock::Moment,
     message::{Cursor, Disposition, Pending, Place, Reading, Resume, Retry, Unsettled},
-    store::{Heartbeat, MailboxStatus, StoreError},
+    store::{Heartbeat, MailboxStatus, PendingAnswer, SetAside, StoreError},
 };
 
 impl SqliteStore {
@@ -148,36 +149,95 @@ impl SqliteStore {
     pub(in crate::store) async fn heartbeat(
         &self,
         mailbox: &str,
-        at: i64,
+        at: Moment,
         beat: Heartbeat<'_>,
     ) -> Result<(), StoreError> {
         let query = match beat {
             Heartbeat::Read => sqlx::query(
-                "INSERT INTO cursor (mailbox, read_at) VALUES (?1, ?2)
-                 ON CONFLICT (mailbox) DO UPDATE SET read_at = excluded.read_at, failed_at = NULL, failure = NULL",
+                "INSERT INTO cursor (mailbox, read_at, read_uptime) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (mailbox) DO UPDATE SET read_at = excluded.read_at, read_uptime = excluded.read_uptime,
+                 failed_at = NULL, failure = NULL, failures = 0",
             )
             .bind(mailbox)
-            .bind(at),
+            .bind(at.wall)
+            .bind(at.uptime),
             Heartbeat::Failed(why) => sqlx::query(
-                "INSERT INTO cursor (mailbox, failed_at, failure) VALUES (?1, ?2, ?3)
-                 ON CONFLICT (mailbox) DO UPDATE SET failed_at = excluded.failed_at, failure = excluded.failure",
+                "INSERT INTO cursor (mailbox, failed_at, failure, failures) VALUES (?1, ?2, ?3, 1)
+                 ON CONFLICT (mailbox) DO UPDATE SET failed_at = excluded.failed_at, failure = excluded.failure,
+                 failures = failures + 1",
             )
             .bind(mailbox)
-            .bind(at)
+            .bind(at.wall)
             .bind(why),
         };
         query.execute(&self.writer).await.map_err(|error| self.error(error))?;
         Ok(())
     }
 
+    pub(in crate::store) async fn set_aside(&self) -> Result<Vec<SetAside>, StoreError> {
+        sqlx::query_as(
+            "SELECT mailbox, place, first_failed, tries, next_try, why, acknowledged FROM pending
+             ORDER BY mailbox, first_failed, place",
+        )
+        .fetch_all(&self.readers)
+        .await
+        .map_err(|error| self.error(error))
+    }
+
+    pub(in crate::store) async fn answer_pending(
+        &self,
+        mailbox: Option<&str>,
+        place: Option<&Place>,
+        answer: PendingAnswer,
+    ) -> Result<u64, StoreError> {
+        let query = match answer {
+            PendingAnswer::Retry => {
+                "UPDATE pending SET next_try = 0 WHERE (?1 IS NULL OR mailbox = ?1) AND (?2 IS NULL OR place = ?2)"
+            }
+            PendingAnswer::Acknowledge => {
+                "UPDATE pending SET acknowledged = 1 WHERE (?1 IS NULL OR mailbox = ?1) AND (?2 IS NULL OR place = ?2)"
+            }
+        };
+        let query = sqlx::query(query).bind(mailbox).bind(place.map(Place::as_str));
+        let done = query.execute(&self.writer).await.map_err(|error| self.error(error))?;
+        Ok(done.rows_affected())
+    }
+
+    pub(in crate::store) async fn asked_again(&self, mailbox: &str) -> Result<Vec<Place>, StoreError> {
+        let places: Vec<String> =
+            sqlx::query_scalar("SELECT place FROM pending WHERE mailbox = ?1 AND next_try = 0 ORDER BY place")
+                .bind(mailbox)
+                .fetch_all(&self.readers)
+                .await
+                .map_err(|error| self.error(error))?;
+        if !places.is_empty() {
+            // Asked once: what fails again waits as long as it did.
+            sqlx::query("UPDATE pending SET next_try = 1 WHERE mailbox = ?1 AND next_try = 0")
+                .bind(mailbox)
+                .execute(&self.writer)
+                .await
+                .map_err(|error| self.error(error))?;
+        }
+        Ok(places.into_iter().map(Place::new).collect())
+    }
+
     pub(in crate::store) async fn status(&self) -> Result<Vec<MailboxStatus>, StoreError> {
         sqlx::query_as(
-            "SELECT c.mailbox, c.read_at, c.failed_at, c.failure,
+            "SELECT c.mailbox, c.read_at, c.read_uptime, c.failed_at, c.failure, c.failures,
                     (SELECT count(*) FROM message AS m WHERE m.mailbox = c.mailbox) AS messages,
                     (SELECT count(*) FROM message AS m WHERE m.mailbox = c.mailbox AND m.kind = 'bounce') AS bounces,
                     (SELECT max(m.received) FROM message AS m WHERE m.mailbox = c.mailbox) AS newest,
                     (SELECT count(*) FROM unsettled AS u WHERE u.mailbox = c.mailbox) AS unsettled,
-                    (SELECT count(*) FROM pending AS p WHERE p.mailbox = c.mailbox) AS pending
+                    (SELECT min(u.first_failed) FROM unsettled AS u WHERE u.mailbox = c.mailbox) AS unsettled_since,
+                    (SELECT count(*) FROM pending AS p WHERE p.mailbox = c.mailbox) AS pending,
+                    (SELECT min(p.first_failed) FROM pending AS p WHERE p.mailbox = c.mailbox AND p.acknowledged = 0)
+                        AS pending_since,
+                    (SELECT count(*) FROM pending AS p JOIN attempt AS a ON a.mailbox = p.mailbox AND a.place = p.place
+                     WHERE p.mailbox = c.mailbox AND p.acknowledged = 0) AS deadly,
+                    (SELECT m.recorded FROM message AS m WHERE m.mailbox = c.mailbox ORDER BY m.id DESC LIMIT 1)
+                        AS recorded,
+                    (SELECT m.recorded - m.received FROM message AS m WHERE m.mailbox = c.mailbox
+                     ORDER BY m.id DESC LIMIT 1) AS lag
              FROM cursor AS c ORDER BY c.mailbox",
         )
         .fetch_all(&self.readers)
@@ -238,8 +298,10 @@ pub(super) async fn note_reading(
         .await?;
     for Pending { place, retry } in &reading.pending {
         sqlx::query(
-            "INSERT OR REPLACE INTO pending (mailbox, place, first_failed, tries, next_try, why)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            "INSERT INTO pending (mailbox, place, first_failed, tries, next_try, why)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT (mailbox, place) DO UPDATE SET first_failed = excluded.first_failed, tries = excluded.tries,
+             next_try = excluded.next_try, why = excluded.why",
         )
         .bind(mailbox)
         .bind(place.as_str())
