@@ -25,6 +25,10 @@ bench *args:
 bench-imap *args:
     scripts/bench-imap {{args}}
 
+# Everything goes wrong at once for some minutes, and the books must balance.
+soak *args:
+    scripts/soak {{args}}
+
 # Accuracy on labelled mail beside this checkout.
 score *args:
     scripts/score {{args}}
