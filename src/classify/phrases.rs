@@ -252,6 +252,7 @@ pub(super) fn read(files: &[Arc<TableFile>], reasons: &Reasons, rules: &mut Buil
         }
         rules.rule(Rule {
             id: phrase.id.clone(),
+            name: phrase.rule.clone(),
             table: RuleTable::Phrases,
             judgement: phrase.judgement,
             rank: Rank::of_phrase(row.scope.is_some(), phrase.strength),

@@ -25,6 +25,8 @@ const SHORTEST_WORD: usize = 2;
 pub(super) struct Rule {
     /// What names the row in its table.
     pub id: String,
+    /// What names it in verdicts: `phrases:ID`, `codes:550.user-unknown`.
+    pub name: String,
     pub table: RuleTable,
     /// What the row says.
     pub judgement: Judgement,
@@ -40,9 +42,8 @@ pub(super) struct Rule {
 pub(super) enum RuleTable {
     /// The phrases: the row answers wherever its conditions hold.
     Phrases,
-    /// A text variant of the code table: of those of one code, the first that fits answers for the code. `words` are
-    /// its phrases as the table writes them, parallel to [`Conditions::says`].
-    Codes { reply: ReplyCode, words: Vec<String> },
+    /// A text variant of the code table: of those of one code, the first that fits answers for the code.
+    Codes { reply: ReplyCode },
 }
 
 /// When a rule fits. Numbers are those of patterns of the automaton.
@@ -142,34 +143,6 @@ pub(super) struct Fit<'r> {
     pub rule: &'r Rule,
     /// Where in the text the words stand that called for it.
     pub range: Range<usize>,
-    /// Which of [`Conditions::says`] stands there; `None` where a word or a shape does.
-    says: Option<usize>,
-}
-
-impl Rule {
-    /// Whether a verdict that names this rule means this one.
-    pub(super) fn is_called(&self, name: &str) -> bool {
-        match &self.table {
-            RuleTable::Phrases => name.strip_prefix("phrases:") == Some(&self.id),
-            RuleTable::Codes { reply, words } => words.iter().any(|word| name_of_variant(*reply, word) == name),
-        }
-    }
-}
-
-fn name_of_variant(reply: ReplyCode, words: &str) -> String {
-    format!("codes:{reply} \"{words}\"")
-}
-
-impl Fit<'_> {
-    /// The rule's name in verdicts: `phrases:ID`, `codes:550 "user unknown"`.
-    pub(super) fn name(&self) -> String {
-        match &self.rule.table {
-            RuleTable::Phrases => format!("phrases:{}", self.rule.id),
-            RuleTable::Codes { reply, words } => {
-                name_of_variant(*reply, self.says.and_then(|n| words.get(n)).map_or("", String::as_str))
-            }
-        }
-    }
 }
 
 /// What the automaton found in a text.
@@ -306,19 +279,19 @@ impl Rules {
         if !holds {
             return None;
         }
-        let said = says.iter().position(|&p| reading.has(p));
-        if let Some((n, end)) = said.and_then(|n| Some((n, reading.first_end(says[n])?))) {
-            return Some(Fit { rule, range: end - self.patterns[says[n]].len()..end, says: Some(n) });
+        let said = says.iter().find(|&&pattern| reading.has(pattern));
+        if let Some((&pattern, end)) = said.and_then(|pattern| Some((pattern, reading.first_end(*pattern)?))) {
+            return Some(Fit { rule, range: end - self.patterns[pattern].len()..end });
         }
         if let Some(range) = words.iter().find_map(|&word| reading.place(word)) {
-            return Some(Fit { rule, range: range.clone(), says: None });
+            return Some(Fit { rule, range: range.clone() });
         }
         let range = shapes.iter().find_map(|shape| {
             let says = reading.places(&shape.says);
             let about = if says.is_empty() { Vec::new() } else { reading.places(&shape.about) };
             together(reading.text, &about, &says, shape.order, shape.between)
         })?;
-        Some(Fit { rule, range, says: None })
+        Some(Fit { rule, range })
     }
 }
 
@@ -394,7 +367,8 @@ impl Builder {
         let says = variant.says.iter().map(|phrase| self.pattern(fold(phrase).as_str())).collect();
         self.rule(Rule {
             id: variant.id.clone(),
-            table: RuleTable::Codes { reply, words: variant.says.clone() },
+            name: variant.rule.clone(),
+            table: RuleTable::Codes { reply },
             judgement: variant.judgement,
             rank: Rank::of_variant(variant.weight),
             advice: variant.advice.clone(),

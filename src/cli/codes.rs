@@ -10,12 +10,13 @@ use super::{
     columns::{self, paragraph, quoted},
     terminal::json_line,
 };
-use crate::codes::{CodeRow, CodeTable, EnhancedStatusCode, Judgement, ReplyCode, Weight};
+use crate::codes::{CodeRow, CodeTable, EnhancedStatusCode, Judgement, ReplyCode, Variant, Weight};
 
 /// Print the code table, or explain one code: what it means, what its texts change, and which row answers.
 #[derive(Debug, clap::Args)]
 pub struct Codes {
-    /// A reply code (550), an enhanced status code (4.2.2), or a group of codes (5, 5xx, 5.1, 5.x.x, x.1.1).
+    /// A reply code (550), one of its text variants (550.user-unknown), an enhanced status code (4.2.2), or a group of
+    /// codes (5, 5xx, 5.1, 5.x.x, x.1.1); verdicts name them as `codes:CODE`.
     code: Option<String>,
     /// One JSON object a row.
     #[arg(long)]
@@ -34,8 +35,21 @@ impl Codes {
 /// # Errors
 /// `out` can't be written.
 pub fn run(args: &Codes, table: &CodeTable, out: &mut impl Write) -> io::Result<Exit> {
-    let asked = args.code.as_deref().unwrap_or_default();
-    let rows: Vec<&CodeRow> = if let Ok(reply) = asked.parse::<ReplyCode>() {
+    let given = args.code.as_deref().unwrap_or_default();
+    let asked = given.strip_prefix("codes:").unwrap_or(given);
+    if let Some((row, variant)) = table.variant(asked) {
+        if args.json {
+            json_line(out, variant)?;
+        } else {
+            paragraph(out, "", &format!("{asked}  {}", variant.description))?;
+            paragraph(out, "", &format!("Answers in place of {} where the reply's text has one of these:", row.code))?;
+            explain_variant(out, variant)?;
+        }
+        return Ok(Exit::Yes);
+    }
+    let rows: Vec<&CodeRow> = if let Some(row) = table.rows().find(|row| *row.rule == *given) {
+        vec![row]
+    } else if let Ok(reply) = asked.parse::<ReplyCode>() {
         table.reply_row(reply).into_iter().collect()
     } else if let Ok(status) = asked.parse::<EnhancedStatusCode>() {
         table.status_row(status).into_iter().collect()
@@ -78,7 +92,7 @@ fn list(out: &mut impl Write, rows: &[&CodeRow]) -> io::Result<()> {
         let code = row.code.to_string();
         entry(&code, row.judgement, row.weight, &row.description)?;
         for variant in &row.variants {
-            entry(&format!("{code} \"…\""), variant.judgement, variant.weight, &variant.description)?;
+            entry(&variant.id, variant.judgement, variant.weight, &variant.description)?;
         }
     }
     Ok(())
@@ -90,7 +104,7 @@ fn line(
     [class, reason, fault, weight]: [&str; 4],
     description: &str,
 ) -> io::Result<()> {
-    columns::line(out, &format!("{code:<8} {class:<7} {reason:<15} {fault:<9} {weight:<8} {description}"))
+    columns::line(out, &format!("{code:<23} {class:<7} {reason:<15} {fault:<9} {weight:<8} {description}"))
 }
 
 /// Everything that a row says.
@@ -112,20 +126,26 @@ fn explain(out: &mut impl Write, asked: &str, row: &CodeRow) -> io::Result<()> {
         writeln!(out, "\nThe first of these that is found in the reply's text answers instead:")?;
     }
     for variant in &row.variants {
-        writeln!(out)?;
-        paragraph(out, "  ", &quoted(&variant.says))?;
-        paragraph(out, "    id         ", &variant.id)?;
-        paragraph(out, "    meaning    ", &variant.description)?;
-        answer(out, "    ", variant.judgement, variant.weight, &variant.advice)?;
-        because(out, "    because    ", variant.because.as_deref())?;
-        for reply in &variant.accepts {
-            paragraph(out, "    decides    ", reply)?;
-        }
-        for reply in &variant.rejects {
-            paragraph(out, "    not on     ", reply)?;
-        }
+        explain_variant(out, variant)?;
     }
     Ok(())
+}
+
+/// Everything that a text variant says.
+fn explain_variant(out: &mut impl Write, variant: &Variant) -> io::Result<()> {
+    writeln!(out)?;
+    paragraph(out, "  ", &quoted(&variant.says))?;
+    paragraph(out, "    meaning    ", &variant.description)?;
+    answer(out, "    ", variant.judgement, variant.weight, &variant.advice)?;
+    because(out, "    because    ", variant.because.as_deref())?;
+    for reply in &variant.accepts {
+        paragraph(out, "    decides    ", reply)?;
+    }
+    for reply in &variant.rejects {
+        paragraph(out, "    not on     ", reply)?;
+    }
+    paragraph(out, "    rule       ", &variant.rule)?;
+    paragraph(out, "    from       ", &format!("{}:{}", variant.file, variant.line))
 }
 
 /// Why class or fault are not those that follow from the reason.
@@ -168,6 +188,11 @@ mod tests {
                 "550",
                 &["soft", "codes:550", "RFC 5321", "\"relaying prohibited\"", "user_unknown", "Remove the address."][..],
             ),
+            (
+                "550.user-unknown",
+                &["in place of 550 where", "\"no such user\"", "hard", "codes:550.user-unknown", "config/codes.toml:"],
+            ),
+            ("codes:550.user-unknown", &["in place of 550 where"]),
             ("4.2.2", &["Mailbox full", "mailbox_full", "codes:4.2.2"]),
             ("5.1.999", &["has no row of its own", "codes:5.1.*"]),
             ("599", &["has no row of its own", "codes:5"]),
@@ -182,7 +207,7 @@ mod tests {
 
     #[test]
     fn what_no_row_answers_is_said_so() {
-        for code in ["999", "600", "399", "3.1.1", "5.1.1.1", "8.x.x", "mailbox", "5..1", "é"] {
+        for code in ["550.closed", "999", "600", "399", "3.1.1", "5.1.1.1", "8.x.x", "mailbox", "5..1", "é"] {
             assert_eq!(answer_to(Some(code), false), (Exit::No, format!("No row answers `{code}`.\n")));
             assert_eq!(answer_to(Some(code), true).0, Exit::No);
         }
@@ -228,5 +253,18 @@ mod tests {
         let row: serde_json::Value = serde_json::from_str(&answer_to(Some("552"), true).1).unwrap();
         assert_eq!((&row["code"], &row["class"], &row["rule"]), (&json!("552"), &json!("soft"), &json!("codes:552")));
         assert_eq!(row["variants"][0]["says"][0], "user unknown");
+    }
+
+    #[test]
+    fn every_rule_that_a_verdict_can_name_is_looked_up_by_it() {
+        for row in TABLE.rows() {
+            let rules =
+                std::iter::once(row.rule.to_string()).chain(row.variants.iter().map(|variant| variant.rule.clone()));
+            for rule in rules {
+                let (exit, text) = answer_to(Some(&rule), true);
+                let found: serde_json::Value = serde_json::from_str(&text).unwrap();
+                assert_eq!((exit, &found["rule"]), (Exit::Yes, &json!(rule)));
+            }
+        }
     }
 }

@@ -228,10 +228,10 @@ async fn check(list: &List, address: &Address, json: bool, out: &mut impl Write)
 
 /// The commands that show more: what the rule is, and the whole mail taken apart.
 fn more(row: &Listed) -> Vec<String> {
-    // A rule is `phrases:ID`, `codes:CODE`, or `codes:CODE "words of a variant"`: the table is the command that shows it.
+    // A rule is `phrases:ID`, `codes:CODE` or `codes:CODE.ID`: the table is the command that shows it.
     let rule = row.rule.as_deref().and_then(|rule| rule.split_once(':'));
     let rule = rule.filter(|(table, _)| ["codes", "phrases"].contains(table));
-    let rule = rule.map(|(table, row)| format!("bounced {table} {}", row.split(' ').next().unwrap_or(row)));
+    let rule = rule.map(|(table, row)| format!("bounced {table} {row}"));
     let mail = row.message.map(|_| "bounced explain FILE (that mail, saved to a file)".to_owned());
     rule.into_iter().chain(mail).collect()
 }

@@ -101,8 +101,10 @@ pub struct CodeRow {
 /// A row's answer when the reply carries certain words.
 #[derive(Debug, Clone, Serialize)]
 pub struct Variant {
-    /// Names the variant for overlays: `550.user-unknown`.
+    /// Names the variant: its code and a word, `550.user-unknown`.
     pub id: String,
+    /// What names it in verdicts: `codes:550.user-unknown`.
+    pub rule: String,
     /// Any of these phrases calls for this variant. Case and the width of white space do not matter.
     pub says: Vec<String>,
     /// What the variant says.
@@ -169,6 +171,12 @@ impl CodeTable {
     #[must_use]
     pub fn reply_row(&self, code: ReplyCode) -> Option<&CodeRow> {
         [Key::Reply(code), Key::Digit(code.class_digit())].iter().find_map(|key| self.rows.get(key))
+    }
+
+    /// The text variant with this id, and the row that it belongs to.
+    #[must_use]
+    pub fn variant(&self, id: &str) -> Option<(&CodeRow, &Variant)> {
+        self.rows().find_map(|row| Some((row, row.variants.iter().find(|variant| variant.id == id)?)))
     }
 
     /// What follows from each reason.

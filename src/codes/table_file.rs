@@ -429,6 +429,10 @@ impl TableBuilder {
     ) -> Result<(), TableError> {
         let VariantText { code, says, description, accepts, rejects } = text;
         let key = Key::Reply(code);
+        if id.strip_prefix(&key.to_string()).is_none_or(|rest| !rest.starts_with('.') || rest.len() < 2) {
+            let problem = format!("`{id}` is no id of a variant of {key}; expected `{key}.` and a word or words");
+            return Err(file.refuse(place, &problem));
+        }
         let (judgement, advice) = self.judge(file, self.limit(key), &answer)?;
         reachable(file, place, code, &says, phrases)?;
         if file.is_own() && accepts.is_empty() {
@@ -445,6 +449,7 @@ impl TableBuilder {
         })?;
         let plain = |texts: Vec<Spanned<String>>| texts.into_iter().map(Spanned::into_inner).collect();
         row.variants.push(Variant {
+            rule: format!("codes:{id}"),
             id,
             says: plain(says),
             judgement,
@@ -596,7 +601,7 @@ reference = "RFC 3463"
     fn variant(phrases: &str) -> String {
         // Each needs an id of its own.
         let id = phrases.len();
-        format!("{{ id = \"v{id}\", says = [{phrases}], reason = \"policy\" }},")
+        format!("{{ id = \"550.v{id}\", says = [{phrases}], reason = \"policy\" }},")
     }
 
     fn status(code: &str, outcomes: &str) -> String {
@@ -625,7 +630,7 @@ reference = "RFC 3463"
                 "my.toml:1: unknown field `colour`, expected one of `drop`, `reason`, `digit`, `reply`, `status`, `variant`",
             ),
             (
-                &reply("550", "{ id = \"v\", says = [\"user unknown\"], clas = \"hard\" }"),
+                &reply("550", "{ id = \"550.v\", says = [\"user unknown\"], clas = \"hard\" }"),
                 "my.toml:2: unknown field `clas`",
             ),
             (
@@ -651,6 +656,10 @@ reference = "RFC 3463"
             (&reply("550", "").replace("advice", "advise"), "my.toml:1: unknown field `advise`"),
             (&reply("\"550\"", ""), "my.toml:1: invalid type: string \"550\", expected u16"),
             (&reply("600", ""), "my.toml:1: `600` is no reply code; expected 200 to 599"),
+            (
+                &reply("450", &variant("\"some words\"")),
+                "my.toml:2: `550.v12` is no id of a variant of 450; expected `450.` and a word",
+            ),
             (&reply("550", &variant("")), "my.toml:2: a variant without phrases can never answer"),
             (&reply("550", &variant("\" no \"")), "my.toml:2: the phrase \"no\" would fit anything"),
             (
@@ -664,7 +673,7 @@ reference = "RFC 3463"
             (
                 &reply(
                     "450",
-                    "{ id = \"v\", says = [\"gone for good\"],\nclass = \"hard\", reason = \"moved\", because = \"b\" }",
+                    "{ id = \"450.v\", says = [\"gone for good\"],\nclass = \"hard\", reason = \"moved\", because = \"b\" }",
                 ),
                 "my.toml:3: class `hard` can't be reached: codes with this digit have at_most = \"soft\"",
             ),

@@ -18,7 +18,7 @@ pub struct Verdict {
     pub status: Option<EnhancedStatusCode>,
     /// The SMTP reply code that the mail gives.
     pub reply: Option<ReplyCode>,
-    /// The row that decided, e.g. `codes:5.1.1`, `codes:550 "user unknown"`, `phrases:google.over-quota`.
+    /// The row that decided, e.g. `codes:5.1.1`, `codes:550.user-unknown`, `phrases:google.over-quota`.
     pub rule: String,
     /// Whether the mail's own signals contradict each other (4.x.x against 5yz).
     pub conflict: bool,
