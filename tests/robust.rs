@@ -522,3 +522,94 @@ fn an_encoded_original_does_not_hide_the_report() {
     assert_eq!(verdicts[0].class, Class::Hard);
     assert_eq!(report.original.from.as_deref(), Some("news@lists.example.org"));
 }
+
+/// What a stranger writes as often as he likes is read as far as one message may go, and the rest is counted.
+#[test]
+fn a_report_about_too_many_is_read_in_part_and_says_so() {
+    const MOST: usize = 10_000;
+    let head = "From: MAILER-DAEMON@mx.example.org\nSubject: Undelivered Mail Returned to Sender\n";
+    let report = |groups: String| {
+        format!(
+            "{head}MIME-Version: 1.0\nContent-Type: multipart/report; report-type=delivery-status; boundary=b\n\n\
+             --b\nContent-Type: message/delivery-status\n\nReporting-MTA: dns; mx.example.org\n\n{groups}--b--\n"
+        )
+    };
+    let named = |n: usize| format!("Final-Recipient: rfc822; a{n}@example.org\nAction: failed\nStatus: 5.1.1\n\n");
+    let some = MOST + 500;
+    for (what, mail) in [
+        ("named groups", report((0..some).map(named).collect())),
+        ("nameless groups", report("Status: 5.1.1\n\n".repeat(some))),
+        ("lines", format!("{head}\n{}", (0..some).map(|n| format!("a{n}@b.example: no\n")).collect::<String>())),
+        (
+            "a header field",
+            format!(
+                "X-Failed-Recipients: {}\n{head}\nfailed\n",
+                (0..some).map(|n| format!("a{n}@b.example")).collect::<Vec<_>>().join(",")
+            ),
+        ),
+    ] {
+        let (report, verdicts) = JUDGE.judge(mail.as_bytes());
+        assert_eq!((report.recipients.len(), verdicts.len()), (MOST, MOST), "{what}");
+        assert_eq!(report.left_out, 500, "{what}");
+    }
+    let (report, _) = JUDGE.judge(report(named(1)).as_bytes());
+    assert_eq!((report.recipients.len(), report.left_out), (1, 0));
+}
+
+/// An address is what the mail gives or none: a piece of something else is somebody else's.
+#[test]
+fn nobody_is_named_whom_the_mail_does_not_name() {
+    let long = format!("{}@example.org", "a".repeat(400));
+    for given in ["a\0b@example.org", "a@b@example.org", "\u{212a}im@example.org", "ann\u{202e}@example.org", &long] {
+        let dsn = format!(
+            "From: MAILER-DAEMON@mx.example.org\nSubject: failed\nMIME-Version: 1.0\n\
+             Content-Type: multipart/report; report-type=delivery-status; boundary=b\n\n\
+             --b\nContent-Type: message/global-delivery-status\nContent-Transfer-Encoding: 8bit\n\n\
+             Reporting-MTA: dns; mx.example.org\n\n\
+             Final-Recipient: utf-8; {given}\nAction: failed\nStatus: 5.1.1\n\n--b--\n"
+        );
+        let text = format!(
+            "From: MAILER-DAEMON@mx.example.org\nSubject: Undelivered Mail Returned to Sender\n\
+             Content-Type: text/plain; charset=utf-8\n\n<{given}>: 550 5.1.1 User unknown\n"
+        );
+        for mail in [dsn, text] {
+            let (report, _) = JUDGE.judge(mail.as_bytes());
+            let named: Vec<_> = report.recipients.iter().filter_map(|r| r.address.as_ref()).collect();
+            assert!(named.is_empty(), "{given:?}: {named:?}");
+            assert!(!report.recipients.is_empty(), "{given:?}: it is recorded all the same");
+        }
+    }
+}
+
+/// To of the returned message is the recipient's only where nothing says otherwise.
+#[test]
+fn the_original_names_the_recipient_only_where_nothing_contradicts() {
+    let report = |header: &str, groups: usize| {
+        let group = "Action: failed\nStatus: 5.1.1\n\n";
+        format!(
+            "From: MAILER-DAEMON@mx.example.org\nSubject: failed\nMIME-Version: 1.0\n\
+             Content-Type: multipart/report; report-type=delivery-status; boundary=b\n\n\
+             --b\n\nOne of your messages could not be delivered.\n\n\
+             --b\nContent-Type: message/delivery-status\n\nReporting-MTA: dns; mx.example.org\n\n{}\
+             --b\nContent-Type: text/rfc822-headers\n\n{header}From: news@shop.example\nSubject: News\n\n--b--\n",
+            group.repeat(groups)
+        )
+    };
+    let named = |mail: String| -> Vec<String> {
+        let (report, _) = JUDGE.judge(mail.as_bytes());
+        report.recipients.iter().filter_map(|r| Some(r.address.as_ref()?.normalised().to_owned())).collect()
+    };
+    let to = "To: anna@example.org\n";
+    assert_eq!(named(report(to, 1)), ["anna@example.org"]);
+    let unsubscribe = "List-Unsubscribe: <https://shop.example/u/1>\nList-Id: <news.shop.example>\n";
+    assert_eq!(named(report(&format!("{unsubscribe}{to}"), 1)), ["anna@example.org"]);
+    for (header, groups) in [
+        (to, 2),
+        ("To: anna@example.org, bob@example.net\n", 1),
+        ("To: anna@example.org\nCc: bob@example.net\n", 1),
+        ("List-Post: <mailto:anna@example.org>\nTo: anna@example.org\n", 1),
+        ("Received: from a by b with ESMTP for <carl@example.net>; Mon, 2 Nov 2026 10:00:00 +0000\nTo: anna@example.org\n", 1),
+    ] {
+        assert!(named(report(header, groups)).is_empty(), "{header} {groups}");
+    }
+}

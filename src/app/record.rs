@@ -422,7 +422,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        message::{Reading, Resume},
+        message::{Cursor, Resume},
         source::maildir::MaildirSettings,
     };
 
@@ -607,6 +607,65 @@ mod tests {
         assert_eq!(f.published().await, 0, "made at the start");
         let (tally, _recorded) = f.record().await;
         assert_eq!((tally.suppressed, f.published().await), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn what_takes_much_memory_is_committed_in_pieces_and_read_up_to_its_end_with_the_last() {
+        let f = Fixture::new().await;
+        let group = |n: u32| format!("Final-Recipient: rfc822; a{n}@example.org\nAction: failed\nStatus: 5.1.1\n\n");
+        let mail = |number: u32| {
+            let groups: String = (0..1_500).map(|n| group(number * 10_000 + n)).collect();
+            format!(
+                "Subject: failed\nMIME-Version: 1.0\n\
+                 Content-Type: multipart/report; report-type=delivery-status; boundary=b\n\n\
+                 --b\nContent-Type: message/delivery-status\n\nReporting-MTA: dns; mx.example.org\n\n{groups}--b--\n"
+            )
+        };
+        let messages = (1..=5).map(|number| {
+            let body = mail(number).into_bytes();
+            let place = Place::new(number.to_string());
+            Message { place, received: 5, size: body.len() as u64, body: body.into(), rest: None }
+        });
+        let reading = Reading { cursor: Some(Cursor::new("5")), ..Reading::default() };
+        let batch = Batch { messages: messages.collect(), reading };
+        let (tally, recorded) = f.recorder.record::<Fake<false>>("box", batch).await.unwrap();
+        assert_eq!((tally.new, tally.kinds.get(&Kind::Bounce), recorded.0.len()), (5, Some(&5), 5));
+        // One message suppresses so many, whatever it is committed with.
+        assert_eq!(tally.suppressed, 5 * 50);
+        assert_eq!(f.recorder.store.resume("box").await.unwrap().cursor, Some(Cursor::new("5")));
+        assert!(f.recorder.store.deaths(0).await.unwrap().is_empty(), "nothing is under way any more");
+    }
+
+    #[tokio::test]
+    async fn what_was_under_way_at_a_death_is_read_alone_and_what_killed_twice_is_not_read_at_all() {
+        let f = Fixture::new().await;
+        let store = &f.recorder.store;
+        let places = ["bounce", "letter"].map(Place::new);
+        store.attempt("box", &[&places[0], &places[1]]).await.unwrap();
+        let recorder = Recorder::new(&f.config, Judge::embedded(), store.clone(), 0).await.unwrap();
+        let message = |place: &str| Message {
+            place: Place::new(place),
+            received: 5,
+            size: 9,
+            body: place.as_bytes().into(),
+            rest: None,
+        };
+        let mut left: VecDeque<_> = ["a", "b", "bounce", "letter", "c", "d"].map(message).into();
+        let mut groups = Vec::new();
+        while !left.is_empty() {
+            let group = recorder.next_group("box", &mut left);
+            groups.push(group.iter().map(|message| message.place.as_str().to_owned()).collect::<Vec<_>>().join(" "));
+        }
+        assert_eq!(groups, ["a b", "bounce", "letter", "c d"]);
+
+        for _ in 0..2 {
+            store.attempt("box", &[&places[0]]).await.unwrap();
+            let _ = Recorder::new(&f.config, Judge::embedded(), store.clone(), 1_000).await.unwrap();
+        }
+        let pending = store.resume("box").await.unwrap().pending;
+        assert_eq!(pending.iter().map(|one| one.place.as_str()).collect::<Vec<_>>(), ["bounce"]);
+        let health = store.status().await.unwrap();
+        assert!(health.is_empty(), "the mailbox was never tried");
     }
 
     #[test]
