@@ -22,7 +22,7 @@ use bounced::{
     daemon::{self, Control, DaemonError},
     report::{Address, Kind},
     source::maildir::MaildirSettings,
-    store::Store,
+    store::{PendingAnswer, Store, StoreError},
 };
 use futures::TryStreamExt;
 use tempfile::TempDir;
@@ -101,11 +101,15 @@ struct Running {
     ended: JoinHandle<Result<(), DaemonError>>,
 }
 
+fn control() -> (mpsc::Sender<()>, Control) {
+    let (reload, reloads) = mpsc::channel(1);
+    (reload, Control { stop: CancellationToken::new(), reload: reloads })
+}
+
 impl Running {
     fn start(config: Config) -> Self {
-        let (stop, (reload, reloads)) = (CancellationToken::new(), mpsc::channel(1));
-        let control = Control { stop: stop.clone(), reload: reloads };
-        Self { stop, _reload: reload, ended: tokio::spawn(daemon::run(config, control)) }
+        let (reload, control) = control();
+        Self { stop: control.stop.clone(), _reload: reload, ended: tokio::spawn(daemon::run(config, control)) }
     }
 
     async fn stop(self) {
@@ -471,4 +475,48 @@ fn a_mailbox_that_hangs_delays_the_stop_a_little_and_a_second_signal_not_at_all(
             assert_eq!(process.exit(), Some(0));
         }
     }
+}
+
+#[tokio::test]
+async fn a_list_that_can_not_be_written_stops_a_first_start_and_no_later_one() {
+    let place = Place::new();
+    let mut config = place.config();
+    let list = std::mem::replace(&mut config.suppressions.path, place.path("missing/list.db"));
+    place.bounce("1.a", "ann@example.org", UNKNOWN);
+    let first = timeout(LONG, daemon::run(config.clone(), control().1)).await.expect("ends soon");
+    assert!(matches!(first, Err(DaemonError::Store(StoreError::Unusable(_)))), "{first:?}");
+
+    config.suppressions.path = list;
+    let running = Running::start(config.clone());
+    recorded(&config, 1).await;
+    running.stop().await;
+    config.suppressions.path = place.path("missing/list.db");
+    place.bounce("2.b", "bob@example.org", UNKNOWN);
+    let running = Running::start(config.clone());
+    recorded(&config, 2).await;
+    running.stop().await;
+    assert_eq!(suppressed(&config).await, ["ann@example.org", "bob@example.org"]);
+}
+
+#[tokio::test]
+async fn a_file_that_can_not_be_read_waits_and_comes_when_it_can() {
+    if fs::metadata("/proc/self").is_ok_and(|process| std::os::unix::fs::MetadataExt::uid(&process) == 0) {
+        println!("skipped: root may read every file");
+        return;
+    }
+    let place = Place::new();
+    let config = place.config();
+    place.bounce("1.a", "ann@example.org", UNKNOWN);
+    place.bounce("2.b", "bob@example.org", UNKNOWN);
+    let file = place.path("box/new/1.a");
+    fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0)).unwrap();
+    let running = Running::start(config.clone());
+    recorded(&config, 1).await;
+    let store = Store::open_existing(&config.database.path).await.unwrap();
+    assert_eq!(store.set_aside().await.unwrap().len(), 1);
+    fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    assert_eq!(store.answer_pending(Some("box"), None, PendingAnswer::Retry).await.unwrap(), 1);
+    place.bounce("3.c", "carl@example.org", UNKNOWN);
+    recorded(&config, 3).await;
+    running.stop().await;
 }

@@ -608,7 +608,10 @@ fn the_original_names_the_recipient_only_where_nothing_contradicts() {
         ("To: anna@example.org, bob@example.net\n", 1),
         ("To: anna@example.org\nCc: bob@example.net\n", 1),
         ("List-Post: <mailto:anna@example.org>\nTo: anna@example.org\n", 1),
-        ("Received: from a by b with ESMTP for <carl@example.net>; Mon, 2 Nov 2026 10:00:00 +0000\nTo: anna@example.org\n", 1),
+        (
+            "Received: from a by b with ESMTP for <carl@example.net>; Mon, 2 Nov 2026 10:00:00 +0000\nTo: anna@example.org\n",
+            1,
+        ),
     ] {
         assert!(named(report(header, groups)).is_empty(), "{header} {groups}");
     }

@@ -91,7 +91,8 @@ impl Recorder {
     /// the last process died. No mailbox is touched yet.
     ///
     /// # Errors
-    /// The store or the published list can't be written, or the list was made from another store.
+    /// The store can't be written; a published list was made from another store, or can't be written although nothing was
+    /// ever recorded.
     pub async fn new(config: &Config, judge: Judge, store: Store, now: i64) -> Result<Self, StoreError> {
         let mut suspects = HashMap::<String, HashSet<Place>>::new();
         for Death { mailbox, place, set_aside, .. } in store.deaths(now).await? {
@@ -106,7 +107,13 @@ impl Recorder {
             tracing::warn!(mailbox, count, "bounced died while it read messages; they are read one at a time now");
         }
         let followers = Followers::configured(config);
-        followers.start(&store).await?;
+        match followers.start(&store).await {
+            // All of a list can be made again: where bounces were recorded before, they are recorded on.
+            Err(error @ StoreError::Unusable(_)) if store.newest_revision().await? > 0 => {
+                tracing::error!("{error}; messages are read all the same");
+            }
+            started => started?,
+        }
         Ok(Self {
             judge: RwLock::new(Arc::new(judge)),
             store,
