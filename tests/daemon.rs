@@ -509,7 +509,7 @@ async fn a_file_that_can_not_be_read_waits_and_comes_when_it_can() {
     place.bounce("1.a", "ann@example.org", UNKNOWN);
     place.bounce("2.b", "bob@example.org", UNKNOWN);
     let file = place.path("box/new/1.a");
-    fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0)).unwrap();
+    fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o000)).unwrap();
     let running = Running::start(config.clone());
     recorded(&config, 1).await;
     let store = Store::open_existing(&config.database.path).await.unwrap();
