@@ -393,3 +393,17 @@ fn the_database_is_private_and_the_published_list_is_public() {
     let others = |name: &str| fs::metadata(place.path(name)).unwrap().permissions().mode() & 0o007;
     assert_eq!((others("bounced.db"), others("list.db")), (0, 4));
 }
+
+#[test]
+fn links_beside_the_database_are_not_followed() {
+    let place = Place::new();
+    let victim = place.path("victim");
+    fs::write(&victim, "precious").unwrap();
+    for name in ["bounced.db.check", "bounced.db.lock"] {
+        std::os::unix::fs::symlink(&victim, place.path(name)).unwrap();
+    }
+    assert_eq!(place.run(&["check"]).status.code(), Some(0));
+    let refusal = place.complaint(&["run"], 74);
+    assert!(refusal.contains("bounced.db.lock"), "{refusal}");
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+}

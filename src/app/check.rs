@@ -41,11 +41,13 @@ fn writable(path: &Path) -> Result<(), StoreError> {
     makeable(path)
 }
 
-/// Whether a file can be made in its place.
+/// Whether a file can be made in its place. What bears the name of the probe is never opened: it may be a link that
+/// somebody put there.
 fn makeable(path: &Path) -> Result<(), StoreError> {
     let mut probe = path.as_os_str().to_owned();
-    probe.push(".check");
-    File::create(&probe).and_then(|_| std::fs::remove_file(&probe)).map_err(|error| cannot(path, &error))
+    probe.push(format!(".check-{}", std::process::id()));
+    let made = File::options().write(true).create_new(true).open(&probe);
+    made.and_then(|_| std::fs::remove_file(&probe)).map_err(|error| cannot(path, &error))
 }
 
 fn cannot(path: &Path, error: &io::Error) -> StoreError {

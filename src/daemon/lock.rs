@@ -2,6 +2,7 @@
 
 use std::{
     fs::{File, TryLockError},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
@@ -24,7 +25,13 @@ impl Lock {
                 path.display()
             )))
         };
-        let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(unusable)?;
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            // The directory may be one in which others make links.
+            .custom_flags(libc::O_NOFOLLOW)
+            .open(&path).map_err(unusable)?;
         match file.try_lock() {
             Ok(()) => Ok(Self(file)),
             Err(TryLockError::WouldBlock) => Err(DaemonError::Locked(format!(
