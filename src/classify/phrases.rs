@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     codes::{Class, Deviation, Fault, Judgement, Reason, Reasons, ReplyCode},
-    tables::{Example, Expected, Layer, Placed, Row, TableError, TableFile, overlay},
+    tables::{Example, Layer, Placed, Row, TableError, TableFile, overlay},
 };
 
 const EMBEDDED: (&str, &str) = ("config/phrases.toml", include_str!("../../config/phrases.toml"));
@@ -241,15 +241,8 @@ pub(super) fn read(files: &[Arc<TableFile>], reasons: &Reasons, rules: &mut Buil
     for Placed { file, row } in overlay(layers)? {
         let conditions = conditions(&file, &row, &scopes, &lists, rules)?;
         let phrase = phrase(&file, &row, reasons)?;
-        if file.is_own() && row.accepts.is_empty() {
-            let problem = format!("`{}` has no example: name in `accepts` a reply that it decides on", phrase.id);
-            return Err(file.refuse(&row.id.span(), &problem));
-        }
-        let examples = [(&row.accepts, Expected::Accepts), (&row.rejects, Expected::Rejects)];
-        for (text, expected) in examples.into_iter().flat_map(|(texts, e)| texts.iter().map(move |text| (text, e))) {
-            let (row, text, place) = (phrase.id.clone(), text.get_ref().clone(), text.span());
-            phrases.examples.push(Example { file: Arc::clone(&file), place, row, expected, text });
-        }
+        let named = (row.id.get_ref().as_str(), &row.id.span());
+        phrases.examples.extend(Example::of_row(&file, named, &row.accepts, &row.rejects)?);
         rules.rule(Rule {
             id: phrase.id.clone(),
             name: phrase.rule.clone(),

@@ -1,11 +1,13 @@
 //! Codes and what they mean: reply codes, enhanced status codes, and the code table that judges them.
 //! Knows nothing of mail, only of numbers, texts and rows; the floor that everything else stands on.
 
+mod build;
+mod file;
 mod number;
 mod outcome;
+mod reachable;
 mod reasons;
 mod table;
-mod table_file;
 
 pub use number::{EnhancedStatusCode, ParseCodeError, ReplyCode};
 pub(crate) use outcome::words;

@@ -1,5 +1,5 @@
 //! The code table: from a code to the row that answers, and the text variants that change a row's answer.
-//! Knows nothing of files, see `table_file`, and nothing of mails, of finding words and of what outranks what, see
+//! Knows nothing of files, see `file`, and nothing of mails, of finding words and of what outranks what, see
 //! classify.
 
 use std::{collections::BTreeMap, fmt, sync::Arc};

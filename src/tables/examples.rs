@@ -2,6 +2,8 @@
 
 use std::{ops::Range, sync::Arc};
 
+use toml::Spanned;
+
 use super::{TableError, TableFile};
 
 /// What a row says about one of its examples.
@@ -26,6 +28,34 @@ pub struct Example {
     pub expected: Expected,
     /// The text.
     pub text: String,
+}
+
+impl Example {
+    /// The examples of a row that is named, and named at that place.
+    ///
+    /// # Errors
+    /// A row of one's own has none on which it decides.
+    pub fn of_row(
+        file: &Arc<TableFile>,
+        (id, named): (&str, &Range<usize>),
+        accepts: &[Spanned<String>],
+        rejects: &[Spanned<String>],
+    ) -> Result<Vec<Self>, TableError> {
+        // What comes with the program is proved by its tests.
+        if file.is_own() && accepts.is_empty() {
+            let problem = format!("`{id}` has no example: name in `accepts` a reply that it decides on");
+            return Err(file.refuse(named, &problem));
+        }
+        let example = |text: &Spanned<String>, expected| Self {
+            file: Arc::clone(file),
+            place: text.span(),
+            row: id.to_owned(),
+            expected,
+            text: text.get_ref().clone(),
+        };
+        let accepted = accepts.iter().map(|text| example(text, Expected::Accepts));
+        Ok(accepted.chain(rejects.iter().map(|text| example(text, Expected::Rejects))).collect())
+    }
 }
 
 /// Holds examples against the table that they stand in: `decides` tells whether the row of the example decides on its

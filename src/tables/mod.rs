@@ -37,12 +37,18 @@ impl TableFile {
     /// Reads a file.
     ///
     /// # Errors
-    /// It can't be read.
+    /// It can't be read, or is no text.
     pub fn read(path: &Path) -> Result<Arc<Self>, TableError> {
         let name = path.display().to_string();
-        let text =
-            fs::read_to_string(path).map_err(|err| TableError(format!("{name}: can't read the table: {err}")))?;
-        Ok(Arc::new(Self { name, text, own: true }))
+        let bytes = fs::read(path).map_err(|err| TableError(format!("{name}: can't read the table: {err}")))?;
+        match String::from_utf8(bytes) {
+            Ok(text) => Ok(Arc::new(Self { name, text, own: true })),
+            Err(err) => {
+                let at = err.utf8_error().valid_up_to();
+                let read = Self { name, text: String::from_utf8_lossy(err.as_bytes()).into_owned(), own: true };
+                Err(read.refuse(&(at..at), "this is not UTF-8; save the file in that encoding"))
+            }
+        }
     }
 
     /// Whether it is one that somebody laid over the table that comes with the program.
@@ -80,6 +86,15 @@ mod tests {
     fn a_file_that_cannot_be_read_is_named() {
         let error = TableFile::read(Path::new("/nowhere/my.toml")).unwrap_err().to_string();
         assert!(error.starts_with("/nowhere/my.toml: can't read the table: "), "{error}");
+    }
+
+    #[test]
+    fn a_file_in_another_encoding_is_refused_with_its_line() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("my.toml");
+        fs::write(&path, b"# one\n\nsays = [\"\xfcberf\xfcllt\"]\n").unwrap();
+        let error = TableFile::read(&path).unwrap_err().to_string();
+        assert!(error.ends_with("my.toml:3: this is not UTF-8; save the file in that encoding"), "{error}");
     }
 
     #[test]

@@ -44,7 +44,7 @@ pub struct Placed<R> {
 /// One table out of several files, the strongest first; the last one is the one that comes with the program.
 ///
 /// # Errors
-/// A row that is to be replaced or dropped is in no file below, or two rows have one name.
+/// A row that is to be replaced or dropped is in no file below, two rows have one name, or a name is none.
 pub fn overlay<R: Row>(layers: Vec<Layer<R>>) -> Result<Vec<Placed<R>>, TableError> {
     let mut table: Vec<Placed<R>> = Vec::new();
     for Layer { file, rows, drop } in layers.into_iter().rev() {
@@ -52,6 +52,12 @@ pub fn overlay<R: Row>(layers: Vec<Layer<R>>) -> Result<Vec<Placed<R>>, TableErr
             if !table.iter().any(|below| below.row.is_called(id.get_ref())) {
                 return Err(file.refuse(&id.span(), &no_such_row(id.get_ref(), "drop")));
             }
+        }
+        if let Some(row) = rows.iter().find(|row| !is_id(row.id().0)) {
+            let (id, place) = row.id();
+            let problem =
+                format!("`{id}` is no id; expected lower-case letters, digits, and `.`, `_`, `-` between them");
+            return Err(file.refuse(&place, &problem));
         }
         table.retain(|below| !drop.iter().any(|id| below.row.is_called(id.get_ref())));
         table = laid_over(&file, rows, table)?;
@@ -71,6 +77,15 @@ pub fn overlay<R: Row>(layers: Vec<Layer<R>>) -> Result<Vec<Placed<R>>, TableErr
         }
     }
     Ok(table)
+}
+
+/// Whether a text can name a row: rules are shown, stored and typed. `5.1.*` is a name of the code table's own.
+fn is_id(text: &str) -> bool {
+    let text = text.strip_suffix(".*").unwrap_or(text);
+    let ends_well = |end: Option<char>| end.is_some_and(|c| c.is_ascii_alphanumeric());
+    ends_well(text.chars().next())
+        && ends_well(text.chars().next_back())
+        && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '_' | '-'))
 }
 
 /// The rows of a file over those of the files below it.
@@ -160,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_and_double_rows_are_refused_with_their_line() {
+    fn unknown_double_and_odd_rows_are_refused_with_their_line() {
         for (own, problem) in [
             ("\ndrop = [\"fig\"]", "0.toml:2: there is no row `fig` to drop in the tables below this file"),
             ("[[fruit]]\nid = \"fig\"\nreplaces = \"date\"", "0.toml:3: there is no row `date` to replace"),
@@ -168,6 +183,10 @@ mod tests {
                 "[[fruit]]\nid = \"pear\"",
                 "0.toml:2: there is a row `pear` already, in 1.toml:4; say replaces = \"pear\" to take its place",
             ),
+            ("[[fruit]]\nid = \"\"", "0.toml:2: `` is no id; expected lower-case letters"),
+            ("[[fruit]]\nid = \"Fig\"", "0.toml:2: `Fig` is no id"),
+            ("[[fruit]]\nid = \"fig tree\"", "0.toml:2: `fig tree` is no id"),
+            ("[[fruit]]\nid = \"fig.\"", "0.toml:2: `fig.` is no id"),
             ("[[fruit]]\nid = \"fig\"\n[[fruit]]\nid = \"fig\"", "0.toml:4: there is a row `fig` already, in 0.toml:2"),
         ] {
             let error = names(&[own, BELOW]).unwrap_err();

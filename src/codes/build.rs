@@ -1,26 +1,20 @@
-//! A table's files (TOML) -> [`CodeTable`]. Whatever could hide a slip of the pen is refused with file and line:
-//! unknown keys and words, duplicates, rows and phrases that can never answer.
+//! A table's files -> [`CodeTable`]. Whatever could hide a slip of the pen is refused with file and line: doubles, rows and
+//! phrases that can never answer, classes beyond a digit's limit. What a file may say at all is known to `file`.
 
 use std::{collections::BTreeMap, ops::Range, path::PathBuf, sync::Arc};
 
-use serde::Deserialize;
 use toml::Spanned;
 
 use super::{
-    Class, CodeRow, CodeTable, Deviation, EnhancedStatusCode, Fault, Judgement, Meaning, Reason, Reasons, ReplyCode,
-    Weight,
+    Class, CodeRow, CodeTable, Deviation, Judgement, Meaning, Reason, Reasons,
+    file::{self, AnswerSpec, LayerRow, VariantText, What},
+    reachable::Phrases,
     table::{Key, Variant},
 };
-use crate::{
-    tables::{Example, Expected, Layer, Placed, Row, TableError, TableFile, overlay},
-    text::fold,
-};
+use crate::tables::{Example, Placed, TableError, TableFile, overlay};
 
 /// Where the default table lies in the source tree; names it in errors.
 const EMBEDDED: (&str, &str) = ("config/codes.toml", include_str!("../../config/codes.toml"));
-
-/// Shorter phrases would fit almost any text.
-const SHORTEST_PHRASE: usize = 4;
 
 impl CodeTable {
     /// The table that comes with the program: config/codes.toml.
@@ -44,27 +38,15 @@ impl CodeTable {
     /// A row in them can't be meant as it is written.
     pub fn from_files(files: Vec<Arc<TableFile>>) -> Result<Self, TableError> {
         let mut meanings: BTreeMap<Reason, Meaning> = BTreeMap::new();
-        let mut layers = Vec::new();
+        let (mut layers, mut dropped) = (Vec::new(), Vec::new());
         for file in &files {
-            let File { drop, reason, digit, reply, status, variant } = file.parse()?;
-            for (reason, meaning) in reason {
+            let (own, layer) = file::read(file)?;
+            for (reason, meaning) in own {
                 // The strongest file's word counts.
                 meanings.entry(reason).or_insert(meaning);
             }
-            let mut rows = Vec::new();
-            for spec in digit {
-                rows.push(spec.into_row(file)?);
-            }
-            for spec in reply {
-                spec.into_rows(file, &mut rows)?;
-            }
-            for spec in status {
-                spec.into_rows(file, &mut rows)?;
-            }
-            for spec in variant {
-                rows.push(spec.into_row(file)?);
-            }
-            layers.push(Layer { file: Arc::clone(file), rows, drop });
+            dropped.extend(layer.drop.iter().map(|id| (Arc::clone(file), id.clone())));
+            layers.push(layer);
         }
         let last = files.last().expect("a table has a file");
         let reasons = Reasons::new(meanings).map_err(|missing| {
@@ -73,307 +55,22 @@ impl CodeTable {
                 &format!("there is no [reason.{missing}]: each reason needs its class, fault and advice"),
             )
         })?;
-        TableBuilder { reasons, rows: BTreeMap::new(), examples: Vec::new() }.build(overlay(layers)?, last)
+        Builder { reasons, dropped, rows: BTreeMap::new(), phrases: Phrases::default(), examples: Vec::new() }
+            .build(overlay(layers)?, last)
     }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    #[serde(default)]
-    drop: Vec<Spanned<String>>,
-    #[serde(default)]
-    reason: BTreeMap<Reason, Meaning>,
-    #[serde(default)]
-    digit: Vec<DigitSpec>,
-    #[serde(default)]
-    reply: Vec<ReplySpec>,
-    #[serde(default)]
-    status: Vec<StatusSpec>,
-    #[serde(default)]
-    variant: Vec<LoneVariantSpec>,
-}
-
-/// `[[digit]]`: what is left to say where only the first digit is known.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct DigitSpec {
-    code: Spanned<u8>,
-    replaces: Option<Spanned<String>>,
-    reason: Spanned<Reason>,
-    class: Option<Class>,
-    fault: Option<Fault>,
-    because: Option<String>,
-    #[serde(default = "specific")]
-    weight: Weight,
-    at_most: Option<Class>,
-    description: String,
-    advice: Option<String>,
-    reference: String,
-}
-
-/// `[[reply]]`: a reply code and its text variants.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ReplySpec {
-    code: Spanned<u16>,
-    replaces: Option<Spanned<String>>,
-    reason: Spanned<Reason>,
-    class: Option<Class>,
-    fault: Option<Fault>,
-    because: Option<String>,
-    #[serde(default = "specific")]
-    weight: Weight,
-    description: String,
-    advice: Option<String>,
-    reference: String,
-    #[serde(default)]
-    variant: Vec<VariantSpec>,
-}
-
-/// `[[reply.variant]]`: a text variant of the row above it.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct VariantSpec {
-    id: Spanned<String>,
-    replaces: Option<Spanned<String>>,
-    says: Vec<Spanned<String>>,
-    reason: Spanned<Reason>,
-    class: Option<Class>,
-    fault: Option<Fault>,
-    because: Option<String>,
-    #[serde(default = "specific")]
-    weight: Weight,
-    description: Option<String>,
-    advice: Option<String>,
-    #[serde(default)]
-    accepts: Vec<Spanned<String>>,
-    #[serde(default)]
-    rejects: Vec<Spanned<String>>,
-}
-
-/// `[[variant]]`: a text variant of a row that another file has.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct LoneVariantSpec {
-    code: Spanned<u16>,
-    id: Spanned<String>,
-    replaces: Option<Spanned<String>>,
-    says: Vec<Spanned<String>>,
-    reason: Spanned<Reason>,
-    class: Option<Class>,
-    fault: Option<Fault>,
-    because: Option<String>,
-    #[serde(default = "specific")]
-    weight: Weight,
-    description: Option<String>,
-    advice: Option<String>,
-    #[serde(default)]
-    accepts: Vec<Spanned<String>>,
-    #[serde(default)]
-    rejects: Vec<Spanned<String>>,
-}
-
-/// `[[status]]`: an enhanced status code `x.y.z` or `x.y.*` with an outcome for each class digit that has a meaning.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct StatusSpec {
-    code: Spanned<String>,
-    replaces: Option<Spanned<String>>,
-    #[serde(rename = "2")]
-    success: Option<OutcomeSpec>,
-    #[serde(rename = "4")]
-    transient: Option<OutcomeSpec>,
-    #[serde(rename = "5")]
-    permanent: Option<OutcomeSpec>,
-    #[serde(default = "specific")]
-    weight: Weight,
-    description: String,
-    advice: Option<String>,
-    reference: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct OutcomeSpec {
-    reason: Spanned<Reason>,
-    class: Option<Class>,
-    fault: Option<Fault>,
-    because: Option<String>,
-    weight: Option<Weight>,
-    advice: Option<String>,
-}
-
-const fn specific() -> Weight {
-    Weight::Specific
-}
-
-/// A row as overlays see it: one for each code that a file's row answers for, and one for each text variant.
-struct LayerRow {
-    id: String,
-    /// The name that it shares with the other digits' rows of one status: `x.1.1`.
-    shared: Option<String>,
-    place: Range<usize>,
-    replaces: Option<Spanned<String>>,
-    answer: AnswerSpec,
-    what: What,
-}
-
-enum What {
-    Row { key: Key, at_most: Option<Class>, description: String, reference: String },
-    Variant(Box<VariantText>),
-}
-
-struct VariantText {
-    code: ReplyCode,
-    says: Vec<Spanned<String>>,
-    description: Option<String>,
-    accepts: Vec<Spanned<String>>,
-    rejects: Vec<Spanned<String>>,
-}
-
-/// What all rows say, whatever they answer for.
-struct AnswerSpec {
-    reason: Spanned<Reason>,
-    class: Option<Class>,
-    fault: Option<Fault>,
-    because: Option<String>,
-    weight: Weight,
-    advice: Option<String>,
-}
-
-impl Row for LayerRow {
-    fn id(&self) -> (&str, Range<usize>) {
-        (&self.id, self.place.clone())
-    }
-
-    fn replaces(&self) -> Option<&Spanned<String>> {
-        self.replaces.as_ref()
-    }
-
-    fn is_called(&self, id: &str) -> bool {
-        self.id == id || self.shared.as_deref() == Some(id)
-    }
-}
-
-impl DigitSpec {
-    fn into_row(self, file: &TableFile) -> Result<LayerRow, TableError> {
-        let Self { code, replaces, reason, class, fault, because, weight, at_most, description, advice, reference } =
-            self;
-        let (digit, place) = (*code.get_ref(), code.span());
-        if !(2..=5).contains(&digit) {
-            return Err(file.refuse(&place, &format!("`{digit}` is no first digit of a code; expected 2, 3, 4 or 5")));
-        }
-        let key = Key::Digit(digit);
-        let answer = AnswerSpec { reason, class, fault, because, weight, advice };
-        let what = What::Row { key, at_most, description, reference };
-        Ok(LayerRow { id: key.to_string(), shared: None, place, replaces, answer, what })
-    }
-}
-
-impl ReplySpec {
-    fn into_rows(self, file: &TableFile, rows: &mut Vec<LayerRow>) -> Result<(), TableError> {
-        let Self { code, replaces, reason, class, fault, because, weight, description, advice, reference, variant } =
-            self;
-        let reply = reply_code(file, &code)?;
-        let key = Key::Reply(reply);
-        let answer = AnswerSpec { reason, class, fault, because, weight, advice };
-        let what = What::Row { key, at_most: None, description, reference };
-        rows.push(LayerRow { id: key.to_string(), shared: None, place: code.span(), replaces, answer, what });
-        rows.extend(variant.into_iter().map(|variant| variant.into_row(reply)));
-        Ok(())
-    }
-}
-
-impl VariantSpec {
-    fn into_row(self, code: ReplyCode) -> LayerRow {
-        let Self { id, replaces, says, reason, class, fault, because, weight, description, advice, accepts, rejects } =
-            self;
-        let answer = AnswerSpec { reason, class, fault, because, weight, advice };
-        let what = What::Variant(Box::new(VariantText { code, says, description, accepts, rejects }));
-        LayerRow { place: id.span(), id: id.into_inner(), shared: None, replaces, answer, what }
-    }
-}
-
-impl LoneVariantSpec {
-    fn into_row(self, file: &TableFile) -> Result<LayerRow, TableError> {
-        let Self {
-            code,
-            id,
-            replaces,
-            says,
-            reason,
-            class,
-            fault,
-            because,
-            weight,
-            description,
-            advice,
-            accepts,
-            rejects,
-        } = self;
-        let variant = VariantSpec {
-            id,
-            replaces,
-            says,
-            reason,
-            class,
-            fault,
-            because,
-            weight,
-            description,
-            advice,
-            accepts,
-            rejects,
-        };
-        Ok(variant.into_row(reply_code(file, &code)?))
-    }
-}
-
-impl StatusSpec {
-    fn into_rows(self, file: &TableFile, rows: &mut Vec<LayerRow>) -> Result<(), TableError> {
-        let (code, place) = (self.code.get_ref(), self.code.span());
-        let Some((subject, detail)) = subject_and_detail(code) else {
-            let problem = format!("`{code}` is no status; expected \"x.SUBJECT.DETAIL\" or \"x.SUBJECT.*\"");
-            return Err(file.refuse(&place, &problem));
-        };
-        let before = rows.len();
-        for (class, outcome) in [(2, self.success), (4, self.transient), (5, self.permanent)] {
-            let Some(outcome) = outcome else { continue };
-            let key = Key::Status { class, subject, detail };
-            let OutcomeSpec { reason, class, fault, because, weight, advice } = outcome;
-            let (weight, advice) = (weight.unwrap_or(self.weight), advice.or_else(|| self.advice.clone()));
-            let (description, reference) = (self.description.clone(), self.reference.clone());
-            rows.push(LayerRow {
-                id: key.to_string(),
-                shared: Some(code.clone()),
-                place: place.clone(),
-                replaces: self.replaces.clone(),
-                answer: AnswerSpec { reason, class, fault, because, weight, advice },
-                what: What::Row { key, at_most: None, description, reference },
-            });
-        }
-        if rows.len() == before {
-            return Err(file.refuse(&place, &format!("{code} says nothing; expected an outcome for 2, 4 or 5")));
-        }
-        Ok(())
-    }
-}
-
-fn reply_code(file: &TableFile, code: &Spanned<u16>) -> Result<ReplyCode, TableError> {
-    ReplyCode::new(*code.get_ref()).ok_or_else(|| {
-        file.refuse(&code.span(), &format!("`{}` is no reply code; expected 200 to 599", code.get_ref()))
-    })
 }
 
 /// Rows on their way to a table.
-struct TableBuilder {
+struct Builder {
     reasons: Reasons,
+    /// Rows that files took away, and where they say so.
+    dropped: Vec<(Arc<TableFile>, Spanned<String>)>,
     rows: BTreeMap<Key, CodeRow>,
+    phrases: Phrases,
     examples: Vec<Example>,
 }
 
-impl TableBuilder {
+impl Builder {
     fn build(mut self, mut rows: Vec<Placed<LayerRow>>, last: &TableFile) -> Result<CodeTable, TableError> {
         // The digits first: the rows are held against their limits. The variants last: they belong to rows.
         let rank = |placed: &Placed<LayerRow>| match &placed.row.what {
@@ -382,7 +79,6 @@ impl TableBuilder {
             What::Variant(_) => 2,
         };
         rows.sort_by_key(rank);
-        let mut phrases = Vec::new();
         for Placed { file, row } in rows {
             match row.what {
                 What::Row { key, at_most, description, reference } => {
@@ -408,12 +104,15 @@ impl TableBuilder {
                     };
                     self.rows.insert(key, row);
                 }
-                What::Variant(text) => self.variant(&file, row.id, &row.place, row.answer, *text, &mut phrases)?,
+                What::Variant(text) => self.variant(&file, row.id, &row.place, row.answer, *text)?,
             }
         }
         if let Some(digit) = [2, 4, 5].into_iter().find(|digit| !self.rows.contains_key(&Key::Digit(*digit))) {
-            let problem = format!("no [[digit]] row for {digit}: 2, 4 and 5 each need one, for codes that have no row");
-            return Err(last.refuse(&(0..0), &problem));
+            let needed = "2, 4 and 5 each need one, for codes that have no row";
+            return Err(self.dropped(&digit.to_string()).map_or_else(
+                || last.refuse(&(0..0), &format!("no [[digit]] row for {digit}: {needed}")),
+                |(file, at)| file.refuse(&at, &format!("the [[digit]] row {digit} can't be dropped: {needed}")),
+            ));
         }
         Ok(CodeTable::new(self.reasons, self.rows, self.examples))
     }
@@ -425,7 +124,6 @@ impl TableBuilder {
         place: &Range<usize>,
         answer: AnswerSpec,
         text: VariantText,
-        phrases: &mut Vec<PlacedPhrase>,
     ) -> Result<(), TableError> {
         let VariantText { code, says, description, accepts, rejects } = text;
         let key = Key::Reply(code);
@@ -434,19 +132,22 @@ impl TableBuilder {
             return Err(file.refuse(place, &problem));
         }
         let (judgement, advice) = self.judge(file, self.limit(key), &answer)?;
-        reachable(file, place, code, &says, phrases)?;
-        if file.is_own() && accepts.is_empty() {
-            let problem = format!("`{id}` has no example: name in `accepts` a reply that it decides on");
-            return Err(file.refuse(place, &problem));
+        self.phrases.add(file, place, code, &says)?;
+        self.examples.extend(Example::of_row(file, (&id, place), &accepts, &rejects)?);
+        if !self.rows.contains_key(&key) {
+            return Err(self.dropped(&key.to_string()).map_or_else(
+                || {
+                    let problem = format!("the variant `{id}` has no [[reply]] row for {code} that it could belong to");
+                    file.refuse(place, &problem)
+                },
+                |(dropper, at)| {
+                    let problem =
+                        format!("`{code}` can't be dropped while its variant `{id}` is there; drop that, too");
+                    dropper.refuse(&at, &problem)
+                },
+            ));
         }
-        let examples = [(&accepts, Expected::Accepts), (&rejects, Expected::Rejects)];
-        for (text, expected) in examples.into_iter().flat_map(|(texts, e)| texts.iter().map(move |text| (text, e))) {
-            let (row, text, place) = (id.clone(), text.get_ref().clone(), text.span());
-            self.examples.push(Example { file: Arc::clone(file), place, row, expected, text });
-        }
-        let row = self.rows.get_mut(&key).ok_or_else(|| {
-            file.refuse(place, &format!("the variant `{id}` has no [[reply]] row for {code} that it could belong to"))
-        })?;
+        let row = self.rows.get_mut(&key).expect("looked up above");
         let plain = |texts: Vec<Spanned<String>>| texts.into_iter().map(Spanned::into_inner).collect();
         row.variants.push(Variant {
             rule: format!("codes:{id}"),
@@ -492,74 +193,12 @@ impl TableBuilder {
     fn limit(&self, key: Key) -> Option<Class> {
         self.rows.get(&Key::Digit(key.digit()))?.at_most
     }
-}
 
-/// A phrase of a variant that is in the table already.
-struct PlacedPhrase {
-    file: Arc<TableFile>,
-    /// Where its variant is named: tells it from others.
-    variant: Range<usize>,
-    code: ReplyCode,
-    phrase: Spanned<String>,
-    folded: String,
-}
-
-/// Refuses a phrase that holds another one which answers first: it could never decide.
-fn reachable(
-    file: &Arc<TableFile>,
-    variant: &Range<usize>,
-    code: ReplyCode,
-    says: &[Spanned<String>],
-    earlier: &mut Vec<PlacedPhrase>,
-) -> Result<(), TableError> {
-    if says.is_empty() {
-        let problem = "a variant without phrases can never answer; expected says = [\"…\"]";
-        return Err(file.refuse(variant, problem));
+    /// The file that took a row away, and where it says so.
+    fn dropped(&self, id: &str) -> Option<(&TableFile, Range<usize>)> {
+        let (file, place) = self.dropped.iter().find(|(_, dropped)| dropped.get_ref() == id)?;
+        Some((file, place.span()))
     }
-    for phrase in says {
-        let own = fold(phrase.get_ref()).into_string();
-        if own.len() < SHORTEST_PHRASE {
-            let problem = format!("the phrase {own:?} would fit anything; expected {SHORTEST_PHRASE} letters or more");
-            return Err(file.refuse(&phrase.span(), &problem));
-        }
-        for other in earlier.iter().filter(|other| other.code == code) {
-            let here = PlacedPhrase {
-                file: Arc::clone(file),
-                variant: variant.clone(),
-                code,
-                phrase: phrase.clone(),
-                folded: own.clone(),
-            };
-            let same_variant = Arc::ptr_eq(&other.file, file) && other.variant == *variant;
-            // Within a variant the order of the phrases does not matter: the longer one is idle either way.
-            let (idle, first) = if own.contains(&other.folded) {
-                (&here, other)
-            } else if same_variant && other.folded.contains(&own) {
-                (other, &here)
-            } else {
-                continue;
-            };
-            let problem = format!(
-                "the phrase {:?} can never decide: {:?} in line {} answers first",
-                idle.phrase.get_ref(),
-                first.phrase.get_ref(),
-                first.file.line(first.phrase.span().start)
-            );
-            return Err(idle.file.refuse(&idle.phrase.span(), &problem));
-        }
-        let (file, variant, phrase) = (Arc::clone(file), variant.clone(), phrase.clone());
-        earlier.push(PlacedPhrase { file, variant, code, phrase, folded: own });
-    }
-    Ok(())
-}
-
-/// `x.1.10` -> 1, 10; `x.1.*` -> 1, any.
-fn subject_and_detail(code: &str) -> Option<(u16, Option<u16>)> {
-    let rest = code.strip_prefix("x.")?;
-    let (subject, detail) = rest.split_once('.')?;
-    let wild = detail == "*";
-    let probe: EnhancedStatusCode = format!("5.{subject}.{}", if wild { "0" } else { detail }).parse().ok()?;
-    Some((probe.subject(), (!wild).then(|| probe.detail())))
 }
 
 #[cfg(test)]
@@ -660,6 +299,10 @@ reference = "RFC 3463"
                 &reply("450", &variant("\"some words\"")),
                 "my.toml:2: `550.v12` is no id of a variant of 450; expected `450.` and a word",
             ),
+            (
+                &reply("550", &variant("\"some words\"").replace("id =", "code = 550, id =")),
+                "my.toml:2: the variant belongs to the [[reply]] row 550 that it stands below; leave `code` out",
+            ),
             (&reply("550", &variant("")), "my.toml:2: a variant without phrases can never answer"),
             (&reply("550", &variant("\" no \"")), "my.toml:2: the phrase \"no\" would fit anything"),
             (
@@ -748,8 +391,19 @@ reference = "RFC 3463"
         for (own, problem) in [
             (row, "my.toml:2: there is a row `550` already, in config/codes.toml:"),
             ("drop = [\"560\"]", "my.toml:1: there is no row `560` to drop"),
-            ("drop = [\"550\"]", "config/codes.toml:"),
-            ("drop = [\"5\"]", "config/codes.toml:1: no [[digit]] row for 5"),
+            (
+                "\ndrop = [\"550\"]",
+                "my.toml:2: `550` can't be dropped while its variant `550.sender-rejected` is there",
+            ),
+            ("\ndrop = [\"5\"]", "my.toml:2: the [[digit]] row 5 can't be dropped: 2, 4 and 5 each need one"),
+            (
+                "[[variant]]\nid = \"550.a\"\nsays = [\"some words\"]\nreason = \"policy\"",
+                "my.toml:2: the variant `550.a` has no `code`",
+            ),
+            (
+                "[[variant]]\ncode = 560\nid = \"560.a\"\nsays = [\"some words\"]\nreason = \"policy\"",
+                "my.toml:3: the variant `560.a` has no [[reply]] row for 560",
+            ),
         ] {
             let error = with_own(own).unwrap_err().to_string();
             assert!(error.starts_with(problem), "{error}");
