@@ -1,6 +1,11 @@
 //! `bounced run`: signals and log lines around [`daemon::run`].
 
-use std::time::{Duration, Instant};
+use std::{
+    env,
+    os::unix::process::CommandExt,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -29,6 +34,7 @@ pub struct Run {
 
 impl Run {
     pub(super) fn execute(self, globals: &Globals) -> Result<Exit, Failure> {
+        share_heaps();
         let mut config = globals.config()?;
         config.suppressions.accept_new_store = self.accept_new_store;
         let lines = log::start(&config.log);
@@ -42,6 +48,18 @@ impl Run {
             daemon::run(config, control).await?;
             Ok(Exit::Yes)
         })
+    }
+}
+
+/// Has all threads share two heaps, by beginning anew with glibc's MALLOC_ARENA_MAX: it is read once, at the start. Else
+/// each of a dozen threads reserves 64 MB of address space, and keeps what it freed to itself: where memory is limited the
+/// daemon would run into the limit with most of it unused. Where it can't begin anew it goes on as it is.
+fn share_heaps() {
+    const VARIABLE: &str = "MALLOC_ARENA_MAX";
+    let mut arguments = env::args_os();
+    if let (None, Some(name), Ok(program)) = (env::var_os(VARIABLE), arguments.next(), env::current_exe()) {
+        let error = Command::new(program).arg0(name).args(arguments).env(VARIABLE, "2").exec();
+        tracing::debug!("can't begin anew with {VARIABLE}: {error}");
     }
 }
 
