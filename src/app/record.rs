@@ -42,7 +42,12 @@ pub struct Recorder {
     processed: Vec<Kind>,
     /// Of each mailbox, the messages that were being read when the last process died, and are not read yet.
     suspects: Mutex<HashMap<String, HashSet<Place>>>,
+    /// Of each mailbox, why messages could not be settled, as the log has it, and since when.
+    said: Mutex<HashMap<String, (String, i64)>>,
 }
+
+/// Seconds after which the log tells once more why messages can't be settled.
+const SAY_AGAIN: i64 = 60;
 
 /// One commit records so many recipients, and those of its last message: what a thousand of them say takes some
 /// megabytes.
@@ -122,6 +127,7 @@ impl Recorder {
             policy: config.suppressions.policy(),
             processed: config.report.processed.clone(),
             suspects: Mutex::new(suspects),
+            said: Mutex::default(),
         })
     }
 
@@ -343,11 +349,25 @@ impl Recorder {
             }
         }
         if let Some((_, retry)) = put_off.first() {
-            let (count, tries) = (put_off.len(), retry.tries);
-            tracing::warn!(mailbox, count, tries, "recorded messages stay where they are for now: {}", retry.why);
+            let (count, tries, why) = (put_off.len(), retry.tries, &retry.why);
+            if self.is_news(mailbox, why, now) {
+                tracing::warn!(mailbox, count, tries, "recorded messages stay where they are for now: {why}");
+            } else {
+                tracing::debug!(mailbox, count, tries, "so do these: {why}");
+            }
         }
         self.store.put_off(mailbox, &put_off).await?;
         Ok(self.store.settled(mailbox, &settled).await?)
+    }
+
+    /// Whether the log lacks this reason: while a mailbox settles nothing, each batch has the same.
+    fn is_news(&self, mailbox: &str, why: &str, now: i64) -> bool {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = said.get(mailbox).is_some_and(|(last, at)| last == why && (0..SAY_AGAIN).contains(&(now - at)));
+        if !known {
+            said.insert(mailbox.to_owned(), (why.to_owned(), now));
+        }
+        !known
     }
 
     /// Closes the store.
@@ -571,6 +591,10 @@ mod tests {
         let mut source = Fake::<false> { refuses: vec!["bounce"], ..Fake::default() };
         f.recorder.settle("box", &mut source, recorded, 1_000).await.unwrap();
         assert_eq!(source.settled.len(), 1);
+        let news =
+            [("box", "quota", 1_059), ("other", "quota", 1_059), ("box", "rights", 1_059), ("box", "rights", 1_119)];
+        let news = news.map(|(mailbox, why, now)| f.recorder.is_news(mailbox, why, now));
+        assert_eq!(news, [false, true, true, true], "what lasts is said once a minute");
         assert_eq!(f.unsettled().await, ["bounce"]);
         assert!(!f.recorder.settle_due("box", &mut source, 1_009).await.unwrap(), "not so soon");
         assert!(f.recorder.settle_due("box", &mut source, 1_010).await.unwrap());
