@@ -4,7 +4,8 @@ mod support;
 
 use std::{fs, time::Duration};
 
-use support::{daemon::Installation, database, until};
+use sqlx::{Connection, Executor, SqliteConnection, sqlite::SqliteConnectOptions};
+use support::{daemon::Installation, database, dovecot::deliver, until};
 
 const BOUNCE: &str = include_str!("../scripts/samples/postfix-user-unknown.eml");
 
@@ -82,6 +83,29 @@ async fn a_server_that_goes_away_is_waited_for() {
 
     dovecot.restart();
     dovecot.deliver(&BOUNCE.replace("anna", "another"));
+    recorded(&bounced, 2).await;
+    assert!(daemon.terminate().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_stays_locked_at_the_start_ends_it_with_75() {
+    let dir = support::directory();
+    let maildir = dir.path().join("Maildir");
+    fs::create_dir(&maildir).unwrap();
+    let bounced = Installation::new(dir.path(), &format!("[maildir.bounces]\npath = \"{}\"\n", maildir.display()));
+    deliver(&maildir, BOUNCE);
+    let daemon = bounced.run();
+    recorded(&bounced, 1).await;
+    assert!(daemon.terminate().await.success());
+
+    deliver(&maildir, &BOUNCE.replace("anna", "another"));
+    let options = SqliteConnectOptions::new().filename(bounced.database());
+    let mut other = SqliteConnection::connect_with(&options).await.unwrap();
+    other.execute("BEGIN IMMEDIATE").await.unwrap();
+    refuses(&bounced, 75, &["bounced.db", "locked"]).await;
+    assert_eq!(support::messages(&maildir), 1, "nothing was touched");
+    other.close().await.unwrap();
+    let daemon = bounced.run();
     recorded(&bounced, 2).await;
     assert!(daemon.terminate().await.success());
 }

@@ -27,8 +27,9 @@ use crate::{
     suppression::Suppression,
 };
 
-/// How many messages a mailbox is told of at once, of those that it could not be told of before.
-const SETTLED_AT_ONCE: u32 = 500;
+/// How many messages a mailbox is told of at once, of those that it could not be told of before. Each may have to be looked
+/// for in the other folder, and new mail waits meanwhile.
+const SETTLED_AT_ONCE: u32 = 50;
 
 /// Everything between a mailbox and the files: shared by all mailboxes of a process.
 #[derive(Debug)]

@@ -31,7 +31,8 @@ impl Lock {
             .write(true)
             // The directory may be one in which others make links.
             .custom_flags(libc::O_NOFOLLOW)
-            .open(&path).map_err(unusable)?;
+            .open(&path)
+            .map_err(unusable)?;
         match file.try_lock() {
             Ok(()) => Ok(Self(file)),
             Err(TryLockError::WouldBlock) => Err(DaemonError::Locked(format!(

@@ -167,11 +167,11 @@ impl<S: Source> Watch<S> {
         }
     }
 
-    /// With nothing new to read: what could not be settled, and what was passed over. Says whether there is something to
-    /// read now.
+    /// With nothing new to read: what could not be settled, and what was passed over. Says whether there may be more of it;
+    /// new mail comes first then.
     async fn catch_up(&mut self) -> Result<bool, Halt> {
-        self.recorder.settle_due(&self.mailbox, &mut self.source, now()).await?;
-        self.recorder.reconcile(&self.mailbox, &mut self.source).await
+        Ok(self.recorder.settle_due(&self.mailbox, &mut self.source, now()).await?
+            || self.recorder.reconcile(&self.mailbox, &mut self.source).await?)
     }
 
     /// Says what failed and how long to wait before the next attempt.

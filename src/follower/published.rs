@@ -56,8 +56,9 @@ const ROWS_A_LOCK: i64 = 250;
 /// How many times as long as a lock was held the file is left to its readers before the next one.
 const PAUSE: u32 = 4;
 
-/// How long a statement waits for a reader. While it waits no new reader is let in, so this is short.
-const PATIENCE: Duration = Duration::from_millis(100);
+/// How long a statement waits for a reader. While it waits no new reader is let in, so this is not much longer than a
+/// look-up takes.
+const PATIENCE: Duration = Duration::from_millis(10);
 
 /// How long whoever records a mail waits for the list.
 const MOMENT: Duration = Duration::from_millis(500);

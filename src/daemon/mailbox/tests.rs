@@ -143,6 +143,23 @@ async fn what_opening_has_settled_is_not_settled_again() {
 }
 
 #[tokio::test]
+async fn what_an_earlier_run_left_is_settled_in_portions_and_new_mail_comes_between() {
+    let mut fixture = Fixture::new().await;
+    let messages = (0..120).flat_map(|n| mail(&n.to_string()).unwrap().messages).collect();
+    let batch = Batch { messages, reading: Reading::default() };
+    // Recorded, and then the process was killed.
+    drop(fixture.recorder.record::<Scripted>(MAILBOX, batch).await.unwrap());
+    let nothing = || Ok(Batch::default());
+    fixture.wait_after([mail("new"), nothing(), nothing(), nothing(), lost()]).await;
+    assert_eq!(
+        fixture.source.script().settled,
+        [50, 1, 50, 20],
+        "and nobody waits for new mail before all of it is done"
+    );
+    assert_eq!(fixture.store.unsettled(MAILBOX, now(), 9).await.unwrap(), []);
+}
+
+#[tokio::test]
 async fn a_mailbox_that_only_opens_is_tried_less_and_less_often() {
     let mut fixture = Fixture::new().await;
     for longest in [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300] {
