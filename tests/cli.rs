@@ -103,6 +103,7 @@ fn values_that_contradict_each_other_are_refused() {
         ("[suppressions]\nsoft_min_days = 90", "soft_min_days is 90, expected at most soft_window_days (60)"),
         ("[database]\npath = 'a'\n[suppressions]\npath = 'a'", "the same file"),
         ("[log]\nlevel = 'loud,,='", "[log] level `loud,,=`"),
+        ("[maildir.a]\npath = '/m'\npoll = 'banana'", "[maildir.a] poll: expected a time such as 30s or 5m"),
         ("[log]\nlevel = 'info,loud'", "`loud` is none of error, warn, info, debug and trace"),
         ("[log]\nlevel = 'info,bounced::source=loud'", "[log] level `info,bounced::source=loud`"),
         ("[maildir.a]\npath = '/m'\n[imap.a]\nhost = 'h'\nuser = 'u'\npassword = { env = 'P' }", "have one name"),
@@ -123,6 +124,8 @@ fn the_environment_overrides_the_file_and_is_as_strict() {
     assert!(String::from_utf8_lossy(&output.stdout).contains("/elsewhere/bounced.db"), "{output:?}");
     let output = with("BOUNCED__REPORT__PROCESSED", "bounce,complaint");
     assert!(String::from_utf8_lossy(&output.stdout).contains("bounce, complaint: moved"), "{output:?}");
+    let output = with("BOUNCED__WORDS__FILES", "a.toml,b.toml");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("a.toml: can't read the table"), "{output:?}");
     let output = with("BOUNCED__MAILDIR__OTHER__PATH", "/007");
     assert!(String::from_utf8_lossy(&output.stdout).contains("other: Maildir /007"), "{output:?}");
 

@@ -1,15 +1,17 @@
-//! What docs/phrases.md tells a mail administrator to do, done.
+//! What docs/phrases.md, docs/codes.md and docs/formats.md tell a mail administrator to do, done.
 
 use std::{fs, path::Path};
 
 use assert_cmd::Command;
 
-const GUIDE: &str = include_str!("../docs/phrases.md");
+const PHRASES: &str = include_str!("../docs/phrases.md");
+const CODES: &str = include_str!("../docs/codes.md");
+const FORMATS: &str = include_str!("../docs/formats.md");
 const REPLY: &str = "550 Sorry, the parrot has gone to another perch";
 
-/// The first block of the guide that begins so.
-fn block(start: &str) -> &'static str {
-    let blocks = GUIDE.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
+/// The first block of a guide that begins so.
+fn block(guide: &'static str, start: &str) -> &'static str {
+    let blocks = guide.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
     blocks.into_iter().find(|block| block.starts_with(start)).expect(start)
 }
 
@@ -23,8 +25,8 @@ fn bounced(directory: &Path, arguments: &[&str]) -> (Option<i32>, String) {
 #[test]
 fn a_phrase_of_ones_own_is_added_as_the_guide_says() {
     let directory = tempfile::tempdir().expect("a directory");
-    let row = block("[[phrase]]");
-    let configuration = block("[phrases]").replace("/etc/bounced/", "");
+    let row = block(PHRASES, "[[phrase]]");
+    let configuration = block(PHRASES, "[phrases]").replace("/etc/bounced/", "");
     fs::write(directory.path().join("bounced.toml"), configuration).expect("written");
     let write = |text: &str| fs::write(directory.path().join("phrases.toml"), text).expect("written");
     let classify = || bounced(directory.path(), &["classify", "--response", REPLY]).1;
@@ -55,4 +57,80 @@ fn a_phrase_of_ones_own_is_added_as_the_guide_says() {
     // A built-in row is taken away.
     write("drop = [\"google.rate\"]");
     assert_eq!(bounced(directory.path(), &["phrases", "google.rate"]).0, Some(1));
+}
+
+/// A directory with a configuration that names `NAME.toml`, and that file.
+fn place(configuration: &str, name: &str, rows: &str) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().expect("a directory");
+    fs::write(directory.path().join("bounced.toml"), configuration.replace("/etc/bounced/", "")).expect("written");
+    fs::write(directory.path().join(name), rows).expect("written");
+    directory
+}
+
+#[test]
+fn rows_of_ones_own_are_laid_over_the_code_table_as_the_guide_says() {
+    let directory = place(block(CODES, "[codes]"), "codes.toml", block(CODES, "drop = "));
+    let shown = |code: &str| bounced(directory.path(), &["codes", code]).1;
+    for (code, part) in [
+        ("550.closed", "disabled"),
+        ("5.1.1", "Our own relay says so"),
+        ("552.mailbox-full", "Write to the customer's other address."),
+        ("553.rate-limited", "No row answers"),
+    ] {
+        assert!(shown(code).contains(part), "{code}: {}", shown(code));
+    }
+    let (_, told) = bounced(directory.path(), &["classify", "--response", "550 this shop is closed"]);
+    assert!(told.contains("disabled"), "{told}");
+}
+
+/// The rows that explain the form of the table are rows that the program has, and may take their places.
+#[test]
+fn the_rows_that_the_guide_to_the_codes_shows_are_accepted() {
+    for (start, replaces) in [("[[reply]]", "552"), ("[[status]]", "x.1.1"), ("[[digit]]", "4")] {
+        let row = block(CODES, start).replace("weight =", &format!("replaces = \"{replaces}\"\nweight ="));
+        let row = row.replace("4 = { reason", &format!("replaces = \"{replaces}\"\n4 = {{ reason"));
+        let row = row.replace(
+            "[[reply.variant]]\nid = \"552.too-big\"",
+            "[[reply.variant]]\nid = \"552.too-big\"\nreplaces = \"552.too-big\"\naccepts = [\"552 message size\"]",
+        );
+        let directory = place(block(CODES, "[codes]"), "codes.toml", &row);
+        let (code, told) = bounced(directory.path(), &["codes"]);
+        assert_eq!(code, Some(0), "{told}");
+        assert!(row.contains("replaces"), "{row}");
+    }
+}
+
+#[test]
+fn rows_of_ones_own_for_kinds_formats_and_words_are_read_as_the_guide_says() {
+    let configuration = block(FORMATS, "[kinds]");
+    let directory = place(configuration, "kinds.toml", block(FORMATS, "[[sign]]"));
+    let write = |name: &str, text: &str| fs::write(directory.path().join(name), text).expect("written");
+    write("formats.toml", block(FORMATS, "[[format]]"));
+    write("words.toml", block(FORMATS, "[[words]]"));
+    write("desk.eml", "From: MAILER-DAEMON@desk.example\nSubject: Re: Your ticket with Example: 4711\n\nThank you.\n");
+    let gate = "From: gate@example.com\nSubject: Undeliverable\n\nThis is the gate of Example.\n\n";
+    write("gate.eml", &format!("{gate}Not reached: bob@example.com\n550 User unknown\n"));
+    let explain =
+        |mail: &str| bounced(directory.path(), &["explain", directory.path().join(mail).to_str().expect("text")]).1;
+    let (desk, gate) = (explain("desk.eml"), explain("gate.eml"));
+    assert!(desk.contains("auto_reply") && desk.contains("kinds:our.desk"), "{desk}");
+    assert!(gate.contains("ourgate") && gate.contains("bob@example.com"), "{gate}");
+
+    for (name, row, example, problem) in [
+        ("kinds.toml", "[[sign]]", "accepts = [\"Subject: A", "`our.desk` accepts \"Subject: A"),
+        ("formats.toml", "[[format]]", "accepts = [\"A", "`ourgate` accepts \"A"),
+        ("words.toml", "[[words]]", "accepts = [\"a", "`our.parcel` accepts \"a"),
+    ] {
+        let row = block(FORMATS, row);
+        let (_, rest) = row.split_once("accepts = [\"").expect("an example");
+        let line = row.lines().position(|line| line.starts_with("accepts")).expect("an example") + 1;
+        write(
+            name,
+            &row.replace(&format!("accepts = [\"{}", &rest[..1]), &format!("{example} letter\", \"{}", &rest[..1])),
+        );
+        let (code, told) = bounced(directory.path(), &["check"]);
+        assert_eq!(code, Some(78), "{told}");
+        assert!(told.contains(&format!("{name}:{line}: {problem} letter\"")), "{told}");
+        write(name, row);
+    }
 }

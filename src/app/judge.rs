@@ -30,7 +30,7 @@ impl Judge {
         let options = parse::Options {
             campaign_headers: config.report.campaign_headers.clone(),
             most_octets: parse::MOST_OCTETS,
-            tables: Arc::new(parse::Tables::load(&config.kinds.files, &config.formats.files)?),
+            tables: Arc::new(parse::Tables::load(&config.kinds.files, &config.formats.files, &config.words.files)?),
         };
         let classifier = Classifier::load(&config.codes.files, &config.phrases.files)?;
         let judge = Self { options, classifier };

@@ -48,8 +48,7 @@ fn describe(config: &Config, out: &mut impl Write) -> io::Result<()> {
         "suppresses      hard bounces at once; {} soft ones within {} days, at least {} days apart",
         policy.soft_count, policy.soft_window_days, policy.soft_min_days
     )?;
-    let Config { codes, phrases, kinds, formats, .. } = config;
-    for (name, table) in [("code table", codes), ("phrases", phrases), ("kinds", kinds), ("formats", formats)] {
+    for (name, table) in config.tables() {
         let own = table.files.iter().map(|file| format!("{}, over the ", file.display()));
         writeln!(out, "{name:<15} {}built-in", own.collect::<String>())?;
     }

@@ -8,7 +8,7 @@ use std::{
 
 use config::{Environment, File, FileFormat};
 
-use super::{Config, DEFAULT_FILE, Mailbox};
+use super::{Config, DEFAULT_FILE, Mailbox, TABLE_SECTIONS};
 
 /// Why the configuration was refused.
 #[derive(Debug, thiserror::Error)]
@@ -119,28 +119,22 @@ impl Config {
     }
 }
 
-/// The keys whose values are lists.
-const LISTS: &[&str] = &[
-    "suppressions.never",
-    "report.campaign_headers",
-    "report.processed",
-    "codes.files",
-    "phrases.files",
-    "kinds.files",
-    "formats.files",
-];
+/// The keys whose values are lists, beside the `files` of each table.
+const LISTS: &[&str] = &["suppressions.never", "report.campaign_headers", "report.processed"];
 
 /// Defaults stand in the types; the environment overrides the file.
 fn layered(text: Option<&str>) -> Result<Config, config::ConfigError> {
     let environment = Environment::with_prefix("BOUNCED").prefix_separator("__").separator("__");
     // Only lists are parsed: elsewhere a user named 007 would lose its zeros.
+    let files = TABLE_SECTIONS.iter().map(|table| format!("{table}.files"));
+    let keys: Vec<String> = LISTS.iter().map(|key| (*key).to_owned()).chain(files).collect();
     let is_list = |name: &str| {
-        LISTS.iter().any(|key| {
+        keys.iter().any(|key| {
             let tail = name.strip_prefix("BOUNCED__").unwrap_or_default();
             tail.eq_ignore_ascii_case(&key.replace('.', "__"))
         })
     };
-    let lists = LISTS
+    let lists = keys
         .iter()
         .fold(environment.clone().try_parsing(true).list_separator(","), |lists, key| lists.with_list_parse_key(key))
         .source(Some(std::env::vars().filter(|(name, _)| is_list(name)).collect()));

@@ -22,10 +22,31 @@ use crate::{
 /// Where the configuration lies when nobody says otherwise.
 pub const DEFAULT_FILE: &str = "/etc/bounced/bounced.toml";
 
-/// The configuration has a section for each source of the list. They are fields like any other, so that a wrong key in
-/// one of them is refused with its line.
+/// The one list of tables over which files can be laid: each is a section of the configuration with `files`.
+macro_rules! tables {
+    ($for_each:ident! { $($more:tt)* }) => {
+        $for_each! {
+            [
+                /// Files laid over the code table.
+                codes,
+                /// Files laid over the phrases.
+                phrases,
+                /// Files laid over the signs that tell a mail's kind.
+                kinds,
+                /// Files laid over the formats.
+                formats,
+                /// Files laid over the words around addresses, codes and returned messages.
+                words,
+            ]
+            $($more)*
+        }
+    };
+}
+
+/// The configuration has a section for each table and for each source. They are fields like any other, so that a wrong
+/// key in one of them is refused with its line.
 macro_rules! config {
-    ($($section:ident::$source:ident),+ $(,)?) => {
+    ([$($(#[$doc:meta])+ $table:ident),+ $(,)?] $($section:ident::$source:ident),+ $(,)?) => {
         /// Everything that can be configured. Relative paths have become relative to the configuration file.
         #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
         #[serde(default, deny_unknown_fields)]
@@ -37,14 +58,7 @@ macro_rules! config {
             pub database: Database,
             /// Who is suppressed, and when.
             pub suppressions: Suppressions,
-            /// Files laid over the code table.
-            pub codes: Overlay,
-            /// Files laid over the phrases.
-            pub phrases: Overlay,
-            /// Files laid over the signs that tell a mail's kind.
-            pub kinds: Overlay,
-            /// Files laid over the formats.
-            pub formats: Overlay,
+            $($(#[$doc])+ pub $table: Overlay,)+
             /// How reports are read and which are settled.
             pub report: Report,
             /// What is logged, and how.
@@ -54,6 +68,9 @@ macro_rules! config {
                 pub $section: BTreeMap<String, <source::$section::$source as Source>::Settings>,
             )+
         }
+
+        /// The sections that a table has.
+        const TABLE_SECTIONS: &[&str] = &[$(stringify!($table)),+];
 
         /// The sections that a mailbox can stand in.
         const MAILBOX_SECTIONS: &[&str] = &[$(concat!("[", stringify!($section), ".NAME]")),+];
@@ -90,6 +107,16 @@ macro_rules! config {
                 place.as_str().to_owned()
             }
 
+            /// Every table, by the name of its section.
+            pub fn tables(&self) -> impl Iterator<Item = (&'static str, &Overlay)> {
+                TABLE_SECTIONS.iter().copied().zip([$(&self.$table),+])
+            }
+
+            /// The files of one's own of every table.
+            fn table_files_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+                [$(&mut self.$table),+].into_iter().flat_map(|table| &mut table.files)
+            }
+
             fn mailbox_paths_mut(&mut self) -> Vec<&mut PathBuf> {
                 let mut all = Vec::new();
                 $(all.extend(self.$section.values_mut().flat_map(Settings::paths_mut));)+
@@ -98,7 +125,11 @@ macro_rules! config {
         }
     };
 }
-source::sources!(config);
+
+macro_rules! config_with_sources {
+    ($($sources:tt)+) => { tables!(config! { $($sources)+ }); };
+}
+source::sources!(config_with_sources);
 
 /// One mailbox of the configuration.
 #[derive(Clone, Copy)]
@@ -180,7 +211,7 @@ impl Suppressions {
     }
 }
 
-/// `[codes]`, `[phrases]`, `[kinds]` and `[formats]`
+/// The section of a table: `[codes]`, `[phrases]` …
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Overlay {
@@ -252,11 +283,8 @@ impl Config {
         [&mut self.database.path, &mut self.suppressions.path]
             .into_iter()
             .chain(&mut self.suppressions.cdb_path)
-            .chain(&mut self.codes.files)
-            .chain(&mut self.phrases.files)
-            .chain(&mut self.kinds.files)
-            .chain(&mut self.formats.files)
             .for_each(anchor);
+        self.table_files_mut().for_each(anchor);
         self.mailbox_paths_mut().into_iter().for_each(anchor);
     }
 }

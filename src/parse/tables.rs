@@ -18,15 +18,15 @@ impl Tables {
     /// Those that come with the program.
     #[must_use]
     pub fn embedded() -> Self {
-        Self::load(&[], &[]).expect("the tests read the tables that come with the program")
+        Self::load(&[], &[], &[]).expect("the tests read the tables that come with the program")
     }
 
     /// The rows of one's own files before those that come with the program.
     ///
     /// # Errors
     /// A file can't be read or is refused; the text names file and line.
-    pub fn load(kinds: &[PathBuf], formats: &[PathBuf]) -> Result<Self, TableError> {
-        let words = Words::embedded();
+    pub fn load(kinds: &[PathBuf], formats: &[PathBuf], words: &[PathBuf]) -> Result<Self, TableError> {
+        let words = Words::load(words)?;
         Ok(Self { kinds: Signs::load(kinds, &words)?, formats: Formats::load(formats)?, words })
     }
 

@@ -1,12 +1,16 @@
 //! config/words.toml -> [`Words`]: the words by which a bounce is read, each with its role. Answers whether a text
 //! has the words of a role; refuses to know where the text came from and what follows from it.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, ops::Range, path::PathBuf, sync::Arc};
 
 use aho_corasick::{AhoCorasick, Anchored, Input, StartKind};
 use serde::Deserialize;
+use toml::Spanned;
 
-use crate::text::fold_words;
+use crate::{
+    tables::{self, Layer, Placed, TableError, TableFile},
+    text::fold_words,
+};
 
 /// What words do. How they must stand follows from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -116,6 +120,9 @@ impl Role {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
+    #[serde(default)]
+    drop: Vec<Spanned<String>>,
+    #[serde(default)]
     words: Vec<WordRow>,
 }
 
@@ -123,20 +130,45 @@ struct File {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WordRow {
-    #[cfg_attr(not(test), expect(dead_code, reason = "the tests hold the row against it"))]
-    id: String,
+    id: Spanned<String>,
+    replaces: Option<Spanned<String>>,
     role: Role,
     says: Vec<String>,
     /// Who writes them: for the reader of the table.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the tests hold the row against it"))]
-    source: String,
+    #[serde(rename = "source")]
+    _source: Option<String>,
     /// Texts on which the row speaks.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the tests hold the row against it"))]
-    accepts: Vec<String>,
-    /// Texts that look alike and on which it must not.
+    accepts: Vec<Spanned<String>>,
+    /// Texts that look alike and on which no row of its role must.
     #[serde(default)]
-    #[cfg_attr(not(test), expect(dead_code, reason = "the tests hold the row against it"))]
-    rejects: Vec<String>,
+    rejects: Vec<Spanned<String>>,
+}
+
+impl tables::Row for WordRow {
+    fn id(&self) -> (&str, Range<usize>) {
+        (self.id.get_ref(), self.id.span())
+    }
+
+    fn replaces(&self) -> Option<&Spanned<String>> {
+        self.replaces.as_ref()
+    }
+}
+
+impl WordRow {
+    /// What can never be found, or proves nothing.
+    fn check(&self) -> Result<(), String> {
+        if self.says.is_empty() {
+            return Err("has no words in `says` and can never be found".into());
+        }
+        if self.accepts.is_empty() {
+            return Err("has no example in `accepts`".into());
+        }
+        let lost = |word: &&String| word.trim().is_empty() || word.to_lowercase() != **word || word.contains("  ");
+        match self.says.iter().find(lost) {
+            Some(word) => Err(format!("can never find {word:?}: words are lower case, with single blanks")),
+            None => Ok(()),
+        }
+    }
 }
 
 /// The compiled table.
@@ -185,14 +217,53 @@ impl Matcher {
 
 impl Words {
     /// The table that comes with the program.
+    #[cfg(test)]
     pub(super) fn embedded() -> Self {
-        let File { words } = toml::from_str(include_str!("../../config/words.toml")).expect("the tests read it");
-        Self::of(words)
+        Self::load(&[]).expect("the tests read the table that comes with the program")
+    }
+
+    /// The rows of these files before those that come with the program.
+    ///
+    /// # Errors
+    /// A file can't be read, or its rows are refused.
+    pub(super) fn load(files: &[PathBuf]) -> Result<Self, TableError> {
+        let mut all = files.iter().map(|path| TableFile::read(path)).collect::<Result<Vec<_>, _>>()?;
+        all.push(TableFile::embedded(NAME, include_str!("../../config/words.toml")));
+        let mut layers = Vec::new();
+        for file in all {
+            let File { drop, words } = file.parse()?;
+            layers.push(Layer { file, rows: words, drop });
+        }
+        let placed = tables::overlay(layers)?;
+        for Placed { file, row } in &placed {
+            row.check().map_err(|problem| file.refuse(&row.id.span(), &format!("`{}` {problem}", row.id.get_ref())))?;
+        }
+        let files: Vec<Arc<TableFile>> = placed.iter().map(|placed| Arc::clone(&placed.file)).collect();
+        let words = Self::of(placed.into_iter().map(|placed| placed.row).collect());
+        // What comes with the program is proved by its tests.
+        let own = words.rows.iter().zip(&files).filter(|(_, file)| file.is_own());
+        own.into_iter().try_for_each(|(row, file)| words.prove(row, file))?;
+        Ok(words)
     }
 
     fn of(rows: Vec<WordRow>) -> Self {
         let matchers = Role::ALL.iter().map(|role| Matcher::of(*role, &rows)).collect();
         Self { rows, matchers }
+    }
+
+    /// The row speaks on each text that it accepts, and no row of its role on one that it rejects.
+    fn prove(&self, row: &WordRow, file: &TableFile) -> Result<(), TableError> {
+        let alone = Matcher::of(row.role, std::slice::from_ref(row));
+        let id = row.id.get_ref();
+        if let Some(text) = row.accepts.iter().find(|text| !alone.fits(text.get_ref())) {
+            let problem = format!("`{id}` accepts {:?}, but has no words for it", text.get_ref());
+            return Err(file.refuse(&text.span(), &problem));
+        }
+        if let Some(text) = row.rejects.iter().find(|text| self.have(row.role, text.get_ref())) {
+            let problem = format!("`{id}` rejects {:?}, but words of its role stand in it", text.get_ref());
+            return Err(file.refuse(&text.span(), &problem));
+        }
+        Ok(())
     }
 
     /// Whether a text, folded or lower case, has words of that role where they must stand.
@@ -239,14 +310,12 @@ impl Words {
     }
 }
 
+/// Names the table that comes with the program.
+const NAME: &str = "config/words.toml";
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Rows whose words are those of the row alone.
-    fn alone(row: &WordRow) -> Matcher {
-        Matcher::of(row.role, std::slice::from_ref(row))
-    }
 
     #[test]
     fn every_row_speaks_on_what_it_accepts_and_on_nothing_that_it_rejects() {
@@ -254,19 +323,16 @@ mod tests {
         // One more or one less: change the number, and say in the changelog what is read otherwise.
         assert_eq!(words.rows.len(), ROWS);
         for (n, row) in words.rows.iter().enumerate() {
-            let WordRow { id, accepts, rejects, source, .. } = row;
+            let WordRow { accepts, .. } = row;
+            let id = row.id.get_ref();
+            words.prove(row, &TableFile::embedded(NAME, "")).unwrap();
             assert!(id.starts_with(&words_of(row.role)) || id.starts_with("action."), "{id} tells its role");
-            assert!(!source.is_empty() && !accepts.is_empty(), "{id} needs a source and an example");
-            assert!(words.rows[..n].iter().all(|other| other.id != *id), "{id} stands twice");
+            assert!(row._source.as_ref().is_some_and(|s| !s.is_empty()), "{id}: where is it known from?");
             let mut others = words.rows.clone();
             others.remove(n);
             let others = Matcher::of(row.role, &others);
             for text in accepts {
-                assert!(alone(row).fits(text), "{id} does not speak on {text:?}");
-                assert!(!others.fits(text), "{id} is not needed for {text:?}");
-            }
-            for text in rejects {
-                assert!(!words.have(row.role, text), "{id} speaks on {text:?}");
+                assert!(!others.fits(text.get_ref()), "{id} is not needed for {text:?}");
             }
         }
         for role in Role::ALL {
@@ -286,6 +352,42 @@ mod tests {
             out.push(c.to_ascii_lowercase());
         }
         out
+    }
+
+    #[test]
+    fn rows_of_ones_own_stand_first_and_must_prove_themselves() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let path = directory.path().join("mine.toml");
+        let load = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            Words::load(std::slice::from_ref(&path)).map_err(|error| error.to_string())
+        };
+        let own = "[[words]]\nid = 'service.ours'\nrole = 'service'\nsays = ['gate']\n";
+        let words = load(&format!("{own}accepts = ['gate']\nrejects = ['gates']")).unwrap();
+        assert!(words.have(Role::Service, "gate") && words.have(Role::Service, "postmaster"));
+        let without = load("drop = ['service.standard']").unwrap();
+        assert!(!without.have(Role::Service, "abuse"));
+        for (text, problem) in [
+            (format!("{own}accepts = ['gates']"), "mine.toml:5: `service.ours` accepts \"gates\", but has no words"),
+            (
+                format!("{own}accepts = ['gate']\nrejects = ['postmaster']"),
+                "mine.toml:6: `service.ours` rejects \"postmaster\", but words of its role",
+            ),
+            (format!("{own}accepts = []"), "mine.toml:2: `service.ours` has no example"),
+            (
+                format!("{own}accepts = ['gate']").replace("'gate'", "'Gate'"),
+                "mine.toml:2: `service.ours` can never find",
+            ),
+            (
+                format!("{own}accepts = ['gate']").replace("service.ours", "service.standard"),
+                "there is a row `service.standard`",
+            ),
+            ("drop = ['service.nobody']".into(), "mine.toml:1: there is no row `service.nobody` to drop"),
+            (own.replace("service'", "servant'"), "mine.toml:3: unknown variant `servant`"),
+        ] {
+            let error = load(&text).unwrap_err();
+            assert!(error.contains(problem), "{error}");
+        }
     }
 
     #[test]

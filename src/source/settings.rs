@@ -1,8 +1,8 @@
 //! What the configuration can say about a mailbox of whatever kind. Opens nothing and checks nothing but the words.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error};
 
 /// A batch ends at so many octets of messages, so that memory stays bounded: there are two at a time, one on its way
 /// into the store and the next.
@@ -48,6 +48,13 @@ impl After {
             Self::Leave => "left as they are".into(),
         }
     }
+}
+
+/// A span of time: `30s`, `5m`.
+pub(super) fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let parser = jiff::fmt::friendly::SpanParser::new();
+    parser.parse_unsigned_duration(&text).map_err(|_| D::Error::custom("expected a time such as 30s or 5m"))
 }
 
 /// The default of `batch`.

@@ -288,6 +288,9 @@ impl Signs {
 /// Names the table that comes with the program.
 const NAME: &str = "config/kinds.toml";
 
+/// Nothing weighs more: one such sign outweighs all others of a mail together.
+const HEAVIEST: u32 = 12;
+
 /// What can never match, or proves nothing.
 fn check(row: &SignRow) -> Result<(), String> {
     let of_field = row.area == RowArea::Field;
@@ -300,8 +303,8 @@ fn check(row: &SignRow) -> Result<(), String> {
     if row.accepts.is_empty() {
         return Err("has no example in `accepts`".into());
     }
-    if row.weight == 0 {
-        return Err("weighs nothing".into());
+    if !(1..=HEAVIEST).contains(&row.weight) {
+        return Err(format!("weighs {}; expected 1, a hint, to {HEAVIEST}, which nothing outweighs", row.weight));
     }
     let lost = |word: &&String| word.trim().is_empty() || word.to_lowercase() != **word || word.contains("  ");
     match row.says.iter().find(lost) {

@@ -35,7 +35,7 @@ pub struct ImapSettings {
     #[serde(default)]
     pub after: After,
     /// How often to look; with IDLE the server tells at once, and this is how often the connection is proved alive.
-    #[serde(default = "one_minute", with = "jiff::fmt::serde::unsigned_duration::required")]
+    #[serde(default = "one_minute", deserialize_with = "settings::time")]
     pub poll: Duration,
     /// Use IDLE (RFC 2177) where the server has it.
     #[serde(default = "yes")]
@@ -56,14 +56,14 @@ pub struct ImapSettings {
 #[serde(default, deny_unknown_fields)]
 pub struct Timeouts {
     /// For the connection, TLS and the greeting together; also for a password command.
-    #[serde(with = "jiff::fmt::serde::unsigned_duration::required")]
+    #[serde(deserialize_with = "settings::time")]
     pub connect: Duration,
     /// For the next response to a command, or for enough of a large one; and for a whole exchange that is short by
     /// nature: the login, the start and the end of IDLE.
-    #[serde(with = "jiff::fmt::serde::unsigned_duration::required")]
+    #[serde(deserialize_with = "settings::time")]
     pub response: Duration,
     /// For a whole command, however busily its responses arrive.
-    #[serde(with = "jiff::fmt::serde::unsigned_duration::required")]
+    #[serde(deserialize_with = "settings::time")]
     pub command: Duration,
 }
 

@@ -16,7 +16,7 @@ pub struct MaildirSettings {
     #[serde(default)]
     pub after: After,
     /// How often to look whether something was delivered.
-    #[serde(default = "half_second", with = "jiff::fmt::serde::unsigned_duration::required")]
+    #[serde(default = "half_second", deserialize_with = "settings::time")]
     pub poll: Duration,
     /// The most messages in one batch; a batch also ends at 8 MiB.
     #[serde(default = "settings::batch")]
