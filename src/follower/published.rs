@@ -71,6 +71,9 @@ pub struct Published {
     accepts: Arc<AtomicBool>,
     /// Whether the whole file is still to be compared, because it was busy at the start.
     unchecked: Arc<AtomicBool>,
+    /// Whether somebody kept the file the last time. Each attempt to write keeps new readers out for a moment, so that from
+    /// then on it is tried now and then, and not with each commit.
+    kept: Arc<AtomicBool>,
 }
 
 /// The row of `following`: what the file holds.
@@ -144,7 +147,7 @@ impl Follower for Published {
 
     async fn follow_at_once(&self, store: &Store) -> bool {
         // Whatever is wrong is said by the next turn.
-        matches!(timeout(MOMENT, Self::follow(self, store)).await, Ok(Ok(())))
+        !self.kept.load(Ordering::Relaxed) && matches!(timeout(MOMENT, Self::follow(self, store)).await, Ok(Ok(())))
     }
 }
 
@@ -152,7 +155,7 @@ impl Published {
     /// The list at this path; nothing is opened yet.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), accepts: Arc::default(), unchecked: Arc::default() }
+        Self { path: path.into(), accepts: Arc::default(), unchecked: Arc::default(), kept: Arc::default() }
     }
 
     /// Where the file lies.
@@ -177,6 +180,12 @@ impl Published {
     /// # Errors
     /// As for [`Published::start`].
     pub async fn follow(&self, store: &Store) -> Result<(), StoreError> {
+        let done = self.try_to_follow(store).await;
+        self.kept.store(matches!(done, Err(StoreError::Busy(_))), Ordering::Relaxed);
+        done
+    }
+
+    async fn try_to_follow(&self, store: &Store) -> Result<(), StoreError> {
         let whole = self.unchecked.load(Ordering::Relaxed);
         if !self.path.exists() {
             self.build(store).await?;
@@ -563,5 +572,25 @@ mod tests {
         let listed: i64 = sqlx::query_scalar("SELECT count(*) FROM suppression").fetch_one(&mut slow).await.unwrap();
         assert_eq!(listed, 1);
         assert!(following(&mut slow).await.unwrap().revision < carried.revision);
+    }
+
+    #[tokio::test]
+    async fn while_somebody_keeps_the_file_it_is_not_tried_with_each_commit() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("bounced.db")).await.unwrap();
+        let published = Published::new(dir.path().join("suppressions.db"));
+        published.start(&store).await.unwrap();
+        store.suppress(&Address::parse("ann@example.org").unwrap(), None, 0).await.unwrap();
+        assert!(published.follow_at_once(&store).await);
+
+        let mut reader = SqliteConnection::connect_with(&writing(published.path())).await.unwrap();
+        let mut kept = reader.begin().await.unwrap();
+        kept.execute("SELECT count(*) FROM suppression").await.unwrap();
+        store.suppress(&Address::parse("bob@example.org").unwrap(), None, 0).await.unwrap();
+        assert!(!published.follow_at_once(&store).await);
+        kept.rollback().await.unwrap();
+        assert!(!published.follow_at_once(&store).await, "left to the next turn");
+        published.follow(&store).await.unwrap();
+        assert!(published.follow_at_once(&store).await);
     }
 }
