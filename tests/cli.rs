@@ -135,6 +135,25 @@ fn the_environment_overrides_the_file_and_is_as_strict() {
 }
 
 #[test]
+fn what_never_ends_is_told_and_the_rest_is_judged() {
+    let place = Place::new();
+    fs::write(place.path("b.eml"), "From: MAILER-DAEMON@a.example\nSubject: failure\n\n550 User unknown\n").unwrap();
+    let output = bare().args(["classify", "/dev/zero"]).arg(place.path("b.eml")).output().unwrap();
+    let (told, judged) = (String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));
+    assert!(told.contains("/dev/zero: can't read it: a mail of more than 256 MiB"), "{told}");
+    assert!(judged.contains("b.eml") && !judged.contains("/dev/zero"), "{judged}");
+    assert_eq!(output.status.code(), Some(66));
+
+    let long = format!("550 {}\n550 User unknown\n", "x".repeat(100_000));
+    let output = bare().args(["classify", "--response", "-"]).write_stdin(long).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("standard input, line 1: too long for a reply"), "{told}");
+    let judged = String::from_utf8_lossy(&output.stdout);
+    assert!(judged.lines().count() == 2 && judged.contains("user_unknown"), "{judged}");
+    assert_eq!(output.status.code(), Some(66));
+}
+
+#[test]
 fn what_the_file_leaves_out_the_environment_may_add() {
     let place = Place::new();
     place.configure("[imap.a]\nhost = 'mail.example.org'\npassword = { env = 'P' }");

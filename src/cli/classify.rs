@@ -184,12 +184,24 @@ fn recipient_line<'a>(recipient: &'a Recipient, verdict: &'a Verdict) -> Recipie
 }
 
 fn judge_lines(judge: &Judge, input: impl BufRead, out: &mut impl Write) -> Result<Exit, Failure> {
-    for line in input.split(b'\n') {
-        let line = line?;
-        let text = String::from_utf8_lossy(&line);
-        write_response(judge, text.trim_end_matches('\r'), out)?;
+    let mut exit = Exit::Yes;
+    for (n, line) in input::lines(input).enumerate() {
+        // The rest goes on; the exit code tells at the end.
+        let mut tell = |problem: &str| {
+            complain(&format!("standard input, line {}: {problem}", n + 1));
+            exit = Exit::Input;
+        };
+        match line {
+            Ok(line) => {
+                if line.is_cut {
+                    tell("too long for a reply; only its first 64 KiB are judged");
+                }
+                write_response(judge, &String::from_utf8_lossy(&line.bytes), out)?;
+            }
+            Err(error) => tell(&format!("can't read it: {error}")),
+        }
     }
-    Ok(Exit::Yes)
+    Ok(exit)
 }
 
 fn write_response(judge: &Judge, text: &str, out: &mut impl Write) -> io::Result<()> {

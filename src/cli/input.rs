@@ -1,5 +1,6 @@
-//! File names, directories, mbox files and `-` -> mails, one after the other. Memory holds one mail, whatever the length
-//! of its mbox; what is longer than anybody reads of one mail is passed over.
+//! File names, directories, mbox files and `-` -> mails, or lines, one after the other. Memory holds one of them, whatever
+//! the length of its file; what is longer than anybody reads of one mail is passed over, and what goes on for ever is
+//! refused.
 
 use std::{
     fs::{self, File},
@@ -96,9 +97,13 @@ struct Mails<S> {
 impl<S: BufRead> Mails<S> {
     fn of(name: String, source: S, may_be_mbox: bool) -> io::Result<Self> {
         let mut lines = Lines { source, begins_line: true };
-        let mut first = Vec::new();
-        lines.read(&mut first)?;
-        let is_mbox = may_be_mbox && first.starts_with(b"From ");
+        let (mut blank, mut line) = (Vec::new(), Vec::new());
+        // An mbox whose first mail was cut out by hand begins with what stood between the two.
+        while lines.read(&mut line)? && is_blank(&line) && blank.len() < MOST_BLANK {
+            blank.append(&mut line);
+        }
+        let is_mbox = may_be_mbox && line.starts_with(b"From ");
+        let first = if is_mbox { line } else { [blank, line].concat() };
         Ok(Self { name, lines, is_mbox, given: 0, next: Some(first) })
     }
 
@@ -106,17 +111,22 @@ impl<S: BufRead> Mails<S> {
         let most = MOST_OCTETS;
         let mut line = Vec::new();
         let mut blank_before = false;
+        let mut length = mail.len() as u64;
         loop {
             line.clear();
             let begins = self.lines.begins_line;
             if !self.lines.read(&mut line)? {
                 break;
             }
+            length += line.len() as u64;
+            if length > LONGEST {
+                return Err(endless("mail"));
+            }
             if self.is_mbox && begins && blank_before && is_separator(&line) {
                 self.next = Some(line);
                 break;
             }
-            blank_before = begins && matches!(line.as_slice(), b"\n" | b"\r\n");
+            blank_before = begins && is_blank(&line);
             let room = most.saturating_sub(mail.len());
             mail.extend_from_slice(&line[..line.len().min(room)]);
         }
@@ -137,6 +147,42 @@ impl<S: BufRead> Iterator for Mails<S> {
     }
 }
 
+fn is_blank(line: &[u8]) -> bool {
+    matches!(line, b"\n" | b"\r\n")
+}
+
+/// So many octets of blank lines may stand before the first mail of an mbox.
+const MOST_BLANK: usize = 64 * 1024;
+
+/// Whatever is longer, in octets, is no mail and no reply, and may never end: `/dev/zero` does not.
+const LONGEST: u64 = 256 << 20;
+
+fn endless(what: &str) -> io::Error {
+    let limit = LONGEST >> 20;
+    io::Error::new(io::ErrorKind::FileTooLarge, format!("a {what} of more than {limit} MiB; nothing behind it is read"))
+}
+
+/// A line of a text, as far as anybody reads it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Line {
+    /// Without its end.
+    pub bytes: Vec<u8>,
+    /// Whether it goes on behind that.
+    pub is_cut: bool,
+}
+
+/// The lines of a text; an error is the last that comes.
+pub(super) fn lines(source: impl BufRead) -> impl Iterator<Item = io::Result<Line>> {
+    let mut lines = Some(Lines { source, begins_line: true });
+    std::iter::from_fn(move || {
+        let read = lines.as_mut()?.whole().transpose();
+        if !matches!(read, Some(Ok(_))) {
+            lines = None;
+        }
+        read
+    })
+}
+
 /// Lines in pieces of bounded length.
 struct Lines<S> {
     source: S,
@@ -151,9 +197,31 @@ impl<S: BufRead> Lines<S> {
         self.begins_line = line.ends_with(b"\n");
         Ok(octets > 0)
     }
+
+    /// The next line, cut where it is longer than a piece; `None` at the end.
+    fn whole(&mut self) -> io::Result<Option<Line>> {
+        let mut bytes = Vec::new();
+        if !self.read(&mut bytes)? {
+            return Ok(None);
+        }
+        let mut is_cut = false;
+        let mut length = 0;
+        let mut rest = Vec::new();
+        while !self.begins_line && self.read(&mut rest)? {
+            is_cut |= !matches!(rest.as_slice(), b"\n" | b"\r\n");
+            length += rest.len() as u64;
+            if length > LONGEST {
+                return Err(endless("line"));
+            }
+            rest.clear();
+        }
+        let end = bytes.strip_suffix(b"\n").map_or(bytes.len(), |line| line.strip_suffix(b"\r").unwrap_or(line).len());
+        bytes.truncate(end);
+        Ok(Some(Line { bytes, is_cut }))
+    }
 }
 
-/// In octets; no separator is nearly as long.
+/// In octets; no separator and no SMTP reply is nearly as long.
 const LONGEST_PIECE: u64 = 64 * 1024;
 
 /// `From SENDER Mon Nov 23 10:00:00 2026`: a separator carries a time of day; a sentence that begins with "From"
@@ -219,6 +287,35 @@ mod tests {
         let mails = taken_apart(mbox.as_bytes(), true);
         assert_eq!((mails.len(), mails[0].1.len()), (2, most));
         assert_eq!(mails[1].1, SECOND);
+    }
+
+    #[test]
+    fn an_mbox_may_begin_with_blank_lines_and_a_mail_keeps_its_own() {
+        for blank in ["\n", "\r\n\n\n"] {
+            let both = format!("{blank}{FIRST}{SECOND}");
+            assert_eq!(taken_apart(both.as_bytes(), true), [pair("box#1", FIRST), pair("box#2", SECOND)]);
+            assert_eq!(taken_apart(both.as_bytes(), false), [pair("box", &both)]);
+            let mail = format!("{blank}Subject: 1\n\nFrom a@x Mon Nov 23 10:00:00 2026\n");
+            assert_eq!(taken_apart(mail.as_bytes(), true), [pair("box", &mail)]);
+        }
+    }
+
+    #[test]
+    fn what_never_ends_is_refused() {
+        let endless = || BufReader::with_capacity(1 << 16, io::repeat(b'x'));
+        let mails: Vec<_> = Mails::of("box".into(), endless(), true).unwrap().collect();
+        assert!(matches!(&mails[..], [Err(error)] if error.to_string().starts_with("a mail of more than 256 MiB")));
+        let lines: Vec<_> = lines(BufReader::new(b"550 no\n".chain(endless()))).collect();
+        assert!(matches!(&lines[..], [Ok(_), Err(error)] if error.to_string().starts_with("a line of more than")));
+    }
+
+    #[test]
+    fn long_lines_are_cut_and_the_next_is_found() {
+        let long = usize::try_from(LONGEST_PIECE).unwrap();
+        let text = format!("550 no\r\n\n{}\n{}\r\n{}\nlast", "x".repeat(long), "y".repeat(long), "z".repeat(long + 1));
+        let found: Vec<_> = lines(text.as_bytes()).map(|line| line.unwrap()).collect();
+        let told: Vec<_> = found.iter().map(|line| (line.bytes.len(), line.is_cut)).collect();
+        assert_eq!(told, [(6, false), (0, false), (long, false), (long, false), (long, true), (4, false)]);
     }
 
     #[test]
