@@ -30,6 +30,9 @@ use crate::{
 /// Sizes and dates are asked for this many messages at once.
 pub(super) const WINDOW: usize = 1000;
 
+/// So many octets of the end of a message that was cut.
+const TAIL: u64 = 4096;
+
 /// RFC 2177: an IDLE is renewed within 29 minutes.
 const LONGEST_IDLE: Duration = Duration::from_secs(28 * 60);
 
@@ -235,8 +238,12 @@ impl Session {
         let left = self.still_there(&absent).await.map_err(blamed)?;
         let known: HashSet<u32> = next.iter().filter(|message| message.known).map(|message| message.uid).collect();
         let mut reached = known.iter().chain(bodies.keys()).copied().max().unwrap_or(0);
-        let mut messages: Vec<_> =
-            next.iter().filter_map(|message| Some(self.message(message, bodies.remove(&message.uid)?))).collect();
+        let mut messages = Vec::with_capacity(bodies.len());
+        for measured in next {
+            if let Some(body) = bodies.remove(&measured.uid) {
+                messages.push(self.message(measured, body).await.map_err(blamed)?);
+            }
+        }
         let mut withheld = Vec::new();
         for uid in left {
             // One that the server can't give often ends the answer about all behind it.
@@ -276,26 +283,38 @@ impl Session {
             })
             .await?;
         Ok(match body {
-            Some(body) => One::Came(self.message(&measured, body)),
+            Some(body) => One::Came(self.message(&measured, body).await?),
             None if self.still_there(&[uid]).await?.is_empty() => One::Gone,
             None => One::Withheld(said(&ends)),
         })
     }
 
-    /// The end of a message that was cut is not asked for: its size and the time of its arrival stand for it.
-    fn message(&self, measured: &Measured, body: Arc<[u8]>) -> Message {
+    async fn message(&mut self, measured: &Measured, body: Arc<[u8]>) -> Result<Message, SourceError> {
         let cut = body.len() as u64 >= u64::from(self.max_message);
-        let [size, received] = [measured.size.unwrap_or(0), measured.received.unwrap_or(0).cast_unsigned()];
-        let rest = cut.then(|| {
-            Sha256::new().chain_update(size.to_be_bytes()).chain_update(received.to_be_bytes()).finalize().into()
-        });
-        Message {
+        let rest = if cut { Some(self.rest(measured).await?) } else { None };
+        Ok(Message {
             place: self.uid(measured.uid).place(),
             received: measured.received.unwrap_or_else(|| Timestamp::now().as_second()),
             size: measured.size.unwrap_or(0).max(body.len() as u64),
             body,
             rest,
-        }
+        })
+    }
+
+    /// What tells a message that was cut from others with the same beginning: its size, the time of its arrival and its
+    /// last octets.
+    async fn rest(&mut self, measured: &Measured) -> Result<[u8; 32], SourceError> {
+        let [size, received] = [measured.size.unwrap_or(0), measured.received.unwrap_or(0).cast_unsigned()];
+        let from = size.saturating_sub(TAIL).max(self.max_message.into());
+        let mut tail = None;
+        self.fetch(&[measured.uid], &format!("(UID BODY.PEEK[]<{from}.{TAIL}>)"), |uid, fetched| {
+            if uid == measured.uid {
+                tail = fetched.body.or(tail.take());
+            }
+        })
+        .await?;
+        let known = Sha256::new().chain_update(size.to_be_bytes()).chain_update(received.to_be_bytes());
+        Ok(known.chain_update(tail.unwrap_or_default()).finalize().into())
     }
 
     /// The error for a message that is there and did not come, as none did.
