@@ -105,7 +105,7 @@ fn entry(uid: u32) -> JudgedMessage {
             reply: "550".parse().ok(),
             rule: "codes:5.1.1".to_owned(),
             conflict: false,
-            advice: None,
+            advice: String::new(),
             winner: Some(Candidate { rule: "codes:5.1.1".to_owned(), judgement, evidence }),
             lowered: None,
             outranked: Vec::new(),

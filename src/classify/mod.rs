@@ -229,7 +229,7 @@ impl Classifier {
             reply: recipient.reply(),
             rule,
             conflict,
-            advice: Some(self.codes.reasons().advice(judgement, own_advice).to_owned()),
+            advice: self.codes.reasons().advice(judgement, own_advice).to_owned(),
             winner,
             lowered,
             outranked: candidates.collect(),

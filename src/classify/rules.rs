@@ -7,7 +7,7 @@ use aho_corasick::AhoCorasick;
 
 use super::{
     Rank,
-    shapes::{Order, Words, together},
+    shapes::{Order, Term, together},
 };
 use crate::{
     codes::{EnhancedStatusCode, Judgement, ReplyCode, Variant},
@@ -69,7 +69,7 @@ pub(super) struct Shape {
     pub order: Order,
 }
 
-/// Words by number, ascending: a text has few words and a shape many, so the text's are looked up in the shape's.
+/// Term by number, ascending: a text has few words and a shape many, so the text's are looked up in the shape's.
 #[derive(Debug, Clone)]
 pub(super) struct WordSet(Vec<usize>);
 
@@ -147,7 +147,7 @@ pub(super) struct Fit<'r> {
 
 /// What the automaton found in a text.
 #[derive(Debug)]
-pub(super) struct Reading<'t> {
+pub(super) struct Matches<'t> {
     text: &'t str,
     /// For each pattern, whether it is there.
     has: Vec<bool>,
@@ -159,7 +159,7 @@ pub(super) struct Reading<'t> {
     called: Vec<bool>,
 }
 
-impl Reading<'_> {
+impl Matches<'_> {
     fn has(&self, pattern: usize) -> bool {
         self.has[pattern]
     }
@@ -185,7 +185,7 @@ impl Reading<'_> {
 pub(super) struct Rules {
     rules: Vec<Rule>,
     scopes: Vec<Scope>,
-    words: Vec<Words>,
+    words: Vec<Term>,
     matcher: AhoCorasick,
     /// The matcher's patterns.
     patterns: Vec<String>,
@@ -204,38 +204,38 @@ impl Rules {
     /// What is looked for: phrases, words and hosts, all folded.
     pub(super) fn vocabulary(&self) -> impl Iterator<Item = String> {
         let hosts = self.scopes.iter().flat_map(|scope| scope.hosts.iter().cloned());
-        let words = self.words.iter().map(Words::to_string);
+        let words = self.words.iter().map(Term::to_string);
         self.patterns.iter().cloned().chain(words).chain(hosts)
     }
 
     /// Reads a folded text.
-    pub(super) fn read<'t>(&self, text: &'t str) -> Reading<'t> {
+    pub(super) fn read<'t>(&self, text: &'t str) -> Matches<'t> {
         // An octet a pattern: there are thousands, and every text begins with all of them cleared.
         let mut has = vec![false; self.patterns.len()];
         let (mut first_ends, mut words) = (Vec::new(), Vec::new());
         let mut called = vec![false; self.rules.len()];
-        for found in self.matcher.find_overlapping_iter(text) {
-            let pattern = found.pattern().as_usize();
+        for hit in self.matcher.find_overlapping_iter(text) {
+            let pattern = hit.pattern().as_usize();
             let (rules, beginning) = &self.uses[pattern];
             if !std::mem::replace(&mut has[pattern], true) {
-                first_ends.push((pattern, found.end()));
+                first_ends.push((pattern, hit.end()));
                 rules.iter().for_each(|&rule| called[rule] = true);
             }
             for &word in beginning {
-                if let Some(end) = self.words[word].end(text, found.start()) {
+                if let Some(end) = self.words[word].end(text, hit.start()) {
                     self.predicates[word].iter().for_each(|&rule| called[rule] = true);
-                    words.push((word, found.start()..end));
+                    words.push((word, hit.start()..end));
                 }
             }
         }
         words.sort_unstable_by_key(|(_, range)| (range.end, range.start));
-        Reading { text, has, first_ends, words, called }
+        Matches { text, has, first_ends, words, called }
     }
 
     /// The rules that fit, in the order of the tables.
-    pub(super) fn fits(&self, reading: &Reading<'_>, speaker: &Speaker<'_>) -> Vec<Fit<'_>> {
-        let called = self.rules.iter().zip(&reading.called).filter(|(_, called)| **called);
-        called.filter_map(|(rule, _)| self.fit(rule, reading, speaker)).collect()
+    pub(super) fn fits(&self, found: &Matches<'_>, speaker: &Speaker<'_>) -> Vec<Fit<'_>> {
+        let called = self.rules.iter().zip(&found.called).filter(|(_, called)| **called);
+        called.filter_map(|(rule, _)| self.fit(rule, found, speaker)).collect()
     }
 
     /// A rule without each of its conditions in turn, and what that condition is.
@@ -269,38 +269,38 @@ impl Rules {
         all
     }
 
-    pub(super) fn fit<'r>(&self, rule: &'r Rule, reading: &Reading<'_>, speaker: &Speaker<'_>) -> Option<Fit<'r>> {
+    pub(super) fn fit<'r>(&self, rule: &'r Rule, found: &Matches<'_>, speaker: &Speaker<'_>) -> Option<Fit<'r>> {
         let Conditions { scope, says, words, shapes, with, unless, status, reply } = &rule.conditions;
         let holds = (status.is_empty() || speaker.status.is_some_and(|s| status.iter().any(|f| f.fits(s))))
             && (reply.is_empty() || speaker.reply.is_some_and(|r| reply.contains(&r)))
-            && with.iter().all(|&p| reading.has(p))
-            && !unless.iter().flatten().any(|&p| reading.has(p))
-            && scope.is_none_or(|s| self.scopes[s].holds(reading, speaker));
+            && with.iter().all(|&p| found.has(p))
+            && !unless.iter().flatten().any(|&p| found.has(p))
+            && scope.is_none_or(|s| self.scopes[s].holds(found, speaker));
         if !holds {
             return None;
         }
-        let said = says.iter().find(|&&pattern| reading.has(pattern));
-        if let Some((&pattern, end)) = said.and_then(|pattern| Some((pattern, reading.first_end(*pattern)?))) {
+        let said = says.iter().find(|&&pattern| found.has(pattern));
+        if let Some((&pattern, end)) = said.and_then(|pattern| Some((pattern, found.first_end(*pattern)?))) {
             return Some(Fit { rule, range: end - self.patterns[pattern].len()..end });
         }
-        if let Some(range) = words.iter().find_map(|&word| reading.place(word)) {
+        if let Some(range) = words.iter().find_map(|&word| found.place(word)) {
             return Some(Fit { rule, range: range.clone() });
         }
         let range = shapes.iter().find_map(|shape| {
-            let says = reading.places(&shape.says);
-            let about = if says.is_empty() { Vec::new() } else { reading.places(&shape.about) };
-            together(reading.text, &about, &says, shape.order, shape.between)
+            let says = found.places(&shape.says);
+            let about = if says.is_empty() { Vec::new() } else { found.places(&shape.about) };
+            together(found.text, &about, &says, shape.order, shape.between)
         })?;
         Some(Fit { rule, range })
     }
 }
 
 impl Scope {
-    fn holds(&self, reading: &Reading<'_>, speaker: &Speaker<'_>) -> bool {
+    fn holds(&self, found: &Matches<'_>, speaker: &Speaker<'_>) -> bool {
         let under = |host: &str, domain: &str| {
             host.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
         };
-        self.texts.iter().any(|&p| reading.has(p))
+        self.texts.iter().any(|&p| found.has(p))
             || speaker.hosts.iter().any(|host| self.hosts.iter().any(|domain| under(host, domain)))
     }
 }
@@ -312,8 +312,8 @@ pub(super) struct Builder {
     scopes: Vec<Scope>,
     patterns: Vec<String>,
     numbers: HashMap<String, usize>,
-    words: Vec<Words>,
-    word_numbers: HashMap<Words, usize>,
+    words: Vec<Term>,
+    word_numbers: HashMap<Term, usize>,
 }
 
 impl Builder {
@@ -339,7 +339,7 @@ impl Builder {
 
     /// The number of a noun or a predicate.
     pub(super) fn word(&mut self, text: &str) -> Result<usize, String> {
-        let words = Words::new(fold(text).as_str())
+        let words = Term::new(fold(text).as_str())
             .ok_or_else(|| format!("`{text}` is no word or words; a `*` stands at the end of a word for any ending"))?;
         if words.head().len() < SHORTEST_WORD {
             return Err(format!("`{text}` is too short; at least {SHORTEST_WORD} octets are needed before a `*`"));

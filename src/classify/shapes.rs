@@ -1,12 +1,14 @@
 //! Shapes: what a sentence is about, and what it says of it, with little between the two. Knows nothing of rows.
 //!
-//! Words stand between word boundaries, save in scripts that put no blanks between words. All of it is linear in the
+//! Term stand between word boundaries, save in scripts that put no blanks between words. All of it is linear in the
 //! text: of the nouns in front of a predicate only the nearest one is looked at, for what lies between it and the
 //! predicate also lies between those before it and the predicate.
 
 use std::{fmt, ops::Range};
 
 use serde::{Deserialize, Serialize};
+
+use crate::text::is_unspaced;
 
 /// Which of the two stands first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
@@ -22,12 +24,12 @@ pub enum Order {
 
 /// A folded word or several, a `*` at the end of a word standing for any ending.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Words {
+pub(super) struct Term {
     /// What has to follow upon each other, and whether any ending follows: `adres* nie` is `adres`, any ending, ` nie`.
     pieces: Vec<(String, bool)>,
 }
 
-impl Words {
+impl Term {
     /// `None` where there is no word, or a `*` stands elsewhere than at the end of one.
     pub(super) fn new(folded: &str) -> Option<Self> {
         let mut pieces: Vec<(String, bool)> = Vec::new();
@@ -77,7 +79,7 @@ impl Words {
     }
 }
 
-impl fmt::Display for Words {
+impl fmt::Display for Term {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.pieces.iter().try_for_each(|(piece, open)| write!(f, "{piece}{}", if *open { "*" } else { "" }))
     }
@@ -97,17 +99,6 @@ fn goes_on_as_name(rest: &str) -> bool {
 fn ends_in_name(before: &str) -> bool {
     before.ends_with('@')
         || before.strip_suffix('.').is_some_and(|before| before.chars().next_back().is_some_and(is_letter))
-}
-
-/// Whether a character is of a script that puts no blanks between words, or that hangs particles on its words.
-fn is_unspaced(c: char) -> bool {
-    matches!(c,
-        '\u{e00}'..='\u{eff}'       // Thai, Lao
-        | '\u{1000}'..='\u{109f}'   // Burmese
-        | '\u{1780}'..='\u{17ff}'   // Khmer
-        | '\u{3005}'..='\u{30ff}'   // kana
-        | '\u{3400}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{2ffff}' // Han
-        | '\u{ac00}'..='\u{d7af}') // Hangul
 }
 
 /// The first place where a predicate and what it speaks about stand together: from the start of the one to the end of
@@ -162,7 +153,7 @@ mod tests {
     use super::*;
 
     fn found(words: &str, text: &str) -> Vec<String> {
-        let words = Words::new(words).unwrap();
+        let words = Term::new(words).unwrap();
         let starts = text.match_indices(words.head()).map(|(start, _)| start);
         starts.filter_map(|start| Some(text[start..words.end(text, start)?].to_owned())).collect()
     }
@@ -183,7 +174,7 @@ mod tests {
             assert_eq!(found(words, text), expected, "{words}");
         }
         for none in ["", "*", "us*er", "a *"] {
-            assert_eq!(Words::new(none), None, "{none}");
+            assert_eq!(Term::new(none), None, "{none}");
         }
     }
 
@@ -217,7 +208,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_text_panics(text in "[a-c*邮é .;]{0,30}", words in "[a-c邮é]{1,3}\\*?( [a-c邮]\\*?)?") {
-            if let Some(words) = Words::new(&words) {
+            if let Some(words) = Term::new(&words) {
                 for (start, _) in text.match_indices(words.head()) {
                     let end = words.end(&text, start);
                     prop_assert!(end.is_none_or(|end| text.is_char_boundary(end)));

@@ -107,10 +107,7 @@ fn explain_recipient(recipient: &Recipient, verdict: &Verdict, out: &mut impl Wr
     for candidate in &verdict.outranked {
         explain_candidate("lost      ", candidate, out)?;
     }
-    if let Some(advice) = &verdict.advice {
-        writeln!(out, "    advice    {advice}")?;
-    }
-    Ok(())
+    writeln!(out, "    advice    {}", verdict.advice)
 }
 
 fn given(recipient: &Recipient) -> &str {

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     codes::{EnhancedStatusCode, ReplyCode},
     report::{Action, Address, Evidence, Excerpt, Finding, Location, Original, Recipient},
-    text::address_of,
+    text::{address_of, unescaped},
 };
 
 /// Reads the delivery-status parts of a mail; `None` when there is none that names a recipient or an outcome.
@@ -307,40 +307,10 @@ fn address(field: &str) -> Option<Address> {
     let (kind, value) = field.split_once(';').unwrap_or(("", field));
     // QUIRK: Exchange and others omit the "rfc822;" prefix.
     let value = if kind.contains('@') { field } else { value }.trim();
-    let decoded = if kind.trim().eq_ignore_ascii_case("utf-8") { from_utf8_xtext(value) } else { from_xtext(value) };
+    let decoded =
+        if kind.trim().eq_ignore_ascii_case("utf-8") { unescaped(value, |_| true) } else { from_xtext(value) };
     address_of(&decoded)
 }
-
-/// RFC 6533 §3: `\x{HEX}` stands for a character that 7 bits can't carry.
-fn from_utf8_xtext(value: &str) -> String {
-    let mut out = String::with_capacity(value.len());
-    let mut rest = value;
-    while let Some(at) = rest.find("\\x{") {
-        let (before, after) = rest.split_at(at);
-        out.push_str(before);
-        let digits = after[3..].bytes().take(LONGEST_HEX).take_while(u8::is_ascii_hexdigit).count();
-        let (hex, tail) = after[3..].split_at(digits);
-        let code = tail.strip_prefix('}').and_then(|tail| {
-            let c = u32::from_str_radix(hex, 16).ok().and_then(char::from_u32)?;
-            Some((c, tail))
-        });
-        match code {
-            Some((c, tail)) => {
-                out.push(c);
-                rest = tail;
-            }
-            None => {
-                out.push_str(&after[..3]);
-                rest = &after[3..];
-            }
-        }
-    }
-    out.push_str(rest);
-    out
-}
-
-/// Digits of the highest code point, U+10FFFF, with a leading zero or two.
-const LONGEST_HEX: usize = 8;
 
 /// RFC 3461 §4: `+HEX`. QUIRK: RFC 3464 wants it decoded already, and `bob+4a@` is a fine address; so only codes
 /// of the characters that an MTA must encode are decoded.

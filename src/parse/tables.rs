@@ -3,8 +3,13 @@
 
 use std::path::PathBuf;
 
-use super::{Vocabulary, formats::Formats, kinds::Signs, words::Words};
-use crate::tables::TableError;
+use super::{
+    Vocabulary,
+    formats::Formats,
+    kinds::Signs,
+    words::{Role, Words},
+};
+use crate::{tables::TableError, text::fold};
 
 /// What reading a mail depends on.
 #[derive(Debug)]
@@ -28,6 +33,12 @@ impl Tables {
     pub fn load(kinds: &[PathBuf], formats: &[PathBuf], words: &[PathBuf]) -> Result<Self, TableError> {
         let words = Words::load(words)?;
         Ok(Self { kinds: Signs::load(kinds, &words)?, formats: Formats::load(formats)?, words })
+    }
+
+    /// Whether mail programs call the subject so, where they quote a message.
+    #[must_use]
+    pub fn name_subject(&self, field: &str) -> bool {
+        self.words.have(Role::NamesSubject, fold(field).as_str())
     }
 
     /// Every word that reading a mail depends on.

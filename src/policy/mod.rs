@@ -185,7 +185,7 @@ mod tests {
             reply: None,
             rule: "codes:550".to_owned(),
             conflict: false,
-            advice: None,
+            advice: String::new(),
             winner: None,
             lowered: None,
             outranked: Vec::new(),

@@ -4,7 +4,7 @@
 use super::{
     coding::{decode_words, encode_words},
     names::is_telling_boundary,
-    scan::{Scanner, Words},
+    scan::{OtherWords, Scanner},
 };
 
 /// Whose fields they are.
@@ -80,7 +80,7 @@ impl Scanner<'_> {
         while let Some(line) = lines.next() {
             let name = line.split_once(':').map(|(name, _)| name).filter(|n| is_name(n.trim_end()));
             let Some(name) = name else {
-                out.push_str(&self.text(line, Words::Stay));
+                out.push_str(&self.text(line, OtherWords::Stay));
                 continue;
             };
             let mut value = line[name.len() + 1..].to_owned();
@@ -103,15 +103,15 @@ impl Scanner<'_> {
             Carries::Parameters => self.parameters(bare),
             Carries::Mailboxes => self.mailboxes(bare),
             Carries::Subject => self.subject(bare, fields),
-            Carries::Report => self.words(bare, Words::Stay),
+            Carries::Report => self.words(bare, OtherWords::Stay),
             Carries::Host => self.mta(bare),
-            Carries::Other => self.words(bare, Words::OfTables),
+            Carries::Other => self.words(bare, OtherWords::OfTables),
         };
         own + end
     }
 
     /// Unstructured text, encoded words read and written again (RFC 2047).
-    fn words(&mut self, value: &str, words: Words) -> String {
+    fn words(&mut self, value: &str, words: OtherWords) -> String {
         match decode_words(value) {
             Some(decoded) => encode_words(&self.text(&decoded, words)),
             None => self.text(value, words),
@@ -130,7 +130,7 @@ impl Scanner<'_> {
                 Some((key, file)) if private(key, file) => {
                     out.push_str(key);
                     out.push('=');
-                    out.push_str(&self.words(file, Words::OfTables));
+                    out.push_str(&self.words(file, OtherWords::OfTables));
                 }
                 _ => out.push_str(parameter),
             }
@@ -144,7 +144,7 @@ impl Scanner<'_> {
         let bare = host.trim();
         let semicolon = if kind.is_empty() { "" } else { ";" };
         if bare.is_empty() || bare.contains(|c: char| !(c.is_alphanumeric() || matches!(c, '-' | '_'))) {
-            return format!("{kind}{semicolon}{}", self.text(host, Words::Stay));
+            return format!("{kind}{semicolon}{}", self.text(host, OtherWords::Stay));
         }
         let blanks = &host[..host.len() - host.trim_start().len()];
         format!("{kind}{semicolon}{blanks}{}", self.host(bare))
@@ -166,11 +166,11 @@ impl Scanner<'_> {
         let mut out = String::new();
         let mut rest = decoded.as_str();
         while let Some((at, subject, name)) = first_of(&known, rest) {
-            out.push_str(&self.text(&rest[..at], Words::OfTables));
+            out.push_str(&self.text(&rest[..at], OtherWords::OfTables));
             out.push_str(name);
             rest = &rest[at + subject.len()..];
         }
-        out.push_str(&self.text(rest, Words::OfTables));
+        out.push_str(&self.text(rest, OtherWords::OfTables));
         if out.is_ascii() || encoded.is_none() { format!(" {out}") } else { encode_words(&format!(" {out}")) }
     }
 
@@ -182,9 +182,9 @@ impl Scanner<'_> {
                 Some(open) => {
                     let (name, address) = mailbox.split_at(open);
                     out.push_str(&self.display_name(name));
-                    out.push_str(&self.text(address, Words::OfTables));
+                    out.push_str(&self.text(address, OtherWords::OfTables));
                 }
-                None => out.push_str(&self.text(mailbox, Words::OfTables)),
+                None => out.push_str(&self.text(mailbox, OtherWords::OfTables)),
             }
         }
         out
@@ -198,7 +198,7 @@ impl Scanner<'_> {
             return raw.to_owned();
         }
         if name.contains('@') || self.keep.like_sender(name) {
-            let kept = self.text(text, Words::OfTables);
+            let kept = self.text(text, OtherWords::OfTables);
             let unchanged = kept == text;
             return if unchanged { raw.to_owned() } else { decoded.map_or(kept.clone(), |_| encode_words(&kept)) };
         }

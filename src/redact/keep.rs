@@ -4,7 +4,10 @@ use std::{collections::HashSet, sync::Arc};
 
 use aho_corasick::{AhoCorasick, MatchKind};
 
-use crate::{parse::Tables, text::fold};
+use crate::{
+    parse::Tables,
+    text::{fold, is_unspaced},
+};
 
 /// What stays in an anonymised copy, since the verdict may hang on it or since it says nothing about anybody.
 #[derive(Debug)]
@@ -172,9 +175,4 @@ fn looks_like_host(text: &str) -> bool {
     labels.len() >= 2
         && labels.iter().all(|l| !l.is_empty())
         && labels.last().is_some_and(|l| l.len() >= 2 && l.bytes().all(|b| b.is_ascii_alphabetic()))
-}
-
-/// Letters of scripts that put no blanks between words, and what stands among them.
-pub(super) fn is_unspaced(c: char) -> bool {
-    matches!(c, '\u{e00}'..='\u{e7f}' | '\u{2e80}'..='\u{9fff}' | '\u{ac00}'..='\u{d7af}' | '\u{f900}'..='\u{faff}' | '\u{ff66}'..='\u{ff9f}')
 }

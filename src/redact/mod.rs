@@ -16,9 +16,9 @@ use aho_corasick::{AhoCorasick, MatchKind};
 use coding::{Decoded, base64_lines, quoted_printable};
 use fields::Fields;
 use names::{Names, is_telling_boundary};
-use scan::{Scanner, Words};
+use scan::{OtherWords, Scanner};
 
-use crate::parse::{self, Block, Coding, Layout, Span};
+use crate::parse::{self, Block, Coding, Layout, Span, Tables};
 
 /// An anonymised copy. What the reader never looks at is left out: attachments, the returned message's body, and
 /// everything beyond the size that is read.
@@ -42,10 +42,10 @@ impl Scanner<'_> {
     /// A whole mail; of a returned one only the header.
     fn mail(&mut self, raw: &[u8], fields: Fields) -> Vec<u8> {
         let envelope = raw.len() - parse::without_envelope(raw).len();
-        let mut copy = self.bytes(&raw[..envelope], None, |scanner, text| scanner.text(text, Words::OfTables));
+        let mut copy = self.bytes(&raw[..envelope], None, |scanner, text| scanner.text(text, OtherWords::OfTables));
         let raw = self.with_other_boundaries(&raw[envelope..]);
         let Some(layout) = Layout::read(&raw, raw.len(), &self.keep.tables) else {
-            copy.extend(self.bytes(&raw, None, |scanner, text| scanner.text(text, Words::Stay)));
+            copy.extend(self.bytes(&raw, None, |scanner, text| scanner.text(text, OtherWords::Stay)));
             return copy;
         };
         let crlf = memchr::memchr(b'\n', &raw).is_some_and(|at| raw[..at].ends_with(b"\r"));
@@ -99,7 +99,7 @@ impl Scanner<'_> {
             if separates(line) {
                 line.to_vec()
             } else {
-                scanner.bytes(line, None, |scanner, text| scanner.text(text, Words::OfTables))
+                scanner.bytes(line, None, |scanner, text| scanner.text(text, OtherWords::OfTables))
             }
         };
         raw.split_inclusive(|&b| b == b'\n').flat_map(|l| line(self, l)).collect()
@@ -113,11 +113,11 @@ impl Scanner<'_> {
     /// The text of one part.
     fn part(&mut self, content_type: &str, text: &str) -> String {
         match content_type {
-            "text/html" => self.html(text, Words::Stay),
+            "text/html" => self.html(text, OtherWords::Stay),
             "text/rfc822-headers" | "message/global-headers" => self.fields(text, Fields::Returned),
             "text/plain" | "text/delivery-status" => self.prose(text),
             _ if content_type.starts_with("message/") => self.fields(text, Fields::Report),
-            _ => self.text(text, Words::OfTables),
+            _ => self.text(text, OtherWords::OfTables),
         }
     }
 
@@ -127,13 +127,13 @@ impl Scanner<'_> {
         let mut out = String::with_capacity(text.len());
         for line in own.split_inclusive('\n') {
             let quoted = line.trim_start().starts_with(['>', '|']);
-            let line = match subject_line(line) {
+            let line = match subject_line(line, &self.keep.tables) {
                 Some(at) => {
                     let (label, subject) = line.split_at(at);
                     label.to_owned() + &self.value("Subject", subject, Fields::Returned)
                 }
-                None if quoted => self.text(line, Words::OfTables),
-                None => self.text(line, Words::Stay),
+                None if quoted => self.text(line, OtherWords::OfTables),
+                None => self.text(line, OtherWords::Stay),
             };
             out.push_str(&line);
         }
@@ -176,28 +176,8 @@ impl Scanner<'_> {
 const DEEPEST: u8 = 3;
 
 /// Where the value begins in a line such as `Subject: …` or `> Betreff: …`.
-fn subject_line(line: &str) -> Option<usize> {
+fn subject_line(line: &str, tables: &Tables) -> Option<usize> {
     let (label, value) = line.split_once([':', '：'])?;
     let name = label.trim_matches(|c: char| c.is_whitespace() || matches!(c, '>' | '|' | '*'));
-    SUBJECT.iter().any(|s| name.eq_ignore_ascii_case(s)).then(|| line.len() - value.len())
+    tables.name_subject(name).then(|| line.len() - value.len())
 }
-
-/// What mail programs call the subject.
-const SUBJECT: &[&str] = &[
-    "subject",
-    "betreff",
-    "objet",
-    "asunto",
-    "oggetto",
-    "assunto",
-    "onderwerp",
-    "temat",
-    "тема",
-    "předmět",
-    "ämne",
-    "emne",
-    "件名",
-    "主题",
-    "主題",
-    "제목",
-];

@@ -3,13 +3,14 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{
-    keep::{Keep, is_host_char, is_unspaced},
+    keep::{Keep, is_host_char},
     names::{Names, SHORTEST},
 };
+use crate::text::{is_address_label, is_unspaced, unescaped};
 
 /// What becomes of words that are no name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Words {
+pub(super) enum OtherWords {
     /// They stay: a mail server speaks, and its words may be what was misread.
     Stay,
     /// Only those of the tables stay: somebody else speaks.
@@ -31,20 +32,20 @@ const LONGEST_QUOTED: usize = 66;
 
 impl Scanner<'_> {
     /// The text with other names.
-    pub fn text(&mut self, text: &str, words: Words) -> String {
+    pub fn text(&mut self, text: &str, words: OtherWords) -> String {
         let mut out = String::with_capacity(text.len());
         self.chunks(text, words, false, &mut out);
         out
     }
 
     /// HTML with other names; tags keep theirs.
-    pub fn html(&mut self, text: &str, words: Words) -> String {
+    pub fn html(&mut self, text: &str, words: OtherWords) -> String {
         let mut out = String::with_capacity(text.len());
         self.chunks(&without_references(text), words, true, &mut out);
         out
     }
 
-    fn chunks(&mut self, text: &str, words: Words, html: bool, out: &mut String) {
+    fn chunks(&mut self, text: &str, words: OtherWords, html: bool, out: &mut String) {
         let mut rest = text;
         let mut before = ' ';
         while let Some(c) = rest.chars().next() {
@@ -78,14 +79,14 @@ impl Scanner<'_> {
     }
 
     /// What stands between blanks, brackets and commas.
-    fn chunk(&mut self, chunk: &str, words: Words, out: &mut String) {
+    fn chunk(&mut self, chunk: &str, words: OtherWords, out: &mut String) {
         if let Some((scheme, rest)) = chunk.split_once("://") {
             self.atom(scheme, words, out);
             out.push_str("://");
             let (host, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
             self.chunk(host, words, out);
             // Links carry what identifies a message or a reader.
-            return self.atom(path, Words::OfTables, out);
+            return self.atom(path, OtherWords::OfTables, out);
         }
         if let Some(ip) = ipv6(chunk) {
             let name = self.names.ip(IpAddr::V6(ip));
@@ -101,7 +102,7 @@ impl Scanner<'_> {
         }
     }
 
-    fn atom(&mut self, atom: &str, words: Words, out: &mut String) {
+    fn atom(&mut self, atom: &str, words: OtherWords, out: &mut String) {
         let mut rest = atom;
         // Each address takes the domain behind its @, and what follows is looked at on its own.
         while let Some(at) = memchr::memchr(b'@', rest.as_bytes()) {
@@ -149,7 +150,7 @@ impl Scanner<'_> {
             let end = rest.find(SEPARATORS).unwrap_or(rest.len());
             let (piece, after) = rest.split_at(end);
             let value = after.strip_prefix('=').map(|v| &v[..v.find(SEPARATORS).unwrap_or(v.len())]);
-            let labels = value.is_some() && LABELS.iter().any(|l| piece.eq_ignore_ascii_case(l));
+            let labels = value.is_some() && is_label(piece);
             if labels || piece.len() < SHORTEST {
                 out.push_str(piece);
             } else if self.is_host(piece) {
@@ -183,7 +184,7 @@ impl Scanner<'_> {
     }
 
     /// Letters, digits, dots, hyphens and underscores.
-    fn run(&mut self, run: &str, words: Words, out: &mut String) {
+    fn run(&mut self, run: &str, words: OtherWords, out: &mut String) {
         let bare = run.trim_matches(['.', '-']);
         let start = run.len() - run.trim_start_matches(['.', '-']).len();
         out.push_str(&run[..start]);
@@ -203,7 +204,7 @@ impl Scanner<'_> {
         out.push_str(&run[start + bare.len()..]);
     }
 
-    fn label(&mut self, label: &str, words: Words) -> String {
+    fn label(&mut self, label: &str, words: OtherWords) -> String {
         let known = |piece: &str| piece.len() >= SHORTEST && self.keep.word(piece);
         if is_id(label) && !label.split(['-', '_']).any(known) {
             return self.names.id(label);
@@ -225,7 +226,7 @@ impl Scanner<'_> {
         out
     }
 
-    fn word(&mut self, word: &str, words: Words) -> String {
+    fn word(&mut self, word: &str, words: OtherWords) -> String {
         let long = word.chars().nth(SHORTEST - 1).is_some();
         if !long || self.keep.word(word) {
             return word.to_owned();
@@ -237,11 +238,15 @@ impl Scanner<'_> {
             return user.to_owned();
         }
         let number = word.len() <= LONGEST_CODE && word.bytes().all(|b| b.is_ascii_digit());
-        if self.names.hides(word) || (words == Words::OfTables && !number) { masked(word) } else { word.to_owned() }
+        if self.names.hides(word) || (words == OtherWords::OfTables && !number) {
+            masked(word)
+        } else {
+            word.to_owned()
+        }
     }
 
-    fn unspaced(&mut self, text: &str, words: Words, out: &mut String) {
-        if words == Words::Stay && !self.names.hides(text) {
+    fn unspaced(&mut self, text: &str, words: OtherWords, out: &mut String) {
+        if words == OtherWords::Stay && !self.names.hides(text) {
             return out.push_str(text);
         }
         let mut at = 0;
@@ -319,9 +324,10 @@ const LONGEST_CODE: usize = 4;
 const DECORATION: &[char] = &['\'', '`', '*', '|', '=', '{', '#', '\u{2018}', '\u{2019}'];
 /// What mail systems put between the pieces of a local part.
 const SEPARATORS: &[char] = &['+', '=', '%', '/', '!', '#'];
-/// Labels that stand before an address with an equals sign.
-const LABELS: &[&str] =
-    &["smtp", "rcpt", "to", "from", "mailto", "email", "e-mail", "addr", "address", "user", "rfc822", "srs0", "srs1"];
+/// What stands before an equals sign in a local part and is nobody's name: labels, and the tags of SRS.
+fn is_label(piece: &str) -> bool {
+    is_address_label(piece) || ["rfc822", "srs0", "srs1"].iter().any(|l| piece.eq_ignore_ascii_case(l))
+}
 
 /// How the words of a script are told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -394,20 +400,9 @@ fn encoded_domain_length(text: &str) -> usize {
     }
 }
 
-/// `b\x{FC}cher` is `bücher` (RFC 6533 §3).
+/// `b\x{FC}cher` is `bücher` (RFC 6533 §3). Signs stay as they are: the copy must not be taken apart otherwise.
 fn decoded(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find("\\x{") {
-        let hex = &rest[at + 3..];
-        let close = hex.find('}').filter(|&c| c <= 6);
-        let c = close.and_then(|c| u32::from_str_radix(&hex[..c], 16).ok()).and_then(char::from_u32);
-        let (Some(close), Some(c)) = (close, c.filter(|c| c.is_alphanumeric())) else { break };
-        out.push_str(&rest[..at]);
-        out.push(c);
-        rest = &hex[close + 1..];
-    }
-    out + rest
+    unescaped(text, char::is_alphanumeric)
 }
 
 fn ipv6(chunk: &str) -> Option<Ipv6Addr> {

@@ -23,7 +23,7 @@ pub struct Verdict {
     /// Whether the mail's own signals contradict each other (4.x.x against 5yz).
     pub conflict: bool,
     /// What a person should do about it.
-    pub advice: Option<String>,
+    pub advice: String,
     /// What decided; `None` where no row had anything to say.
     pub winner: Option<Candidate>,
     /// Set where the winner's row says worse than the mail's codes allow.

@@ -107,10 +107,46 @@ fn without_decoration(before: &str, start: usize) -> &str {
     }
     let local = local.trim_start_matches(['\'', '`', '*', '|', '=', '{', '#']);
     match local.split_once('=') {
-        Some((label, bare)) if LABELS.iter().any(|l| label.eq_ignore_ascii_case(l)) => bare,
+        Some((label, bare)) if is_address_label(label) => bare,
         _ => local,
     }
 }
+
+/// Whether this is one of the labels that stand before an address with an equals sign.
+#[must_use]
+pub fn is_address_label(text: &str) -> bool {
+    LABELS.iter().any(|label| text.eq_ignore_ascii_case(label))
+}
+
+/// RFC 6533 §3: `\x{HEX}` stands for a character that 7 bits can't carry, as far as those are `allowed`.
+#[must_use]
+pub fn unescaped(text: &str, allowed: impl Fn(char) -> bool) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(ESCAPE) {
+        let (before, after) = (&rest[..at], &rest[at + ESCAPE.len()..]);
+        out.push_str(before);
+        let digits = after.bytes().take(LONGEST_HEX).take_while(u8::is_ascii_hexdigit).count();
+        let tail = after[digits..].strip_prefix('}');
+        let c = u32::from_str_radix(&after[..digits], 16).ok().and_then(char::from_u32).filter(|c| allowed(*c));
+        match (c, tail) {
+            (Some(c), Some(tail)) => {
+                out.push(c);
+                rest = tail;
+            }
+            _ => {
+                out.push_str(ESCAPE);
+                rest = after;
+            }
+        }
+    }
+    out + rest
+}
+
+const ESCAPE: &str = "\\x{";
+
+/// Digits of the highest code point, U+10FFFF, with a leading zero or two.
+const LONGEST_HEX: usize = 8;
 
 /// Labels that stand before an address with an equals sign: the syntax of X.400 gateways and log lines, in no language.
 const LABELS: &[&str] = &["smtp", "rcpt", "to", "from", "mailto", "email", "e-mail", "addr", "address", "user"];
@@ -124,6 +160,20 @@ mod tests {
         let text = "To <bob@example.org>, mailto:\"a b\"@example.com. and x@[192.0.2.1] (jörg@bücher.example).";
         let found: Vec<_> = addresses(text).map(|(_, a)| a.given().to_owned()).collect();
         assert_eq!(found, ["bob@example.org", "\"a b\"@example.com", "x@[192.0.2.1]", "jörg@bücher.example"]);
+    }
+
+    #[test]
+    fn escapes_are_read_and_broken_ones_stay() {
+        for (text, expected) in [
+            ("b\\x{FC}cher", "bücher"),
+            ("\\x{90AE}\\x{7BB1}@a", "邮箱@a"),
+            ("a\\x{}b\\x{FC", "a\\x{}b\\x{FC"),
+            ("a\\x{40}b", "a\\x{40}b"),
+            ("\\x{110000}\\x{FC}", "\\x{110000}ü"),
+        ] {
+            assert_eq!(unescaped(text, char::is_alphanumeric), expected);
+        }
+        assert_eq!(unescaped("a\\x{40}b", |_| true), "a@b");
     }
 
     #[test]

@@ -5,9 +5,11 @@ mod address;
 mod addresses;
 mod fold;
 mod mask;
+mod script;
 mod unseen;
 
 pub use address::Address;
-pub use addresses::{address_of, addresses};
+pub use addresses::{address_of, addresses, is_address_label, unescaped};
 pub use fold::{Folded, fold, fold_words};
+pub use script::is_unspaced;
 pub use unseen::{is_unseen, printable};

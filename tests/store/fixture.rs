@@ -172,7 +172,7 @@ fn verdict(judgement: Judgement) -> Verdict {
         reply: "550".parse().ok(),
         rule: rule.clone(),
         conflict: false,
-        advice: None,
+        advice: String::new(),
         winner: Some(Candidate {
             rule,
             judgement,

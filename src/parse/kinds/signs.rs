@@ -8,7 +8,11 @@ use toml::Spanned;
 
 use super::prove;
 use crate::{
-    parse::{Vocabulary, passage::Passage, words::Words},
+    parse::{
+        Vocabulary,
+        passage::Passage,
+        words::{Words, can_be_found},
+    },
     report::{Evidence, Location},
     tables::{self, Layer, Placed, TableError, TableFile},
     text::{fold, fold_words},
@@ -306,11 +310,7 @@ fn check(row: &SignRow) -> Result<(), String> {
     if !(1..=HEAVIEST).contains(&row.weight) {
         return Err(format!("weighs {}; expected 1, a hint, to {HEAVIEST}, which nothing outweighs", row.weight));
     }
-    let lost = |word: &&String| word.trim().is_empty() || word.to_lowercase() != **word || word.contains("  ");
-    match row.says.iter().find(lost) {
-        Some(word) => Err(format!("can never find {word:?}: words are lower case, with single blanks")),
-        None => Ok(()),
-    }
+    can_be_found(&row.says)
 }
 
 /// A word without its accents, and as ASCII keyboards write it in German.
