@@ -105,8 +105,10 @@ pub(super) fn find(mail: &Mail<'_>, original: &Original, words: &str, one: bool,
     if !known.is_empty() {
         return known;
     }
-    let to_is_recipient = one && (original.to.is_empty() || original.to_is_recipient);
-    let named = last_resorts(mail, &mailed, to_is_recipient, words);
+    // Where no header is returned, the summary among the words stands for it.
+    let only = || mailed.first().filter(|_| mailed.len() == 1 && original.to.is_empty()).cloned();
+    let recipient = original.recipient.clone().or_else(only).filter(|_| one);
+    let named = last_resorts(mail, &mailed, recipient, words);
     match (named.as_slice(), elsewhere.as_slice()) {
         ([], [_]) => elsewhere,
         ([], _) => mentions.own.into_iter().take(1).map(Failed::new).collect(),
@@ -114,12 +116,9 @@ pub(super) fn find(mail: &Mail<'_>, original: &Original, words: &str, one: bool,
     }
 }
 
-/// Where the words give no address: the only one that we mailed; those whose local part the words name (GroupWise
-/// writes `anna (user unknown)`); the one in our own envelope sender (VERP).
-fn last_resorts(mail: &Mail<'_>, mailed: &[Address], to_is_recipient: bool, words: &str) -> Vec<Address> {
-    if let ([_], true) = (mailed, to_is_recipient) {
-        return mailed.to_vec();
-    }
+/// Where the words give no address: those whose local part the words name (GroupWise writes `anna (user unknown)`); the
+/// one that the original was delivered to; the one in our own envelope sender (VERP).
+fn last_resorts(mail: &Mail<'_>, mailed: &[Address], recipient: Option<Address>, words: &str) -> Vec<Address> {
     let spoken: HashSet<String> = words
         .split(|c: char| c.is_whitespace() || matches!(c, '<' | '>' | '(' | ')' | ',' | ';' | ':' | '"' | '\''))
         .map(str::to_lowercase)
@@ -128,6 +127,9 @@ fn last_resorts(mail: &Mail<'_>, mailed: &[Address], to_is_recipient: bool, word
     let named: Vec<Address> = mailed.iter().filter(|a| spoken.contains(&local(a))).cloned().collect();
     if !named.is_empty() {
         return named;
+    }
+    if let Some(recipient) = recipient {
+        return vec![recipient];
     }
     let stamped = ["Delivered-To", "X-Original-To", "Envelope-To", "X-Envelope-To"];
     let delivered = stamped.iter().filter_map(|name| mail.header(name)).map(str::to_owned);

@@ -92,7 +92,7 @@ fn read(raw: &[u8], options: &Options, words: &Words) -> Original {
     let some = |s: &str| (!s.is_empty()).then(|| s.to_owned());
     let senders = senders(&mail);
     Original {
-        to_is_recipient: to_is_recipient(&mail, &senders),
+        recipient: recipient(&mail, &senders),
         senders,
         message_id: mail.message_id.clone(),
         from: some(&mail.from),
@@ -133,18 +133,31 @@ fn senders(mail: &Mail<'_>) -> Vec<String> {
 /// A stranger may name thousands.
 const MOST_SENDERS: usize = 50;
 
-/// Whether To tells whom the message was delivered to. It names the list where a list passed it on, and the sender
-/// himself where everybody else stood in Bcc; the last server to take it may have noted somebody else (RFC 5321 §4.4).
-fn to_is_recipient(mail: &Mail<'_>, senders: &[String]) -> bool {
+/// Whom the message was delivered to. To names the list where a list passed it on, and the sender himself where
+/// everybody else stood in Bcc; servers may note for whom they took it (RFC 5321 §4.4), one hop after the other.
+fn recipient(mail: &Mail<'_>, senders: &[String]) -> Option<Address> {
+    let of_list = |address: &Address| {
+        let dotted = address.normalised().replace('@', ".");
+        mail.header("List-Id").is_some_and(|id| id.to_lowercase().contains(&dotted))
+    };
+    let of_sender = |address: &Address| senders.iter().any(|sender| sender == address.normalised());
+    let is_ours = |address: &Address| of_sender(address) || of_list(address);
     let fields = ["To", "Cc"].map(|name| mail.headers_named(name).count());
-    let ([to], 1) = (&mail.to[..], fields.iter().sum::<usize>()) else { return false };
-    let Some(to) = Address::parse(to) else { return false };
-    let of_list = |id: &str| id.to_lowercase().contains(&to.normalised().replace('@', "."));
-    let noted = mail.headers_named("Received").find_map(received_for);
-    !senders.iter().any(|sender| sender == to.normalised())
-        && !mail.header("List-Id").is_some_and(of_list)
-        && noted.is_none_or(|noted| noted.normalised() == to.normalised())
+    let to = match &mail.to[..] {
+        [to] if fields.iter().sum::<usize>() == 1 => Address::parse(to).filter(|to| !is_ours(to)),
+        _ => None,
+    };
+    let mut noted: Vec<Address> = mail.headers_named("Received").filter_map(received_for).take(MOST_HOPS).collect();
+    noted.retain(|address| !is_ours(address));
+    let same = |a: &Address, b: &Address| a.normalised() == b.normalised();
+    match to {
+        Some(to) if noted.is_empty() || noted.iter().any(|one| same(one, &to)) => Some(to),
+        _ => noted.first().filter(|first| noted.iter().all(|one| same(one, first))).cloned(),
+    }
 }
+
+/// RFC 5321 §6.3 has a server take so many Received fields for a loop.
+const MOST_HOPS: usize = 100;
 
 /// `… for <anna@example.org>; Fri, …`
 fn received_for(field: &str) -> Option<Address> {
@@ -163,13 +176,14 @@ mod tests {
     }
 
     #[test]
-    fn to_names_the_recipient_unless_something_contradicts() {
+    fn the_recipient_is_told_by_to_or_by_the_server_that_took_it() {
         for header in [
             "",
             "List-Id: News <news.lists.example.com>\nList-Unsubscribe: <https://example.com/u>\n",
             "Received: from a by b (Postfix) with ESMTP id 1\n\tfor <Anna@example.org>; Fri, 2 Jan 2026 00:00:00 +0000\n",
         ] {
-            assert!(original(header).to_is_recipient, "{header}");
+            let recipient = original(header).recipient.map(|address| address.normalised().to_owned());
+            assert_eq!(recipient.as_deref(), Some("anna@example.org"), "{header}");
         }
         for header in [
             "List-Post: <mailto:anna@example.org>\n",
@@ -177,10 +191,21 @@ mod tests {
             "From: Anna <anna@example.org>\n",
             "X-BeenThere: anna@example.org\n",
             "To: bob@example.org\n",
-            "Received: from a by b with ESMTP for <carl@example.net>; Fri, 2 Jan 2026 00:00:00 +0000\n",
+            "Received: by b for <carl@example.net>; Fri, 2 Jan\nReceived: by a for <dora@example.net>; Fri, 2 Jan\n",
         ] {
-            assert!(!original(header).to_is_recipient, "{header}");
+            assert_eq!(original(header).recipient, None, "{header}");
         }
+        for header in [
+            "Received: from a by b with ESMTP for <carl@example.net>; Fri, 2 Jan 2026 00:00:00 +0000\n",
+            "Received: by b for <carl@example.net>; Fri, 2 Jan\nList-Id: <anna.example.org>\n\
+             Received: by a for <anna@example.org>; Fri, 2 Jan\n",
+        ] {
+            assert_eq!(original(header).recipient, Address::parse("carl@example.net"), "{header}");
+        }
+        // Forwarded: whom we mailed stands at an earlier hop.
+        let forwarded =
+            "Received: by b for <a@example.net>; Fri, 2 Jan\nReceived: by a for <anna@example.org>; Fri, 2 Jan\n";
+        assert_eq!(original(forwarded).recipient, Address::parse("anna@example.org"));
     }
 
     #[test]

@@ -157,9 +157,9 @@ pub struct Original {
     pub from: Option<String>,
     /// The To addresses.
     pub to: Vec<String>,
-    /// Whether To tells whom it was delivered to: one address, and neither a list's header nor `Received … for`
-    /// says otherwise.
-    pub to_is_recipient: bool,
+    /// Whom it was delivered to, where it says so: by To, unless that names several, the sender or a list, or a server
+    /// noted somebody else (`Received … for`); then by that note.
+    pub recipient: Option<Address>,
     /// Addresses of those who sent it: From, Sender, Reply-To, Return-Path and the list's own; normalised.
     pub senders: Vec<String>,
     /// The Subject, decoded.
