@@ -658,8 +658,12 @@ mod tests {
             let place = Place::new(number.to_string());
             Message { place, received: 5, size: body.len() as u64, body: body.into(), rest: None }
         });
+        let messages: Vec<Message> = messages.collect();
+        let describe = |place: &Place| place.as_str().to_owned();
+        let (judged, rest) = f.recorder.judge_some("box", messages.clone(), describe).await;
+        assert_eq!((judged.len(), rest.len()), (2, 3), "the second brings more than one commit takes");
         let reading = Reading { cursor: Some(Cursor::new("5")), ..Reading::default() };
-        let batch = Batch { messages: messages.collect(), reading };
+        let batch = Batch { messages, reading };
         let (tally, recorded) = f.recorder.record::<Fake<false>>("box", batch).await.unwrap();
         assert_eq!((tally.new, tally.kinds.get(&Kind::Bounce), recorded.0.len()), (5, Some(&5), 5));
         // One message suppresses so many, whatever it is committed with.
