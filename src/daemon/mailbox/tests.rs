@@ -150,6 +150,7 @@ async fn what_an_earlier_run_left_is_settled_in_portions_and_new_mail_comes_betw
     // Recorded, and then the process was killed.
     drop(fixture.recorder.record::<Scripted>(MAILBOX, batch).await.unwrap());
     let nothing = || Ok(Batch::default());
+    fixture.source.script().waits.extend([Ok(()), Ok(()), Ok(())]);
     fixture.wait_after([mail("new"), nothing(), nothing(), nothing(), lost()]).await;
     assert_eq!(
         fixture.source.script().settled,
