@@ -30,6 +30,12 @@ impl Moment {
     }
 }
 
+/// The time of day, in seconds since 1970-01-01 UTC.
+#[must_use]
+pub fn now() -> i64 {
+    Moment::now().wall
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

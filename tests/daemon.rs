@@ -513,7 +513,7 @@ async fn a_file_that_can_not_be_read_waits_and_comes_when_it_can() {
     let running = Running::start(config.clone());
     recorded(&config, 1).await;
     let store = Store::open_existing(&config.database.path).await.unwrap();
-    assert_eq!(store.set_aside().await.unwrap().len(), 1);
+    assert_eq!(store.pending().await.unwrap().len(), 1);
     fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     assert_eq!(store.answer_pending(Some("box"), None, PendingAnswer::Retry).await.unwrap(), 1);
     place.bounce("3.c", "carl@example.org", UNKNOWN);

@@ -77,8 +77,10 @@ impl Place {
         [self.bounced.published(), self.bounced.cdb()].map(|path| fs::read(path).unwrap())
     }
 
-    /// Runs the daemon to its end, which comes with this code and a last line with these words.
+    /// Runs the daemon to its end, which comes with this code and a last line with these words; `check` tells beforehand.
     async fn refuses(&self, code: i32, words: &[&str]) {
+        let (foretold, text) = self.run(&["check", "--connect"]);
+        assert!(foretold == Some(code) && words.iter().all(|word| text.contains(word)), "{text}");
         let before = self.bounced.log().len();
         let status = self.bounced.run().exit().await;
         let log = self.bounced.log().split_off(before);
@@ -218,9 +220,21 @@ async fn a_lost_or_older_database_does_not_wipe_the_lists() {
     // Of another installation, or empty.
     fs::write(place.bounced.database(), "").unwrap();
     place.refuses(78, &["from another database", "--accept-new-store"]).await;
-    let (code, text) = place.run(&["suppressions", "add", "eve@example.org"]);
-    assert!(code == Some(78) && text.contains("from another database"), "{text}");
+    let waits = SqliteConnectOptions::new().filename(place.bounced.database());
+    let mut waits = SqliteConnection::connect_with(&waits).await.unwrap();
+    waits
+        .execute("INSERT INTO held VALUES ('eve@example.org', 'example.org', 'hard', '', '', '', NULL, 0)")
+        .await
+        .unwrap();
+    waits.close().await.unwrap();
+    for change in
+        [["suppressions", "add", "eve@example.org"], ["review", "approve", "--all"], ["review", "reject", "--all"]]
+    {
+        let (code, text) = place.run(&change);
+        assert!(code == Some(78) && text.contains("from another database"), "{text}");
+    }
     assert_eq!(database::count(&place.bounced.database(), "SELECT count(*) FROM suppression").await, 0, "not changed");
+    assert_eq!(database::count(&place.bounced.database(), "SELECT count(*) FROM held").await, 1, "not changed");
 
     place.lose_database();
     fs::write(place.bounced.database(), &backup).unwrap();

@@ -2,9 +2,10 @@
 
 use std::{fs::File, io, path::Path, pin::Pin};
 
-use super::Halt;
+use super::{Halt, open::permit_new_store};
 use crate::{
     config::Config,
+    follower::Followers,
     message::Resume,
     source::{MailboxVisitor, Source},
     store::{Store, StoreError},
@@ -12,7 +13,7 @@ use crate::{
 
 /// Tries the store, the published list and every mailbox, and tells `told` of each in turn.
 pub async fn try_out(config: &Config, mut told: impl FnMut(&str, Result<(), Halt>)) {
-    told("database", open_store(&config.database.path).await.map_err(Halt::from));
+    told("database", try_store(config).await.map_err(Halt::from));
     told("published list", writable(&config.suppressions.path).map_err(Halt::from));
     // Each change makes a new file.
     told("published cdb", makeable(&config.suppressions.cdb_path()).map_err(Halt::from));
@@ -23,14 +24,18 @@ pub async fn try_out(config: &Config, mut told: impl FnMut(&str, Result<(), Halt
     }
 }
 
-/// A database that is not there yet is not made: it would belong to whoever checks, not to whoever runs.
-async fn open_store(path: &Path) -> Result<(), StoreError> {
-    if path.exists() {
-        Store::open_existing(path).await?.close().await;
-        Ok(())
-    } else {
-        writable(path)
+/// Whether the database can be used, and whether it is the one that the published lists were made from. One that is not
+/// there yet is not made: it would belong to whoever checks, not to whoever runs.
+async fn try_store(config: &Config) -> Result<(), StoreError> {
+    let path = &config.database.path;
+    if !path.exists() {
+        permit_new_store(config).await?;
+        return makeable(path);
     }
+    let store = Store::open_existing(path).await?;
+    let permitted = Followers::configured(config).permit(&store).await;
+    store.close().await;
+    permitted
 }
 
 /// Whether the file can be written, or made.

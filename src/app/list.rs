@@ -8,7 +8,7 @@ use crate::{
     follower::Followers,
     message::Place,
     report::Address,
-    store::{Held, HeldSelection, Listed, Store, StoreError},
+    store::{Held, HeldAnswer, HeldSelection, Listed, Store, StoreError},
 };
 
 /// The list of one installation.
@@ -102,9 +102,10 @@ impl List {
     /// in seconds since 1970-01-01 UTC.
     ///
     /// # Errors
-    /// See [`StoreError`].
-    pub async fn answer_held(&self, selection: &HeldSelection, approved: bool, at: i64) -> Result<u64, StoreError> {
-        let answered = self.store.answer_held(selection, approved, at).await?;
+    /// As for [`List::suppress`].
+    pub async fn answer_held(&self, selection: &HeldSelection, answer: HeldAnswer, at: i64) -> Result<u64, StoreError> {
+        self.prepare().await?;
+        let answered = self.store.answer_held(selection, answer, at).await?;
         self.followers.follow(&self.store).await?;
         Ok(answered)
     }

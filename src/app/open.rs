@@ -12,15 +12,21 @@ use crate::{
 /// [`StoreError::Foreign`] when it is missing and a published list is there: a new store would empty that list.
 pub async fn open_store(config: &Config) -> Result<Store, StoreError> {
     let path = &config.database.path;
-    if !path.exists()
-        && !config.suppressions.accept_new_store
-        && let Some(list) = Followers::configured(config).list_that_would_be_lost().await
-    {
-        return Err(StoreError::Foreign(format!(
-            "database {} is missing, but there is a published list, {}, that was made from it; restore the database from a backup, or begin with an empty list by `bounced run --accept-new-store`",
-            path.display(),
-            list.display()
-        )));
+    if !path.exists() && !config.suppressions.accept_new_store {
+        permit_new_store(config).await?;
     }
     Store::open(path).await
+}
+
+/// Whether a store may be made where there is none.
+///
+/// # Errors
+/// [`StoreError::Foreign`]: a published list is there.
+pub(super) async fn permit_new_store(config: &Config) -> Result<(), StoreError> {
+    let Some(list) = Followers::configured(config).list_that_would_be_lost().await else { return Ok(()) };
+    Err(StoreError::Foreign(format!(
+        "database {} is missing, but there is a published list, {}, that was made from it; restore the database from a backup, or begin with an empty list by `bounced run --accept-new-store`",
+        config.database.path.display(),
+        list.display()
+    )))
 }

@@ -103,8 +103,8 @@ impl Recorder {
         let mut suspects = HashMap::<String, HashSet<Place>>::new();
         for Death { mailbox, place, set_aside, .. } in store.deaths(now).await? {
             if set_aside {
-                let message = config.describe_place(&mailbox, &place);
-                tracing::error!(mailbox, message, "bounced died over this message again; it is set aside for now");
+                let place = config.describe_place(&mailbox, &place);
+                tracing::error!(mailbox, place, "bounced died over this message again; it is set aside for now");
             }
             suspects.entry(mailbox).or_default().insert(place);
         }
@@ -230,19 +230,11 @@ impl Recorder {
         }
         let Batch { messages, reading } = batch;
         for Pending { place, retry } in &reading.pending {
-            let (message, wait) = (S::describe(place), retry.next_try);
-            let tries = retry.tries;
-            tracing::warn!(
-                mailbox,
-                message,
-                tries,
-                next_try = wait,
-                "can't be read yet, is tried again: {}",
-                retry.why
-            );
+            let (place, Retry { tries, next_try, why, .. }) = (S::describe(place), retry);
+            tracing::warn!(mailbox, place, tries, next_try, "a message can't be read yet, is tried again: {why}");
         }
         for place in &reading.gone {
-            tracing::info!(mailbox, message = S::describe(place), "could not be read and is no longer there");
+            tracing::info!(mailbox, place = S::describe(place), "a message could not be read and is no longer there");
         }
         let (mut tally, mut recorded) = (Tally::default(), Recorded::default());
         let mut left = VecDeque::from(messages);
@@ -304,8 +296,8 @@ impl Recorder {
             );
         }
         for one in judged.iter().filter(|one| one.report.left_out > 0) {
-            let (message, left_out) = (describe(&one.place), one.report.left_out);
-            tracing::warn!(mailbox, message, left_out, "it names more recipients than are put on record");
+            let (place, left_out) = (describe(&one.place), one.report.left_out);
+            tracing::warn!(mailbox, place, left_out, "a message names more recipients than are put on record");
         }
         let mut kinds = BTreeMap::new();
         judged.iter().for_each(|one| *kinds.entry(one.report.kind).or_default() += 1);
@@ -426,8 +418,8 @@ fn read_patiently(
     describe: fn(&Place) -> String,
 ) -> (Report, Vec<Verdict>) {
     catch_unwind(AssertUnwindSafe(|| read(&message.body))).unwrap_or_else(|_| {
-        let message = describe(&message.place);
-        tracing::warn!(mailbox, message, "this message can't be read, a bug in bounced; left untouched");
+        let place = describe(&message.place);
+        tracing::warn!(mailbox, place, "this message can't be read, a bug in bounced; left untouched");
         let because = Finding { value: Kind::NotBounce, evidence: Evidence::of_structure("the reader failed") };
         (Report::of_nobody(because), Vec::new())
     })
@@ -521,7 +513,7 @@ mod tests {
     struct Fixture {
         recorder: Recorder,
         config: Config,
-        _dir: TempDir,
+        dir: TempDir,
     }
 
     impl Fixture {
@@ -531,7 +523,7 @@ mod tests {
             config.database.path = dir.path().join("bounced.db");
             config.suppressions.path = dir.path().join("suppressions.db");
             let store = Store::open(&config.database.path).await.unwrap();
-            Self { recorder: Recorder::new(&config, Judge::embedded(), store, 0).await.unwrap(), config, _dir: dir }
+            Self { recorder: Recorder::new(&config, Judge::embedded(), store, 0).await.unwrap(), config, dir }
         }
 
         /// Records one bounce and one mail that is none.
@@ -583,6 +575,25 @@ mod tests {
         let mut asks = Fake::<true>::default();
         f.recorder.open("box", &mut asks).await.unwrap();
         assert_eq!(asks.resumed.known.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn an_event_about_a_message_has_its_text_and_the_place_each_under_its_own_name() {
+        let f = Fixture::new().await;
+        let path = f.dir.path().join("log");
+        let file = Arc::new(std::fs::File::create(&path).unwrap());
+        let subscriber = tracing_subscriber::fmt().json().flatten_event(true).with_writer(file).finish();
+        let logging = tracing::subscriber::set_default(subscriber);
+        let pending = vec![Pending { place: Place::new("7:1"), retry: Retry::after(None, 5, "no") }];
+        let reading = Reading { pending, gone: vec![Place::new("7:2")], ..Reading::default() };
+        drop(f.recorder.record::<Fake<false>>("box", Batch { messages: Vec::new(), reading }).await.unwrap());
+        drop(logging);
+        let log = std::fs::read_to_string(path).unwrap();
+        let lines: Vec<&str> = log.lines().collect();
+        assert_eq!(lines.len(), 2, "{log}");
+        for (line, place) in lines.iter().zip([r#""place":"7:1""#, r#""place":"7:2""#]) {
+            assert!(line.contains(place) && line.matches(r#""message":"#).count() == 1, "{line}");
+        }
     }
 
     #[tokio::test]

@@ -10,7 +10,7 @@ use crate::{
     config::Config,
     follower::{Followers, Trouble},
     message::Place,
-    store::{MailboxStatus, PendingAnswer, SetAside, Store, StoreError},
+    store::{MailboxStatus, PendingAnswer, PendingMessage, Store, StoreError},
 };
 
 /// A fault that has lasted so long, in seconds, no longer looks like a passing one.
@@ -38,7 +38,7 @@ pub struct MailboxHealth {
     #[serde(flatten)]
     pub status: MailboxStatus,
     /// Its messages that could not be read yet.
-    pub waiting: Vec<SetAside>,
+    pub waiting: Vec<PendingMessage>,
 }
 
 words! {
@@ -59,28 +59,28 @@ words! {
     }
 }
 
-/// Every configured mailbox, in the order of the configuration, as it is `now`; one that was last read successfully
-/// longer than `max_age` ago is stale.
-///
-/// # Errors
-/// See [`StoreError`]; a store that was never made is one.
-pub async fn status(config: &Config, max_age: Duration, now: Moment) -> Result<Vec<MailboxHealth>, StoreError> {
-    let store = Store::open_existing(&config.database.path).await?;
-    let (known, waiting) = (store.status().await?, store.set_aside().await?);
-    store.close().await;
-    let names = config.mailboxes().into_iter().map(|mailbox| mailbox.name);
-    Ok(health(names, known, &waiting, max_age, now))
+/// How an installation fares.
+#[derive(Debug)]
+pub struct Status {
+    /// Every configured mailbox, in the order of the configuration.
+    pub mailboxes: Vec<MailboxHealth>,
+    /// The published lists that can't follow the database.
+    pub troubles: Vec<Trouble>,
+    /// How many addresses wait for a person, because their message named too many.
+    pub held: u64,
 }
 
-/// How many addresses wait for a person, because their message named too many.
+/// How the installation fares `now`; a mailbox that was last read successfully longer than `max_age` ago is stale.
 ///
 /// # Errors
 /// See [`StoreError`]; a store that was never made is one.
-pub async fn held(config: &Config) -> Result<u64, StoreError> {
+pub async fn status(config: &Config, max_age: Duration, now: Moment) -> Result<Status, StoreError> {
     let store = Store::open_existing(&config.database.path).await?;
-    let held = store.held_count().await?;
+    let (known, waiting, held) = (store.status().await?, store.pending().await?, store.held_count().await?);
+    let troubles = Followers::configured(config).troubles(&store).await?;
     store.close().await;
-    Ok(held)
+    let names = config.mailboxes().into_iter().map(|mailbox| mailbox.name);
+    Ok(Status { mailboxes: health(names, known, &waiting, max_age, now), troubles, held })
 }
 
 /// A person's word about messages that could not be read: all, those of a mailbox, or one. Says how many they are.
@@ -99,22 +99,11 @@ pub async fn answer_pending(
     Ok(answered)
 }
 
-/// The published lists that can't follow the database.
-///
-/// # Errors
-/// See [`StoreError`]; a store that was never made is one.
-pub async fn list_troubles(config: &Config) -> Result<Vec<Trouble>, StoreError> {
-    let store = Store::open_existing(&config.database.path).await?;
-    let troubles = Followers::configured(config).troubles(&store).await;
-    store.close().await;
-    troubles
-}
-
 /// Mailboxes that are no longer configured are nobody's worry; those never tried are.
 fn health<'a>(
     mailboxes: impl Iterator<Item = &'a str>,
     mut known: Vec<MailboxStatus>,
-    waiting: &[SetAside],
+    waiting: &[PendingMessage],
     max_age: Duration,
     now: Moment,
 ) -> Vec<MailboxHealth> {
@@ -138,7 +127,7 @@ fn wrong(status: &MailboxStatus, age: Option<u64>, max_age: Duration, now: i64) 
         (status.failures >= MOST_FAILURES, Wrong::Failing),
         (reads && status.lag.is_some_and(|lag| lag > MOST_LAG), Wrong::Lagging),
         (lasts(status.pending_since), Wrong::Pending),
-        (status.deadly > 0, Wrong::SetAside),
+        (status.set_aside > 0, Wrong::SetAside),
         (lasts(status.unsettled_since), Wrong::Unsettled),
     ];
     all.into_iter().filter_map(|(is, wrong)| is.then_some(wrong)).collect()
@@ -172,7 +161,7 @@ mod tests {
                 MailboxStatus { pending_since: Some(NOW - 3_600), unsettled_since: Some(NOW - 3_600), ..ok() },
                 &[Wrong::Pending, Wrong::Unsettled],
             ),
-            (MailboxStatus { deadly: 1, ..ok() }, &[Wrong::SetAside]),
+            (MailboxStatus { set_aside: 1, ..ok() }, &[Wrong::SetAside]),
             (MailboxStatus { recorded: Some(NOW - 299), lag: Some(86_401), ..ok() }, &[Wrong::Lagging]),
             (MailboxStatus { recorded: Some(NOW - 299), lag: Some(86_400), ..ok() }, &[]),
             (MailboxStatus { recorded: Some(NOW - 300), lag: Some(86_401), ..ok() }, &[]),
@@ -186,7 +175,7 @@ mod tests {
 
     #[test]
     fn only_what_is_configured_is_asked_after() {
-        let aside = |mailbox: &str| SetAside {
+        let waiting = |mailbox: &str| PendingMessage {
             mailbox: mailbox.to_owned(),
             place: "7:1".to_owned(),
             first_failed: 0,
@@ -196,8 +185,8 @@ mod tests {
             acknowledged: false,
         };
         let (known, now) = (vec![read("gone", 0), read("fresh", 0)], Moment { wall: NOW, uptime: 500_000 });
-        let aside = [aside("gone"), aside("fresh")];
-        let found = health(["fresh", "new"].into_iter(), known, &aside, Duration::from_secs(900), now);
+        let waiting = [waiting("gone"), waiting("fresh")];
+        let found = health(["fresh", "new"].into_iter(), known, &waiting, Duration::from_secs(900), now);
         let found: Vec<_> = found.iter().map(|m| (m.status.mailbox.as_str(), m.healthy, m.waiting.len())).collect();
         assert_eq!(found, [("fresh", true, 1), ("new", false, 0)]);
     }

@@ -10,13 +10,14 @@ use crate::{
 
 /// Validate the configuration and say what `bounced run` would do with it.
 ///
-/// With --connect it also opens the database and logs in to each mailbox; no message is read or changed.
+/// With --connect it also opens the database, finds out whether the published lists were made from it, and logs in to each
+/// mailbox; no message is read or changed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   bounced check
   bounced --config ./bounced.toml check --connect")]
 pub struct Check {
-    /// Open the database and log in to each mailbox.
+    /// Try the database, the published lists and each mailbox.
     #[arg(long)]
     connect: bool,
 }
@@ -45,8 +46,8 @@ fn describe(config: &Config, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "published cdb   {}", config.suppressions.cdb_path().display())?;
     writeln!(
         out,
-        "suppresses      hard bounces at once; {} soft ones within {} days, at least {} days apart",
-        policy.soft_count, policy.soft_window_days, policy.soft_min_days
+        "suppresses      hard bounces at once; {} soft ones within {} days, at least {} days apart; at most {} a message",
+        policy.soft_count, policy.soft_window_days, policy.soft_min_days, policy.most_per_message
     )?;
     for (name, table) in config.tables() {
         let own = table.files.iter().map(|file| format!("{}, over the ", file.display()));

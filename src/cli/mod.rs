@@ -12,7 +12,7 @@ use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 use clap::Parser;
 pub use exit::{Exit, Failure};
 
-use crate::{app::Judge, clock::Moment, config::Config};
+use crate::{app::Judge, config::Config, report::Address};
 
 /// The one list of commands: each is a module of this floor with its arguments as a struct of the same name.
 /// The struct's docstring is its help text.
@@ -94,9 +94,9 @@ impl Globals {
     }
 }
 
-/// Seconds since 1970-01-01 UTC.
-fn now() -> i64 {
-    Moment::now().wall
+/// An argument that is a mail address.
+fn address(text: &str) -> Result<Address, String> {
+    Address::parse(text).ok_or_else(|| "expected one mail address, e.g. ann@example.org".to_owned())
 }
 
 /// Runs what is asynchronous in a short command.

@@ -6,10 +6,15 @@ use clap::{Args, Subcommand};
 use futures::TryStreamExt;
 
 use super::{
-    Exit, Failure, Globals, block_on, now,
+    Exit, Failure, Globals, address, block_on,
     terminal::{json_line, printable},
 };
-use crate::{app::List, report::Address, store::HeldSelection};
+use crate::{
+    app::List,
+    clock::now,
+    report::Address,
+    store::{HeldAnswer, HeldSelection},
+};
 
 /// Look at the addresses that wait for you because one message named too many, and decide about them.
 #[derive(Debug, Args)]
@@ -64,10 +69,6 @@ struct Which {
     domain: Option<String>,
 }
 
-fn address(text: &str) -> Result<Address, String> {
-    Address::parse(text).ok_or_else(|| "expected one mail address, e.g. ann@example.org".to_owned())
-}
-
 fn domain(text: &str) -> Result<String, String> {
     let address = Address::parse(&format!("anybody@{}", text.trim_start_matches('@')));
     address.map(|address| address.domain().to_owned()).ok_or_else(|| "expected a domain, e.g. example.org".to_owned())
@@ -110,15 +111,12 @@ impl Review {
 
 impl Task {
     async fn run(self, list: &List, out: &mut impl Write) -> Result<Exit, Failure> {
-        let (count, became) = match self {
+        let (selection, answer, became) = match self {
             Self::List { which, json } => return show(list, &which.selection(), json, out).await,
-            Self::Approve { which, all } => {
-                (list.answer_held(&which.chosen(all)?, true, now()).await?, "suppressed now")
-            }
-            Self::Reject { which, all } => {
-                (list.answer_held(&which.chosen(all)?, false, now()).await?, "kept off the list")
-            }
+            Self::Approve { which, all } => (which.chosen(all)?, HeldAnswer::Approve, "suppressed now"),
+            Self::Reject { which, all } => (which.chosen(all)?, HeldAnswer::Reject, "kept off the list"),
         };
+        let count = list.answer_held(&selection, answer, now()).await?;
         writeln!(out, "{count} {} {became}", if count == 1 { "address is" } else { "addresses are" })?;
         Ok(if count > 0 { Exit::Yes } else { Exit::No })
     }

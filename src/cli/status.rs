@@ -15,9 +15,7 @@ use super::{
 use crate::{
     app::{self, MailboxHealth, Wrong},
     clock::Moment,
-    config::Config,
     follower::Trouble,
-    message::Place,
     store::MailboxStatus,
 };
 
@@ -60,9 +58,8 @@ impl Status {
     pub(super) fn execute(self, globals: &Globals) -> Result<Exit, Failure> {
         let config = globals.config()?;
         let now = Moment::now();
-        let mailboxes = block_on(async { Ok(app::status(&config, self.max_age, now).await?) })?;
-        let troubles = block_on(async { Ok(app::list_troubles(&config).await?) })?;
-        let held = block_on(async { Ok(app::held(&config).await?) })?;
+        let status = block_on(async { Ok(app::status(&config, self.max_age, now).await?) })?;
+        let app::Status { mailboxes, troubles, held } = status;
         let mut out = io::stdout().lock();
         if self.json {
             let lists = troubles.iter().map(|trouble| Part::List { healthy: false, trouble });
@@ -72,17 +69,18 @@ impl Status {
             if mailboxes.is_empty() {
                 writeln!(out, "no mailbox is configured")?;
             }
-            mailboxes.iter().try_for_each(|mailbox| write(mailbox, &config, now.wall, &mut out))?;
+            mailboxes.iter().try_for_each(|mailbox| write(mailbox, now.wall, &mut out))?;
             troubles.iter().try_for_each(|trouble| writeln!(out, "WRONG  {}", printable(&trouble.failure)))?;
             if held > 0 {
-                writeln!(out, "{held} addresses wait for you: bounced review list")?;
+                let wait = if held == 1 { "address waits" } else { "addresses wait" };
+                writeln!(out, "{held} {wait} for you: bounced review list")?;
             }
         }
         Ok(if troubles.is_empty() && mailboxes.iter().all(|mailbox| mailbox.healthy) { Exit::Yes } else { Exit::No })
     }
 }
 
-fn write(health: &MailboxHealth, config: &Config, now: i64, out: &mut impl Write) -> io::Result<()> {
+fn write(health: &MailboxHealth, now: i64, out: &mut impl Write) -> io::Result<()> {
     let MailboxStatus { mailbox, read_at, failure, failures, messages, bounces, unsettled, .. } = &health.status;
     let wrong: Vec<String> = health.wrong.iter().map(|wrong| wrong.as_str().to_uppercase()).collect();
     let state = if health.healthy { "ok".to_owned() } else { wrong.join(" ") };
@@ -91,7 +89,8 @@ fn write(health: &MailboxHealth, config: &Config, now: i64, out: &mut impl Write
         (_, Some(age)) => format!("read {} ago", span(age.try_into().unwrap_or(i64::MAX))),
         (_, None) => "read nobody knows when, the clock was set back".to_owned(),
     };
-    write!(out, "{state:<6} {mailbox}: {read}; {messages} messages, {bounces} bounces")?;
+    let (messages, bounces) = (count(*messages, "message"), count(*bounces, "bounce"));
+    write!(out, "{state:<6} {mailbox}: {read}; {messages}, {bounces}")?;
     if health.wrong.contains(&Wrong::Lagging) {
         write!(out, ", the last one recorded {} after its arrival", span(health.status.lag.unwrap_or(0)))?;
     }
@@ -104,12 +103,17 @@ fn write(health: &MailboxHealth, config: &Config, now: i64, out: &mut impl Write
     }
     writeln!(out)?;
     for one in &health.waiting {
-        let place = config.describe_place(mailbox, &Place::new(&one.place));
         let (next, known) = (span(one.next_try - now), if one.acknowledged { ", known to you" } else { "" });
-        let (place, why, tries) = (printable(&place), printable(&one.why), one.tries);
-        writeln!(out, "       message {place} could not be read ({tries} tries, the next in {next}{known}): {why}")?;
+        // The place as `bounced retry` and `bounced ack` take it.
+        let (place, why, tries) = (printable(&one.place), printable(&one.why), count(one.tries, "attempt"));
+        writeln!(out, "       message {place} could not be read ({tries}, the next in {next}{known}): {why}")?;
     }
     Ok(())
+}
+
+/// `1`, `message` -> `1 message`
+fn count(number: i64, one: &str) -> String {
+    format!("{number} {one}{}", if number == 1 { "" } else { "s" })
 }
 
 /// `90` -> `1m 30s`

@@ -7,10 +7,10 @@ use futures::TryStreamExt;
 use serde_json::json;
 
 use super::{
-    Exit, Failure, Globals, block_on, now,
+    Exit, Failure, Globals, address, block_on,
     terminal::{json_line, printable, write_json},
 };
-use crate::{app::List, config::Config, report::Address, store::Listed};
+use crate::{app::List, clock::now, config::Config, report::Address, store::Listed};
 
 /// Show the suppression list, say why an address is on it, and change it by hand.
 #[derive(Debug, Args)]
@@ -81,10 +81,6 @@ enum Format {
     Csv,
     /// An array, one object a line.
     Json,
-}
-
-fn address(text: &str) -> Result<Address, String> {
-    Address::parse(text).ok_or_else(|| "expected one mail address, e.g. ann@example.org".to_owned())
 }
 
 impl Suppressions {

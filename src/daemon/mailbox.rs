@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     app::{Halt, Recorded, Recorder, Tally},
-    clock::Moment,
+    clock::{Moment, now},
     message::Batch,
     source::{Backoff, PATIENCE, Progress, Source, SourceError},
     store::{Heartbeat, StoreError},
@@ -292,11 +292,6 @@ async fn turn(
         batch = source.fetch() => Ok(Fetched::Batch(batch?)),
         () = async { stop.cancelled().await; tokio::time::sleep(GOODBYE).await } => Ok(Fetched::Abandoned),
     }
-}
-
-/// Seconds since 1970-01-01 UTC.
-pub(super) fn now() -> i64 {
-    Moment::now().wall
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use self::{
 };
 use crate::{
     app::{self, Judge, Recorder},
+    clock::now,
     config::Config,
     source::{MailboxVisitor, Source},
     store::StoreError,
@@ -70,7 +71,7 @@ pub async fn run(config: Config, mut control: Control) -> Result<(), DaemonError
     let judge = Judge::new(&config)?;
     let _lock = Lock::take(&config.database.path)?;
     let store = app::open_store(&config).await?;
-    let recorder = Arc::new(Recorder::new(&config, judge, store, mailbox::now()).await?);
+    let recorder = Arc::new(Recorder::new(&config, judge, store, now()).await?);
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         database = %config.database.path.display(),
@@ -181,7 +182,7 @@ async fn reload(config: &Config, recorder: &Recorder) {
     match tokio::task::spawn_blocking(move || Judge::new(&owned)).await {
         Ok(Ok(judge)) => {
             recorder.replace_judge(judge);
-            tracing::info!("code table, phrases, kinds and formats read anew");
+            tracing::info!("all tables read anew");
         }
         Ok(Err(error)) => tracing::error!("tables not reloaded, the old ones stay in force: {error}"),
         Err(error) => tracing::error!("tables not reloaded, the old ones stay in force: {error}"),

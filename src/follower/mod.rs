@@ -48,7 +48,7 @@ trait Follower {
     fn path(&self) -> &Path;
 
     /// What the file says of itself; `None` where nothing can be lost: it is missing, empty or damaged.
-    async fn held(&self) -> Result<Option<Held>, StoreError>;
+    async fn state(&self) -> Result<Option<FileState>, StoreError>;
 
     /// Makes the file equal to what the store says, whatever it held.
     async fn start(&self, store: &Store) -> Result<(), StoreError>;
@@ -71,7 +71,7 @@ enum Turn {
 
 /// What a follower's file says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Held {
+struct FileState {
     /// The store that it was made from.
     store: String,
     /// How far it has come.
@@ -80,7 +80,7 @@ struct Held {
     empty: bool,
 }
 
-impl Held {
+impl FileState {
     /// Whether the file may be changed to what this store says.
     fn permits(&self, path: &Path, store: &str, newest: i64) -> Result<(), StoreError> {
         let what = if self.empty {
@@ -185,6 +185,15 @@ macro_rules! followers {
                 tokio::try_join!($(keep_up(&self.$module, store, changed.subscribe(), stop)),+).map(drop)
             }
 
+            /// Whether all of them may carry over what this store says.
+            ///
+            /// # Errors
+            /// Why the first one may not: [`StoreError::Foreign`] when it holds what this store never said.
+            pub async fn permit(&self, store: &Store) -> Result<(), StoreError> {
+                $(permits(&self.$module, store).await?;)+
+                Ok(())
+            }
+
             /// Those that can't follow this store.
             ///
             /// # Errors
@@ -202,7 +211,7 @@ macro_rules! followers {
             pub async fn list_that_would_be_lost(&self) -> Option<PathBuf> {
                 $(
                     let file = self.$module.path();
-                    let lists_nobody = match self.$module.held().await {
+                    let lists_nobody = match self.$module.state().await {
                         Ok(Some(held)) => held.empty,
                         // What can't be read may hold anything.
                         Ok(None) | Err(_) => file.metadata().map_or(true, |metadata| metadata.len() == 0),
@@ -224,7 +233,7 @@ followers! {
 
 /// Whether a follower may carry over what this store says. A file that can't be read now says nothing against it.
 async fn permits(follower: &impl Follower, store: &Store) -> Result<(), StoreError> {
-    match follower.held().await {
+    match follower.state().await {
         // The file is read first: what is committed meanwhile only makes the store newer.
         Ok(Some(held)) => held.permits(follower.path(), &store.id().await?, store.newest_revision().await?),
         Ok(None) | Err(StoreError::Busy(_)) => Ok(()),
@@ -340,7 +349,7 @@ mod tests {
             Path::new("slow")
         }
 
-        async fn held(&self) -> Result<Option<Held>, StoreError> {
+        async fn state(&self) -> Result<Option<FileState>, StoreError> {
             Ok(None)
         }
 
@@ -387,8 +396,8 @@ mod tests {
 
     #[test]
     fn only_a_list_of_somebody_from_elsewhere_or_later_is_refused() {
-        let held = |store: &str, revision, empty| Held { store: store.to_owned(), revision, empty };
-        let may = |held: Held| held.permits(Path::new("list"), "ours", 7).is_ok();
+        let held = |store: &str, revision, empty| FileState { store: store.to_owned(), revision, empty };
+        let may = |held: FileState| held.permits(Path::new("list"), "ours", 7).is_ok();
         assert!(may(held("ours", 7, false)) && may(held("ours", 3, false)));
         assert!(may(held("", 0, true)) && may(held("theirs", 3, true)) && may(held("ours", 8, true)));
         assert!(!may(held("theirs", 3, false)) && !may(held("ours", 8, false)) && !may(held("", 0, false)));

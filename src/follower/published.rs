@@ -30,7 +30,7 @@ use sqlx::{
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
-    Follower, Held, Turn, file_error,
+    FileState, Follower, Turn, file_error,
     replace::{Replacement, keep_damaged},
 };
 use crate::{
@@ -124,13 +124,13 @@ impl Follower for Published {
         &self.path
     }
 
-    async fn held(&self) -> Result<Option<Held>, StoreError> {
+    async fn state(&self) -> Result<Option<FileState>, StoreError> {
         if self.path.metadata().is_ok_and(|metadata| metadata.len() == 0) || !self.path.exists() {
             return Ok(None);
         }
         // Read-only: whoever only asks must not roll back, make or mend.
         let options = SqliteConnectOptions::new().filename(&self.path).read_only(true).busy_timeout(PATIENCE);
-        match read_held(&options).await {
+        match read_state(&options).await {
             Ok(held) => Ok(held),
             Err(error) if is_damage(&error) => Ok(None),
             Err(error) => Err(self.error(error)),
@@ -232,7 +232,7 @@ impl Published {
             let newest = store.newest_revision().await?;
             let ours = held.store == id && held.revision <= newest;
             if !ours && !self.accepts.load(Ordering::Relaxed) {
-                self.held_of(file, &held).await?.permits(&self.path, &id, newest)?;
+                self.state_of(file, &held).await?.permits(&self.path, &id, newest)?;
             }
             let (extent, revision) = if all || !ours {
                 (Extent::All, newest)
@@ -257,8 +257,8 @@ impl Published {
         }
     }
 
-    async fn held_of(&self, file: &mut SqliteConnection, held: &Following) -> Result<Held, sqlx::Error> {
-        Ok(Held { store: held.store.clone(), revision: held.revision, empty: is_empty(file).await? })
+    async fn state_of(&self, file: &mut SqliteConnection, held: &Following) -> Result<FileState, sqlx::Error> {
+        Ok(FileState { store: held.store.clone(), revision: held.revision, empty: is_empty(file).await? })
     }
 
     /// Makes the file while nobody sees it: a long list takes seconds, and half of one would let dead addresses pass.
@@ -335,11 +335,11 @@ fn writing(path: &Path) -> SqliteConnectOptions {
         .pragma("cache_size", "-16000")
 }
 
-async fn read_held(options: &SqliteConnectOptions) -> Result<Option<Held>, sqlx::Error> {
+async fn read_state(options: &SqliteConnectOptions) -> Result<Option<FileState>, sqlx::Error> {
     let mut file = SqliteConnection::connect_with(options).await?;
     let held = async {
         let Following { store, revision } = following(&mut file).await?;
-        Ok(Some(Held { store, revision, empty: is_empty(&mut file).await? }))
+        Ok(Some(FileState { store, revision, empty: is_empty(&mut file).await? }))
     };
     let held = held.await;
     let _ = file.close().await;

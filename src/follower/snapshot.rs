@@ -19,7 +19,7 @@ use std::{
 use futures::TryStreamExt;
 
 use super::{
-    Follower, Held, Turn,
+    FileState, Follower, Turn,
     cdb::{self, Writer},
     file_error,
     replace::{Replacement, keep_damaged},
@@ -48,7 +48,7 @@ pub struct Snapshot {
 /// What lies at the path.
 enum Found {
     Nothing,
-    Ours(Held),
+    Ours(FileState),
     /// Somebody else's constant database.
     Theirs,
     Damaged,
@@ -70,7 +70,7 @@ impl Follower for Snapshot {
         &self.path
     }
 
-    async fn held(&self) -> Result<Option<Held>, StoreError> {
+    async fn state(&self) -> Result<Option<FileState>, StoreError> {
         match self.found()? {
             Found::Ours(held) => Ok(Some(held)),
             Found::Nothing | Found::Damaged => Ok(None),
@@ -141,7 +141,7 @@ impl Snapshot {
             let mut words = own.split(' ');
             let store = words.next()?.to_owned();
             let revision = words.next()?.parse().ok()?;
-            Some(Held { store, revision, empty: words.next()? == "0" })
+            Some(FileState { store, revision, empty: words.next()? == "0" })
         });
         held.map(Found::Ours).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
     }

@@ -59,7 +59,7 @@ impl TryFrom<Vec<String>> for Never {
             // A domain is read as an address in it, so that it takes the form in which domains are compared.
             let whole = entry.strip_prefix('@').map(|domain| format!("anybody@{domain}"));
             let Some(address) = Address::parse(whole.as_deref().unwrap_or(&entry)) else {
-                return Err(PolicyError(format!("never: `{entry}` is no address and no @domain")));
+                return Err(PolicyError(format!("`{entry}` is no address and no @domain")));
             };
             if whole.is_some() {
                 never.domains.insert(address.domain().to_owned());

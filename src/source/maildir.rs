@@ -16,16 +16,14 @@ use tokio::task::spawn_blocking;
 use tracing::info;
 
 use super::{After, PATIENCE, Progress, Source, SourceError, settings::BATCH_OCTETS};
-use crate::message::{Batch, Disposition, Message, Pending, Place, Reading, Resume, Retry};
+use crate::{
+    clock::now,
+    message::{Batch, Disposition, Message, Pending, Place, Reading, Resume, Retry},
+};
 
 /// A directory that changed less than this before it was listed may have changed again without a new time stamp:
 /// some file systems count in whole seconds.
 const RACY: Duration = Duration::from_secs(2);
-
-/// Seconds since 1970-01-01 UTC.
-fn seconds(time: SystemTime) -> i64 {
-    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs().cast_signed())
-}
 
 /// Reads one Maildir.
 #[derive(Debug)]
@@ -87,7 +85,7 @@ impl Session {
         let mut reading = Reading::default();
         if self.unread.is_empty() {
             self.last_listing = Some((self.maildir.changed(), SystemTime::now()));
-            let now = seconds(SystemTime::now());
+            let now = now();
             let waits = |place: &Place| self.pending.get(place).is_some_and(|retry| !retry.is_due(now));
             let mut there = HashSet::new();
             let wanted = self.maildir.list(|place| {
@@ -111,7 +109,7 @@ impl Session {
                 Ok(None) => continue,
                 // One unreadable file must not stop the rest.
                 Err(error) => {
-                    let retry = Retry::after(self.pending.get(&place), seconds(SystemTime::now()), error.to_string());
+                    let retry = Retry::after(self.pending.get(&place), now(), error.to_string());
                     self.pending.insert(place.clone(), retry.clone());
                     reading.pending.push(Pending { place, retry });
                     continue;
@@ -134,7 +132,7 @@ impl Session {
 
     /// Whether something that could not be read is to be tried again.
     fn is_due(&self) -> bool {
-        let now = seconds(SystemTime::now());
+        let now = now();
         self.pending.values().any(|retry| retry.is_due(now))
     }
 

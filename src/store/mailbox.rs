@@ -45,7 +45,7 @@ pub struct MailboxStatus {
     /// Since when one of them can't be read of which nobody has said that he knows.
     pub pending_since: Option<i64>,
     /// Messages among them over which the process died more than once, and of which nobody has said that he knows.
-    pub deadly: i64,
+    pub set_aside: i64,
     /// When the last message was recorded.
     pub recorded: Option<i64>,
     /// How many seconds after its arrival the last message was recorded.
@@ -54,7 +54,7 @@ pub struct MailboxStatus {
 
 /// A message that could not be read yet. Times are seconds since 1970-01-01 UTC.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, FromRow)]
-pub struct SetAside {
+pub struct PendingMessage {
     /// The mailbox that it lies in.
     pub mailbox: String,
     /// Where it lies there, in the form of the source that reads the mailbox.
@@ -104,7 +104,7 @@ impl MailboxStatus {
             unsettled_since: None,
             pending: 0,
             pending_since: None,
-            deadly: 0,
+            set_aside: 0,
             recorded: None,
             lag: None,
         }

@@ -17,9 +17,9 @@ pub use error::StoreError;
 pub use event::{Event, EventKind};
 use futures::Stream;
 pub use list::{Entry, Listed};
-pub use mailbox::{Heartbeat, MailboxStatus, PendingAnswer, SetAside};
+pub use mailbox::{Heartbeat, MailboxStatus, PendingAnswer, PendingMessage};
 pub use plan::JudgedMessage;
-pub use review::{Held, HeldSelection};
+pub use review::{Held, HeldAnswer, HeldSelection};
 use sqlite::SqliteStore;
 
 use crate::{
@@ -235,9 +235,9 @@ impl Store {
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn set_aside(&self) -> Result<Vec<SetAside>, StoreError> {
+    pub async fn pending(&self) -> Result<Vec<PendingMessage>, StoreError> {
         match self {
-            Self::Sqlite(store) => store.set_aside().await,
+            Self::Sqlite(store) => store.pending().await,
         }
     }
 
@@ -355,9 +355,9 @@ impl Store {
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn answer_held(&self, selection: &HeldSelection, approved: bool, at: i64) -> Result<u64, StoreError> {
+    pub async fn answer_held(&self, selection: &HeldSelection, answer: HeldAnswer, at: i64) -> Result<u64, StoreError> {
         match self {
-            Self::Sqlite(store) => store.answer_held(selection, approved, at).await,
+            Self::Sqlite(store) => store.answer_held(selection, answer, at).await,
         }
     }
 

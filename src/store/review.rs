@@ -26,6 +26,15 @@ pub struct Held {
     pub message_id: Option<String>,
 }
 
+/// What a person says about addresses that wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeldAnswer {
+    /// They go onto the list.
+    Approve,
+    /// They stay off it.
+    Reject,
+}
+
 /// Which of them: those that fit everything that is said here; all where nothing is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HeldSelection {

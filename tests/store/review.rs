@@ -3,7 +3,7 @@
 use bounced::{
     message::Reading,
     policy::Policy,
-    store::{Held, HeldSelection},
+    store::{Held, HeldAnswer, HeldSelection},
 };
 use futures::TryStreamExt;
 
@@ -48,11 +48,11 @@ async fn a_person_approves_and_rejects_by_address_domain_and_message() {
     let f = five().await;
     let domain = HeldSelection { domain: Some("one.example".to_owned()), ..HeldSelection::default() };
     assert_eq!(held(&f, domain.clone()).await.len(), 1);
-    assert_eq!(f.store.answer_held(&domain, false, START + DAY).await.unwrap(), 1);
+    assert_eq!(f.store.answer_held(&domain, HeldAnswer::Reject, START + DAY).await.unwrap(), 1);
     let other = HeldSelection { message: Some(2), ..HeldSelection::default() };
-    assert_eq!(f.store.answer_held(&other, true, START + DAY).await.unwrap(), 0);
+    assert_eq!(f.store.answer_held(&other, HeldAnswer::Approve, START + DAY).await.unwrap(), 0);
     let message = HeldSelection { message: Some(1), ..HeldSelection::default() };
-    assert_eq!(f.store.answer_held(&message, true, START + DAY).await.unwrap(), 1);
+    assert_eq!(f.store.answer_held(&message, HeldAnswer::Approve, START + DAY).await.unwrap(), 1);
     assert_eq!(listed(&f).await, ["a@one.example", "b@one.example", "c@two.example", "d@two.example"]);
     assert_eq!(f.store.held_count().await.unwrap(), 0);
     let last: Vec<(String, String)> = f.rows("SELECT kind, address FROM event ORDER BY revision DESC LIMIT 2").await;
@@ -77,7 +77,7 @@ async fn whoever_comes_onto_the_list_otherwise_waits_no_longer() {
     // By hand, too; an approval then leaves the person's entry alone.
     let e = bounced::report::Address::parse("e@one.example").unwrap();
     f.store.suppress(&e, Some("asked"), START).await.unwrap();
-    f.store.answer_held(&HeldSelection::default(), true, START).await.unwrap();
+    f.store.answer_held(&HeldSelection::default(), HeldAnswer::Approve, START).await.unwrap();
     let entry: Vec<(String, String)> = f.rows("SELECT origin, note FROM suppression WHERE address LIKE 'e@%'").await;
     assert_eq!(entry, [("manual".to_owned(), "asked".to_owned())]);
 }

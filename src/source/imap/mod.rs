@@ -21,7 +21,6 @@ mod uid;
 mod wire;
 mod words;
 
-use jiff::Timestamp;
 use narrow::Portion;
 use outstanding::Settling;
 use pending::PendingUids;
@@ -32,7 +31,10 @@ use tracing::error;
 use uid::Uid;
 
 use super::{Progress, Source, SourceError};
-use crate::message::{Batch, Cursor, Disposition, Message, Place, Reading, Resume};
+use crate::{
+    clock::now,
+    message::{Batch, Cursor, Disposition, Message, Place, Reading, Resume},
+};
 
 /// Reads one IMAP folder.
 pub struct ImapSource {
@@ -215,11 +217,6 @@ impl ImapSource {
         let cursor = cursor.map(|uid| Cursor::new(uid.place().as_str()));
         Batch { messages, reading: Reading { cursor, pending, gone } }
     }
-}
-
-/// The only clock of this floor, in seconds since 1970-01-01 UTC.
-fn now() -> i64 {
-    Timestamp::now().as_second()
 }
 
 impl Source for ImapSource {

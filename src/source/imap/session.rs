@@ -6,7 +6,6 @@ use std::{
     time::Duration,
 };
 
-use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -23,6 +22,7 @@ use super::{
     words,
 };
 use crate::{
+    clock::now,
     message::{Cursor, Disposition, Message, Place},
     source::{Progress, SourceError, settings::BATCH_OCTETS},
 };
@@ -294,7 +294,7 @@ impl Session {
         let rest = if cut { Some(self.rest(measured).await?) } else { None };
         Ok(Message {
             place: self.uid(measured.uid).place(),
-            received: measured.received.unwrap_or_else(|| Timestamp::now().as_second()),
+            received: measured.received.unwrap_or_else(now),
             size: measured.size.unwrap_or(0).max(body.len() as u64),
             body,
             rest,

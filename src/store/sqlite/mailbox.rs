@@ -8,7 +8,7 @@ use super::{ROWS_A_STATEMENT, SqliteStore, is_kept, json};
 use crate::{
     clock::Moment,
     message::{Cursor, Disposition, Pending, Place, Reading, Resume, Retry, Unsettled},
-    store::{Heartbeat, MailboxStatus, PendingAnswer, SetAside, StoreError},
+    store::{Heartbeat, MailboxStatus, PendingAnswer, PendingMessage, StoreError},
 };
 
 impl SqliteStore {
@@ -174,7 +174,7 @@ impl SqliteStore {
         Ok(())
     }
 
-    pub(in crate::store) async fn set_aside(&self) -> Result<Vec<SetAside>, StoreError> {
+    pub(in crate::store) async fn pending(&self) -> Result<Vec<PendingMessage>, StoreError> {
         sqlx::query_as(
             "SELECT mailbox, place, first_failed, tries, next_try, why, acknowledged FROM pending
              ORDER BY mailbox, first_failed, place",
@@ -233,7 +233,7 @@ impl SqliteStore {
                     (SELECT min(p.first_failed) FROM pending AS p WHERE p.mailbox = c.mailbox AND p.acknowledged = 0)
                         AS pending_since,
                     (SELECT count(*) FROM pending AS p JOIN attempt AS a ON a.mailbox = p.mailbox AND a.place = p.place
-                     WHERE p.mailbox = c.mailbox AND p.acknowledged = 0) AS deadly,
+                     WHERE p.mailbox = c.mailbox AND p.acknowledged = 0) AS set_aside,
                     (SELECT m.recorded FROM message AS m WHERE m.mailbox = c.mailbox ORDER BY m.id DESC LIMIT 1)
                         AS recorded,
                     (SELECT m.recorded - m.received FROM message AS m WHERE m.mailbox = c.mailbox

@@ -4,7 +4,7 @@ use futures::{Stream, StreamExt};
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 use super::{ROWS_A_STATEMENT, SqliteStore, is_kept, json};
-use crate::store::{EventKind, Held, HeldSelection, StoreError, plan::NewSuppression};
+use crate::store::{EventKind, Held, HeldAnswer, HeldSelection, StoreError, plan::NewSuppression};
 
 impl SqliteStore {
     pub(in crate::store) fn held(
@@ -37,13 +37,13 @@ impl SqliteStore {
     pub(in crate::store) async fn answer_held(
         &self,
         selection: &HeldSelection,
-        approved: bool,
+        answer: HeldAnswer,
         at: i64,
     ) -> Result<u64, StoreError> {
-        self.answer(selection, approved, at).await.map_err(|error| self.error(error))
+        self.answer(selection, answer, at).await.map_err(|error| self.error(error))
     }
 
-    async fn answer(&self, selection: &HeldSelection, approved: bool, at: i64) -> Result<u64, sqlx::Error> {
+    async fn answer(&self, selection: &HeldSelection, answer: HeldAnswer, at: i64) -> Result<u64, sqlx::Error> {
         let mut tx = self.writer.begin_with("BEGIN IMMEDIATE").await?;
         sqlx::query("CREATE TEMP TABLE IF NOT EXISTS answered (address TEXT NOT NULL PRIMARY KEY)")
             .execute(&mut *tx)
@@ -57,9 +57,11 @@ impl SqliteStore {
         .bind(selection.message)
         .execute(&mut *tx)
         .await?;
-        let (kind, note) =
-            if approved { (EventKind::Suppressed, "approved") } else { (EventKind::Released, "rejected") };
-        if approved {
+        let (kind, note) = match answer {
+            HeldAnswer::Approve => (EventKind::Suppressed, "approved"),
+            HeldAnswer::Reject => (EventKind::Released, "rejected"),
+        };
+        if answer == HeldAnswer::Approve {
             // An entry that a person made stays as it is, and so does one that says as much already.
             sqlx::query(
                 "INSERT INTO suppression (address, domain, origin, reason, rule, diagnostic, bounce, since)
