@@ -134,3 +134,22 @@ fn rows_of_ones_own_for_kinds_formats_and_words_are_read_as_the_guide_says() {
         write(name, row);
     }
 }
+
+/// Rows of the program that deviate from what followed before are no mistake of whoever says it anew.
+#[test]
+fn what_follows_from_a_reason_can_be_said_anew() {
+    for (reason, class, fault) in
+        [("disabled", "soft", "recipient"), ("filtered", "soft", "sender"), ("filtered", "soft", "recipient")]
+    {
+        let row = format!("[reason.{reason}]\nclass = \"{class}\"\nfault = \"{fault}\"\nadvice = \"Ask them.\"\n");
+        let directory = place(block(CODES, "[codes]"), "codes.toml", &row);
+        let (code, told) = bounced(directory.path(), &["codes", "550"]);
+        assert_eq!(code, Some(0), "{told}");
+        let own = "[[variant]]\ncode = 550\nid = \"550.toy\"\nsays = [\"some toy\"]\naccepts = [\"550 some toy\"]\n";
+        let repeats = format!("{row}{own}reason = \"{reason}\"\nfault = \"{fault}\"\nbecause = \"b\"\n");
+        fs::write(directory.path().join("codes.toml"), repeats).expect("written");
+        let (code, told) = bounced(directory.path(), &["codes", "550"]);
+        assert_eq!(code, Some(78), "{told}");
+        assert!(told.contains(&format!("codes.toml:10: fault `{fault}` follows from the reason `{reason}`")), "{told}");
+    }
+}

@@ -369,7 +369,7 @@ fn numbers<T>(
 }
 
 fn phrase(file: &TableFile, row: &PhraseSpec, reasons: &Reasons) -> Result<Phrase, TableError> {
-    let own = Deviation { class: row.class, fault: row.fault, because: row.because.as_deref() };
+    let own = Deviation { class: row.class, fault: row.fault, because: row.because.as_deref(), is_own: file.is_own() };
     let judgement = reasons
         .judgement(*row.reason.get_ref(), None, &own)
         .map_err(|problem| file.refuse(&row.reason.span(), &problem))?;

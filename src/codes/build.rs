@@ -1,7 +1,12 @@
 //! A table's files -> [`CodeTable`]. Whatever could hide a slip of the pen is refused with file and line: doubles, rows and
 //! phrases that can never answer, classes beyond a digit's limit. What a file may say at all is known to `file`.
 
-use std::{collections::BTreeMap, ops::Range, path::PathBuf, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+    path::PathBuf,
+    sync::Arc,
+};
 
 use toml::Spanned;
 
@@ -38,10 +43,14 @@ impl CodeTable {
     /// A row in them can't be meant as it is written.
     pub fn from_files(files: Vec<Arc<TableFile>>) -> Result<Self, TableError> {
         let mut meanings: BTreeMap<Reason, Meaning> = BTreeMap::new();
+        let mut said_anew = BTreeSet::new();
         let (mut layers, mut dropped) = (Vec::new(), Vec::new());
         for file in &files {
             let (own, layer) = file::read(file)?;
             for (reason, meaning) in own {
+                if file.is_own() {
+                    said_anew.insert(reason);
+                }
                 // The strongest file's word counts.
                 meanings.entry(reason).or_insert(meaning);
             }
@@ -49,7 +58,7 @@ impl CodeTable {
             layers.push(layer);
         }
         let last = files.last().expect("a table has a file");
-        let reasons = Reasons::new(meanings).map_err(|missing| {
+        let reasons = Reasons::new(meanings, said_anew).map_err(|missing| {
             last.refuse(
                 &(0..0),
                 &format!("there is no [reason.{missing}]: each reason needs its class, fault and advice"),
@@ -180,7 +189,7 @@ impl Builder {
             let problem = format!("class `{class}` can't be reached: codes with this digit have at_most = \"{limit}\"");
             return Err(file.refuse(&reason.span(), &problem));
         }
-        let own = Deviation { class: *class, fault: *fault, because: because.as_deref() };
+        let own = Deviation { class: *class, fault: *fault, because: because.as_deref(), is_own: file.is_own() };
         let judgement = self
             .reasons
             .judgement(*reason.get_ref(), limit, &own)

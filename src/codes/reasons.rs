@@ -1,7 +1,7 @@
 //! What follows from a reason: class, fault, and what a person should do. The `[reason.NAME]` tables of
 //! config/codes.toml. Knows nothing of codes and texts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
@@ -23,7 +23,11 @@ pub struct Meaning {
 
 /// What follows from each reason.
 #[derive(Debug, Clone, Default)]
-pub struct Reasons(BTreeMap<Reason, Meaning>);
+pub struct Reasons {
+    meanings: BTreeMap<Reason, Meaning>,
+    /// Those whose meaning one's own file gives.
+    said_anew: BTreeSet<Reason>,
+}
 
 /// What a row says beside its reason, where it deviates from what follows.
 #[derive(Debug, Clone, Copy)]
@@ -34,24 +38,27 @@ pub struct Deviation<'a> {
     pub fault: Option<Fault>,
     /// Why it deviates.
     pub because: Option<&'a str>,
+    /// Whether somebody laid the row over those that come with the program.
+    pub is_own: bool,
 }
 
 impl Reasons {
-    /// The reasons, when every one has its meaning; else the first that has none.
+    /// The reasons, when every one has its meaning; else the first that has none. Of those `said_anew` one's own file gives
+    /// the meaning.
     ///
     /// # Errors
     /// The reason that is missing.
-    pub fn new(meanings: BTreeMap<Reason, Meaning>) -> Result<Self, Reason> {
+    pub fn new(meanings: BTreeMap<Reason, Meaning>, said_anew: BTreeSet<Reason>) -> Result<Self, Reason> {
         match Reason::ALL.iter().find(|reason| !meanings.contains_key(reason)) {
             Some(missing) => Err(*missing),
-            None => Ok(Self(meanings)),
+            None => Ok(Self { meanings, said_anew }),
         }
     }
 
     /// What follows from the reason.
     #[must_use]
     pub fn meaning(&self, reason: Reason) -> &Meaning {
-        &self.0[&reason]
+        &self.meanings[&reason]
     }
 
     /// What a row says: its reason's class (no worse than `limit`) and fault, unless it says otherwise and why.
@@ -62,10 +69,12 @@ impl Reasons {
         let Meaning { class, fault, .. } = *self.meaning(reason);
         // Class sorts from the worst to the best.
         let class = limit.map_or(class, |limit| class.max(limit));
-        if own.class == Some(class) {
+        // A row of the program may well deviate from the program's meaning to what one's own file has made of it.
+        let may_repeat = !own.is_own && self.said_anew.contains(&reason);
+        if own.class == Some(class) && !may_repeat {
             return Err(format!("class `{class}` follows from the reason `{reason}`: leave it out"));
         }
-        if own.fault == Some(fault) {
+        if own.fault == Some(fault) && !may_repeat {
             return Err(format!("fault `{fault}` follows from the reason `{reason}`: leave it out"));
         }
         match (own.class.is_some() || own.fault.is_some(), own.because) {
