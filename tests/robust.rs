@@ -581,6 +581,28 @@ fn nobody_is_named_whom_the_mail_does_not_name() {
     }
 }
 
+/// Whoever is named in a way that nobody can read, or is the sender himself, is not the one in To of the returned message.
+#[test]
+fn somebody_else_is_not_taken_for_the_one_whom_the_words_name() {
+    let named = |given: &str| -> Vec<String> {
+        let mail = format!(
+            "From: MAILER-DAEMON@mx.example.org\nTo: news@shop.example\nSubject: failure notice\n\n\
+             Hi. This is the qmail-send program at mx.example.org.\n\
+             I'm afraid I wasn't able to deliver your message to the following addresses.\n\n\
+             {given}:\n550 5.1.1 no such user\n\n--- Below this line is a copy of the message.\n\n\
+             From: news@shop.example\nTo: anna@example.org\nSubject: News\n\nHello\n"
+        );
+        let (report, _) = JUDGE.judge(mail.as_bytes());
+        report.recipients.iter().filter_map(|r| Some(r.address.as_ref()?.normalised().to_owned())).collect()
+    };
+    assert_eq!(named("<anna@example.org>"), ["anna@example.org"]);
+    assert_eq!(named("The recipient"), ["anna@example.org"], "the words name nobody");
+    assert_eq!(named("<news@shop.example>"), ["news@shop.example"]);
+    for given in ["<a\0b@example.net>", "<a@b@example.net>", "<\u{212a}im@example.net>", "<ann\u{202e}@example.net>"] {
+        assert_eq!(named(given), [""; 0], "{given:?}");
+    }
+}
+
 /// To of the returned message is the recipient's only where nothing says otherwise.
 #[test]
 fn the_original_names_the_recipient_only_where_nothing_contradicts() {

@@ -53,6 +53,8 @@ struct Mentions {
     found: Vec<(Position, Address)>,
     /// Addresses of ours at the head of a line: somebody mails himself.
     own: Vec<Address>,
+    /// Whether a line begins with something in angle brackets that is meant for an address and is none.
+    names_no_address: bool,
     /// Normalised addresses that the text lists as delivered or still being tried.
     not_failed: HashSet<String>,
     /// What the text says about forwarding: normalised address -> the one that was mailed.
@@ -107,7 +109,9 @@ pub(super) fn find(mail: &Mail<'_>, original: &Original, words: &str, one: bool,
     }
     // Where no header is returned, the summary among the words stands for it.
     let only = || mailed.first().filter(|_| mailed.len() == 1 && original.to.is_empty()).cloned();
-    let recipient = original.recipient.clone().or_else(only).filter(|_| one);
+    // Who is named in a way that nobody can read is not the one whom the returned message names.
+    let names_another = mentions.names_no_address || !mentions.own.is_empty();
+    let recipient = original.recipient.clone().or_else(only).filter(|_| one && !names_another);
     let named = last_resorts(mail, &mailed, recipient, words);
     match (named.as_slice(), elsewhere.as_slice()) {
         ([], [_]) => elsewhere,
@@ -161,6 +165,7 @@ fn mentions(words: &str, mailed: &[Address], own: &HashSet<String>, tables: &Tab
         if line.trim_start().starts_with("-----") {
             in_the_rest = lists_the_rest(line, &tables.words);
         }
+        mentions.names_no_address |= header.is_none() && begins_with_no_address(line);
         if !matches!(header, Some(Header::Other)) {
             // The end and the position of the address before it in the line.
             let mut last = (0, Position::Elsewhere);
@@ -197,6 +202,12 @@ fn mentions(words: &str, mailed: &[Address], own: &HashSet<String>, tables: &Tab
     }
     mentions.forget_not_failed();
     mentions
+}
+
+/// `<a@b@example.org>:`
+fn begins_with_no_address(line: &str) -> bool {
+    let inside = line.trim_start().strip_prefix('<').and_then(|line| line.split_once('>'));
+    inside.is_some_and(|(inside, _)| inside.contains('@') && addresses(line).next().is_none())
 }
 
 /// Sendmail 8 before it wrote DSNs: `----- The following addresses had transient non-fatal errors -----` and

@@ -25,9 +25,19 @@ impl SqliteStore {
         policy: &Policy,
     ) -> Result<Committed, StoreError> {
         let mut tx = self.begin().await?;
-        let committed = record(&mut tx, mailbox, batch, reading, policy).await.map_err(|error| self.error(error))?;
-        tx.commit().await.map_err(|error| self.error(error))?;
-        Ok(committed)
+        let committed = match record(&mut tx, mailbox, batch, reading, policy).await {
+            Ok(committed) => tx.commit().await.map(|()| committed),
+            Err(error) => {
+                drop(tx);
+                Err(error)
+            }
+        };
+        if committed.is_err() {
+            // They were read and nobody died: whoever ends the process now, does so over none of them. Where this fails
+            // too, nothing is lost but time.
+            let _ = self.attempt(mailbox, &[]).await;
+        }
+        committed.map_err(|error| self.error(error))
     }
 }
 
