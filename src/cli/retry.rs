@@ -31,6 +31,13 @@ impl Which {
     /// Answers for them, and prints how many they are.
     pub(super) fn answer(self, globals: &Globals, answer: PendingAnswer, became: &str) -> Result<Exit, Failure> {
         let config = globals.config()?;
+        if let Some(asked) = &self.mailbox
+            && !config.mailboxes().iter().any(|mailbox| mailbox.name == asked)
+        {
+            let names: Vec<_> = config.mailboxes().iter().map(|mailbox| mailbox.name).collect();
+            let what = format_args!("no mailbox is called `{asked}`; there are: {}", names.join(", "));
+            return Err(Failure::new(Exit::Usage, what));
+        }
         let place = self.place.map(Place::new);
         let answered = app::answer_pending(&config, self.mailbox.as_deref(), place.as_ref(), answer);
         let count = block_on(async { Ok(answered.await?) })?;

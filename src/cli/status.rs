@@ -28,7 +28,7 @@ use crate::{
 /// With --json one array: [{"mailbox", "healthy", "wrong", "age", "read_at", "failed_at", "failure", "failures", "messages",
 /// "bounces", "newest", "lag", "unsettled", "pending", "waiting": [{"place", "why", "tries", "next_try", …}], …}], times in
 /// seconds since 1970-01-01 UTC; behind them {"list", "healthy", "failure"} for each published list that can't follow the
-/// database.
+/// database, and last {"held", "healthy"}: how many addresses wait for a person.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   bounced status
@@ -52,6 +52,10 @@ enum Part<'a> {
         #[serde(flatten)]
         trouble: &'a Trouble,
     },
+    Held {
+        healthy: bool,
+        held: u64,
+    },
 }
 
 impl Status {
@@ -63,7 +67,8 @@ impl Status {
         let mut out = io::stdout().lock();
         if self.json {
             let lists = troubles.iter().map(|trouble| Part::List { healthy: false, trouble });
-            let parts: Vec<_> = mailboxes.iter().map(Part::Mailbox).chain(lists).collect();
+            let parts: Vec<_> =
+                mailboxes.iter().map(Part::Mailbox).chain(lists).chain([Part::Held { healthy: true, held }]).collect();
             json_line(&mut out, &parts)?;
         } else {
             if mailboxes.is_empty() {

@@ -81,3 +81,18 @@ async fn whoever_comes_onto_the_list_otherwise_waits_no_longer() {
     let entry: Vec<(String, String)> = f.rows("SELECT origin, note FROM suppression WHERE address LIKE 'e@%'").await;
     assert_eq!(entry, [("manual".to_owned(), "asked".to_owned())]);
 }
+
+#[tokio::test]
+async fn a_rejection_releases_nobody_who_is_on_the_list_for_another_reason() {
+    let f = Fixture::new().await;
+    f.execute(
+        "INSERT INTO suppression (address, domain, origin, since) VALUES ('e@one.example', 'one.example', 'soft', 1)",
+    )
+    .await;
+    let names = ["a@one.example", "b@one.example", "c@two.example", "e@one.example"];
+    let all = names.map(|name| (name, HARD));
+    f.store.commit(MAILBOX, &[entry(1, START, &all)], &Reading::default(), &policy()).await.unwrap();
+    assert_eq!(f.store.answer_held(&HeldSelection::default(), HeldAnswer::Reject, START).await.unwrap(), 1);
+    assert!(listed(&f).await.contains(&"e@one.example".to_owned()));
+    assert_eq!(f.value::<i64>("SELECT count(*) FROM event WHERE kind = 'released'").await, 0);
+}

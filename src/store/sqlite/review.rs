@@ -75,9 +75,12 @@ impl SqliteStore {
             .execute(&mut *tx)
             .await?;
         }
+        // Who is on the list for another reason stays there, so that nobody is released by a rejection.
         sqlx::query(
             "INSERT INTO event (at, kind, address, origin, bounce, note)
-             SELECT ?1, ?2, address, origin, bounce, ?3 FROM held WHERE address IN (SELECT address FROM temp.answered)",
+             SELECT ?1, ?2, address, origin, bounce, ?3 FROM held AS h
+             WHERE h.address IN (SELECT address FROM temp.answered)
+               AND (?2 = 'suppressed' OR NOT EXISTS (SELECT 1 FROM suppression AS s WHERE s.address = h.address))",
         )
         .bind(at)
         .bind(kind.as_str())
