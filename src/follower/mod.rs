@@ -200,9 +200,8 @@ macro_rules! followers {
             /// The store can't be read.
             pub async fn troubles(&self, store: &Store) -> Result<Vec<Trouble>, StoreError> {
                 let mut troubles = Vec::new();
-                $(if let Err(error) = permits(&self.$module, store).await {
-                    let list = self.$module.path().to_owned();
-                    troubles.push(Trouble { list, failure: error.to_string() });
+                $(if let Some(failure) = trouble(&self.$module, store).await? {
+                    troubles.push(Trouble { list: self.$module.path().to_owned(), failure });
                 })+
                 Ok(troubles)
             }
@@ -239,6 +238,18 @@ async fn permits(follower: &impl Follower, store: &Store) -> Result<(), StoreErr
         Ok(None) | Err(StoreError::Busy(_)) => Ok(()),
         Err(error) => Err(error),
     }
+}
+
+/// Why a file does not say what the store does, where that shows.
+async fn trouble(follower: &impl Follower, store: &Store) -> Result<Option<String>, StoreError> {
+    if let Err(error) = permits(follower, store).await {
+        return Ok(Some(error.to_string()));
+    }
+    let lacks = matches!(follower.state().await, Ok(None)) && store.newest_revision().await? > 0;
+    Ok(lacks.then(|| {
+        let path = follower.path().display();
+        format!("published list {path} is missing or damaged, and no daemon has made it anew; its log says why not")
+    }))
 }
 
 async fn follow_to_the_end(follower: &impl Follower, store: &Store) -> Result<(), StoreError> {

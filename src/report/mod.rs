@@ -129,10 +129,14 @@ impl Recipient {
     /// The address as the mail gives it, also where it is none that could be mailed as it stands.
     #[must_use]
     pub fn address_given(&self) -> Option<&str> {
-        let field = [&self.original_recipient, &self.final_recipient].into_iter().flatten().find(|f| f.contains('@'));
-        let value = field.map(|field| field.split_once(';').filter(|(kind, _)| !kind.contains('@')));
-        let value = value.map(|typed| typed.map_or_else(|| field.map_or("", String::as_str), |(_, value)| value));
-        self.address.as_ref().map(Address::given).or_else(|| value.map(str::trim))
+        let fields = [&self.original_recipient, &self.final_recipient].into_iter().flatten();
+        let mut values = fields.map(|field| match field.split_once(';') {
+            Some((kind, value)) if !kind.contains('@') => value.trim(),
+            _ => field.trim(),
+        });
+        // Exim names the command or the file that the address leads to.
+        let is_given = |value: &&str| value.contains('@') && !value.starts_with(['|', '/']);
+        self.address.as_ref().map(Address::given).or_else(|| values.find(is_given))
     }
 
     /// The enhanced status code to report.

@@ -15,6 +15,9 @@ pub struct Address {
 /// RFC 5321 §4.5.3.1.3: a path has at most 256 octets; RFC 6531 counts octets too.
 const LONGEST: usize = 320;
 
+/// RFC 1035 §2.3.4.
+const LONGEST_DOMAIN: usize = 255;
+
 impl Address {
     /// Reads one bare address: `user@example.org`, angle brackets allowed around it. `None` when it is none.
     ///
@@ -46,6 +49,11 @@ impl Address {
         } else {
             idna::domain_to_ascii(domain).unwrap_or_else(|_| domain.to_lowercase())
         };
+        // RFC 1035 §2.3.4; other dots than ours may have become some only now.
+        let bad_label = |label: &str| label.is_empty() || label.len() > 63;
+        if !literal && (ascii.len() > LONGEST_DOMAIN || ascii.split('.').any(bad_label)) {
+            return None;
+        }
         let bare = if quoted { unquote(local) } else { local.to_owned() };
         // Not `format!`: it would be two fifths of what reading an address costs, and a mail may have thousands.
         let given = [local, "@", domain].concat();
@@ -117,6 +125,10 @@ mod tests {
     #[test]
     fn what_would_have_to_be_mended_is_no_address() {
         for text in ["\u{212a}im@example.org", "kim@\u{212a}.example", "a@b@example.org", "a\0b@example.org"] {
+            assert_eq!(Address::parse(text), None, "{text:?}");
+        }
+        let long = ["a".repeat(64), "a.".repeat(127) + "ab"].map(|domain| format!("kim@{domain}.example"));
+        for text in [&long[0], &long[1], "kim@example.。", "kim@。example"] {
             assert_eq!(Address::parse(text), None, "{text:?}");
         }
         for text in ["ｋim@example.org", "kim@ｅxample.org", "a\u{202e}b@example.org", "a\u{200b}@example.org"] {

@@ -20,7 +20,9 @@ pub fn addresses(text: &str) -> impl Iterator<Item = (Range<usize>, Address)> {
         let range = start..at + 1 + domain;
         let address = Address::parse(text.get(range.clone())?)?;
         let goes_on = text[..start].chars().next_back().is_some_and(is_cut_before)
-            || text[range.end..].chars().next().is_some_and(is_cut_behind);
+            || text[range.end..].chars().next().is_some_and(is_cut_behind)
+            // Within the quotes of another one's local part.
+            || text[range.end..].starts_with("\"@");
         (!goes_on).then_some((range, address))
     })
 }
@@ -41,12 +43,15 @@ fn is_cut_behind(c: char) -> bool {
 pub fn address_of(field: &str) -> Option<Address> {
     Address::parse(field).or_else(|| {
         let (range, address) = addresses(field).next()?;
-        let before = field[..range.start].rsplit(char::is_whitespace).next().unwrap_or("");
-        let behind = field[range.end..].split(char::is_whitespace).next().unwrap_or("");
-        let before = before.trim_end_matches(is_bracket);
-        let labelled = before.rsplit_once([':', '=']).map_or(before, |(_, rest)| rest);
-        let alone = labelled.is_empty() && behind.trim_matches(|c| is_bracket(c) || ".,;".contains(c)).is_empty();
-        alone.then_some(address)
+        let bracketed = field[..range.start].trim_end().ends_with('<');
+        let before = field[..range.start].trim_end_matches(|c: char| is_bracket(c) || c.is_whitespace());
+        // A display name stands before brackets only; else it would be a part of the address.
+        let named = bracketed && !before.ends_with([',', ';', '@']);
+        let labelled = !before.contains(char::is_whitespace) && before.ends_with([':', '=']);
+        let behind = field[range.end..].trim_start_matches(|c: char| is_bracket(c) && c != '(' || ".,;".contains(c));
+        let commented = behind.trim_start().starts_with('(');
+        let alone = before.is_empty() || named || labelled;
+        (alone && (behind.trim().is_empty() || commented)).then_some(address)
     })
 }
 
@@ -179,6 +184,8 @@ mod tests {
     #[test]
     fn a_piece_of_something_else_is_no_address() {
         let long = format!("to {}@example.org", "a".repeat(400));
+        let quoted: Vec<_> = addresses("<\"a@b\"@example.org>: no").map(|(_, a)| a.given().to_owned()).collect();
+        assert_eq!(quoted, ["\"a@b\"@example.org"]);
         for text in ["a@b@example.org", "a\0b@example.org", "b@example.org\u{202e}x", "b\u{212a}@example.org", &long] {
             assert_eq!(addresses(text).count(), 0, "{text:?}");
         }
@@ -198,6 +205,11 @@ mod tests {
             assert_eq!(address_of(field).expect(field).normalised(), "anna@example.org", "{field}");
         }
         let long = format!("{}@example.org", "a".repeat(400));
+        for field in
+            ["b anna@example.org", "anna@example.org; b@example.net", "anna@example.org\tb", "anna@example.org b"]
+        {
+            assert_eq!(address_of(field), None, "{field:?}");
+        }
         for field in ["b,anna@example.org", "b\0anna@example.org", "b\"anna@example.org", "anna@example.org,b@x", &long]
         {
             assert_eq!(address_of(field), None, "{field:?}");

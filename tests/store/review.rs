@@ -96,3 +96,14 @@ async fn a_rejection_releases_nobody_who_is_on_the_list_for_another_reason() {
     assert!(listed(&f).await.contains(&"e@one.example".to_owned()));
     assert_eq!(f.value::<i64>("SELECT count(*) FROM event WHERE kind = 'released'").await, 0);
 }
+
+#[tokio::test]
+async fn a_person_who_adds_or_removes_an_address_has_answered_for_it() {
+    let f = five().await;
+    let address = |text| bounced::report::Address::parse(text).unwrap();
+    assert!(f.store.suppress(&address("d@two.example"), None, START).await.unwrap());
+    assert!(f.store.release(&address("e@one.example"), START).await.unwrap());
+    assert_eq!(f.store.held_count().await.unwrap(), 0);
+    assert!(!listed(&f).await.contains(&"e@one.example".to_owned()));
+    assert!(!f.store.release(&address("e@one.example"), START).await.unwrap());
+}

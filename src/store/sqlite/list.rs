@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use futures::{Stream, StreamExt};
 use sqlx::{Row, sqlite::SqliteRow};
 
-use super::{SqliteStore, events, json, parsed};
+use super::{SqliteStore, events, json, parsed, review};
 use crate::{
     report::Address,
     store::{Entry, EventKind, Listed, StoreError, plan::NewEvent},
@@ -75,6 +75,7 @@ impl SqliteStore {
             .bind(address.normalised())
             .fetch_one(&mut *tx)
             .await?;
+        review::forget(&mut tx, &[address.normalised()]).await?;
         sqlx::query(
             "INSERT INTO suppression (address, domain, origin, since, note) VALUES (?1, ?2, ?3, ?4, ?5)
              ON CONFLICT (address) DO UPDATE SET origin = excluded.origin, note = coalesce(excluded.note, note)",
@@ -109,7 +110,12 @@ impl SqliteStore {
             .bind(address.normalised())
             .fetch_optional(&mut *tx)
             .await?;
-        let Some(origin) = origin else { return Ok(false) };
+        // Whoever waits to come onto the list is meant as well.
+        let held: Option<String> = sqlx::query_scalar("DELETE FROM held WHERE address = ?1 RETURNING origin")
+            .bind(address.normalised())
+            .fetch_optional(&mut *tx)
+            .await?;
+        let Some(origin) = origin.or(held) else { return Ok(false) };
         let event = NewEvent {
             at,
             kind: EventKind::Released,
