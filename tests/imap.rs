@@ -197,8 +197,8 @@ async fn large_messages_are_cut_and_a_portion_is_bounded() {
     let other = format!("{}y\n", large.strip_suffix("x\n").unwrap());
     server.deliver(&other);
     // All in one second, whatever writing them took: a Maildir's INTERNALDATE is the time of the file.
-    for file in std::fs::read_dir(server.maildir().join("new")).unwrap() {
-        let file = std::fs::File::options().append(true).open(file.unwrap().path()).unwrap();
+    for file in fs::read_dir(server.maildir().join("new")).unwrap() {
+        let file = fs::File::options().append(true).open(file.unwrap().path()).unwrap();
         file.set_modified(std::time::UNIX_EPOCH + Duration::from_secs(1_700_000_000)).unwrap();
     }
     let mut source = opened(&server, "max_message = 2500000").await;
