@@ -3,8 +3,6 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
-mod support;
-
 #[path = "support/line_ends.rs"]
 mod line_ends;
 
@@ -182,7 +180,9 @@ fn measure(name: &str, least: f64) {
     let shared = std::env::var_os("SHARED").map_or_else(|| PathBuf::from("../shared"), PathBuf::from);
     let dir = shared.join(name).join("messages");
     if !dir.is_dir() {
-        return support::skip(name, &format!("there is no {}", dir.display()));
+        // No server that could be installed: labelled mail lies beside the checkout or not.
+        println!("SKIP {name}: there is no {}", dir.display());
+        return;
     }
     let mut files = Vec::new();
     files_below(&dir, &mut files);
