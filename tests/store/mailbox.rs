@@ -4,7 +4,7 @@ use bounced::{
     clock::Moment,
     message::{Pending, Place, Reading, Retry},
     policy::Policy,
-    store::{Death, Heartbeat},
+    store::{Death, Heartbeat, PendingAnswer},
 };
 
 use crate::fixture::{Fixture, HARD, MAILBOX, START, entry, up_to};
@@ -131,6 +131,11 @@ async fn a_message_that_was_alone_at_two_deaths_is_set_aside_and_no_other() {
     assert!(pending[0].retry.next_try >= START + 3600 && pending[0].retry.why.contains("2 times"), "{pending:?}");
     // Another start in between changes nothing.
     assert_eq!(of_mailbox(f.store.deaths(START).await.unwrap()), [("7:1".to_owned(), 2, false)]);
+    // Whoever said that he knows need not say it again when the next try ends no better.
+    f.store.answer_pending(None, None, PendingAnswer::Acknowledge).await.unwrap();
+    f.store.attempt(MAILBOX, &[&bomb]).await.unwrap();
+    assert_eq!(of_mailbox(f.store.deaths(START + 7_200).await.unwrap()), [("7:1".to_owned(), 3, true)]);
+    assert_eq!(f.value::<i64>("SELECT acknowledged FROM pending WHERE tries = 2").await, 1);
 }
 
 #[tokio::test]

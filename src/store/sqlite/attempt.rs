@@ -5,9 +5,9 @@ use std::collections::HashMap;
 
 use sqlx::{Connection, Executor, SqliteConnection};
 
-use super::{SqliteStore, json};
+use super::{SqliteStore, json, mailbox::note_pending};
 use crate::{
-    message::{Place, Retry},
+    message::{Pending, Place, Retry},
     store::{Death, StoreError},
 };
 
@@ -64,18 +64,7 @@ impl SqliteStore {
                 stored.map(|(first_failed, tries, next_try, why)| Retry { first_failed, tries, next_try, why });
             let why = format!("bounced died {deaths} times while it read this message and no other");
             let retry = Retry::after_death(stored.as_ref(), now, why);
-            sqlx::query(
-                "INSERT OR REPLACE INTO pending (mailbox, place, first_failed, tries, next_try, why)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            )
-            .bind(mailbox)
-            .bind(place)
-            .bind(retry.first_failed)
-            .bind(retry.tries)
-            .bind(retry.next_try)
-            .bind(&retry.why)
-            .execute(&mut *tx)
-            .await?;
+            note_pending(&mut tx, mailbox, &Pending { place: Place::new(place), retry }).await?;
         }
         // Those that were alone are remembered; whichever of several it was shows when they are read one at a time.
         for death in found.iter().filter(|death| death.deaths > 0) {

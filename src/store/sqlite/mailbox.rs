@@ -273,20 +273,19 @@ pub(super) async fn note_reading(
 ) -> Result<(), sqlx::Error> {
     let texts: Vec<&str> = places.iter().map(|place| place.as_str()).collect();
     if !texts.is_empty() {
+        let read = json(&texts)?;
         sqlx::query(
             "INSERT OR IGNORE INTO passed (mailbox, place)
              SELECT ?1, p.value FROM json_each(?2) AS p
              WHERE NOT EXISTS (SELECT 1 FROM message AS m WHERE m.mailbox = ?1 AND m.place = p.value)",
         )
         .bind(mailbox)
-        .bind(json(&texts)?)
+        .bind(&read)
         .execute(&mut *tx)
         .await?;
-    }
-    if !texts.is_empty() {
         sqlx::query("DELETE FROM attempt WHERE mailbox = ?1 AND place IN (SELECT value FROM json_each(?2))")
             .bind(mailbox)
-            .bind(json(&texts)?)
+            .bind(&read)
             .execute(&mut *tx)
             .await?;
     }
@@ -296,26 +295,36 @@ pub(super) async fn note_reading(
         .bind(json(&over)?)
         .execute(&mut *tx)
         .await?;
-    for Pending { place, retry } in &reading.pending {
-        sqlx::query(
-            "INSERT INTO pending (mailbox, place, first_failed, tries, next_try, why)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-             ON CONFLICT (mailbox, place) DO UPDATE SET first_failed = excluded.first_failed, tries = excluded.tries,
-             next_try = excluded.next_try, why = excluded.why",
-        )
-        .bind(mailbox)
-        .bind(place.as_str())
-        .bind(retry.first_failed)
-        .bind(retry.tries)
-        .bind(retry.next_try)
-        .bind(&retry.why)
-        .execute(&mut *tx)
-        .await?;
+    for pending in &reading.pending {
+        note_pending(tx, mailbox, pending).await?;
     }
     match &reading.cursor {
         Some(cursor) => move_cursor(tx, mailbox, cursor).await,
         None => Ok(()),
     }
+}
+
+/// Notes that a message could not be read. What a person has said about it holds on.
+pub(super) async fn note_pending(
+    tx: &mut SqliteConnection,
+    mailbox: &str,
+    Pending { place, retry }: &Pending,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO pending (mailbox, place, first_failed, tries, next_try, why)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+         ON CONFLICT (mailbox, place) DO UPDATE SET first_failed = excluded.first_failed, tries = excluded.tries,
+         next_try = excluded.next_try, why = excluded.why",
+    )
+    .bind(mailbox)
+    .bind(place.as_str())
+    .bind(retry.first_failed)
+    .bind(retry.tries)
+    .bind(retry.next_try)
+    .bind(&retry.why)
+    .execute(&mut *tx)
+    .await?;
+    Ok(())
 }
 
 async fn move_cursor(tx: &mut SqliteConnection, mailbox: &str, cursor: &Cursor) -> Result<(), sqlx::Error> {
