@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     codes::{Class, Deviation, Fault, Judgement, Reason, Reasons, ReplyCode},
-    tables::{Example, Layer, Placed, Row, TableError, TableFile, overlay},
+    tables::{Example, Layer, Placed, TableError, TableFile, named_row, overlay},
 };
 
 const EMBEDDED: (&str, &str) = ("config/phrases.toml", include_str!("../../config/phrases.toml"));
@@ -160,15 +160,7 @@ struct ShapeSpec {
     order: Order,
 }
 
-impl Row for PhraseSpec {
-    fn id(&self) -> (&str, Range<usize>) {
-        (self.id.get_ref(), self.id.span())
-    }
-
-    fn replaces(&self) -> Option<&Spanned<String>> {
-        self.replaces.as_ref()
-    }
-}
+named_row!(PhraseSpec);
 
 /// The scopes by name: their number, and where they stand.
 type Scopes = HashMap<String, (usize, Arc<TableFile>, Range<usize>)>;

@@ -1,7 +1,7 @@
 //! config/formats.toml: what programs write in their bounces, as data -> [`Formats`]. A row names a program, the
 //! source of its words, those words, and the first lines of a bounce that it writes; a new program is one row.
 
-use std::{ops::Range, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
 use aho_corasick::AhoCorasick;
 use serde::Deserialize;
@@ -48,15 +48,7 @@ struct FormatRow {
     rejects: Vec<Spanned<String>>,
 }
 
-impl tables::Row for FormatRow {
-    fn id(&self) -> (&str, Range<usize>) {
-        (self.id.get_ref(), self.id.span())
-    }
-
-    fn replaces(&self) -> Option<&Spanned<String>> {
-        self.replaces.as_ref()
-    }
-}
+tables::named_row!(FormatRow);
 
 /// The table, compiled.
 #[derive(Debug)]

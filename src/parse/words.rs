@@ -1,7 +1,7 @@
 //! config/words.toml -> [`Words`]: the words by which a bounce is read, each with its role. Answers whether a text
 //! has the words of a role; refuses to know where the text came from and what follows from it.
 
-use std::{collections::HashSet, ops::Range, path::PathBuf, sync::Arc};
+use std::{collections::HashSet, path::PathBuf, sync::Arc};
 
 use aho_corasick::{AhoCorasick, Anchored, Input, StartKind};
 use serde::Deserialize;
@@ -147,15 +147,7 @@ struct WordRow {
     rejects: Vec<Spanned<String>>,
 }
 
-impl tables::Row for WordRow {
-    fn id(&self) -> (&str, Range<usize>) {
-        (self.id.get_ref(), self.id.span())
-    }
-
-    fn replaces(&self) -> Option<&Spanned<String>> {
-        self.replaces.as_ref()
-    }
-}
+tables::named_row!(WordRow);
 
 impl WordRow {
     /// What can never be found, or proves nothing.

@@ -8,6 +8,7 @@ mod overlay;
 use std::{fs, ops::Range, path::Path, sync::Arc};
 
 pub use examples::{Example, Expected, prove};
+pub(crate) use overlay::named_row;
 pub use overlay::{Layer, Placed, Row, overlay};
 use serde::de::DeserializeOwned;
 

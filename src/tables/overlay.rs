@@ -21,6 +21,22 @@ pub trait Row {
     }
 }
 
+/// Makes a [`Row`] of a struct whose fields `id` and `replaces` are what the file says under these keys.
+macro_rules! named_row {
+    ($row:ty) => {
+        impl $crate::tables::Row for $row {
+            fn id(&self) -> (&str, std::ops::Range<usize>) {
+                (self.id.get_ref(), self.id.span())
+            }
+
+            fn replaces(&self) -> Option<&toml::Spanned<String>> {
+                self.replaces.as_ref()
+            }
+        }
+    };
+}
+pub(crate) use named_row;
+
 /// What one file adds to a table and takes away.
 #[derive(Debug)]
 pub struct Layer<R> {
@@ -132,15 +148,7 @@ mod tests {
         replaces: Option<Spanned<String>>,
     }
 
-    impl Row for Fruit {
-        fn id(&self) -> (&str, Range<usize>) {
-            (self.id.get_ref(), self.id.span())
-        }
-
-        fn replaces(&self) -> Option<&Spanned<String>> {
-            self.replaces.as_ref()
-        }
-    }
+    named_row!(Fruit);
 
     #[derive(Deserialize)]
     struct Fruits {

@@ -137,15 +137,7 @@ pub(super) struct SignRow {
     pub yields_to: Option<Vec<Spanned<String>>>,
 }
 
-impl tables::Row for SignRow {
-    fn id(&self) -> (&str, Range<usize>) {
-        (self.id.get_ref(), self.id.span())
-    }
-
-    fn replaces(&self) -> Option<&Spanned<String>> {
-        self.replaces.as_ref()
-    }
-}
+tables::named_row!(SignRow);
 
 /// The areas that rows look at.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]

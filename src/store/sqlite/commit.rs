@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
+use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, query_builder::Separated};
 
 use super::{ROWS_A_STATEMENT, SqliteStore, events, is_kept, json, mailbox, parsed, review};
 use crate::{
@@ -214,6 +214,20 @@ async fn insert_bounces(tx: &mut SqliteConnection, bounces: &[NewBounce<'_>]) ->
     Ok(())
 }
 
+/// The columns that an entry has on the list as well as when it waits: address, domain, origin, reason, rule, diagnostic,
+/// bounce and since.
+pub(super) fn bind_entry<'a>(row: &mut Separated<'_, Sqlite, &'static str>, new: &'a NewSuppression<'a>) {
+    let suppression = &new.suppression;
+    row.push_bind(new.address)
+        .push_bind(new.domain)
+        .push_bind(suppression.origin.as_str())
+        .push_bind(suppression.reason.map(|reason| reason.as_str()))
+        .push_bind(suppression.rule.as_deref())
+        .push_bind(suppression.diagnostic.as_deref())
+        .push_bind(new.bounce)
+        .push_bind(suppression.since);
+}
+
 async fn insert_suppressions(
     tx: &mut SqliteConnection,
     suppressions: &[NewSuppression<'_>],
@@ -223,16 +237,8 @@ async fn insert_suppressions(
             "INSERT INTO suppression (address, domain, origin, reason, rule, diagnostic, bounce, since, note) ",
         )
         .push_values(chunk, |mut row, new| {
-            let suppression = &new.suppression;
-            row.push_bind(new.address)
-                .push_bind(new.domain)
-                .push_bind(suppression.origin.as_str())
-                .push_bind(suppression.reason.map(|reason| reason.as_str()))
-                .push_bind(suppression.rule.as_deref())
-                .push_bind(suppression.diagnostic.as_deref())
-                .push_bind(new.bounce)
-                .push_bind(suppression.since)
-                .push_bind(suppression.note.as_deref());
+            bind_entry(&mut row, new);
+            row.push_bind(new.suppression.note.as_deref());
         })
         .push(
             " ON CONFLICT (address) DO UPDATE SET

@@ -3,7 +3,7 @@
 use futures::{Stream, StreamExt};
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
-use super::{ROWS_A_STATEMENT, SqliteStore, is_kept, json};
+use super::{ROWS_A_STATEMENT, SqliteStore, commit::bind_entry, is_kept, json};
 use crate::store::{EventKind, Held, HeldAnswer, HeldSelection, StoreError, plan::NewSuppression};
 
 impl SqliteStore {
@@ -103,17 +103,7 @@ pub(super) async fn hold(tx: &mut SqliteConnection, held: &[NewSuppression<'_>])
         QueryBuilder::<Sqlite>::new(
             "INSERT OR REPLACE INTO held (address, domain, origin, reason, rule, diagnostic, bounce, since) ",
         )
-        .push_values(chunk, |mut row, new| {
-            let suppression = &new.suppression;
-            row.push_bind(new.address)
-                .push_bind(new.domain)
-                .push_bind(suppression.origin.as_str())
-                .push_bind(suppression.reason.map(|reason| reason.as_str()))
-                .push_bind(suppression.rule.as_deref())
-                .push_bind(suppression.diagnostic.as_deref())
-                .push_bind(new.bounce)
-                .push_bind(suppression.since);
-        })
+        .push_values(chunk, |mut row, new| bind_entry(&mut row, new))
         .build()
         .persistent(is_kept(chunk.len()))
         .execute(&mut *tx)
