@@ -292,6 +292,11 @@ async fn a_foreign_list_under_a_running_daemon_is_said_shown_and_left_alone_and_
     place.listed(2).await;
     assert_eq!(place.run(&["status"]).0, Some(0));
     assert!(daemon.terminate().await.success());
+
+    // With nobody there to make it anew, one that is gone is told as well.
+    fs::remove_file(place.bounced.cdb()).unwrap();
+    let (code, text) = place.run(&["status"]);
+    assert!(code == Some(1) && text.contains("suppressions.cdb is missing or damaged"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -140,7 +140,7 @@ macro_rules! followers {
                 $(match permits(&self.$module, store).await {
                     // From here on this store tells another story than the one that the list was made from.
                     Err(StoreError::Foreign(_)) if self.accepts_new_store => store.renew_id().await?,
-                    done => done?,
+                    done => done.map(drop)?,
                 })+
                 $(match self.$module.start(store).await {
                     Err(StoreError::Busy(why)) => tracing::warn!("{why}; trying again"),
@@ -230,26 +230,32 @@ followers! {
     snapshot::Snapshot,
 }
 
-/// Whether a follower may carry over what this store says. A file that can't be read now says nothing against it.
-async fn permits(follower: &impl Follower, store: &Store) -> Result<(), StoreError> {
+/// Whether a follower may carry over what this store says, and has a file that tells how far it has come. One that can't
+/// be read now says nothing against it.
+async fn permits(follower: &impl Follower, store: &Store) -> Result<bool, StoreError> {
     match follower.state().await {
         // The file is read first: what is committed meanwhile only makes the store newer.
-        Ok(Some(held)) => held.permits(follower.path(), &store.id().await?, store.newest_revision().await?),
-        Ok(None) | Err(StoreError::Busy(_)) => Ok(()),
+        Ok(Some(held)) => {
+            held.permits(follower.path(), &store.id().await?, store.newest_revision().await?).map(|()| true)
+        }
+        Ok(None) => Ok(false),
+        Err(StoreError::Busy(_)) => Ok(true),
         Err(error) => Err(error),
     }
 }
 
 /// Why a file does not say what the store does, where that shows.
 async fn trouble(follower: &impl Follower, store: &Store) -> Result<Option<String>, StoreError> {
-    if let Err(error) = permits(follower, store).await {
-        return Ok(Some(error.to_string()));
+    match permits(follower, store).await {
+        Ok(false) if store.newest_revision().await? > 0 => {
+            let path = follower.path().display();
+            Ok(Some(format!(
+                "published list {path} is missing or damaged, and no daemon has made it anew; its log says why not"
+            )))
+        }
+        Ok(_) => Ok(None),
+        Err(error) => Ok(Some(error.to_string())),
     }
-    let lacks = matches!(follower.state().await, Ok(None)) && store.newest_revision().await? > 0;
-    Ok(lacks.then(|| {
-        let path = follower.path().display();
-        format!("published list {path} is missing or damaged, and no daemon has made it anew; its log says why not")
-    }))
 }
 
 async fn follow_to_the_end(follower: &impl Follower, store: &Store) -> Result<(), StoreError> {

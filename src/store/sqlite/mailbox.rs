@@ -234,11 +234,10 @@ impl SqliteStore {
                         AS pending_since,
                     (SELECT count(*) FROM pending AS p JOIN attempt AS a ON a.mailbox = p.mailbox AND a.place = p.place
                      WHERE p.mailbox = c.mailbox AND p.acknowledged = 0) AS set_aside,
-                    (SELECT m.recorded FROM message AS m WHERE m.mailbox = c.mailbox ORDER BY m.id DESC LIMIT 1)
-                        AS recorded,
-                    (SELECT m.recorded - m.received FROM message AS m WHERE m.mailbox = c.mailbox
-                     ORDER BY m.id DESC LIMIT 1) AS lag
-             FROM cursor AS c ORDER BY c.mailbox",
+                    l.recorded, l.recorded - l.received AS lag
+             FROM cursor AS c
+             LEFT JOIN message AS l ON l.id = (SELECT max(m.id) FROM message AS m WHERE m.mailbox = c.mailbox)
+             ORDER BY c.mailbox",
         )
         .fetch_all(&self.readers)
         .await
