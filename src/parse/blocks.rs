@@ -47,7 +47,7 @@ pub(super) fn blocks(words: &str, addresses_wanted: &[&str]) -> Vec<Vec<Range<us
             // "because:" announces what stands behind the blank line.
             said = !line.trim_end().ends_with(':');
         } else {
-            if said || interrupted || current.len() >= MOST_SHARING {
+            if said || interrupted || is_answer(line) || current.len() >= MOST_SHARING {
                 current.clear();
             }
             interrupted = false;
@@ -64,6 +64,12 @@ pub(super) fn blocks(words: &str, addresses_wanted: &[&str]) -> Vec<Vec<Range<us
         }
     }
     out
+}
+
+/// `550 5.1.1 <bob@example.org>: no such user`, below a list of several, speaks of the one that it names.
+fn is_answer(line: &str) -> bool {
+    let line = line.trim_start();
+    line.len() > 3 && line.bytes().take(3).all(|b| b.is_ascii_digit()) && line.as_bytes()[3].is_ascii_whitespace()
 }
 
 /// So many addresses may share one block of text.
@@ -94,6 +100,12 @@ mod tests {
         let blocks = blocks(text, &["a@x.org", "b@x.org"]);
         assert!(blocks[0].ends_with("550 a\n") && !blocks[0].contains("552"), "{blocks:?}");
         assert!(blocks[1].ends_with("552 b\n") && !blocks[1].contains("550"), "{blocks:?}");
+    }
+
+    #[test]
+    fn an_answer_below_a_list_speaks_of_the_one_that_it_names() {
+        let blocks = blocks("<a@x.org>\n<b@x.org>\n550 <b@x.org>: no such user\n", &["a@x.org", "b@x.org"]);
+        assert_eq!(blocks, ["<a@x.org>\n<b@x.org>\n", "<b@x.org>\n550 <b@x.org>: no such user\n"]);
     }
 
     #[test]

@@ -1,11 +1,14 @@
 //! The machine-readable part of a DSN -> [`Draft`] (RFC 3464; RFC 6533 for internationalised ones).
 //! Reads what the fields say and tolerates how real programs write them; refuses to judge.
 
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+};
 
 use super::{
     Draft, MOST_RECIPIENTS,
-    blocks::{MOST_ABOUT, blocks},
+    blocks::MOST_ABOUT,
     failed,
     general::{self, found},
     kinds,
@@ -18,7 +21,7 @@ use super::{
 use crate::{
     codes::{EnhancedStatusCode, ReplyCode},
     report::{Action, Address, Evidence, Excerpt, Finding, Location, Original, Recipient},
-    text::{address_of, unescaped},
+    text::{address_of, addresses, unescaped},
 };
 
 /// Reads the delivery-status parts of a mail; `None` when there is none that names a recipient or an outcome.
@@ -32,10 +35,11 @@ pub(super) fn read(mail: &Mail<'_>, original: &Original, tables: &Tables) -> Opt
     if draft.recipients.is_empty() {
         return None;
     }
+    forget_answers_to_others(&mut draft.recipients);
     let human = mail.texts().find(|p| !has_status_fields(&p.text)).or_else(|| mail.texts().next());
     let words = human.map(|p| before_fields(p.words()).clipped(general::MOST_WORDS)).unwrap_or_default();
     name_the_nameless(mail, original, words.text, tables, &mut draft.recipients);
-    add_words(words, &mut draft.recipients);
+    add_words(words, &mut draft.recipients, &tables.words);
     let is_delayed = |r: &Recipient| r.action == Action::Delayed;
     if draft.recipients.iter().any(is_delayed) && kinds::gave_up(words, &tables.words) {
         // QUIRK: OpenSMTPD and nullmailer report their final expiry as "delayed".
@@ -321,6 +325,36 @@ fn from_xtext(value: &str) -> String {
     value.to_owned()
 }
 
+/// QUIRK: nullmailer gives each recipient the answer that one of them got. One that several have and that names some of
+/// them is theirs alone; of the others the mail does not say why they failed.
+fn forget_answers_to_others(recipients: &mut [Recipient]) {
+    let mut answers: HashMap<&str, Vec<usize>> = HashMap::new();
+    for (i, recipient) in recipients.iter().enumerate() {
+        if let Some(diagnostic) = &recipient.diagnostic {
+            answers.entry(diagnostic.as_str()).or_default().push(i);
+        }
+    }
+    let mut not_theirs = Vec::new();
+    for (answer, given_to) in answers.into_iter().filter(|(_, given_to)| given_to.len() > 1) {
+        let named: HashSet<String> = addresses(answer).map(|(_, address)| address.normalised().to_owned()).collect();
+        let is_named = |i: &usize| names(&recipients[*i]).any(|name| named.contains(name.normalised()));
+        let (theirs, others): (Vec<usize>, Vec<usize>) = given_to.into_iter().partition(is_named);
+        if !theirs.is_empty() {
+            not_theirs.extend(others);
+        }
+    }
+    for i in not_theirs {
+        let recipient = &mut recipients[i];
+        (recipient.diagnostic, recipient.statuses, recipient.replies) = (None, Vec::new(), Vec::new());
+    }
+}
+
+/// Every address by which the fields of a recipient call it.
+fn names(recipient: &Recipient) -> impl Iterator<Item = Address> {
+    let fields = [&recipient.original_recipient, &recipient.final_recipient].into_iter().flatten();
+    fields.filter_map(|field| address(field)).chain(recipient.address.clone())
+}
+
 /// QUIRK: a group without an address: the mail names it elsewhere.
 fn name_the_nameless(mail: &Mail<'_>, original: &Original, words: &str, tables: &Tables, recipients: &mut [Recipient]) {
     let known: Vec<Address> = recipients.iter().filter_map(|r| r.address.clone()).collect();
@@ -332,13 +366,7 @@ fn name_the_nameless(mail: &Mail<'_>, original: &Original, words: &str, tables: 
 }
 
 /// Gives each recipient what the human part says of it: Sendmail's DSN has only the first line of a reply.
-fn add_words(words: Passage<'_>, recipients: &mut [Recipient]) {
-    let add = |recipient: &mut Recipient, words: Passage<'_>| {
-        recipient.text.append(&words.excerpt(&Location::TextPart));
-    };
-    if let [only] = recipients {
-        return add(only, words.trimmed().clipped(MOST_ABOUT));
-    }
+fn add_words(words: Passage<'_>, recipients: &mut [Recipient], table: &Words) {
     let names: Vec<String> = recipients
         .iter()
         .map(|r| {
@@ -347,8 +375,8 @@ fn add_words(words: Passage<'_>, recipients: &mut [Recipient]) {
         })
         .collect();
     let wanted: Vec<&str> = names.iter().map(String::as_str).collect();
-    for (recipient, lines) in recipients.iter_mut().zip(blocks(words.text, &wanted)) {
-        lines.into_iter().for_each(|line| add(recipient, words.slice(line)));
+    for (recipient, words) in recipients.iter_mut().zip(general::words_of_each(words, &wanted, table)) {
+        recipient.text.append(&words);
     }
 }
 

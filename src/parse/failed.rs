@@ -4,7 +4,10 @@
 //! or behind a word such as "recipient". So every address of the text is put down with its position, and one
 //! position is believed. An address to which one may write for help is nobody's recipient.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    ops::Range,
+};
 
 use super::{
     general::MOST_WORDS,
@@ -160,8 +163,12 @@ fn mentions(words: &str, mailed: &[Address], own: &HashSet<String>, tables: &Tab
     let mut mentions = Mentions::default();
     let mut previous = "";
     let mut in_the_rest = false;
+    let mut paragraph = None;
     for line in words.lines() {
         let header = header_of(line, &tables.words);
+        if line.trim().is_empty() {
+            paragraph = None;
+        }
         if line.trim_start().starts_with("-----") {
             in_the_rest = lists_the_rest(line, &tables.words);
         }
@@ -183,6 +190,16 @@ fn mentions(words: &str, mailed: &[Address], own: &HashSet<String>, tables: &Tab
                     None if last.0 > 0 && line.get(last.0..range.start).is_some_and(is_separator) => last.1,
                     None => position_of(before, tables),
                 };
+                let position = match (position, &paragraph) {
+                    (Position::Head, Some(opened)) if is_quoted_by(opened, line, &line[..range.start]) => {
+                        Position::Elsewhere
+                    }
+                    (Position::Head, None) => {
+                        paragraph = Opened::by(line, &range);
+                        Position::Head
+                    }
+                    (position, _) => position,
+                };
                 last = (range.end, position);
                 if in_the_rest {
                     mentions.not_failed.insert(address.normalised().to_owned());
@@ -202,6 +219,32 @@ fn mentions(words: &str, mailed: &[Address], own: &HashSet<String>, tables: &Tab
     }
     mentions.forget_not_failed();
     mentions
+}
+
+/// A line that begins with a failed address, and what follows up to the next blank line.
+struct Opened {
+    indent: usize,
+    /// Whether it says something of the address, or announces that.
+    says: bool,
+}
+
+impl Opened {
+    /// A code in front of the address is an answer, and opens nothing: `550 5.1.1 <anna@example.org>... User unknown`.
+    fn by(line: &str, address: &Range<usize>) -> Option<Self> {
+        let behind = line[address.end..].trim_start_matches('>').trim();
+        let opens = !line[..address.start].contains(|c: char| c.is_ascii_digit());
+        opens.then(|| Self { indent: indent(line), says: !behind.is_empty() })
+    }
+}
+
+fn indent(line: &str) -> usize {
+    line.len() - line.trim_start().len()
+}
+
+/// Whether an address at the head of a line stands in the words of a server that the line above has begun to quote: they
+/// go on with a code, or further to the right. They may name the sender, or the same recipient in another spelling.
+fn is_quoted_by(opened: &Opened, line: &str, before: &str) -> bool {
+    before.contains(|c: char| c.is_ascii_digit()) || (opened.says && indent(line) > opened.indent)
 }
 
 /// `<a@b@example.org>:`

@@ -1,6 +1,8 @@
 //! The general text reader: a bounce that is no DSN, whichever program wrote it -> [`Draft`].
 //! Gives each failed address its own lines, and takes the codes out of them; refuses to judge.
 
+use std::ops::Range;
+
 use super::{
     Draft, MOST_RECIPIENTS,
     blocks::{MOST_ABOUT, blocks, names_only},
@@ -10,6 +12,7 @@ use super::{
     passage::Passage,
     reply,
     tables::Tables,
+    transcript,
     words::Words,
 };
 use crate::report::{Action, Address, Excerpt, Finding, Kind, Location, Original, Recipient};
@@ -29,7 +32,7 @@ pub(super) fn read(bounce: &Bounce<'_>, words: Passage<'_>, tables: &Tables) -> 
     let mut failed = failed::find(bounce.mail, bounce.original, words.text, true, tables);
     let left_out = failed.len().saturating_sub(MOST_RECIPIENTS);
     failed.truncate(MOST_RECIPIENTS);
-    let mut recipients = recipients(words, &failed);
+    let mut recipients = recipients(words, &failed, &tables.words);
     if recipients.is_empty() {
         recipients.push(Recipient { text: about(words), ..Recipient::default() });
     }
@@ -90,17 +93,9 @@ pub(super) const MOST_WORDS: usize = 256 * 1024;
 
 /// One recipient for each failed address, with its own lines. All of the words go to the only one, and to all of
 /// them where no address has a line of its own: the cause stands above or below the list.
-fn recipients(words: Passage<'_>, failed: &[Failed]) -> Vec<Recipient> {
+fn recipients(words: Passage<'_>, failed: &[Failed], table: &Words) -> Vec<Recipient> {
     let wanted: Vec<&str> = failed.iter().map(|f| f.shown.normalised()).collect();
-    let mut blocks = match failed {
-        [_] => vec![Excerpt::default()],
-        _ => {
-            let of_each = blocks(words.text, &wanted).into_iter();
-            of_each
-                .map(|lines| joined(lines.into_iter().map(|l| words.slice(l).excerpt(&Location::TextPart))))
-                .collect()
-        }
-    };
+    let mut blocks = words_of_each(words, &wanted, table);
     if blocks.iter().all(|block| names_only(block.as_str())) {
         let most = MOST_ABOUT.min(MOST_ABOUT_ALL / failed.len().max(1));
         blocks.fill(about(words.trimmed().clipped(most)));
@@ -112,6 +107,21 @@ fn recipients(words: Passage<'_>, failed: &[Failed]) -> Vec<Recipient> {
         ..Recipient::default()
     };
     failed.iter().zip(blocks).map(recipient).collect()
+}
+
+/// What the words say of each address (normalised): all of it of the only one, else the lines that speak of each; and of
+/// a transcript what was said of each in it.
+pub(super) fn words_of_each(words: Passage<'_>, wanted: &[&str], table: &Words) -> Vec<Excerpt> {
+    let words = words.trimmed();
+    let excerpts = |lines: Vec<Range<usize>>| {
+        joined(lines.into_iter().map(|line| words.slice(line).excerpt(&Location::TextPart))).clipped(MOST_ABOUT)
+    };
+    let of_each = if wanted.len() == 1 { vec![vec![0..words.text.len()]] } else { blocks(words.text, wanted) };
+    let of_each = match transcript::read(words.text, wanted, table) {
+        Some(transcript) => transcript.share_out(of_each),
+        None => of_each,
+    };
+    of_each.into_iter().map(excerpts).collect()
 }
 
 fn joined(excerpts: impl Iterator<Item = Excerpt>) -> Excerpt {

@@ -19,6 +19,7 @@ mod passage;
 mod reply;
 mod returned;
 mod tables;
+mod transcript;
 mod walk;
 mod words;
 

@@ -28,6 +28,8 @@ pub(super) enum Role {
     CameFrom,
     /// The heading of a list of those who did not fail.
     ListsTheRest,
+    /// The heading of the SMTP dialogue that Sendmail quotes.
+    BeginsTranscript,
     /// A header field that says whom the returned message was for.
     NamesRecipient,
     /// A header field whose addresses are nobody's recipient.
@@ -78,13 +80,14 @@ enum Stand {
 }
 
 impl Role {
-    const ALL: [Self; 23] = [
+    const ALL: [Self; 24] = [
         Self::BeforeRecipient,
         Self::Service,
         Self::AsksToWrite,
         Self::OutcomeEndsRequest,
         Self::CameFrom,
         Self::ListsTheRest,
+        Self::BeginsTranscript,
         Self::NamesRecipient,
         Self::NamesOther,
         Self::BeginsOriginal,
@@ -111,6 +114,7 @@ impl Role {
             Self::AsksToWrite
             | Self::OutcomeEndsRequest
             | Self::ListsTheRest
+            | Self::BeginsTranscript
             | Self::MentionsOriginal
             | Self::GaveUp
             | Self::GoesOn
@@ -340,7 +344,7 @@ mod tests {
         }
     }
 
-    const ROWS: usize = 43;
+    const ROWS: usize = 44;
 
     /// As the table writes a role.
     fn words_of(role: Role) -> String {
