@@ -56,8 +56,9 @@ struct Mentions {
     found: Vec<(Position, Address)>,
     /// Addresses of ours at the head of a line: somebody mails himself.
     own: Vec<Address>,
-    /// Whether a line begins with something in angle brackets that is meant for an address and is none.
-    names_no_address: bool,
+    /// Whether a line begins with somebody who can't be one of ours: what stands in angle brackets and is no address, or
+    /// whoever writes bounces.
+    names_nobody_of_ours: bool,
     /// Normalised addresses that the text lists as delivered or still being tried.
     not_failed: HashSet<String>,
     /// What the text says about forwarding: normalised address -> the one that was mailed.
@@ -113,7 +114,7 @@ pub(super) fn find(mail: &Mail<'_>, original: &Original, words: &str, one: bool,
     // Where no header is returned, the summary among the words stands for it.
     let only = || mailed.first().filter(|_| mailed.len() == 1 && original.to.is_empty()).cloned();
     // Who is named in a way that nobody can read is not the one whom the returned message names.
-    let names_another = mentions.names_no_address || !mentions.own.is_empty();
+    let names_another = mentions.names_nobody_of_ours || !mentions.own.is_empty();
     let recipient = original.recipient.clone().or_else(only).filter(|_| one && !names_another);
     let named = last_resorts(mail, &mailed, recipient, words);
     match (named.as_slice(), elsewhere.as_slice()) {
@@ -128,7 +129,7 @@ pub(super) fn find(mail: &Mail<'_>, original: &Original, words: &str, one: bool,
 fn last_resorts(mail: &Mail<'_>, mailed: &[Address], recipient: Option<Address>, words: &str) -> Vec<Address> {
     let spoken: HashSet<String> = words
         .split(|c: char| c.is_whitespace() || matches!(c, '<' | '>' | '(' | ')' | ',' | ';' | ':' | '"' | '\''))
-        .map(str::to_lowercase)
+        .map(|word| word.trim_end_matches('.').to_lowercase())
         .collect();
     let local = |a: &Address| a.normalised().rsplit_once('@').map_or("", |(local, _)| local).to_owned();
     let named: Vec<Address> = mailed.iter().filter(|a| spoken.contains(&local(a))).cloned().collect();
@@ -172,7 +173,7 @@ fn mentions(words: &str, mailed: &[Address], own: &HashSet<String>, tables: &Tab
         if line.trim_start().starts_with("-----") {
             in_the_rest = lists_the_rest(line, &tables.words);
         }
-        mentions.names_no_address |= header.is_none() && begins_with_no_address(line);
+        mentions.names_nobody_of_ours |= header.is_none() && begins_with_no_address(line);
         if !matches!(header, Some(Header::Other)) {
             // The end and the position of the address before it in the line.
             let mut last = (0, Position::Elsewhere);
@@ -210,7 +211,9 @@ fn mentions(words: &str, mailed: &[Address], own: &HashSet<String>, tables: &Tab
                     if position == Position::Head {
                         mentions.own.push(address);
                     }
-                } else if !is_service(&address, &tables.words) && !is_contact(previous, before, &tables.words) {
+                } else if is_service(&address, &tables.words) {
+                    mentions.names_nobody_of_ours |= position == Position::Command || is_bracketed_head(line, &range);
+                } else if !is_contact(previous, before, &tables.words) {
                     mentions.found.push((position, address));
                 }
             }
@@ -247,10 +250,29 @@ fn is_quoted_by(opened: &Opened, line: &str, before: &str) -> bool {
     before.contains(|c: char| c.is_ascii_digit()) || (opened.says && indent(line) > opened.indent)
 }
 
-/// `<a@b@example.org>:`
+/// `<a@b@example.org>:`, `<root>:`, `550 5.1.1 <root>... User unknown`, `550 root... User unknown`
 fn begins_with_no_address(line: &str) -> bool {
-    let inside = line.trim_start().strip_prefix('<').and_then(|line| line.split_once('>'));
-    inside.is_some_and(|(inside, _)| inside.contains('@') && addresses(line).next().is_none())
+    let named = behind_codes(line);
+    let bracketed = named.strip_prefix('<').and_then(|named| named.split_once('>'));
+    let has_code = || line.trim_start().len() > named.len();
+    let Some((inside, behind)) = bracketed.or_else(|| named.split_once("...").filter(|_| has_code())) else {
+        return false;
+    };
+    // Without a domain it is a recipient only where the reason follows: `<html>` is none.
+    let is_word = || !inside.is_empty() && !inside.contains(|c: char| c.is_whitespace() || matches!(c, '<' | '/'));
+    let is_local = || is_word() && (bracketed.is_none() || behind.starts_with([':', '.']));
+    (inside.contains('@') || is_local()) && addresses(line).next().is_none()
+}
+
+/// `<postmaster@example.org>: …`: a report about it. Without brackets or a reason it may be whoever signs.
+fn is_bracketed_head(line: &str, address: &Range<usize>) -> bool {
+    let head = &line[..address.start];
+    behind_codes(head) == "<" && [">:", ">."].iter().any(|behind| line[address.end..].starts_with(behind))
+}
+
+/// Without the blanks and codes at the head of a line.
+fn behind_codes(line: &str) -> &str {
+    line.trim_start_matches(|c: char| c.is_whitespace() || c.is_ascii_digit() || matches!(c, '.' | '-' | '#'))
 }
 
 /// Sendmail 8 before it wrote DSNs: `----- The following addresses had transient non-fatal errors -----` and
