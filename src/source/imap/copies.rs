@@ -18,7 +18,7 @@ impl Fingerprint {
     }
 
     /// SEARCH criteria for it and few others.
-    pub(super) fn criteria(&self) -> String {
+    fn criteria(&self) -> String {
         // RFC 9051 §6.4.4: both bounds are exclusive.
         let size = format!("LARGER {} SMALLER {}", self.size.saturating_sub(1), self.size.saturating_add(1));
         match &self.message_id {
@@ -29,6 +29,37 @@ impl Fingerprint {
 
     pub(super) fn is_of(&self, size: u64, body: &[u8]) -> bool {
         self.size == size && self.sha256 == <[u8; 32]>::from(Sha256::digest(body))
+    }
+}
+
+/// RFC 2683 §3.2.1.5: a server takes lines of 8,000 octets; this leaves room for the command around the criteria.
+const LONGEST_CRITERIA: usize = 7_800;
+
+/// SEARCH criteria that find all of them, in as few searches as lines of a bearable length allow.
+pub(super) fn criteria(prints: &[&Fingerprint]) -> Vec<String> {
+    let mut searches = Vec::new();
+    let (mut together, mut octets) = (Vec::new(), 0);
+    for one in prints.iter().map(|print| print.criteria()) {
+        let more = one.len() + "OR () ".len();
+        if octets + more > LONGEST_CRITERIA && !together.is_empty() {
+            searches.push(any_of(&together));
+            (together, octets) = (Vec::new(), 0);
+        }
+        octets += more;
+        together.push(one);
+    }
+    searches.extend((!together.is_empty()).then(|| any_of(&together)));
+    searches
+}
+
+/// RFC 9051 §6.4.4: OR has two sides. Halved and halved again it nests no deeper than a server can bear.
+fn any_of(criteria: &[String]) -> String {
+    match criteria {
+        [one] => format!("({one})"),
+        _ => {
+            let (first, second) = criteria.split_at(criteria.len() / 2);
+            format!("OR {} {}", any_of(first), any_of(second))
+        }
     }
 }
 
@@ -64,6 +95,22 @@ mod tests {
             ["", "\r\nMessage-ID: <in-the-body>\r\n", "Message-ID:\r\n <folded@x>\r\n\r\n", "Message-ID: <\u{e9}>\n"]
         {
             assert_eq!(Fingerprint::of(99, without.as_bytes()).criteria(), format!("UNDELETED {size}"), "{without}");
+        }
+    }
+
+    #[test]
+    fn many_are_searched_at_once_in_lines_that_a_server_takes() {
+        let prints: Vec<_> = (1..=500).map(|size| Fingerprint::of(size, b"Subject: x\r\n\r\n")).collect();
+        let prints: Vec<_> = prints.iter().collect();
+        assert!(criteria(&[]).is_empty());
+        assert_eq!(criteria(&prints[..1]), ["(UNDELETED LARGER 0 SMALLER 2)"]);
+        let two = "OR (UNDELETED LARGER 0 SMALLER 2) (UNDELETED LARGER 1 SMALLER 3)";
+        assert_eq!(criteria(&prints[..2]), [two]);
+        let all = criteria(&prints);
+        assert!((2..=4).contains(&all.len()) && all.iter().all(|one| one.len() <= LONGEST_CRITERIA), "{}", all.len());
+        assert_eq!(all.iter().map(|one| one.matches('(').count()).sum::<usize>(), 500);
+        for one in &all {
+            assert_eq!(one.matches("OR ").count(), one.matches('(').count() - 1, "OR has two sides");
         }
     }
 }

@@ -12,7 +12,7 @@ use tracing::{info, warn};
 
 use super::{
     connection::{Connection, Idled},
-    copies::Fingerprint,
+    copies::{self, Fingerprint},
     login::login,
     response::{Condition, Fetched, Response, Status},
     search::uid_search,
@@ -49,7 +49,7 @@ const MOST_PHANTOMS: usize = 100;
 /// So many messages are asked for one by one, all in vain, before the fault is the server's and not theirs.
 const VAIN_ATTEMPTS: usize = 3;
 
-/// So many messages of the same size and Message-ID are compared octet by octet.
+/// So many messages of the same size and Message-ID are compared octet by octet, for each that is looked for.
 const MOST_CANDIDATES: usize = 5;
 
 /// A folder that is selected, on a connection that is logged in.
@@ -360,12 +360,7 @@ impl Session {
         }
         self.connection.forget_folder();
         let examined = self.connection.command(&examine).await?.status == Status::Ok;
-        let mut copied = Vec::new();
-        for (uid, print) in prints.iter().filter(|_| examined) {
-            if self.holds(print).await? {
-                copied.push(*uid);
-            }
-        }
+        let copied = if examined { self.held(&prints).await? } else { Vec::new() };
         self.select_again().await?;
         if !copied.is_empty() {
             info!(
@@ -377,17 +372,27 @@ impl Session {
         remove(&mut self.connection, &copied).await
     }
 
-    /// Whether the selected folder has this message.
-    async fn holds(&mut self, print: &Fingerprint) -> Result<bool, SourceError> {
-        let candidates = uid_search(&mut self.connection, &print.criteria()).await?;
-        for uid in candidates.into_iter().rev().take(MOST_CANDIDATES) {
-            if let One::Came(message) = self.read_one(uid).await?
-                && print.is_of(message.size, &message.body)
-            {
-                return Ok(true);
+    /// Which of these messages the selected folder has.
+    async fn held(&mut self, prints: &[(u32, Fingerprint)]) -> Result<Vec<u32>, SourceError> {
+        let all: Vec<_> = prints.iter().map(|(_, print)| print).collect();
+        let mut candidates = Vec::new();
+        for criteria in copies::criteria(&all) {
+            candidates.extend(uid_search(&mut self.connection, &criteria).await?);
+        }
+        let (mut missing, mut held): (Vec<_>, Vec<u32>) = (prints.iter().collect(), Vec::new());
+        for uid in candidates.into_iter().rev().take(prints.len() * MOST_CANDIDATES) {
+            if missing.is_empty() {
+                break;
+            }
+            if let One::Came(message) = self.read_one(uid).await? {
+                let (here, others) =
+                    missing.into_iter().partition(|(_, print)| print.is_of(message.size, &message.body));
+                held.extend(Vec::into_iter(here).map(|(uid, _)| *uid));
+                missing = others;
             }
         }
-        Ok(false)
+        held.sort_unstable();
+        Ok(held)
     }
 
     async fn select_again(&mut self) -> Result<(), SourceError> {
