@@ -10,7 +10,7 @@ use std::{
     os::unix::fs::{OpenOptionsExt, symlink},
     path::{Path, PathBuf},
     process::Command,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use bounced::{
@@ -51,7 +51,7 @@ async fn refusal(dir: &TempDir, changes: &str) -> String {
 
 /// The unique parts of the names of the files.
 fn keys(batch: &Batch) -> Vec<&str> {
-    batch.messages.iter().map(|message| message.place.as_str()).collect()
+    batch.messages.iter().map(|message| message.place.as_str().split('/').next().unwrap()).collect()
 }
 
 fn processed(batch: &Batch) -> Vec<(Place, Disposition)> {
@@ -108,17 +108,64 @@ async fn an_earlier_run_is_continued_and_its_unsettled_messages_are_settled() {
     let [one, two, three] = ["one", "two", "three"].map(|text| deliver(dir.path(), text));
     // Another program has marked it since.
     fs::rename(dir.path().join("new").join(&one), dir.path().join("cur").join(format!("{one}:2,S"))).unwrap();
-    let place = |name: &str| Place::new(name);
-    let resume = Resume { known: HashSet::from([place(&one), place(&two)]), ..Resume::default() };
+    let batch = opened(&dir, "batch = 2").await.fetch().await.unwrap();
+    let places: Vec<Place> = batch.messages.into_iter().map(|message| message.place).collect();
+    let resume = Resume { known: HashSet::from_iter(places.clone()), ..Resume::default() };
     for _ in 0..2 {
         let mut source = source(&dir, "");
         source.open(resume.clone()).await.unwrap();
-        let left = [(place(&one), Disposition::Processed), (place("gone"), Disposition::Processed)];
+        let left = [(places[0].clone(), Disposition::Processed), (Place::new("gone"), Disposition::Processed)];
         source.settle(&left).await.unwrap();
         assert_eq!(names(&dir, ".Processed/cur"), [format!("{one}:2,S")]);
         assert_eq!(keys(&source.fetch().await.unwrap()), [&three]);
     }
     assert_eq!(names(&dir, "new"), [two, three]);
+}
+
+#[tokio::test]
+async fn two_files_of_one_name_are_both_read_and_none_is_overwritten() {
+    for (after, folder) in [("flag", "cur"), ("{ move = 'Processed' }", ".Processed/cur")] {
+        let dir = maildir();
+        let name = deliver(dir.path(), "one");
+        fs::write(dir.path().join("cur").join(format!("{name}:2,S")), "another").unwrap();
+        let mut source = opened(&dir, &format!("after = {}", if after == "flag" { "'flag'" } else { after })).await;
+        let batch = source.fetch().await.unwrap();
+        assert_eq!(keys(&batch), [&name, &name]);
+        assert!(source.settle(&processed(&batch)).await.unwrap().is_empty());
+        let files = names(&dir, folder);
+        let contents: HashSet<_> =
+            files.iter().map(|file| fs::read_to_string(dir.path().join(folder).join(file)).unwrap()).collect();
+        assert_eq!(contents, HashSet::from(["one".to_owned(), "another".to_owned()]), "{files:?}");
+        assert_eq!((files.len(), names(&dir, "new").len()), (2, 0), "{files:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_is_used_again_hides_no_message() {
+    let dir = maildir();
+    let name = deliver(dir.path(), "one");
+    let mut source = opened(&dir, "").await;
+    let batch = source.fetch().await.unwrap();
+    source.settle(&processed(&batch)).await.unwrap();
+    fs::write(dir.path().join("new").join(&name), "two").unwrap();
+    assert_eq!(source.fetch().await.unwrap().messages[0].body.as_ref(), b"two");
+    // After the next start as well.
+    let known = HashSet::from([batch.messages[0].place.clone()]);
+    source.open(Resume { known, ..Resume::default() }).await.unwrap();
+    let batch = source.fetch().await.unwrap();
+    assert_eq!(batch.messages[0].body.as_ref(), b"two");
+    source.settle(&processed(&batch)).await.unwrap();
+    assert_eq!(names(&dir, ".Processed/cur").len(), 2);
+}
+
+#[tokio::test]
+async fn no_file_is_from_the_future() {
+    let dir = maildir();
+    let name = deliver(dir.path(), "one");
+    let tomorrow = SystemTime::now() + Duration::from_secs(86_400);
+    fs::File::options().write(true).open(dir.path().join("new").join(name)).unwrap().set_modified(tomorrow).unwrap();
+    let batch = opened(&dir, "").await.fetch().await.unwrap();
+    assert!(batch.messages[0].received <= jiff::Timestamp::now().as_second());
 }
 
 #[tokio::test]
@@ -308,16 +355,17 @@ async fn a_folder_that_disappears_is_made_again_and_one_that_can_not_be_holds_up
 async fn a_file_that_can_not_be_read_holds_up_no_other_and_is_tried_again() {
     let dir = maildir();
     let [one, two] = ["one", "two"].map(|text| deliver(dir.path(), text));
-    let pending = |place: &str, next_try| {
+    let first = opened(&dir, "batch = 1").await.fetch().await.unwrap().messages.remove(0).place;
+    let pending = |place: &Place, next_try| {
         let retry = Retry { first_failed: 0, tries: 2, next_try, why: "input/output error".into() };
-        Pending { place: Place::new(place), retry }
+        Pending { place: place.clone(), retry }
     };
     let soon = jiff::Timestamp::now().as_second() + 3_600;
     let mut source = source(&dir, "");
-    let resume = Resume { pending: vec![pending(&one, soon), pending("gone", 0)], ..Resume::default() };
+    let resume = Resume { pending: vec![pending(&first, soon), pending(&Place::new("gone"), 0)], ..Resume::default() };
     source.open(resume).await.unwrap();
     let batch = source.fetch().await.unwrap();
     assert_eq!((keys(&batch), &batch.reading.gone), (vec![&*two], &vec![Place::new("gone")]));
-    source.open(Resume { pending: vec![pending(&one, 0)], ..Resume::default() }).await.unwrap();
+    source.open(Resume { pending: vec![pending(&first, 0)], ..Resume::default() }).await.unwrap();
     assert_eq!(keys(&source.fetch().await.unwrap()), [&one, &two]);
 }

@@ -215,7 +215,7 @@ impl Source for MaildirSource {
     }
 
     fn describe(place: &Place) -> String {
-        place.as_str().to_owned()
+        files::describe(place).to_owned()
     }
 
     async fn open(&mut self, resume: Resume) -> Result<(), SourceError> {

@@ -1,17 +1,22 @@
 //! The files of a Maildir (<https://cr.yp.to/proto/maildir.html>) and of its folders (Maildir++). Blocks.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, DirBuilder, File, Metadata, OpenOptions},
     io::{self, ErrorKind, Read},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use rustix::{
+    fs::{CWD, RenameFlags, renameat_with},
+    io::Errno,
+};
 use sha2::{Digest, Sha256};
 use tracing::warn;
 
 use crate::{
+    clock::now,
     message::Place,
     source::{After, SourceError},
 };
@@ -28,7 +33,7 @@ pub(super) struct Maildir {
 /// One message file.
 #[derive(Debug)]
 pub(super) struct MessageFile {
-    /// The unique part of its name, before `:2,`.
+    /// See [`place`].
     pub place: Place,
     pub path: PathBuf,
 }
@@ -37,7 +42,7 @@ pub(super) struct MessageFile {
 pub(super) struct Contents {
     pub body: Vec<u8>,
     pub size: u64,
-    /// Seconds since 1970.
+    /// Seconds since 1970; never in the future.
     pub modified: i64,
     /// SHA-256 of what the body does not hold; `None` where it holds all.
     pub rest: Option<[u8; 32]>,
@@ -100,8 +105,16 @@ impl Maildir {
                     let file = file?;
                     // A name that is no UTF-8 was made by no delivery agent. Links and directories are a trap.
                     let Ok(name) = file.file_name().into_string() else { continue };
-                    let place = place(&name);
-                    if !name.starts_with('.') && file.file_type()?.is_file() && wanted(&place) {
+                    if name.starts_with('.') || !file.file_type()?.is_file() {
+                        continue;
+                    }
+                    let place = match file.metadata() {
+                        Ok(metadata) => place(&name, &metadata),
+                        // Somebody moved or removed it meanwhile.
+                        Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                        Err(error) => return Err(error),
+                    };
+                    if wanted(&place) {
                         found.push(MessageFile { place, path: file.path() });
                     }
                 }
@@ -120,13 +133,13 @@ impl Maildir {
 
     /// Moves or flags one message; false when it is not where it was.
     pub(super) fn settle(&self, file: &MessageFile, destination: &Destination) -> Result<bool, SourceError> {
-        let name = file.path.file_name().and_then(|name| name.to_str()).unwrap_or(file.place.as_str());
+        let Some(name) = file.path.file_name().and_then(|name| name.to_str()) else { return Ok(false) };
         let target = match destination {
             Destination::Folder(cur) => cur.join(with_flag(name, None)),
             Destination::Seen => self.path.join("cur").join(with_flag(name, Some('S'))),
             Destination::Unchanged => return Ok(true),
         };
-        match fs::rename(&file.path, &target) {
+        match rename_beside(&file.path, &target) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == ErrorKind::NotFound => match target.parent().is_some_and(Path::exists) {
                 true => Ok(false),
@@ -176,7 +189,8 @@ pub(super) fn read(path: &Path, limit: u32) -> Result<Option<Contents>, SourceEr
             file.read_to_end(&mut body)?;
             rest = digest(file.into_inner())?;
         }
-        let modified = i64::try_from(modified).unwrap_or(i64::MAX);
+        // Whoever delivered it may have set any time: a message from the future would outdo what a person says today.
+        let modified = i64::try_from(modified).unwrap_or(i64::MAX).min(now());
         Ok(meta.is_file().then_some(Contents { body, size: meta.len(), modified, rest }))
     });
     contents.map_err(|error| trouble("can't read", path, &error))
@@ -195,9 +209,53 @@ fn digest(mut file: impl Read) -> io::Result<Option<[u8; 32]>> {
     }
 }
 
-/// The unique part of a file name.
-fn place(name: &str) -> Place {
-    Place::new(name.split_once(":2,").map_or(name, |(unique, _)| unique))
+/// The unique part of a file name, size and time: whoever renames a file or flags it keeps them, and a name that is used
+/// once more hides no other message.
+fn place(name: &str, metadata: &Metadata) -> Place {
+    let (size, seconds, nanoseconds) = (metadata.size(), metadata.mtime(), metadata.mtime_nsec());
+    Place::new(format!("{}/{size}.{seconds}.{nanoseconds:09}", unique(name)))
+}
+
+/// A place in words for people: the unique part of the name, which holds no slash.
+pub(super) fn describe(place: &Place) -> &str {
+    place.as_str().split('/').next().unwrap_or_default()
+}
+
+/// `1.a:2,S` -> `1.a`
+fn unique(name: &str) -> &str {
+    name.split_once(":2,").map_or(name, |(unique, _)| unique)
+}
+
+/// How many names are tried for a message whose own is taken.
+const MOST_NAMES: u32 = 1_000;
+
+/// Renames a file. Where another one lies at the target, which no delivery agent does, it comes beside it.
+fn rename_beside(from: &Path, target: &Path) -> io::Result<()> {
+    if from == target {
+        return Ok(());
+    }
+    let name = target.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let mut done = rename_to_free(from, target);
+    for number in 1..=MOST_NAMES {
+        if done.as_ref().err().is_none_or(|error| error.kind() != ErrorKind::AlreadyExists) {
+            break;
+        }
+        let unique = unique(name);
+        done = rename_to_free(from, &target.with_file_name(format!("{unique}_{number}{}", &name[unique.len()..])));
+    }
+    done
+}
+
+/// Renames a file, and fails where the target is there.
+fn rename_to_free(from: &Path, target: &Path) -> io::Result<()> {
+    match renameat_with(CWD, from, CWD, target, RenameFlags::NOREPLACE) {
+        // Not every file system can.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => match fs::symlink_metadata(target) {
+            Ok(_) => Err(ErrorKind::AlreadyExists.into()),
+            Err(_) => fs::rename(from, target),
+        },
+        done => Ok(done?),
+    }
 }
 
 /// The name for `cur`: with the info part, its flags in alphabetical order.
@@ -230,7 +288,7 @@ mod tests {
             [("1.a", "1.a:2,S"), ("1.a:2,", "1.a:2,S"), ("1.a:2,RT", "1.a:2,RST"), ("1.a:2,S", "1.a:2,S")]
         {
             assert_eq!(with_flag(name, Some('S')), expected);
-            assert_eq!(place(name), Place::new("1.a"));
+            assert_eq!(unique(name), "1.a");
         }
         assert_eq!(with_flag("1.a", None), "1.a:2,");
     }
