@@ -34,7 +34,7 @@ pub struct JudgedMessage {
 /// What the store knows before the batch.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Facts {
-    /// The messages of the batch that are recorded, by their SHA-256.
+    /// The SHA-256 of each message of the batch that is recorded.
     pub known: HashSet<[u8; 32]>,
     /// What is known of the addresses that [`addresses`] names.
     pub histories: HashMap<String, History>,

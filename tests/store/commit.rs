@@ -38,6 +38,34 @@ async fn a_message_is_recorded_once_whatever_place_it_comes_back_with() {
     assert!(f.store.known("other").await.unwrap().contains(&moved.place));
 }
 
+/// Of a long message only so much is read as the configuration says, and its SHA-256 is that of what was read.
+#[tokio::test]
+async fn a_message_that_is_read_again_under_another_limit_is_the_same() {
+    let f = Fixture::new().await;
+    let first = entry(1, START, &[("ann@example.org", HARD)]);
+    f.commit(std::slice::from_ref(&first)).await;
+    let mut again = first.clone();
+    again.sha256 = [1; 32];
+    let committed = f.commit(std::slice::from_ref(&again)).await;
+    assert_eq!((committed.new, committed.duplicates), (0, 1));
+    assert_eq!(f.unsettled(MAILBOX).await, ["7:1"], "it is settled all the same");
+
+    // Another message at the same place, as after a server has lost its numbers.
+    let mut others = [again.clone(), again.clone(), again.clone(), again];
+    others[0].size += 1;
+    others[1].received += 1;
+    others[2].report.message_id = None;
+    others[3].place = Place::new("7:2");
+    for (n, mut other) in (2..).zip(others) {
+        other.sha256 = [n; 32];
+        assert_eq!(f.commit(&[other]).await.new, 1, "{n}");
+    }
+    let mut elsewhere = first.clone();
+    elsewhere.sha256 = [9; 32];
+    let committed = f.store.commit("other", &[elsewhere], &Reading::default(), &Policy::default()).await.unwrap();
+    assert_eq!(committed.new, 1);
+}
+
 #[tokio::test]
 async fn a_message_twice_in_one_batch_is_recorded_once() {
     let f = Fixture::new().await;

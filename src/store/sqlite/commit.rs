@@ -48,7 +48,7 @@ async fn record(
     reading: &Reading,
     policy: &Policy,
 ) -> Result<Committed, sqlx::Error> {
-    let facts = facts(tx, batch, policy).await?;
+    let facts = facts(tx, mailbox, batch, policy).await?;
     let plan = Plan::new(batch, policy, facts);
     insert_messages(tx, mailbox, &plan.messages).await?;
     insert_bounces(tx, &plan.bounces).await?;
@@ -69,14 +69,21 @@ async fn record(
 }
 
 /// The write lock is ours, so what is read here holds until the commit.
-async fn facts(tx: &mut SqliteConnection, batch: &[JudgedMessage], policy: &Policy) -> Result<Facts, sqlx::Error> {
+async fn facts(
+    tx: &mut SqliteConnection,
+    mailbox: &str,
+    batch: &[JudgedMessage],
+    policy: &Policy,
+) -> Result<Facts, sqlx::Error> {
     let (last_message, last_bounce): (i64, i64) = sqlx::query_as(
         "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'message'), 0),
                 coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'bounce'), 0)",
     )
     .fetch_one(&mut *tx)
     .await?;
-    let known = known(tx, batch).await?;
+    let mut known = known(tx, batch).await?;
+    let read_before = read_before(tx, mailbox, &plan::fresh(batch, &known)).await?;
+    known.extend(read_before);
     let fresh = plan::fresh(batch, &known);
     let oldest = fresh.iter().map(|judged| judged.received).min().unwrap_or_default();
     let histories = histories(tx, &plan::addresses(&fresh, policy), oldest).await?;
@@ -95,6 +102,38 @@ async fn known(tx: &mut SqliteConnection, batch: &[JudgedMessage]) -> Result<Has
         query.push(")");
         for row in query.build().persistent(is_kept(chunk.len())).fetch_all(&mut *tx).await? {
             found.extend(<[u8; 32]>::try_from(row.try_get::<&[u8], _>(0)?));
+        }
+    }
+    Ok(found)
+}
+
+/// Which of these messages lay at their places before. Of a long one only so much is read as the configuration says: read
+/// again under another limit it has another SHA-256, and is the same message.
+async fn read_before(
+    tx: &mut SqliteConnection,
+    mailbox: &str,
+    fresh: &[&JudgedMessage],
+) -> Result<HashSet<[u8; 32]>, sqlx::Error> {
+    let mut found = HashSet::new();
+    for chunk in fresh.chunks(ROWS_A_STATEMENT) {
+        let select = "SELECT place, size, received, message_id FROM message WHERE mailbox = ";
+        let mut query = QueryBuilder::<Sqlite>::new(select);
+        query.push_bind(mailbox).push(" AND place IN (");
+        let mut values = query.separated(", ");
+        for judged in chunk {
+            values.push_bind(judged.place.as_str());
+        }
+        query.push(")");
+        for row in query.build().persistent(is_kept(chunk.len())).fetch_all(&mut *tx).await? {
+            let (place, message_id): (&str, Option<&str>) = (row.try_get("place")?, row.try_get("message_id")?);
+            let (size, received): (i64, i64) = (row.try_get("size")?, row.try_get("received")?);
+            let same = chunk.iter().filter(|judged| {
+                judged.place.as_str() == place
+                    && i64::try_from(judged.size).unwrap_or(i64::MAX) == size
+                    && judged.received == received
+                    && judged.report.message_id.as_deref() == message_id
+            });
+            found.extend(same.map(|judged| judged.sha256));
         }
     }
     Ok(found)
