@@ -14,7 +14,7 @@ use std::{
     process::{Child, Command, Stdio},
     sync::mpsc as channel,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bounced::{
@@ -25,6 +25,7 @@ use bounced::{
     store::{PendingAnswer, Store, StoreError},
 };
 use futures::TryStreamExt;
+use sqlx::{Connection, Executor, SqliteConnection, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -461,6 +462,7 @@ fn a_mailbox_that_hangs_delays_the_stop_a_little_and_a_second_signal_not_at_all(
             ],
         );
         hangs.recv_timeout(LONG).expect("the folder is looked into");
+        let asked = Instant::now();
         process.signal("TERM");
         process.says("finishing the batches");
         if impatient {
@@ -473,8 +475,48 @@ fn a_mailbox_that_hangs_delays_the_stop_a_little_and_a_second_signal_not_at_all(
             let last = process.says("stopped");
             assert!(!last.contains("in the middle"), "it was left in time: {last}");
             assert_eq!(process.exit(), Some(0));
+            assert!(asked.elapsed() < LONGEST_STOP, "{:?}", asked.elapsed());
         }
     }
+}
+
+/// Longer than that the unit, and whoever shuts the machine down, need not wait.
+const LONGEST_STOP: Duration = Duration::from_secs(10);
+
+#[tokio::test]
+async fn a_database_that_somebody_keeps_locked_does_not_delay_the_stop_for_long_and_nothing_is_lost() {
+    let place = Place::new();
+    let lock = async || {
+        let options = SqliteConnectOptions::new().filename(place.path("bounced.db"));
+        let mut other = SqliteConnection::connect_with(&options).await.unwrap();
+        other.execute("BEGIN IMMEDIATE").await.unwrap();
+        other
+    };
+    // While it reads, and while it starts.
+    for started in [true, false] {
+        let running = started.then(|| {
+            let process = Process::start(&place, &[]);
+            process.says("Maildir opened");
+            process
+        });
+        let held = lock().await;
+        place.bounce(&format!("1{started}"), &format!("ann.{started}@example.com"), UNKNOWN);
+        let process = running.unwrap_or_else(|| Process::start(&place, &[]));
+        // Long enough for it to find the mail or the database, and to wait; should it not have come so far, it ends sooner.
+        thread::sleep(Duration::from_secs(2));
+        let asked = Instant::now();
+        process.signal("TERM");
+        assert_eq!(process.exit(), Some(0));
+        assert!(asked.elapsed() < LONGEST_STOP, "{:?}", asked.elapsed());
+        assert_eq!(place.files("box").len(), 1, "what is not recorded is not moved");
+        held.close().await.unwrap();
+        let process = Process::start(&place, &[]);
+        process.says("suppressed");
+        process.signal("TERM");
+        assert_eq!(process.exit(), Some(0));
+        assert!(place.files("box").is_empty());
+    }
+    assert_eq!(suppressed(&place.config()).await, ["ann.false@example.com", "ann.true@example.com"]);
 }
 
 #[tokio::test]

@@ -40,16 +40,22 @@ impl Run {
         let lines = log::start(&config.log);
         let failed = |error| Failure::new(Exit::Software, format_args!("can't start: {error}"));
         let runtime = tokio::runtime::Runtime::new().map_err(failed)?;
-        runtime.block_on(async {
+        let ended = runtime.block_on(async {
             let (reload, reloads) = mpsc::channel(1);
             let stop = CancellationToken::new();
             let control = Control { stop: stop.clone(), reload: reloads };
             tokio::spawn(Signals::listen().map_err(failed)?.pass_on(stop, reload, lines.clone()));
             daemon::run(config, control).await?;
             Ok(Exit::Yes)
-        })
+        });
+        // A thread that is still busy with a mail or the disk does nothing that the next start does not do again.
+        runtime.shutdown_timeout(LAST_THREADS);
+        ended
     }
 }
+
+/// How long the end waits for them.
+const LAST_THREADS: Duration = Duration::from_millis(500);
 
 /// Has all threads share two heaps, by beginning anew with glibc's MALLOC_ARENA_MAX: it is read once, at the start. Else
 /// each of a dozen threads reserves 64 MB of address space, and keeps what it freed to itself: where memory is limited the

@@ -25,7 +25,7 @@ const REFUSED_AFTER_WORKING: (Duration, Duration) = (Duration::from_secs(10), RE
 /// How often the store is told that a mailbox was read: `bounced status` need not know it to the second.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(30);
 /// How long a mailbox may still take to answer, and how long saying goodbye to it may take, when told to stop.
-const GOODBYE: Duration = Duration::from_secs(3);
+const GOODBYE: Duration = Duration::from_secs(2);
 
 /// How long the store may take over a batch.
 const STORE_PATIENCE: Duration = Duration::from_secs(300);

@@ -24,8 +24,13 @@ use crate::{
     tables::TableError,
 };
 
-/// How long a stop may take: the batches in flight are finished, what takes longer is found again at the next start.
-const GRACE: Duration = Duration::from_secs(20);
+/// How long each step of a stop may take, which makes less than ten seconds in all. The batches in flight are finished;
+/// what takes longer, as with a database that somebody else keeps locked, is found again at the next start.
+const GRACE: Duration = Duration::from_secs(6);
+/// The lists that were not published with the last batch.
+const LAST_PUBLISHING: Duration = Duration::from_secs(2);
+/// The database; its file is whole at any time.
+const CLOSING: Duration = Duration::from_secs(1);
 
 /// What the caller can tell a running daemon.
 #[derive(Debug)]
@@ -70,8 +75,8 @@ pub async fn run(config: Config, mut control: Control) -> Result<(), DaemonError
     let count = config.mailboxes().len();
     let judge = Judge::new(&config)?;
     let _lock = Lock::take(&config.database.path)?;
-    let store = app::open_store(&config).await?;
-    let recorder = Arc::new(Recorder::new(&config, judge, store, now()).await?);
+    let Some(recorder) = control.stop.clone().run_until_cancelled(open(&config, judge)).await else { return Ok(()) };
+    let recorder = Arc::new(recorder?);
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         database = %config.database.path.display(),
@@ -101,14 +106,21 @@ pub async fn run(config: Config, mut control: Control) -> Result<(), DaemonError
         tasks.shutdown().await;
     }
     // The lists that take their time must not wait for the next start.
-    match tokio::time::timeout(GRACE, recorder.publish()).await {
+    match tokio::time::timeout(LAST_PUBLISHING, recorder.publish()).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!("{error}; published at the next start"),
         Err(_) => tracing::warn!("the last changes are published at the next start"),
     }
-    recorder.close().await;
+    if tokio::time::timeout(CLOSING, recorder.close()).await.is_err() {
+        tracing::debug!("the database was not closed in time");
+    }
     tracing::info!("stopped");
     ended
+}
+
+async fn open(config: &Config, judge: Judge) -> Result<Recorder, StoreError> {
+    let store = app::open_store(config).await?;
+    Recorder::new(config, judge, store, now()).await
 }
 
 /// The tasks on their way to be supervised.
