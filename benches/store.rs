@@ -1,7 +1,10 @@
-//! Batches of judged messages into SQLite, in messages a second: `cargo bench --bench store`.
+//! Batches of judged messages into SQLite, in messages a second, and a long list into its published files:
+//! `cargo bench --bench store`.
 
 use bounced::{
     codes::{Class, Fault, Judgement, Reason},
+    config::Config,
+    follower::Followers,
     message::{Cursor, Disposition, Place, Reading},
     policy::Policy,
     report::{Action, Address, Candidate, Evidence, Finding, Kind, Location, Original, Recipient, Report, Verdict},
@@ -9,6 +12,7 @@ use bounced::{
 };
 use divan::{Bencher, counter::ItemsCount};
 use sha2::{Digest, Sha256};
+use sqlx::{Connection, SqliteConnection};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -39,10 +43,34 @@ fn commit_replayed(bencher: Bencher<'_, '_>) {
     bencher.counter(ItemsCount::new(entries.len())).bench_local(|| bench.commit(&entries));
 }
 
+/// One address more on a list of so many: until both published lists say so.
+#[divan::bench(args = [1_000, 1_000_000], sample_count = 5, sample_size = 1)]
+fn publish(bencher: Bencher<'_, '_>, addresses: u32) {
+    let bench = Bench::new();
+    bench.fill(addresses);
+    let mut config = Config::default();
+    config.suppressions.path = bench.dir.path().join("suppressions.db");
+    let followers = Followers::configured(&config);
+    bench.runtime.block_on(followers.start(&bench.store)).expect("lists");
+    let mut next = 0;
+    bencher
+        .counter(ItemsCount::new(addresses))
+        .with_inputs(move || {
+            next += 1;
+            Address::parse(&format!("new{next}@example.org")).expect("an address")
+        })
+        .bench_local_values(|address| {
+            bench.runtime.block_on(async {
+                bench.store.suppress(&address, None, 1_767_225_600).await.expect("suppressed");
+                followers.follow(&bench.store).await.expect("published");
+            });
+        });
+}
+
 struct Bench {
     runtime: Runtime,
     store: Store,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Bench {
@@ -50,7 +78,29 @@ impl Bench {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let runtime = Runtime::new().expect("a runtime");
         let store = runtime.block_on(Store::open(&dir.path().join("bounced.db"))).expect("a store");
-        Self { runtime, store, _dir: dir }
+        Self { runtime, store, dir }
+    }
+
+    /// A list as years of bounces leave it, without the bounces.
+    fn fill(&self, addresses: u32) {
+        let path = self.dir.path().join("bounced.db");
+        let filled = async {
+            let mut database = SqliteConnection::connect(&path.display().to_string()).await?;
+            sqlx::query(
+                "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < ?1)
+                 INSERT INTO suppression (address, domain, origin, reason, rule, diagnostic, since)
+                 SELECT format('user%d@domain%d.example', n, n % 50000), format('domain%d.example', n % 50000),
+                        'hard', 'user_unknown', 'codes:5.1.1',
+                        format('550 5.1.1 <user%d@domain%d.example>: Recipient address rejected', n, n % 50000),
+                        1767225600
+                 FROM n",
+            )
+            .bind(addresses)
+            .execute(&mut database)
+            .await?;
+            database.close().await
+        };
+        self.runtime.block_on(filled).expect("a long list");
     }
 
     fn commit(&self, entries: &[JudgedMessage]) {

@@ -15,4 +15,4 @@ pub use list::List;
 pub use open::open_store;
 pub use record::{Halt, Recorded, Recorder, Tally};
 pub use shown::Shown;
-pub use status::{MailboxHealth, Status, Wrong, answer_pending, status};
+pub use status::{FullDisk, MailboxHealth, Status, Wrong, answer_pending, status};

@@ -1,6 +1,10 @@
 //! How each configured mailbox fares, and whether that is well.
 
-use std::time::Duration;
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use serde::Serialize;
 
@@ -59,13 +63,24 @@ words! {
     }
 }
 
+/// The disk of a directory is full, or about to be.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct FullDisk {
+    /// The directory.
+    pub disk: PathBuf,
+    /// What it means, and what to do.
+    pub failure: String,
+}
+
 /// How an installation fares.
 #[derive(Debug)]
 pub struct Status {
     /// Every configured mailbox, in the order of the configuration.
     pub mailboxes: Vec<MailboxHealth>,
-    /// The published lists that can't follow the database.
+    /// The published lists that do not follow the database.
     pub troubles: Vec<Trouble>,
+    /// The directories of the database and the lists that have no room left.
+    pub full: Vec<FullDisk>,
     /// How many addresses wait for a person, because their message named too many.
     pub held: u64,
 }
@@ -77,10 +92,44 @@ pub struct Status {
 pub async fn status(config: &Config, max_age: Duration, now: Moment) -> Result<Status, StoreError> {
     let store = Store::open_existing(&config.database.path).await?;
     let (known, waiting, held) = (store.status().await?, store.pending().await?, store.held_count().await?);
-    let troubles = Followers::configured(config).troubles(&store).await?;
+    let troubles = Followers::configured(config).troubles(&store, now.wall).await?;
     store.close().await;
     let names = config.mailboxes().into_iter().map(|mailbox| mailbox.name);
-    Ok(Status { mailboxes: health(names, known, &waiting, max_age, now), troubles, held })
+    let full = full_disks(config, room);
+    Ok(Status { mailboxes: health(names, known, &waiting, max_age, now), troubles, full, held })
+}
+
+/// So much room, in octets, the database may take for itself before it hands it back: 4,000 pages of its log.
+const ENOUGH_ROOM: u64 = 16 << 20;
+
+/// What a disk that is full prevents can't be noted in the database: it is looked for.
+fn full_disks(config: &Config, room: impl Fn(&Path) -> Option<u64>) -> Vec<FullDisk> {
+    let (database, lists) = (&config.database.path, &config.suppressions);
+    let directories: BTreeSet<PathBuf> = [database, &lists.path, &lists.cdb_path()]
+        .into_iter()
+        .map(|file| match file.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+            _ => PathBuf::from("."),
+        })
+        .collect();
+    let full = directories.into_iter().filter_map(|disk| {
+        let left = room(&disk).filter(|left| *left < ENOUGH_ROOM)?;
+        let failure = format!(
+            "the disk of {} has {} KiB left: bounces are recorded and published only when there is room; free some space",
+            disk.display(),
+            left / 1024
+        );
+        Some(FullDisk { disk, failure })
+    });
+    full.collect()
+}
+
+/// How many octets a user may still write to the disk of a directory; `None` where nobody can tell.
+fn room(directory: &Path) -> Option<u64> {
+    let disk = rustix::fs::statvfs(directory).ok()?;
+    // Not every file system counts files.
+    let has_files = disk.f_files == 0 || disk.f_favail > 0;
+    Some(if has_files { disk.f_bavail.saturating_mul(disk.f_frsize) } else { 0 })
 }
 
 /// A person's word about messages that could not be read: all, those of a mailbox, or one. Says how many they are.
@@ -171,6 +220,20 @@ mod tests {
             let found = health(["box"].into_iter(), vec![status.clone()], &[], Duration::from_secs(900), now);
             assert_eq!((&found[0].wrong[..], found[0].healthy), (expected, expected.is_empty()), "{status:?}");
         }
+    }
+
+    #[test]
+    fn a_disk_without_room_is_told_once_for_each_directory() {
+        let mut config = Config::default();
+        config.database.path = "/data/bounced.db".into();
+        config.suppressions.path = "/lists/suppressions.db".into();
+        let with = |left: Option<u64>| {
+            let full = full_disks(&config, |disk| if disk == Path::new("/data") { left } else { Some(1 << 30) });
+            full.into_iter().map(|full| full.disk.display().to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(with(Some((16 << 20) - 1)), ["/data"]);
+        assert!(with(Some(16 << 20)).is_empty() && with(None).is_empty());
+        assert_eq!(full_disks(&config, |_| Some(0)).len(), 2, "two lists in one directory are told once");
     }
 
     #[test]

@@ -13,13 +13,14 @@ use super::{
     terminal::{json_line, printable},
 };
 use crate::{
-    app::{self, MailboxHealth, Wrong},
+    app::{self, FullDisk, MailboxHealth, Wrong},
     clock::Moment,
     follower::Trouble,
     store::MailboxStatus,
 };
 
-/// Say how each mailbox fares; exit with 1 when something is wrong with one, or a published list can't follow the database.
+/// Say how each mailbox fares; exit with 1 when something is wrong with one, a published list does not follow the database,
+/// or a disk is full.
 ///
 /// Wrong is a mailbox that was not read for long (stale), failed several times in a row (failing), is read a day behind
 /// (lagging), holds messages that can't be read for an hour (pending) or over which the process died twice (set_aside), or
@@ -27,8 +28,9 @@ use crate::{
 ///
 /// With --json one array: [{"mailbox", "healthy", "wrong", "age", "read_at", "failed_at", "failure", "failures", "messages",
 /// "bounces", "newest", "lag", "unsettled", "pending", "waiting": [{"place", "why", "tries", "next_try", …}], …}], times in
-/// seconds since 1970-01-01 UTC; behind them {"list", "healthy", "failure"} for each published list that can't follow the
-/// database, and last {"held", "healthy"}: how many addresses wait for a person.
+/// seconds since 1970-01-01 UTC; behind them {"list", "healthy", "failure"} for each published list that does not follow the
+/// database, {"disk", "healthy", "failure"} for each directory without room, and last {"held", "healthy"}: how many addresses
+/// wait for a person.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   bounced status
@@ -52,6 +54,11 @@ enum Part<'a> {
         #[serde(flatten)]
         trouble: &'a Trouble,
     },
+    Disk {
+        healthy: bool,
+        #[serde(flatten)]
+        full: &'a FullDisk,
+    },
     Held {
         healthy: bool,
         held: u64,
@@ -63,25 +70,28 @@ impl Status {
         let config = globals.config()?;
         let now = Moment::now();
         let status = block_on(async { Ok(app::status(&config, self.max_age, now).await?) })?;
-        let app::Status { mailboxes, troubles, held } = status;
+        let app::Status { mailboxes, troubles, full, held } = status;
         let mut out = io::stdout().lock();
         if self.json {
             let lists = troubles.iter().map(|trouble| Part::List { healthy: false, trouble });
-            let parts: Vec<_> =
-                mailboxes.iter().map(Part::Mailbox).chain(lists).chain([Part::Held { healthy: true, held }]).collect();
+            let disks = full.iter().map(|full| Part::Disk { healthy: false, full });
+            let last = [Part::Held { healthy: true, held }];
+            let parts: Vec<_> = mailboxes.iter().map(Part::Mailbox).chain(lists).chain(disks).chain(last).collect();
             json_line(&mut out, &parts)?;
         } else {
             if mailboxes.is_empty() {
                 writeln!(out, "no mailbox is configured")?;
             }
             mailboxes.iter().try_for_each(|mailbox| write(mailbox, now.wall, &mut out))?;
-            troubles.iter().try_for_each(|trouble| writeln!(out, "WRONG  {}", printable(&trouble.failure)))?;
+            let failures = troubles.iter().map(|trouble| &trouble.failure).chain(full.iter().map(|full| &full.failure));
+            failures.into_iter().try_for_each(|failure| writeln!(out, "WRONG  {}", printable(failure)))?;
             if held > 0 {
                 let wait = if held == 1 { "address waits" } else { "addresses wait" };
                 writeln!(out, "{held} {wait} for you: bounced review list")?;
             }
         }
-        Ok(if troubles.is_empty() && mailboxes.iter().all(|mailbox| mailbox.healthy) { Exit::Yes } else { Exit::No })
+        let healthy = troubles.is_empty() && full.is_empty() && mailboxes.iter().all(|mailbox| mailbox.healthy);
+        Ok(if healthy { Exit::Yes } else { Exit::No })
     }
 }
 

@@ -33,6 +33,10 @@ const BUSY_WAIT: Duration = Duration::from_millis(250);
 /// A failure that lasts is said again after so long.
 const SAY_AGAIN: Duration = Duration::from_secs(300);
 
+/// A list that lacks what was recorded so many seconds ago does not follow: making one of millions of addresses anew takes
+/// less, the rest before it included.
+const MOST_BEHIND: i64 = 300;
+
 /// A reader may hold a file for a moment; what lasts longer is worth a line.
 const BUSY_TURNS: u32 = 3;
 
@@ -194,13 +198,13 @@ macro_rules! followers {
                 Ok(())
             }
 
-            /// Those that can't follow this store.
+            /// Those that do not follow this store, as of `now` (seconds since 1970-01-01 UTC).
             ///
             /// # Errors
             /// The store can't be read.
-            pub async fn troubles(&self, store: &Store) -> Result<Vec<Trouble>, StoreError> {
+            pub async fn troubles(&self, store: &Store, now: i64) -> Result<Vec<Trouble>, StoreError> {
                 let mut troubles = Vec::new();
-                $(if let Some(failure) = trouble(&self.$module, store).await? {
+                $(if let Some(failure) = trouble(&self.$module, store, now).await? {
                     troubles.push(Trouble { list: self.$module.path().to_owned(), failure });
                 })+
                 Ok(troubles)
@@ -245,15 +249,24 @@ async fn permits(follower: &impl Follower, store: &Store) -> Result<bool, StoreE
 }
 
 /// Why a file does not say what the store does, where that shows.
-async fn trouble(follower: &impl Follower, store: &Store) -> Result<Option<String>, StoreError> {
+async fn trouble(follower: &impl Follower, store: &Store, now: i64) -> Result<Option<String>, StoreError> {
+    let path = follower.path().display();
     match permits(follower, store).await {
-        Ok(false) if store.newest_revision().await? > 0 => {
-            let path = follower.path().display();
-            Ok(Some(format!(
-                "published list {path} is missing or damaged, and no daemon has made it anew; its log says why not"
-            )))
+        Ok(false) if store.newest_revision().await? > 0 => Ok(Some(format!(
+            "published list {path} is missing or damaged, and no daemon has made it anew; its log says why not"
+        ))),
+        Ok(false) => Ok(None),
+        Ok(true) => {
+            // One that can't be read now is asked after the next time.
+            let Ok(Some(held)) = follower.state().await else { return Ok(None) };
+            let behind = store.first_change_since(held.revision).await?.map_or(0, |since| now - since);
+            Ok((behind >= MOST_BEHIND).then(|| {
+                format!(
+                    "published list {path} is {} minutes behind the database; the daemon that keeps it does not run, or its log says why not",
+                    behind / 60
+                )
+            }))
         }
-        Ok(_) => Ok(None),
         Err(error) => Ok(Some(error.to_string())),
     }
 }

@@ -396,9 +396,9 @@ async fn fill(file: &mut SqliteConnection, store: &Store) -> Result<(), Halt> {
     prepare(file).await?;
     let carried = Following { store: store.id().await?, revision: store.newest_revision().await? };
     let mut tx = file.begin().await?;
-    let mut chunks = store.entries().try_chunks(ROWS_A_STATEMENT);
-    while let Some(chunk) = chunks.try_next().await.map_err(|error| error.1)? {
-        insert_entries(&mut tx, "main.suppression", &chunk).await?;
+    let mut pages = store.entries();
+    while let Some(page) = pages.try_next().await? {
+        insert_entries(&mut tx, "main.suppression", &page).await?;
     }
     keep_following(&mut tx, &carried).await?;
     Ok(tx.commit().await?)
@@ -417,9 +417,9 @@ async fn collect(file: &mut SqliteConnection, store: &Store, extent: &Extent) ->
     .await?;
     match extent {
         Extent::All => {
-            let mut chunks = store.entries().try_chunks(ROWS_A_STATEMENT);
-            while let Some(chunk) = chunks.try_next().await.map_err(|error| error.1)? {
-                insert_entries(file, "temp.entry", &chunk).await?;
+            let mut pages = store.entries();
+            while let Some(page) = pages.try_next().await? {
+                insert_entries(file, "temp.entry", &page).await?;
             }
         }
         Extent::Changed(addresses) if !addresses.is_empty() => {

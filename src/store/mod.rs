@@ -294,8 +294,19 @@ impl Store {
         }
     }
 
-    /// The entries in force, row by row, and nothing that led to them.
-    pub fn entries(&self) -> impl Stream<Item = Result<Entry, StoreError>> + Send + Unpin + '_ {
+    /// When the first change of the list behind this revision was made, in seconds since 1970-01-01 UTC.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn first_change_since(&self, revision: i64) -> Result<Option<i64>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.first_change_since(revision).await,
+        }
+    }
+
+    /// The entries in force, many at once in the order of their addresses, and nothing that led to them. One that changes
+    /// meanwhile comes as it was before or as it is after.
+    pub fn entries(&self) -> impl Stream<Item = Result<Vec<Entry>, StoreError>> + Send + Unpin + '_ {
         match self {
             Self::Sqlite(store) => store.entries(),
         }

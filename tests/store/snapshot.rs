@@ -12,8 +12,10 @@ use bounced::{
     config::Config,
     follower::Followers,
     report::Address,
-    store::{Store, StoreError},
+    store::{Entry, Store, StoreError},
+    suppression::Origin,
 };
+use futures::TryStreamExt;
 
 use crate::{
     cdb,
@@ -163,7 +165,7 @@ async fn what_another_store_or_a_later_state_published_is_replaced_only_when_a_p
             assert!(matches!(error, StoreError::Foreign(_)), "{error}");
             let at = usize::from(kept == "suppressions.cdb");
             assert!(lists(&f)[at] == before[at]);
-            assert_eq!(f.followers().troubles(&store).await.unwrap().len(), 1);
+            assert_eq!(f.followers().troubles(&store, START).await.unwrap().len(), 1);
 
             let mut config = f.config();
             config.suppressions.accept_new_store = true;
@@ -173,7 +175,7 @@ async fn what_another_store_or_a_later_state_published_is_replaced_only_when_a_p
             assert_eq!(cdb::addresses(&f.cdb()), [expected]);
             let listed: String = f.value_of("suppressions.db", "SELECT group_concat(email) FROM suppression").await;
             assert_eq!(listed, expected);
-            assert!(f.followers().troubles(&store).await.unwrap().is_empty());
+            assert!(f.followers().troubles(&store, START).await.unwrap().is_empty());
 
             // Once: what is put there later is asked about again.
             store.release(&address(expected), START).await.unwrap();
@@ -248,4 +250,50 @@ async fn postfix_reads_the_constant_database_as_the_docs_say() {
     }
     assert_eq!(look_up("eve@example.org"), "");
     assert_eq!(look_up("bounced"), "");
+}
+
+#[tokio::test]
+async fn a_list_that_lacks_what_was_recorded_minutes_ago_is_told() {
+    let f = Fixture::new().await;
+    let followers = f.followers();
+    f.commit(&[entry(1, START, &[("ann@example.org", HARD)])]).await;
+    followers.start(&f.store).await.unwrap();
+    // It was received long ago, and is recorded now.
+    f.commit(&[entry(2, START, &[("bob@example.org", HARD)]), entry(3, START, &[("carl@example.org", SOFT)])]).await;
+    let now: i64 = f.value("SELECT unixepoch()").await;
+    assert!(followers.troubles(&f.store, now + 290).await.unwrap().is_empty(), "a list takes its time");
+    let late = followers.troubles(&f.store, now + 600).await.unwrap();
+    let [cdb, database] = ["suppressions.cdb", "suppressions.db"].map(|name| f.path(name));
+    assert_eq!(late.iter().map(|trouble| &trouble.list).collect::<Vec<_>>(), [&database, &cdb]);
+    assert!(late.iter().all(|trouble| trouble.failure.contains("minutes behind the database")), "{late:?}");
+    followers.follow(&f.store).await.unwrap();
+    assert!(followers.troubles(&f.store, now + 600).await.unwrap().is_empty());
+    // What changes nothing on a list is no reason to write it.
+    f.commit(&[entry(4, START, &[("carl@example.org", SOFT)])]).await;
+    assert!(followers.troubles(&f.store, now + 600).await.unwrap().is_empty());
+    f.store.release(&address("bob@example.org"), now).await.unwrap();
+    assert_eq!(followers.troubles(&f.store, now + 300).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_long_list_comes_in_pages_and_whole() {
+    let f = Fixture::new().await;
+    assert_eq!(f.store.entries().try_concat().await.unwrap(), []);
+    // One more than two pages, and odd characters.
+    f.execute(
+        "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 10001)
+         INSERT INTO suppression (address, domain, origin, reason, since)
+         SELECT format('%s%d@example.org', iif(n % 2, 'ü\"', 'a'), n), 'example.org', iif(n % 3, 'hard', 'manual'),
+                iif(n % 3, 'user_unknown', NULL), n FROM n",
+    )
+    .await;
+    let entries = f.store.entries().try_concat().await.unwrap();
+    assert_eq!(entries.len(), 10_001);
+    assert!(entries.is_sorted_by(|a, b| a.address < b.address), "each one once");
+    for Entry { address, origin, reason, since } in entries {
+        let start = if since % 2 == 1 { "ü\"" } else { "a" };
+        assert_eq!(address, format!("{start}{since}@example.org"));
+        let expected = if since % 3 == 0 { (Origin::Manual, None) } else { (Origin::Hard, Some("user_unknown")) };
+        assert_eq!((origin, reason.as_deref()), expected);
+    }
 }

@@ -32,6 +32,19 @@ impl SqliteStore {
         .map_err(|error| self.error(error))
     }
 
+    pub(in crate::store) async fn first_change_since(&self, revision: i64) -> Result<Option<i64>, StoreError> {
+        // An event has the time at which its bounce was received, which may be long before it was recorded.
+        sqlx::query_scalar(
+            "SELECT max(e.at, coalesce(m.recorded, e.at)) FROM event AS e
+             LEFT JOIN bounce AS b ON b.id = e.bounce LEFT JOIN message AS m ON m.id = b.message
+             WHERE e.revision > ?1 AND e.kind IN ('suppressed', 'released') ORDER BY e.revision LIMIT 1",
+        )
+        .bind(revision)
+        .fetch_optional(&self.readers)
+        .await
+        .map_err(|error| self.error(error))
+    }
+
     pub(in crate::store) async fn newest_revision(&self) -> Result<i64, StoreError> {
         // Of the sequence and not of the rows: old ones may be gone.
         sqlx::query_scalar("SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'event'), 0)")

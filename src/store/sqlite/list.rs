@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use futures::{Stream, StreamExt};
-use sqlx::{Row, sqlite::SqliteRow};
+use futures::{Stream, StreamExt, stream::try_unfold};
+use sqlx::{Row, SqlitePool, sqlite::SqliteRow};
 
 use super::{SqliteStore, events, json, parsed, review};
 use crate::{
@@ -39,10 +39,17 @@ impl SqliteStore {
             .map_err(|error| self.error(error))
     }
 
-    pub(in crate::store) fn entries(&self) -> impl Stream<Item = Result<Entry, StoreError>> + Send + Unpin + '_ {
-        sqlx::query("SELECT address, origin, reason, since FROM suppression")
-            .fetch(&self.readers)
-            .map(|row| row.and_then(|row| entry(&row)).map_err(|error| self.error(error)))
+    pub(in crate::store) fn entries(&self) -> impl Stream<Item = Result<Vec<Entry>, StoreError>> + Send + Unpin + '_ {
+        let first = tokio::spawn(page(self.readers.clone(), String::new()));
+        Box::pin(try_unfold(Some(first), |page_read| async {
+            let Some(page_read) = page_read else { return Ok(None) };
+            let read = page_read.await.unwrap_or_else(|error| Err(sqlx::Error::Io(error.into())));
+            let (entries, last) = read.map_err(|error| self.error(error))?;
+            // While this page is used, the next one is read.
+            let next = last.map(|last| tokio::spawn(page(self.readers.clone(), last)));
+            let entries = decoded(&entries).map_err(|error| self.error(error))?;
+            Ok(Some((entries, next)))
+        }))
     }
 
     pub(in crate::store) async fn entries_of(&self, addresses: &HashSet<String>) -> Result<Vec<Entry>, StoreError> {
@@ -128,6 +135,29 @@ impl SqliteStore {
         tx.commit().await?;
         Ok(true)
     }
+}
+
+/// How many entries come as one value.
+const PAGE: u32 = 5_000;
+
+/// The entries behind an address as one value, and the last of their addresses; `None` where there are none. A row of its
+/// own for each would cost many times as much: sqlx copies each value, and hands each row from one thread to another.
+async fn page(readers: SqlitePool, behind: String) -> Result<(String, Option<String>), sqlx::Error> {
+    sqlx::query_as(
+        "SELECT json_group_array(json_array(address, origin, reason, since)), max(address)
+         FROM (SELECT address, origin, reason, since FROM suppression WHERE address > ?1 ORDER BY address LIMIT ?2)",
+    )
+    .bind(behind)
+    .bind(PAGE)
+    .fetch_one(&readers)
+    .await
+}
+
+fn decoded(entries: &str) -> Result<Vec<Entry>, sqlx::Error> {
+    let entries: Vec<(String, Origin, Option<String>, i64)> =
+        serde_json::from_str(entries).map_err(|error| sqlx::Error::Decode(error.into()))?;
+    let entry = |(address, origin, reason, since)| Entry { address, origin, reason, since };
+    Ok(entries.into_iter().map(entry).collect())
 }
 
 fn entry(row: &SqliteRow) -> Result<Entry, sqlx::Error> {
