@@ -298,16 +298,22 @@ impl Process {
         Self { child, log }
     }
 
-    /// Reads the log up to a line with this text.
+    /// Reads the log up to a line with this text, and gives that line.
     fn says(&self, text: &str) -> String {
+        self.up_to(text).lines().last().unwrap_or_default().to_owned()
+    }
+
+    /// Reads the log up to a line with this text, and gives all of it.
+    fn up_to(&self, text: &str) -> String {
         let mut seen = String::new();
         loop {
             let line = self.log.recv_timeout(LONG).unwrap_or_else(|_| panic!("no `{text}` in:\n{seen}"));
-            if line.contains(text) {
-                return line;
-            }
+            let found = line.contains(text);
             seen.push_str(&line);
             seen.push('\n');
+            if found {
+                return seen;
+            }
         }
     }
 
@@ -517,6 +523,31 @@ async fn a_database_that_somebody_keeps_locked_does_not_delay_the_stop_for_long_
         assert!(place.files("box").is_empty());
     }
     assert_eq!(suppressed(&place.config()).await, ["ann.false@example.com", "ann.true@example.com"]);
+}
+
+#[tokio::test]
+async fn who_is_told_to_stop_in_the_middle_of_a_message_has_not_died_over_it() {
+    let place = Place::new();
+    let died = "bounced died while it read messages";
+    for (signal, dies) in [("TERM", false), ("KILL", true), ("TERM", false)] {
+        let process = Process::start(&place, &[]);
+        process.says("Maildir opened");
+        let options = SqliteConnectOptions::new().filename(place.path("bounced.db"));
+        let mut other = SqliteConnection::connect_with(&options).await.unwrap();
+        // As a stop leaves it that does not wait for a database that is locked.
+        other
+            .execute("INSERT OR REPLACE INTO attempt (mailbox, place, under_way, deaths) VALUES ('box', '1', 1, 0)")
+            .await
+            .unwrap();
+        other.close().await.unwrap();
+        process.signal(signal);
+        process.exit();
+        let process = Process::start(&place, &[]);
+        let seen = process.up_to("Maildir opened");
+        assert_eq!(seen.contains(died), dies, "{signal}: {seen}");
+        process.signal("TERM");
+        assert_eq!(process.exit(), Some(0));
+    }
 }
 
 #[tokio::test]

@@ -1,7 +1,9 @@
-//! One daemon a database: two would read the same mailboxes and fight over every message.
+//! One daemon a database: two would read the same mailboxes and fight over every message. The file says as well whether
+//! the last one ended because it was told to.
 
 use std::{
     fs::{File, TryLockError},
+    io::{Read, Seek, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
@@ -9,9 +11,16 @@ use std::{
 use super::DaemonError;
 use crate::store::StoreError;
 
+/// What the file says then.
+const STOPPED: &str = "stopped";
+
 /// Held as long as it lives; the kernel lets go of it even after `kill -9`.
 #[derive(Debug)]
-pub(super) struct Lock(#[expect(dead_code, reason = "the open file is the lock")] File);
+pub(super) struct Lock {
+    file: File,
+    /// Whether the last daemon was told to stop. Then it died over no message, whatever it was reading.
+    pub(super) last_was_stopped: bool,
+}
 
 impl Lock {
     /// Locks a file beside the database. Not the database itself: closing any handle on it would drop SQLite's locks.
@@ -28,18 +37,32 @@ impl Lock {
         let file = File::options()
             .create(true)
             .truncate(false)
+            .read(true)
             .write(true)
             // The directory may be one in which others make links.
             .custom_flags(libc::O_NOFOLLOW)
             .open(&path)
             .map_err(unusable)?;
         match file.try_lock() {
-            Ok(()) => Ok(Self(file)),
+            Ok(()) => Self::begin(file).map_err(unusable),
             Err(TryLockError::WouldBlock) => Err(DaemonError::Locked(format!(
                 "another `bounced run` works on {}; stop it, or give this one a database of its own",
                 database.display()
             ))),
             Err(TryLockError::Error(error)) => Err(unusable(error)),
         }
+    }
+    fn begin(mut file: File) -> std::io::Result<Self> {
+        let mut said = String::new();
+        // More than our own word is somebody else's.
+        (&file).take(16).read_to_string(&mut said)?;
+        file.set_len(0)?;
+        file.rewind()?;
+        Ok(Self { file, last_was_stopped: said == STOPPED })
+    }
+
+    /// Says that this daemon ends because it was told to. Where that can't be written it counts as one that died.
+    pub(super) fn note_stop(&mut self) {
+        let _ = self.file.write_all(STOPPED.as_bytes());
     }
 }

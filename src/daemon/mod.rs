@@ -74,8 +74,11 @@ pub async fn run(config: Config, mut control: Control) -> Result<(), DaemonError
     }
     let count = config.mailboxes().len();
     let judge = Judge::new(&config)?;
-    let _lock = Lock::take(&config.database.path)?;
-    let Some(recorder) = control.stop.clone().run_until_cancelled(open(&config, judge)).await else { return Ok(()) };
+    let mut lock = Lock::take(&config.database.path)?;
+    let Some(recorder) = control.stop.clone().run_until_cancelled(open(&config, judge, &lock)).await else {
+        lock.note_stop();
+        return Ok(());
+    };
     let recorder = Arc::new(recorder?);
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -114,12 +117,18 @@ pub async fn run(config: Config, mut control: Control) -> Result<(), DaemonError
     if tokio::time::timeout(CLOSING, recorder.close()).await.is_err() {
         tracing::debug!("the database was not closed in time");
     }
+    if ended.is_ok() {
+        lock.note_stop();
+    }
     tracing::info!("stopped");
     ended
 }
 
-async fn open(config: &Config, judge: Judge) -> Result<Recorder, StoreError> {
+async fn open(config: &Config, judge: Judge, lock: &Lock) -> Result<Recorder, StoreError> {
     let store = app::open_store(config).await?;
+    if lock.last_was_stopped {
+        store.nobody_died().await?;
+    }
     Recorder::new(config, judge, store, now()).await
 }
 

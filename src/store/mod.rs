@@ -141,6 +141,16 @@ impl Store {
         }
     }
 
+    /// The last process was told to end, and did not die over the messages that it was reading.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn nobody_died(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(store) => store.nobody_died().await,
+        }
+    }
+
     /// Records a batch, what the policy draws from it, the events, and how far the mailbox is read, all or nothing.
     ///
     /// A message that was recorded before (by its SHA-256) adds no rows; its place still counts as unsettled until

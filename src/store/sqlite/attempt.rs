@@ -33,6 +33,15 @@ impl SqliteStore {
         noted
     }
 
+    pub(in crate::store) async fn nobody_died(&self) -> Result<(), StoreError> {
+        // What an earlier process died over is remembered.
+        let forgotten = self
+            .writer
+            .execute("DELETE FROM attempt WHERE deaths = 0; UPDATE attempt SET under_way = 0 WHERE under_way = 1")
+            .await;
+        forgotten.map(drop).map_err(|error| self.error(error))
+    }
+
     pub(in crate::store) async fn deaths(&self, now: i64) -> Result<Vec<Death>, StoreError> {
         self.count_deaths(now).await.map_err(|error| self.error(error))
     }
