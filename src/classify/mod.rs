@@ -18,12 +18,14 @@ use crate::{
     codes::{Class, CodeRow, CodeTable, Fault, Judgement, Key, Reason, Weight},
     report::{Action, Address, Candidate, Evidence, Excerpt, Lowered, Recipient, Report, Verdict},
     tables::{Example, Expected, TableError, TableFile},
-    text::fold,
+    text::{Asides, fold},
 };
 
 /// What a row's word is worth, the weakest first. The order is the policy: see docs/classification.md.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
+    /// What would be said of the recipient, where the words speak of somebody else or offer something else as well.
+    NoProof,
     /// A status of x.0.0, which says no more than its class digit: often the reporting MTA's filler beside a reply code.
     Bare,
     /// A row that says no more than "undetermined".
@@ -86,6 +88,8 @@ struct Weighed<'t> {
     rank: Rank,
     /// What its row advises.
     advice: &'t str,
+    /// Whether its row speaks of the sender or of a host.
+    of_another: bool,
     candidate: Candidate,
 }
 
@@ -182,8 +186,9 @@ impl Classifier {
                     let words = recipient.diagnostic.as_ref().unwrap_or(&none);
                     let hosts = hosts(recipient, None, words.as_str());
                     let speaker = Speaker { hosts: &hosts, status: recipient.status(), reply: recipient.reply() };
-                    let folded = fold(words.as_str()).without_frames();
-                    self.rules.fit(&without, &self.rules.read(folded.as_str()), &speaker).is_some()
+                    let folded = fold(words.as_str());
+                    let asides = Asides::find(folded.as_str(), &hosts);
+                    self.rules.fit(&without, &self.rules.read(folded.as_str(), &asides), &speaker).is_some()
                 };
                 if !rejects.iter().any(fits) {
                     idle.push(format!("{}: {name}", rule.id));
@@ -242,10 +247,13 @@ impl Classifier {
         let none = Excerpt::default();
         let diagnostic = recipient.diagnostic.as_ref().unwrap_or(&none);
         let hosts = hosts(recipient, reporting_mta, diagnostic.as_str());
-        let mut addresses: Vec<&str> = recipient.address.iter().map(Address::given).collect();
-        addresses.extend(recipient.final_recipient.as_deref().map(|f| f.rsplit([';', ' ']).next().unwrap_or(f)));
+        let given = recipient.address.iter().map(Address::given);
+        let addresses = given.chain(recipient.final_recipient.as_deref());
+        let domains =
+            addresses.filter_map(|address| address.rsplit_once('@')).map(|(_, domain)| fold(domain).into_string());
+        let parties: Vec<String> = domains.chain(hosts.iter().cloned()).collect();
         let speaker = Speaker { hosts: &hosts, status: recipient.status(), reply: recipient.reply() };
-        self.listen(diagnostic, &addresses, &speaker, &mut found, &mut variants);
+        self.listen(diagnostic, &parties, &speaker, &mut found, &mut variants);
         // The text around the recipient is asked only where the server's own words leave a doubt.
         if !found.iter().any(|weighed| weighed.rank >= Rank::UnmistakablePhrase)
             && recipient.text.as_str() != diagnostic.as_str()
@@ -253,7 +261,15 @@ impl Classifier {
             // The text variants of a code are asked for the words beside it only.
             let mut others = Vec::new();
             let variants = if diagnostic.is_empty() { &mut variants } else { &mut others };
-            self.listen(&recipient.text, &addresses, &speaker, &mut found, variants);
+            let said = found.len();
+            self.listen(&recipient.text, &parties, &speaker, &mut found, variants);
+            // A scanner's footer speaks of viruses and spam, a notice of its own being temporary; a status that means
+            // one thing says what became of the recipient.
+            let mut rows = recipient.statuses.iter().filter_map(|status| self.codes.status_row(status.value));
+            if rows.any(|row| row.weight == Weight::Specific) {
+                let around = found[said..].iter_mut().filter(|w| w.candidate.judgement.fault != Fault::Recipient);
+                around.for_each(|weighed| weighed.rank = weighed.rank.min(Rank::GenericPhrase));
+            }
         }
         for status in &recipient.statuses {
             if let Some(row) = self.codes.status_row(status.value) {
@@ -271,6 +287,10 @@ impl Classifier {
         }
         // The Action field comes first: a code of success does not say why a delivery failed.
         found.retain(|weighed| weighed.candidate.judgement.class != Class::Success);
+        if found.iter().any(|weighed| weighed.of_another) {
+            let hard = found.iter_mut().filter(|weighed| weighed.candidate.judgement.class == Class::Hard);
+            hard.for_each(|weighed| weighed.rank = Rank::NoProof);
+        }
         found
     }
 
@@ -278,7 +298,7 @@ impl Classifier {
     fn listen<'t>(
         &'t self,
         text: &Excerpt,
-        addresses: &[&str],
+        parties: &[String],
         speaker: &Speaker<'_>,
         found: &mut Vec<Weighed<'t>>,
         variants: &mut Vec<Fit<'t>>,
@@ -286,12 +306,22 @@ impl Classifier {
         if text.is_empty() {
             return;
         }
-        let folded = fold(text.as_str()).without_frames().without_local_parts(addresses);
-        for fit in self.rules.fits(&self.rules.read(folded.as_str()), speaker) {
+        let folded = fold(text.as_str());
+        let asides = Asides::find(folded.as_str(), parties);
+        for fit in self.rules.fits(&self.rules.read(folded.as_str(), &asides), speaker) {
+            let is_hard = fit.rule.judgement.class == Class::Hard;
             match fit.rule.table {
                 RuleTable::Phrases => {
-                    found.push(weigh_rule(&fit, text.evidence(folded.origin_of(fit.range.clone()))));
+                    let evidence = text.evidence(folded.origin_of(fit.range.clone()));
+                    let mut weighed = weigh_rule(&fit, evidence);
+                    if fit.is_alternative {
+                        // What may as well be something else proves nothing, whatever the code beside it says.
+                        let soft = weighed.rank.max(Rank::UnmistakablePhrase);
+                        weighed.rank = if is_hard { Rank::NoProof } else { soft };
+                    }
+                    found.push(weighed);
                 }
+                RuleTable::Codes { .. } if fit.is_alternative && is_hard => {}
                 RuleTable::Codes { .. } => variants.push(fit),
             }
         }
@@ -349,14 +379,16 @@ fn worth(rank: Rank, judgement: Judgement) -> Rank {
 }
 
 fn weigh_rule<'t>(fit: &Fit<'t>, evidence: Evidence) -> Weighed<'t> {
-    let Rule { rank, judgement, ref name, ref advice, .. } = *fit.rule;
+    let Rule { rank, judgement, ref name, ref advice, of_another, .. } = *fit.rule;
     let candidate = Candidate { rule: name.clone(), judgement, evidence };
-    Weighed { rank: worth(rank, judgement), advice, candidate }
+    Weighed { rank: worth(rank, judgement), advice, of_another, candidate }
 }
 
 fn weigh_code<'t>(rank: Rank, row: &'t CodeRow, evidence: &Evidence) -> Weighed<'t> {
     let candidate = Candidate { rule: row.rule.to_string(), judgement: row.judgement, evidence: evidence.clone() };
-    Weighed { rank: worth(rank, row.judgement), advice: &row.advice, candidate }
+    // A code that means one thing and blames the sender leaves the recipient out of it: 5.1.8, 5.7.25.
+    let of_another = rank == Rank::Status && row.judgement.fault == Fault::Sender;
+    Weighed { rank: worth(rank, row.judgement), advice: &row.advice, of_another, candidate }
 }
 
 #[cfg(test)]

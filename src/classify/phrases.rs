@@ -36,6 +36,16 @@ pub enum Strength {
     Unmistakable,
 }
 
+/// Whom a refusal may speak of instead of the recipient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Other {
+    /// The envelope sender, its domain or the author.
+    Sender,
+    /// The host that sends.
+    Host,
+}
+
 /// A row of the table, as it is written.
 #[derive(Debug, Clone, Serialize)]
 pub struct Phrase {
@@ -50,6 +60,8 @@ pub struct Phrase {
     pub because: Option<String>,
     /// How much it is worth.
     pub strength: Strength,
+    /// Of whom it speaks, where that is not the recipient: then nothing in the text is held against the recipient.
+    pub speaks_of: Option<Other>,
     /// Who has to be speaking.
     pub scope: Option<String>,
     /// One of these is in the text …
@@ -101,6 +113,8 @@ struct File {
     #[serde(default)]
     drop: Vec<Spanned<String>>,
     #[serde(default)]
+    or: Vec<String>,
+    #[serde(default)]
     list: BTreeMap<String, Spanned<Vec<String>>>,
     #[serde(default)]
     scope: BTreeMap<String, Spanned<ScopeSpec>>,
@@ -143,6 +157,7 @@ struct PhraseSpec {
     because: Option<String>,
     #[serde(default)]
     strength: Strength,
+    speaks_of: Option<Other>,
     lang: Option<String>,
     source: Option<String>,
     #[serde(default)]
@@ -193,7 +208,8 @@ pub(super) fn read(files: &[Arc<TableFile>], reasons: &Reasons, rules: &mut Buil
     let mut list_places: HashMap<String, (Arc<TableFile>, Range<usize>)> = HashMap::new();
     let mut used = HashSet::new();
     for file in files {
-        let File { drop, list, scope, phrase } = file.parse()?;
+        let File { drop, or, list, scope, phrase } = file.parse()?;
+        rules.or(&or);
         for (name, words) in list {
             let place = words.span();
             if let Some((stronger, stronger_place)) = list_places.get(&name) {
@@ -242,6 +258,7 @@ pub(super) fn read(files: &[Arc<TableFile>], reasons: &Reasons, rules: &mut Buil
             judgement: phrase.judgement,
             rank: Rank::of_phrase(row.scope.is_some(), phrase.strength),
             advice: phrase.advice.clone(),
+            of_another: phrase.speaks_of.is_some(),
             conditions,
         });
         phrases.rows.push(phrase);
@@ -379,6 +396,7 @@ fn phrase(file: &TableFile, row: &PhraseSpec, reasons: &Reasons) -> Result<Phras
         judgement,
         because: row.because.clone(),
         strength: row.strength,
+        speaks_of: row.speaks_of,
         scope: row.scope.as_ref().map(|name| name.get_ref().clone()),
         says: plain(&row.says),
         words: plain(&row.words),
@@ -403,6 +421,7 @@ mod tests {
     use crate::{
         classify::rules::{Rules, Speaker},
         codes::CodeTable,
+        text::Asides,
     };
 
     const TABLE: &str = r#"
@@ -445,7 +464,7 @@ reason = "user_unknown"
 
     fn fitting(text: &str, speaker: &Speaker<'_>) -> Vec<(String, String)> {
         let rules = compiled(TABLE).unwrap();
-        let fits = rules.fits(&rules.read(text), speaker);
+        let fits = rules.fits(&rules.read(text, &Asides::default()), speaker);
         fits.into_iter().map(|fit| (fit.rule.id.clone(), text[fit.range].to_owned())).collect()
     }
 

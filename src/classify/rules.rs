@@ -7,15 +7,18 @@ use aho_corasick::AhoCorasick;
 
 use super::{
     Rank,
-    shapes::{Order, Term, together},
+    shapes::{Order, Term, ends_word, in_one_sentence, together},
 };
 use crate::{
-    codes::{EnhancedStatusCode, Judgement, ReplyCode, Variant},
-    text::fold,
+    codes::{Class, EnhancedStatusCode, Judgement, ReplyCode, Variant},
+    text::{Asides, IN_REPLY_TO, fold},
 };
 
 /// Shorter phrases would fit almost any text.
 const SHORTEST: usize = 4;
+
+/// In octets, from the end of one alternative to the end of the other.
+const LONGEST_ALTERNATIVE: usize = 160;
 
 /// Shorter nouns and predicates say nothing, even in company.
 const SHORTEST_WORD: usize = 2;
@@ -34,6 +37,8 @@ pub(super) struct Rule {
     pub rank: Rank,
     /// What a person should do about it, where the row says more than its reason.
     pub advice: String,
+    /// Whether it speaks of the sender or of a host: what is said then says nothing of the recipient.
+    pub of_another: bool,
     pub conditions: Conditions,
 }
 
@@ -44,6 +49,13 @@ pub(super) enum RuleTable {
     Phrases,
     /// A text variant of the code table: of those of one code, the first that fits answers for the code.
     Codes { reply: ReplyCode },
+}
+
+impl Rule {
+    /// Whether it is a phrase, which answers whatever the code beside it is.
+    fn is_phrase(&self) -> bool {
+        self.table == RuleTable::Phrases
+    }
 }
 
 /// When a rule fits. Numbers are those of patterns of the automaton.
@@ -143,6 +155,8 @@ pub(super) struct Fit<'r> {
     pub rule: &'r Rule,
     /// Where in the text the words stand that called for it.
     pub range: Range<usize>,
+    /// Whether the words offer it beside another class: "does not exist or is full".
+    pub is_alternative: bool,
 }
 
 /// What the automaton found in a text.
@@ -155,8 +169,8 @@ pub(super) struct Matches<'t> {
     first_ends: Vec<(usize, usize)>,
     /// The words that are there and where they stand, by their ends.
     words: Vec<(usize, Range<usize>)>,
-    /// For each rule, whether a phrase or a predicate calls for it.
-    called: Vec<bool>,
+    /// The rules that a phrase or a predicate calls for, in the order of the tables.
+    called: Vec<usize>,
 }
 
 impl Matches<'_> {
@@ -189,10 +203,15 @@ pub(super) struct Rules {
     matcher: AhoCorasick,
     /// The matcher's patterns.
     patterns: Vec<String>,
+    /// For each pattern, whether it is looked for in what stands aside, too: it is part of a name or of the frame itself, or
+    /// tells who speaks.
+    in_asides: Vec<bool>,
     /// For each pattern, the rules whose `says` it is, and the words that begin with it.
     uses: Vec<(Vec<usize>, Vec<usize>)>,
     /// For each word, the rules of whose shapes it is a predicate.
     predicates: Vec<Vec<usize>>,
+    /// What stands between alternatives.
+    or: Vec<String>,
 }
 
 impl Rules {
@@ -208,34 +227,62 @@ impl Rules {
         self.patterns.iter().cloned().chain(words).chain(hosts)
     }
 
-    /// Reads a folded text.
-    pub(super) fn read<'t>(&self, text: &'t str) -> Matches<'t> {
+    /// Reads a folded text, past what stands aside in it.
+    pub(super) fn read<'t>(&self, text: &'t str, asides: &Asides) -> Matches<'t> {
         // An octet a pattern: there are thousands, and every text begins with all of them cleared.
         let mut has = vec![false; self.patterns.len()];
         let (mut first_ends, mut words) = (Vec::new(), Vec::new());
-        let mut called = vec![false; self.rules.len()];
+        let mut called = Vec::new();
         for hit in self.matcher.find_overlapping_iter(text) {
             let pattern = hit.pattern().as_usize();
+            if !self.in_asides[pattern] && asides.meet(&hit.range()) {
+                continue;
+            }
             let (rules, beginning) = &self.uses[pattern];
             if !std::mem::replace(&mut has[pattern], true) {
                 first_ends.push((pattern, hit.end()));
-                rules.iter().for_each(|&rule| called[rule] = true);
+                called.extend_from_slice(rules);
             }
             for &word in beginning {
                 if let Some(end) = self.words[word].end(text, hit.start()) {
-                    self.predicates[word].iter().for_each(|&rule| called[rule] = true);
+                    called.extend_from_slice(&self.predicates[word]);
                     words.push((word, hit.start()..end));
                 }
             }
         }
+        called.sort_unstable();
+        called.dedup();
         words.sort_unstable_by_key(|(_, range)| (range.end, range.start));
         Matches { text, has, first_ends, words, called }
     }
 
     /// The rules that fit, in the order of the tables.
     pub(super) fn fits(&self, found: &Matches<'_>, speaker: &Speaker<'_>) -> Vec<Fit<'_>> {
-        let called = self.rules.iter().zip(&found.called).filter(|(_, called)| **called);
-        called.filter_map(|(rule, _)| self.fit(rule, found, speaker)).collect()
+        let called = found.called.iter().map(|&rule| &self.rules[rule]);
+        let mut fits: Vec<_> = called.filter_map(|rule| self.fit(rule, found, speaker)).collect();
+        let with = |class| {
+            move |fit: &Fit<'_>| fit.rule.judgement.class == class && (class == Class::Hard || fit.rule.is_phrase())
+        };
+        let (is_hard, is_soft) = (with(Class::Hard), with(Class::Soft));
+        for one in 0..fits.len() {
+            for other in 0..fits.len() {
+                let (hard, soft) = (&fits[one], &fits[other]);
+                if is_hard(hard) && is_soft(soft) && self.alternate(found.text, &hard.range, &soft.range) {
+                    (fits[one].is_alternative, fits[other].is_alternative) = (true, true);
+                }
+            }
+        }
+        fits
+    }
+
+    /// Whether "or" stands behind one of two parts of a text, and the other ends in the same sentence.
+    fn alternate(&self, text: &str, one: &Range<usize>, other: &Range<usize>) -> bool {
+        let (first, second) = if one.end < other.end { (one, other) } else { (other, one) };
+        let behind = &text[first.end..second.end];
+        let from_word = behind.trim_start_matches(|c: char| !c.is_alphanumeric());
+        behind.len() < LONGEST_ALTERNATIVE
+            && in_one_sentence(behind)
+            && self.or.iter().any(|or| from_word.strip_prefix(or.as_str()).is_some_and(|rest| ends_word(or, rest)))
     }
 
     /// A rule without each of its conditions in turn, and what that condition is.
@@ -281,17 +328,18 @@ impl Rules {
         }
         let said = says.iter().find(|&&pattern| found.has(pattern));
         if let Some((&pattern, end)) = said.and_then(|pattern| Some((pattern, found.first_end(*pattern)?))) {
-            return Some(Fit { rule, range: end - self.patterns[pattern].len()..end });
+            let range = end - self.patterns[pattern].len()..end;
+            return Some(Fit { rule, range, is_alternative: false });
         }
         if let Some(range) = words.iter().find_map(|&word| found.place(word)) {
-            return Some(Fit { rule, range: range.clone() });
+            return Some(Fit { rule, range: range.clone(), is_alternative: false });
         }
         let range = shapes.iter().find_map(|shape| {
             let says = found.places(&shape.says);
             let about = if says.is_empty() { Vec::new() } else { found.places(&shape.about) };
             together(found.text, &about, &says, shape.order, shape.between)
         })?;
-        Some(Fit { rule, range })
+        Some(Fit { rule, range, is_alternative: false })
     }
 }
 
@@ -314,12 +362,18 @@ pub(super) struct Builder {
     numbers: HashMap<String, usize>,
     words: Vec<Term>,
     word_numbers: HashMap<Term, usize>,
+    or: Vec<String>,
 }
 
 impl Builder {
     /// Adds a rule after those that are there.
     pub(super) fn rule(&mut self, rule: Rule) {
         self.rules.push(rule);
+    }
+
+    /// Adds words that stand between alternatives.
+    pub(super) fn or(&mut self, words: &[String]) {
+        self.or.extend(words.iter().map(|word| fold(word).into_string()));
     }
 
     /// Adds a scope and gives its number.
@@ -372,13 +426,14 @@ impl Builder {
             judgement: variant.judgement,
             rank: Rank::of_variant(variant.weight),
             advice: variant.advice.clone(),
+            of_another: false,
             conditions: Conditions { says, ..Conditions::default() },
         });
     }
 
     /// Compiles the rules.
     pub(super) fn build(self) -> Rules {
-        let Self { rules, scopes, patterns, numbers, words, .. } = self;
+        let Self { rules, scopes, patterns, numbers, words, or, .. } = self;
         let mut uses = vec![(Vec::new(), Vec::new()); patterns.len()];
         let mut predicates = vec![Vec::new(); words.len()];
         for (number, rule) in rules.iter().enumerate() {
@@ -389,7 +444,10 @@ impl Builder {
         for (number, word) in words.iter().enumerate() {
             uses[numbers[word.head()]].1.push(number);
         }
+        let mut in_asides: Vec<_> =
+            patterns.iter().map(|p| p.contains(['.', '/', '@', '#', '=']) || p.contains(IN_REPLY_TO)).collect();
+        scopes.iter().flat_map(|scope| &scope.texts).for_each(|&pattern| in_asides[pattern] = true);
         let matcher = AhoCorasick::new(&patterns).expect("tables are far below the automaton's limits");
-        Rules { rules, scopes, words, matcher, patterns, uses, predicates }
+        Rules { rules, scopes, words, matcher, patterns, in_asides, uses, predicates, or }
     }
 }

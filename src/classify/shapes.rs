@@ -69,9 +69,7 @@ impl Term {
             let rest = &text[end..];
             if *open {
                 end += rest.find(|c| !is_letter(c)).unwrap_or(rest.len());
-            } else if piece.chars().next_back().is_some_and(is_letter)
-                && (rest.chars().next().is_some_and(is_letter) || goes_on_as_name(rest))
-            {
+            } else if !ends_word(piece, rest) || (piece.ends_with(is_letter) && goes_on_as_name(rest)) {
                 return None;
             }
         }
@@ -128,10 +126,20 @@ fn adjacent(text: &str, first: &[Range<usize>], second: &[Range<usize>], between
     })
 }
 
+/// Whether no sentence ends in a text.
+pub(super) fn in_one_sentence(text: &str) -> bool {
+    !(text.contains([';', '!', '?', '。']) || text.contains(". ") || text.ends_with('.'))
+}
+
+/// Whether a word ends where the rest begins.
+pub(super) fn ends_word(word: &str, rest: &str) -> bool {
+    !word.chars().next_back().is_some_and(is_letter) || !rest.chars().next().is_some_and(is_letter)
+}
+
 /// Whether a gap has at most so many characters and no end of a sentence in it. Addresses and host names count for
 /// nothing: "mailbox <anna@example.org> full" is "mailbox full".
 fn one_sentence(gap: &str, most: usize) -> bool {
-    if gap.contains([';', '!', '?', '。']) || gap.contains(". ") || gap.ends_with('.') {
+    if !in_one_sentence(gap) {
         return false;
     }
     let counted = gap.split(' ').filter(|word| !is_name(word)).map(|word| word.chars().count() + 1);

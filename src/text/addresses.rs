@@ -7,7 +7,19 @@ use super::{Address, is_unseen};
 /// An address in running text and the byte range that it takes, quotes of a local part included. A piece of something
 /// that is no address is none either: `a@b@example.org` holds neither `a@b` nor `b@example.org`.
 pub fn addresses(text: &str) -> impl Iterator<Item = (Range<usize>, Address)> {
-    memchr::memchr_iter(b'@', text.as_bytes()).filter_map(move |at| {
+    address_ranges(text).filter_map(move |range| {
+        let address = Address::parse(text.get(range.clone())?)?;
+        let goes_on = text[..range.start].chars().next_back().is_some_and(is_cut_before)
+            || text[range.end..].chars().next().is_some_and(is_cut_behind)
+            // Within the quotes of another one's local part.
+            || text[range.end..].starts_with("\"@");
+        (!goes_on).then_some((range, address))
+    })
+}
+
+/// What stands around each `@` like an address, whether it is one or not.
+pub(super) fn address_ranges(text: &str) -> impl Iterator<Item = Range<usize>> {
+    memchr::memchr_iter(b'@', text.as_bytes()).map(move |at| {
         let start = at - without_decoration(&text[..at], local_part_start(&text[..at])).len();
         let rest = &text[at + 1..];
         let domain = if rest.starts_with('[') {
@@ -16,14 +28,8 @@ pub fn addresses(text: &str) -> impl Iterator<Item = (Range<usize>, Address)> {
             domain_length(rest)
         };
         // A sentence's full stop and the dash of a bullet are not the domain's.
-        let domain = rest.get(..domain)?.trim_end_matches(['.', '-']).len();
-        let range = start..at + 1 + domain;
-        let address = Address::parse(text.get(range.clone())?)?;
-        let goes_on = text[..start].chars().next_back().is_some_and(is_cut_before)
-            || text[range.end..].chars().next().is_some_and(is_cut_behind)
-            // Within the quotes of another one's local part.
-            || text[range.end..].starts_with("\"@");
-        (!goes_on).then_some((range, address))
+        let domain = rest.get(..domain).map_or(0, |domain| domain.trim_end_matches(['.', '-']).len());
+        start..at + 1 + domain
     })
 }
 

@@ -87,31 +87,6 @@ impl Folded<'_> {
         start..if range.is_empty() { start } else { end }
     }
 
-    /// Puts other words in the place of parts of the text; they lead back to where those began. The parts stand in
-    /// order and don't overlap.
-    pub(super) fn replace(&mut self, parts: &[(Range<usize>, &str)]) {
-        let before = std::mem::replace(self, Self { given: self.given, text: String::new(), steps: Vec::new() });
-        let mut at = 0;
-        for (part, other) in parts {
-            self.copy(&before, at..part.start);
-            self.step(before.origin(part.start));
-            self.text.push_str(other);
-            at = part.end;
-        }
-        self.copy(&before, at..before.text.len());
-    }
-
-    fn copy(&mut self, from: &Self, range: Range<usize>) {
-        if range.is_empty() {
-            return;
-        }
-        self.step(from.origin(range.start));
-        let within = from.steps.iter().filter(|step| step.folded > range.start && step.folded < range.end);
-        let here = self.text.len();
-        self.steps.extend(within.map(|step| Step { folded: step.folded - range.start + here, ..*step }));
-        self.text.push_str(&from.text[range]);
-    }
-
     /// What is pushed next stands at an offset of the given text.
     fn step(&mut self, given: usize) {
         let folded = self.text.len();

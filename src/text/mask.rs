@@ -1,90 +1,175 @@
-//! What must not be looked at is taken out of a folded text; the rest still knows where it stands.
+//! What in a folded text is not the refusing server's words: the frame that the reporting MTA puts around them, and the
+//! names of addresses, hosts and links. Knows no words but those of the frame.
 
 use std::ops::Range;
 
-use super::{Folded, fold};
+use super::addresses::address_ranges;
 
-const IN_REPLY_TO: &str = "(in reply to ";
+/// With what the reporting MTA says which command was refused (Postfix smtp_trouble.c).
+pub const IN_REPLY_TO: &str = "(in reply to ";
 const SAID: &str = " said: ";
 
 /// Octets of a host name with its address.
 const LONGEST_FRAME: usize = 300;
 
-impl Folded<'_> {
-    /// Takes the reporting MTA's own frame off, so that only the refusing server's words are left:
-    /// `host mx.example.org[192.0.2.1] said: 550 no such user (in reply to RCPT TO command)` (Postfix smtp_trouble.c).
-    /// Phrases that tell who is meant by words such as "host" and "command" would trip over it.
+/// Where a folded text holds something else than words about the delivery:
+///
+/// - addresses, the domains of the parties to a delivery, and links: `over.quota@spam.example` is a mailbox and not its
+///   state;
+/// - the reporting MTA's frame, `host mx.example.org[192.0.2.1] said: … (in reply to RCPT TO command)`: phrases that tell
+///   who is meant by words such as "host" and "command" would trip over it.
+#[derive(Debug, Default)]
+pub struct Asides(Vec<Range<usize>>);
+
+impl Asides {
+    /// Those of a folded text. `domains` are those of the parties, folded; the domains of the addresses in the text
+    /// are taken for theirs as well, and so is what stands one level above a host.
     #[must_use]
-    pub fn without_frames(mut self) -> Self {
-        let replies = replies(self.as_str());
-        if !replies.is_empty() {
-            self.replace(&replies);
-        }
-        let text = self.as_str();
-        let host = text.find(SAID).and_then(|said| {
-            let host = text[..said].rfind("host ").filter(|host| said - host < LONGEST_FRAME)?;
-            Some(host..said + SAID.len())
+    pub fn find(text: &str, domains: &[String]) -> Self {
+        let mut ranges: Vec<_> = address_ranges(text).chain(links(text)).chain(frame(text)).collect();
+        let mut parties: Vec<&str> = domains.iter().map(String::as_str).collect();
+        let addressed = address_ranges(text).filter_map(|range| text[range].rsplit_once('@'));
+        parties.extend(addressed.map(|(_, domain)| domain).take(MOST_PARTIES));
+        let above = |domain: &&str| domain.split_once('.').map_or("", |(_, above)| above).contains('.');
+        let hosts: Vec<_> = parties.iter().copied().filter(above).collect();
+        parties.extend(hosts.iter().filter_map(|host| host.split_once('.')).map(|(_, above)| above));
+        parties.retain(|domain| domain.contains('.'));
+        parties.sort_unstable();
+        parties.dedup();
+        ranges.extend(parties.iter().take(MOST_PARTIES).flat_map(|domain| hosts_under(text, domain)));
+        ranges.sort_unstable_by_key(|range| range.start);
+        ranges.dedup_by(|next, last| {
+            let meets = next.start <= last.end;
+            last.end = if meets { last.end.max(next.end) } else { last.end };
+            meets
         });
-        if let Some(host) = host {
-            self.replace(&[(host, "")]);
-        }
-        self
+        Self(ranges)
     }
 
-    /// Puts `x` for the local parts of addresses: `over.quota@example.org` names a mailbox and not its state.
+    /// Whether any of a part of the text is one.
     #[must_use]
-    pub fn without_local_parts(mut self, addresses: &[&str]) -> Self {
-        for address in addresses {
-            let address = fold(address).into_string();
-            let Some((local, _)) = address.rsplit_once('@') else { continue };
-            let found = self.as_str().match_indices(&address).map(|(at, _)| (at..at + local.len(), "x"));
-            let found: Vec<_> = found.collect();
-            if !found.is_empty() {
-                self.replace(&found);
-            }
-        }
-        self
+    pub fn meet(&self, part: &Range<usize>) -> bool {
+        let next = self.0.partition_point(|aside| aside.end <= part.start);
+        self.0.get(next).is_some_and(|aside| aside.start < part.end)
     }
 }
 
-/// Every `(in reply to …)`, with the blanks before it.
-fn replies(text: &str) -> Vec<(Range<usize>, &'static str)> {
-    let mut found = Vec::new();
+/// A text that names more parties than these is nobody's reply.
+const MOST_PARTIES: usize = 16;
+
+/// Each host name in the text that is the domain or lies under it.
+fn hosts_under<'t>(text: &'t str, domain: &'t str) -> impl Iterator<Item = Range<usize>> + 't {
+    text.match_indices(domain).filter_map(move |(at, _)| {
+        let end = at + domain.len();
+        let mut behind = text[end..].chars();
+        let goes_on = match behind.next() {
+            Some('.') => behind.next().is_some_and(char::is_alphanumeric),
+            next => next.is_some_and(is_of_host),
+        };
+        let labels = text[..at].char_indices().rev().take(LONGEST_HOST);
+        let before = labels.take_while(|&(_, c)| c == '.' || is_of_host(c)).last().map_or(at, |(start, _)| start);
+        let is_label = before == at || text[..at].ends_with('.');
+        (is_label && !goes_on).then_some(before..end)
+    })
+}
+
+/// RFC 1035 §2.3.4.
+const LONGEST_HOST: usize = 255;
+
+fn is_of_host(c: char) -> bool {
+    c.is_alphanumeric() || matches!(c, '-' | '_')
+}
+
+/// `https://example.org/user-unknown`, up to the blank or the bracket behind it.
+fn links(text: &str) -> impl Iterator<Item = Range<usize>> {
     let mut from = 0;
-    while let Some(at) = text[from..].find(IN_REPLY_TO) {
-        let at = from + at;
-        let Some(end) = text[at..].find(')') else { break };
-        let start = from + text[from..at].trim_end().len();
-        from = at + end + 1;
-        found.push((start..from, ""));
-    }
-    found
+    std::iter::from_fn(move || {
+        let rest = &text[from..];
+        let at = from + rest.find("://").into_iter().chain(rest.find("www.")).min()?;
+        let start = from + text[from..at].trim_end_matches(|c: char| c.is_ascii_alphabetic()).len();
+        let end = text[at..].find(|c: char| c.is_whitespace() || "<>\"'()[]".contains(c));
+        from = end.map_or(text.len(), |end| at + end);
+        Some(start..from)
+    })
+}
+
+/// `host … said: ` and every `(in reply to …)`.
+fn frame(text: &str) -> impl Iterator<Item = Range<usize>> {
+    let head = text.find(SAID).and_then(|said| {
+        let host = text[..said].rfind("host ").filter(|host| said - host < LONGEST_FRAME)?;
+        Some(host..said + SAID.len())
+    });
+    let mut from = 0;
+    let tails = std::iter::from_fn(move || {
+        let at = from + text[from..].find(IN_REPLY_TO)?;
+        from = at + text[at..].find(')')? + 1;
+        Some(at..from)
+    });
+    head.into_iter().chain(tails)
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
+    fn asides<'t>(text: &'t str, domains: &[&str]) -> Vec<&'t str> {
+        let domains: Vec<_> = domains.iter().map(|domain| (*domain).to_owned()).collect();
+        Asides::find(text, &domains).0.into_iter().map(|range| &text[range]).collect()
+    }
+
     #[test]
-    fn the_frame_is_taken_off() {
-        for (framed, words) in [
-            ("host mx.example.org[192.0.2.1] said: 550 no such user (in reply to rcpt to command)", "550 no such user"),
-            ("<a@x>: host mx refused to talk to me: 554 no", "<a@x>: host mx refused to talk to me: 554 no"),
-            ("550 no (in reply to", "550 no (in reply to"),
-            ("he said: no", "he said: no"),
+    fn the_frame_stands_aside() {
+        for (text, expected) in [
+            (
+                "host mx.example.org[192.0.2.1] said: 550 no such user (in reply to rcpt to command)",
+                &["host mx.example.org[192.0.2.1] said: ", "(in reply to rcpt to command)"][..],
+            ),
+            ("host mx refused to talk to me: 554 no", &[]),
+            ("550 no (in reply to", &[]),
+            ("he said: no", &[]),
         ] {
-            assert_eq!(fold(framed).without_frames().as_str(), words);
+            assert_eq!(asides(text, &[]), expected);
         }
     }
 
     #[test]
-    fn what_is_left_knows_where_it_stands() {
-        let given = "Host  MX said: 550 <Mailbox.Full@x.org>  No (in reply to RCPT TO command) such user";
-        let folded = fold(given).without_frames().without_local_parts(&["mailbox.full@x.org"]);
-        assert_eq!(folded.as_str(), "550 <x@x.org> no such user");
-        for (word, origin) in [("550", "550"), ("x.org", "x.org"), ("no", "No"), ("such user", "such user")] {
-            let at = folded.as_str().find(word).expect(word);
-            assert_eq!(&given[folded.origin_of(at..at + word.len())], origin);
+    fn addresses_domains_of_the_parties_and_links_stand_aside() {
+        for (text, domains, expected) in [
+            ("550 <user.unknown@spam.example> no", &[][..], &["user.unknown@spam.example"][..]),
+            ("550 \"mailbox full\"@a.example: no", &[], &["\"mailbox full\"@a.example"]),
+            (
+                "a@spam.example: mx.spam.example and spam.example.",
+                &[],
+                &["a@spam.example", "mx.spam.example", "spam.example"],
+            ),
+            (
+                "a@in.spam.example: mx.spam.example, in.spam.example",
+                &[],
+                &["a@in.spam.example", "mx.spam.example", "in.spam.example"],
+            ),
+            ("listed by zen.spamhaus.org", &["spam.example"], &[]),
+            ("no spam.example, nospam.example, spam.example.org", &["spam.example"], &["spam.example"]),
+            (
+                "see https://a.example/user-unknown?x (www.full.example) now",
+                &[],
+                &["https://a.example/user-unknown?x", "www.full.example"],
+            ),
+            ("unknown user at localhost", &["localhost"], &[]),
+            ("@ @@ a@", &[], &["@", "@@", "a@"]),
+        ] {
+            assert_eq!(asides(text, domains), expected, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_part_meets_an_aside_where_they_share_a_character(text in "[a-b@. ]{0,24}", at in 0_usize..24, len in 1_usize..6) {
+            let asides = Asides::find(&text, &["a.b".into()]);
+            let part = at.min(text.len())..(at + len).min(text.len());
+            let shared = asides.0.iter().any(|aside| aside.clone().any(|i| part.contains(&i)));
+            prop_assert_eq!(asides.meet(&part), shared);
         }
     }
 }
