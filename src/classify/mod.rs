@@ -268,7 +268,10 @@ impl Classifier {
             let mut rows = recipient.statuses.iter().filter_map(|status| self.codes.status_row(status.value));
             if rows.any(|row| row.weight == Weight::Specific) {
                 let around = found[said..].iter_mut().filter(|w| w.candidate.judgement.fault != Fault::Recipient);
-                around.for_each(|weighed| weighed.rank = weighed.rank.min(Rank::GenericPhrase));
+                around.for_each(|weighed| {
+                    weighed.rank = weighed.rank.min(Rank::GenericPhrase);
+                    weighed.of_another = false;
+                });
             }
         }
         for status in &recipient.statuses {
@@ -314,14 +317,15 @@ impl Classifier {
                 RuleTable::Phrases => {
                     let evidence = text.evidence(folded.origin_of(fit.range.clone()));
                     let mut weighed = weigh_rule(&fit, evidence);
-                    if fit.is_alternative {
+                    if is_hard && (fit.is_alternative || fit.is_conditional) {
+                        weighed.rank = Rank::NoProof;
+                    } else if fit.is_alternative {
                         // What may as well be something else proves nothing, whatever the code beside it says.
-                        let soft = weighed.rank.max(Rank::UnmistakablePhrase);
-                        weighed.rank = if is_hard { Rank::NoProof } else { soft };
+                        weighed.rank = weighed.rank.max(Rank::UnmistakablePhrase);
                     }
                     found.push(weighed);
                 }
-                RuleTable::Codes { .. } if fit.is_alternative && is_hard => {}
+                RuleTable::Codes { .. } if is_hard && (fit.is_alternative || fit.is_conditional) => {}
                 RuleTable::Codes { .. } => variants.push(fit),
             }
         }
@@ -386,8 +390,8 @@ fn weigh_rule<'t>(fit: &Fit<'t>, evidence: Evidence) -> Weighed<'t> {
 
 fn weigh_code<'t>(rank: Rank, row: &'t CodeRow, evidence: &Evidence) -> Weighed<'t> {
     let candidate = Candidate { rule: row.rule.to_string(), judgement: row.judgement, evidence: evidence.clone() };
-    // A code that means one thing and blames the sender leaves the recipient out of it: 5.1.8, 5.7.25.
-    let of_another = rank == Rank::Status && row.judgement.fault == Fault::Sender;
+    // A code that means one thing and blames the sender leaves the recipient out of it: 5.1.8, 5.7.25, 535.
+    let of_another = rank >= Rank::Reply && row.judgement.fault == Fault::Sender;
     Weighed { rank: worth(rank, row.judgement), advice: &row.advice, of_another, candidate }
 }
 

@@ -44,6 +44,8 @@ pub enum Other {
     Sender,
     /// The host that sends.
     Host,
+    /// The message: its headers, its form.
+    Message,
 }
 
 /// A row of the table, as it is written.
@@ -114,6 +116,8 @@ struct File {
     drop: Vec<Spanned<String>>,
     #[serde(default)]
     or: Vec<String>,
+    #[serde(default, rename = "if")]
+    conditions: Vec<String>,
     #[serde(default)]
     list: BTreeMap<String, Spanned<Vec<String>>>,
     #[serde(default)]
@@ -208,8 +212,9 @@ pub(super) fn read(files: &[Arc<TableFile>], reasons: &Reasons, rules: &mut Buil
     let mut list_places: HashMap<String, (Arc<TableFile>, Range<usize>)> = HashMap::new();
     let mut used = HashSet::new();
     for file in files {
-        let File { drop, or, list, scope, phrase } = file.parse()?;
+        let File { drop, or, conditions, list, scope, phrase } = file.parse()?;
         rules.or(&or);
+        rules.conditions(&conditions);
         for (name, words) in list {
             let place = words.span();
             if let Some((stronger, stronger_place)) = list_places.get(&name) {
@@ -247,7 +252,7 @@ pub(super) fn read(files: &[Arc<TableFile>], reasons: &Reasons, rules: &mut Buil
     }
     let mut phrases = Phrases::default();
     for Placed { file, row } in overlay(layers)? {
-        let conditions = conditions(&file, &row, &scopes, &lists, rules)?;
+        let when = conditions_of(&file, &row, &scopes, &lists, rules)?;
         let phrase = phrase(&file, &row, reasons)?;
         let named = (row.id.get_ref().as_str(), &row.id.span());
         phrases.examples.extend(Example::of_row(&file, named, &row.accepts, &row.rejects)?);
@@ -259,14 +264,14 @@ pub(super) fn read(files: &[Arc<TableFile>], reasons: &Reasons, rules: &mut Buil
             rank: Rank::of_phrase(row.scope.is_some(), phrase.strength),
             advice: phrase.advice.clone(),
             of_another: phrase.speaks_of.is_some(),
-            conditions,
+            conditions: when,
         });
         phrases.rows.push(phrase);
     }
     Ok(phrases)
 }
 
-fn conditions(
+fn conditions_of(
     file: &TableFile,
     row: &PhraseSpec,
     scopes: &Scopes,

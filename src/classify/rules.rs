@@ -11,11 +11,14 @@ use super::{
 };
 use crate::{
     codes::{Class, EnhancedStatusCode, Judgement, ReplyCode, Variant},
-    text::{Asides, IN_REPLY_TO, fold},
+    text::{Asides, IN_REPLY_TO, fold, is_unspaced},
 };
 
 /// Shorter phrases would fit almost any text.
 const SHORTEST: usize = 4;
+
+/// In octets: as far back as a condition is looked for.
+const LONGEST_CLAUSE: usize = 120;
 
 /// In octets, from the end of one alternative to the end of the other.
 const LONGEST_ALTERNATIVE: usize = 160;
@@ -157,6 +160,8 @@ pub(super) struct Fit<'r> {
     pub range: Range<usize>,
     /// Whether the words offer it beside another class: "does not exist or is full".
     pub is_alternative: bool,
+    /// Whether it is said of what may be: "if the user does not exist".
+    pub is_conditional: bool,
 }
 
 /// What the automaton found in a text.
@@ -212,6 +217,8 @@ pub(super) struct Rules {
     predicates: Vec<Vec<usize>>,
     /// What stands between alternatives.
     or: Vec<String>,
+    /// What begins a condition, with the blank behind it.
+    conditions: Vec<String>,
 }
 
 impl Rules {
@@ -235,7 +242,7 @@ impl Rules {
         let mut called = Vec::new();
         for hit in self.matcher.find_overlapping_iter(text) {
             let pattern = hit.pattern().as_usize();
-            if !self.in_asides[pattern] && asides.meet(&hit.range()) {
+            if !self.in_asides[pattern] && asides.hide(&hit.range()) {
                 continue;
             }
             let (rules, beginning) = &self.uses[pattern];
@@ -260,6 +267,9 @@ impl Rules {
     pub(super) fn fits(&self, found: &Matches<'_>, speaker: &Speaker<'_>) -> Vec<Fit<'_>> {
         let called = found.called.iter().map(|&rule| &self.rules[rule]);
         let mut fits: Vec<_> = called.filter_map(|rule| self.fit(rule, found, speaker)).collect();
+        for fit in &mut fits {
+            fit.is_conditional = self.is_conditional(&found.text[..fit.range.start]);
+        }
         let with = |class| {
             move |fit: &Fit<'_>| fit.rule.judgement.class == class && (class == Class::Hard || fit.rule.is_phrase())
         };
@@ -273,6 +283,17 @@ impl Rules {
             }
         }
         fits
+    }
+
+    /// Whether a clause ends in a condition: "550 refused if …".
+    fn is_conditional(&self, before: &str) -> bool {
+        let near = &before[before.floor_char_boundary(before.len().saturating_sub(LONGEST_CLAUSE))..];
+        let clause = near.rsplit([',', ';', ':', '!', '?', '。', '、']).next().unwrap_or(near);
+        let clause = clause.rsplit(". ").next().unwrap_or(clause);
+        self.conditions.iter().any(|condition| {
+            let found = clause.match_indices(condition.as_str());
+            found.into_iter().any(|(at, _)| !clause[..at].ends_with(char::is_alphanumeric))
+        })
     }
 
     /// Whether "or" stands behind one of two parts of a text, and the other ends in the same sentence.
@@ -329,17 +350,17 @@ impl Rules {
         let said = says.iter().find(|&&pattern| found.has(pattern));
         if let Some((&pattern, end)) = said.and_then(|pattern| Some((pattern, found.first_end(*pattern)?))) {
             let range = end - self.patterns[pattern].len()..end;
-            return Some(Fit { rule, range, is_alternative: false });
+            return Some(Fit { rule, range, is_alternative: false, is_conditional: false });
         }
         if let Some(range) = words.iter().find_map(|&word| found.place(word)) {
-            return Some(Fit { rule, range: range.clone(), is_alternative: false });
+            return Some(Fit { rule, range: range.clone(), is_alternative: false, is_conditional: false });
         }
         let range = shapes.iter().find_map(|shape| {
             let says = found.places(&shape.says);
             let about = if says.is_empty() { Vec::new() } else { found.places(&shape.about) };
             together(found.text, &about, &says, shape.order, shape.between)
         })?;
-        Some(Fit { rule, range, is_alternative: false })
+        Some(Fit { rule, range, is_alternative: false, is_conditional: false })
     }
 }
 
@@ -363,6 +384,7 @@ pub(super) struct Builder {
     words: Vec<Term>,
     word_numbers: HashMap<Term, usize>,
     or: Vec<String>,
+    conditions: Vec<String>,
 }
 
 impl Builder {
@@ -374,6 +396,15 @@ impl Builder {
     /// Adds words that stand between alternatives.
     pub(super) fn or(&mut self, words: &[String]) {
         self.or.extend(words.iter().map(|word| fold(word).into_string()));
+    }
+
+    /// Adds words that begin a condition. A blank ends them, save in scripts that put none between words.
+    pub(super) fn conditions(&mut self, words: &[String]) {
+        let ended = |word: &String| {
+            let folded = fold(word).into_string();
+            if folded.ends_with(is_unspaced) { folded } else { folded + " " }
+        };
+        self.conditions.extend(words.iter().map(ended));
     }
 
     /// Adds a scope and gives its number.
@@ -433,7 +464,7 @@ impl Builder {
 
     /// Compiles the rules.
     pub(super) fn build(self) -> Rules {
-        let Self { rules, scopes, patterns, numbers, words, or, .. } = self;
+        let Self { rules, scopes, patterns, numbers, words, or, conditions, .. } = self;
         let mut uses = vec![(Vec::new(), Vec::new()); patterns.len()];
         let mut predicates = vec![Vec::new(); words.len()];
         for (number, rule) in rules.iter().enumerate() {
@@ -448,6 +479,6 @@ impl Builder {
             patterns.iter().map(|p| p.contains(['.', '/', '@', '#', '=']) || p.contains(IN_REPLY_TO)).collect();
         scopes.iter().flat_map(|scope| &scope.texts).for_each(|&pattern| in_asides[pattern] = true);
         let matcher = AhoCorasick::new(&patterns).expect("tables are far below the automaton's limits");
-        Rules { rules, scopes, words, matcher, patterns, in_asides, uses, predicates, or }
+        Rules { rules, scopes, words, matcher, patterns, in_asides, uses, predicates, or, conditions }
     }
 }

@@ -18,8 +18,15 @@ const LONGEST_FRAME: usize = 300;
 ///   state;
 /// - the reporting MTA's frame, `host mx.example.org[192.0.2.1] said: … (in reply to RCPT TO command)`: phrases that tell
 ///   who is meant by words such as "host" and "command" would trip over it.
+///
+/// A host name that is nobody's domain may be a blocklist's: only what stands wholly inside it is passed over, and a
+/// sentence that goes on without a blank ("user unknown.Please") is none.
 #[derive(Debug, Default)]
-pub struct Asides(Vec<Range<usize>>);
+pub struct Asides {
+    /// Nothing is to be found in these, not even in part.
+    names: Vec<Range<usize>>,
+    hosts: Vec<Range<usize>>,
+}
 
 impl Asides {
     /// Those of a folded text. `domains` are those of the parties, folded; the domains of the addresses in the text
@@ -31,8 +38,8 @@ impl Asides {
         let addressed = address_ranges(text).filter_map(|range| text[range].rsplit_once('@'));
         parties.extend(addressed.map(|(_, domain)| domain).take(MOST_PARTIES));
         let above = |domain: &&str| domain.split_once('.').map_or("", |(_, above)| above).contains('.');
-        let hosts: Vec<_> = parties.iter().copied().filter(above).collect();
-        parties.extend(hosts.iter().filter_map(|host| host.split_once('.')).map(|(_, above)| above));
+        let below: Vec<_> = parties.iter().copied().filter(above).collect();
+        parties.extend(below.iter().filter_map(|host| host.split_once('.')).map(|(_, above)| above));
         parties.retain(|domain| domain.contains('.'));
         parties.sort_unstable();
         parties.dedup();
@@ -43,14 +50,18 @@ impl Asides {
             last.end = if meets { last.end.max(next.end) } else { last.end };
             meets
         });
-        Self(ranges)
+        Self { names: ranges, hosts: hosts(text).collect() }
     }
 
-    /// Whether any of a part of the text is one.
+    /// Whether a part of the text is to be passed over.
     #[must_use]
-    pub fn meet(&self, part: &Range<usize>) -> bool {
-        let next = self.0.partition_point(|aside| aside.end <= part.start);
-        self.0.get(next).is_some_and(|aside| aside.start < part.end)
+    pub fn hide(&self, part: &Range<usize>) -> bool {
+        let at = |asides: &[Range<usize>]| {
+            let next = asides.partition_point(|aside| aside.end <= part.start);
+            asides.get(next).cloned()
+        };
+        at(&self.names).is_some_and(|name| name.start < part.end)
+            || at(&self.hosts).is_some_and(|host| host.start <= part.start && part.end <= host.end)
     }
 }
 
@@ -73,8 +84,35 @@ fn hosts_under<'t>(text: &'t str, domain: &'t str) -> impl Iterator<Item = Range
     })
 }
 
+/// What looks like a host name: labels with dots between, the last one short and of letters.
+fn hosts(text: &str) -> impl Iterator<Item = Range<usize>> {
+    let mut from = 0;
+    std::iter::from_fn(move || {
+        loop {
+            let dot = from + memchr::memchr(b'.', &text.as_bytes()[from..])?;
+            let start = from + text[from..dot].trim_end_matches(is_of_ascii_host).len();
+            let length = text[start..].find(|c: char| c != '.' && !is_of_ascii_host(c)).unwrap_or(text.len() - start);
+            from = start + length;
+            let name = text[start..from].trim_end_matches(['.', '-']);
+            let last = name.rsplit_once('.').map_or("", |(_, last)| last);
+            if (2..=LONGEST_TOP).contains(&last.len()) && last.bytes().all(|b| b.is_ascii_alphabetic()) {
+                return Some(start..start + name.len());
+            }
+        }
+    })
+}
+
+/// Of top-level domains that hosts are really named with, `.example` among them; what is longer is rather a word, or the
+/// end of an error's name (`RESOLVER.ADR.RecipNotFound`).
+const LONGEST_TOP: usize = 7;
+
 /// RFC 1035 §2.3.4.
 const LONGEST_HOST: usize = 255;
+
+/// Chinese and Japanese sentences go on without a blank before a name.
+fn is_of_ascii_host(c: char) -> bool {
+    c.is_ascii() && is_of_host(c)
+}
 
 fn is_of_host(c: char) -> bool {
     c.is_alphanumeric() || matches!(c, '-' | '_')
@@ -116,7 +154,7 @@ mod tests {
 
     fn asides<'t>(text: &'t str, domains: &[&str]) -> Vec<&'t str> {
         let domains: Vec<_> = domains.iter().map(|domain| (*domain).to_owned()).collect();
-        Asides::find(text, &domains).0.into_iter().map(|range| &text[range]).collect()
+        Asides::find(text, &domains).names.into_iter().map(|range| &text[range]).collect()
     }
 
     #[test]
@@ -163,13 +201,29 @@ mod tests {
         }
     }
 
+    #[test]
+    fn words_inside_a_host_name_are_hidden_and_those_beside_it_are_not() {
+        for (text, word, hidden) in [
+            ("550 user-not-found.example: listed", "user-not-found", true),
+            ("client mx.mailbox-full.example[192.0.2.1]", "mailbox-full", true),
+            ("550 user unknown.please check", "user unknown", false),
+            ("resolver.adr.recipientnotfound; no", "recipientnotfound", false),
+            ("550 5.1.1 unknown", "unknown", false),
+        ] {
+            let at = text.find(word).expect(word);
+            assert_eq!(Asides::find(text, &[]).hide(&(at..at + word.len())), hidden, "{text}");
+        }
+    }
+
     proptest! {
         #[test]
-        fn a_part_meets_an_aside_where_they_share_a_character(text in "[a-b@. ]{0,24}", at in 0_usize..24, len in 1_usize..6) {
+        fn a_part_is_hidden_where_it_shares_a_character_with_a_name_or_lies_inside_a_host(text in "[a-b@. ]{0,24}", at in 0_usize..24, len in 1_usize..6) {
             let asides = Asides::find(&text, &["a.b".into()]);
             let part = at.min(text.len())..(at + len).min(text.len());
-            let shared = asides.0.iter().any(|aside| aside.clone().any(|i| part.contains(&i)));
-            prop_assert_eq!(asides.meet(&part), shared);
+            prop_assume!(!part.is_empty());
+            let shared = asides.names.iter().any(|name| name.clone().any(|i| part.contains(&i)));
+            let inside = asides.hosts.iter().any(|host| part.clone().all(|i| host.contains(&i)));
+            prop_assert_eq!(asides.hide(&part), shared || inside);
         }
     }
 }
