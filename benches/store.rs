@@ -158,6 +158,7 @@ fn entry(uid: u32) -> JudgedMessage {
             advice: String::new(),
             winner: Some(Candidate { rule: "codes:5.1.1".to_owned(), judgement, evidence }),
             lowered: None,
+            forwarded: None,
             outranked: Vec::new(),
         }],
         disposition: Disposition::Processed,

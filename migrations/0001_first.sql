@@ -55,6 +55,10 @@ CREATE TABLE bounce (
     lowered_from        TEXT    CHECK (lowered_from IN ('hard', 'soft', 'success')),
     lowered_line        INTEGER,
     lowered_words       TEXT,
+    forwarded_to        TEXT,
+    forwarded_class     TEXT    CHECK (forwarded_class IN ('hard', 'soft', 'success')),
+    forwarded_reason    TEXT,
+    forwarded_fault     TEXT,
     conflict            INTEGER NOT NULL CHECK (conflict IN (0, 1)),
     at                  INTEGER NOT NULL,
     UNIQUE (message, position)
@@ -169,6 +173,7 @@ END;
 CREATE VIEW hard_bounces AS
 SELECT b.address, b.domain, b.reason, b.fault, b.status, b.reply, b.diagnostic, b.remote_mta, b.reporting_mta,
        b.original_message_id, b.campaign, b.list_id, b.rule,
+       b.forwarded_to, b.forwarded_class, b.forwarded_reason, b.forwarded_fault,
        strftime('%Y-%m-%dT%H:%M:%SZ', b.at, 'unixepoch') AS time,
        m.mailbox, m.message_id, b.id AS bounce, m.id AS message
 FROM bounce AS b JOIN message AS m ON m.id = b.message
@@ -177,6 +182,7 @@ WHERE b.action = 'failed' AND b.class = 'hard';
 CREATE VIEW soft_bounces AS
 SELECT b.address, b.domain, b.reason, b.fault, b.status, b.reply, b.diagnostic, b.remote_mta, b.reporting_mta,
        b.original_message_id, b.campaign, b.list_id, b.rule,
+       b.forwarded_to, b.forwarded_class, b.forwarded_reason, b.forwarded_fault,
        strftime('%Y-%m-%dT%H:%M:%SZ', b.at, 'unixepoch') AS time,
        m.mailbox, m.message_id, b.id AS bounce, m.id AS message
 FROM bounce AS b JOIN message AS m ON m.id = b.message
@@ -187,6 +193,7 @@ SELECT s.address, s.domain, s.origin, s.reason,
        strftime('%Y-%m-%dT%H:%M:%SZ', s.since, 'unixepoch') AS since,
        s.note, s.rule, b.status, b.reply, s.diagnostic, b.field, b.line, b.words,
        b.lowered_from, b.lowered_line, b.lowered_words,
+       b.forwarded_to, b.forwarded_class, b.forwarded_reason, b.forwarded_fault,
        strftime('%Y-%m-%dT%H:%M:%SZ', b.at, 'unixepoch') AS bounced,
        m.mailbox, m.place, m.message_id, s.bounce, b.message
 FROM suppression AS s

@@ -27,7 +27,7 @@ fn stated((report, verdicts): &(Report, Vec<Verdict>)) -> Value {
 }
 
 fn stated_of((recipient, verdict): (&Recipient, &Verdict)) -> Value {
-    json!({
+    let mut stated = json!({
         "address": recipient.address.as_ref().map(|a| a.given()),
         "action": recipient.action,
         "status": recipient.status(),
@@ -36,7 +36,12 @@ fn stated_of((recipient, verdict): (&Recipient, &Verdict)) -> Value {
         "class": verdict.class,
         "reason": verdict.reason,
         "fault": verdict.fault,
-    })
+    });
+    // Of few mails only.
+    if let Some(forwarded) = &verdict.forwarded {
+        stated["forwarded"] = json!(forwarded);
+    }
+    stated
 }
 
 fn mails_below(dir: &Path, found: &mut Vec<PathBuf>) {

@@ -15,8 +15,8 @@ use self::{
     rules::{Builder, Fit, Rule, RuleTable, Rules, Speaker},
 };
 use crate::{
-    codes::{Class, CodeRow, CodeTable, Fault, Judgement, Key, Reason, Weight},
-    report::{Action, Address, Candidate, Evidence, Excerpt, Lowered, Recipient, Report, Verdict},
+    codes::{Class, CodeRow, CodeTable, Fault, Judgement, Key, Meaning, Reason, Weight},
+    report::{Action, Address, Candidate, Evidence, Excerpt, Forwarded, Lowered, Recipient, Report, Verdict},
     tables::{Example, Expected, TableError, TableFile},
     text::{Asides, fold},
 };
@@ -225,6 +225,12 @@ impl Classifier {
             judgement.class = limit.at_most;
             Lowered { from: Class::Hard, digit: limit.digit, evidence: limit.evidence.cloned() }
         });
+        let forwarded = recipient.forwarded_to.clone().map(|to| Forwarded { to, judgement });
+        if forwarded.is_some() && judgement.class == Class::Hard {
+            // Dead is where the address forwards to; it may reach others all the same.
+            let Meaning { class, fault, .. } = *self.codes.reasons().meaning(Reason::ForwardingFailed);
+            judgement = Judgement { class, reason: Reason::ForwardingFailed, fault };
+        }
         let Judgement { class, reason, fault } = judgement;
         Verdict {
             class,
@@ -237,6 +243,7 @@ impl Classifier {
             advice: self.codes.reasons().advice(judgement, own_advice).to_owned(),
             winner,
             lowered,
+            forwarded,
             outranked: candidates.collect(),
         }
     }

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     app::{Judge, Shown},
-    codes::{Class, EnhancedStatusCode, Fault, Reason, ReplyCode},
+    codes::{Class, EnhancedStatusCode, Fault, Judgement, Reason, ReplyCode},
     report::{Action, Address, Excerpt, Kind, Recipient, Report, Verdict},
 };
 
@@ -24,7 +24,8 @@ use crate::{
 ///
 /// Each mail gives one line for each recipient, or with --json one JSON line for each mail:
 /// {"file", "kind", "recipients": [{"address", "action", "status", "reply", "class", "reason", "fault", "rule",
-/// "diagnostic"}]}, and "delivered": [address, …] where there are such.
+/// "diagnostic"}]}, and "delivered": [address, …] where there are such. A recipient whose mail was forwarded to another
+/// mailbox has "forwarded": {"to", "class", "reason", "fault"}, the verdict on that one.
 ///
 /// Whom the mail reached, although the report tells of a failure of others, is told apart: a line that begins with
 /// `delivered`, `relayed` or `expanded`, and in JSON only an address in "delivered".
@@ -82,12 +83,23 @@ struct VerdictFields<'a> {
     reason: Reason,
     fault: Fault,
     rule: &'a str,
+    /// The other mailbox that the report speaks of, and the verdict on that one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    forwarded: Option<ForwardedFields<'a>>,
+}
+
+#[derive(Serialize)]
+struct ForwardedFields<'a> {
+    to: &'a str,
+    #[serde(flatten)]
+    judgement: Judgement,
 }
 
 impl<'a> From<&'a Verdict> for VerdictFields<'a> {
     fn from(verdict: &'a Verdict) -> Self {
-        let Verdict { status, reply, class, reason, fault, rule, .. } = verdict;
-        Self { status: *status, reply: *reply, class: *class, reason: *reason, fault: *fault, rule }
+        let Verdict { status, reply, class, reason, fault, rule, forwarded, .. } = verdict;
+        let forwarded = forwarded.as_ref().map(|f| ForwardedFields { to: &f.to, judgement: f.judgement });
+        Self { status: *status, reply: *reply, class: *class, reason: *reason, fault: *fault, rule, forwarded }
     }
 }
 

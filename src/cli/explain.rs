@@ -8,7 +8,8 @@ use std::{
 use super::{Exit, Failure, Globals, input, terminal::printable};
 use crate::{
     app::Shown,
-    report::{Candidate, Evidence, Recipient, Report, Verdict},
+    codes::Judgement,
+    report::{Candidate, Evidence, Forwarded, Recipient, Report, Verdict},
 };
 
 /// Show how a verdict came about: the lines of the mail, the rows of the tables, and what lost.
@@ -103,6 +104,9 @@ fn explain_recipient(recipient: &Recipient, verdict: &Verdict, out: &mut impl Wr
         let by = lowered.evidence.as_ref().map(|e| format!(" — {}", place(e))).unwrap_or_default();
         let (class, digit) = (verdict.class, lowered.digit);
         writeln!(out, "    lowered    to {class}: a code that begins with {digit} allows no worse{by}")?;
+    }
+    if let Some(Forwarded { to, judgement: Judgement { class, reason, fault } }) = &verdict.forwarded {
+        writeln!(out, "    forwarded  to {}, and that one is {class} · {reason} (fault: {fault})", printable(to))?;
     }
     for candidate in &verdict.outranked {
         explain_candidate("lost      ", candidate, out)?;

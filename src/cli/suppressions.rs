@@ -242,6 +242,10 @@ fn explain(list: &List, row: &Listed, out: &mut impl Write) -> io::Result<()> {
         let words = row.lowered_words.as_ref().map(|words| format!(": {words}")).unwrap_or_default();
         format!("from {from}{}{words}", line(row.lowered_line))
     });
+    let forwarded = row.forwarded_to.as_ref().map(|to| {
+        let verdict = [&row.forwarded_class, &row.forwarded_reason].into_iter().flatten().map(String::as_str);
+        format!("to {to}, {}", verdict.collect::<Vec<_>>().join(" · "))
+    });
     for (name, value) in [
         ("note", row.note.clone()),
         ("rule", row.rule.clone()),
@@ -249,6 +253,7 @@ fn explain(list: &List, row: &Listed, out: &mut impl Write) -> io::Result<()> {
         ("field", row.field.as_ref().map(|field| format!("{field}{}", line(row.line)))),
         ("words", row.words.clone()),
         ("lowered", lowered),
+        ("forwarded", forwarded),
         ("diagnostic", row.diagnostic.clone()),
         ("message-id", row.message_id.clone()),
         ("received", row.bounced.clone()),

@@ -127,6 +127,8 @@ words! {
         Protocol = "protocol",
         /// The recipient asked, through the provider, for no more mail (complaint-driven blocks).
         Suppressed = "suppressed",
+        /// Another mailbox, to which the address forwards, is dead: the address itself may still work.
+        ForwardingFailed = "forwarding_failed",
         /// Delivered, relayed or accepted.
         Delivered = "delivered",
         /// The mail does not say, and a guess would be a lie.

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     codes::{EnhancedStatusCode, ReplyCode},
     report::{Action, Address, Evidence, Excerpt, Finding, Location, Original, Recipient},
-    text::{address_of, addresses, unescaped},
+    text::{address_of, addresses, is_same_mailbox, unescaped},
 };
 
 /// Reads the delivery-status parts of a mail; `None` when there is none that names a recipient or an outcome.
@@ -38,6 +38,7 @@ pub(super) fn read(mail: &Mail<'_>, original: &Original, tables: &Tables) -> Opt
     forget_answers_to_others(&mut draft.recipients);
     let human = mail.texts().find(|p| !has_status_fields(&p.text)).or_else(|| mail.texts().next());
     let words = human.map(|p| before_fields(p.words()).clipped(general::MOST_WORDS)).unwrap_or_default();
+    trace(words.text, tables, &mut draft.recipients);
     name_the_nameless(mail, original, words.text, tables, &mut draft.recipients);
     add_words(words, &mut draft.recipients, &tables.words);
     let is_delayed = |r: &Recipient| r.action == Action::Delayed;
@@ -306,6 +307,13 @@ fn finish(group: &mut Group, draft: &mut Draft) {
     draft.recipients.push(group.recipient);
 }
 
+/// The mailbox that a report speaks of, where it is another than the one that we mailed.
+pub(super) fn forwarded_to(recipient: &Recipient) -> Option<String> {
+    let mailed = recipient.address.as_ref()?;
+    let last = recipient.final_recipient.as_deref().and_then(address)?;
+    (!is_same_mailbox(mailed, &last)).then(|| last.given().to_owned())
+}
+
 /// The address in an Original-Recipient or Final-Recipient field.
 fn address(field: &str) -> Option<Address> {
     let (kind, value) = field.split_once(';').unwrap_or(("", field));
@@ -346,6 +354,18 @@ fn forget_answers_to_others(recipients: &mut [Recipient]) {
     for i in not_theirs {
         let recipient = &mut recipients[i];
         (recipient.diagnostic, recipient.statuses, recipient.replies) = (None, Vec::new(), Vec::new());
+    }
+}
+
+/// QUIRK: without Original-Recipient, only the words tell whom we mailed: `(generated from board@example.org)`.
+fn trace(words: &str, tables: &Tables, recipients: &mut [Recipient]) {
+    if recipients.iter().all(|r| r.original_recipient.is_some()) {
+        return;
+    }
+    let origins = failed::origins(words, tables);
+    for recipient in recipients.iter_mut().filter(|r| r.original_recipient.is_none()) {
+        let mailed = recipient.address.as_ref().and_then(|shown| origins.get(shown.normalised()));
+        recipient.address = mailed.cloned().or(recipient.address.take());
     }
 }
 

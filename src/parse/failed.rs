@@ -27,11 +27,13 @@ pub(super) struct Failed {
     pub mailed: Address,
     /// The one that the text goes on to speak of: where `mailed` was forwarded to, else `mailed` itself.
     pub shown: Address,
+    /// What stands in place of the one that `mailed` was forwarded to, where the text keeps it to itself.
+    pub hidden: Option<String>,
 }
 
 impl Failed {
     fn new(address: Address) -> Self {
-        Self { mailed: address.clone(), shown: address }
+        Self { mailed: address.clone(), shown: address, hidden: None }
     }
 }
 
@@ -62,8 +64,13 @@ struct Mentions {
     /// Normalised addresses that the text lists as delivered or still being tried.
     not_failed: HashSet<String>,
     /// What the text says about forwarding: normalised address -> the one that was mailed.
-    origin: HashMap<String, Address>,
+    origin: Origins,
+    /// The same, where it keeps to itself to whom: normalised address that was mailed -> what stands there.
+    hidden: HashMap<String, String>,
 }
+
+/// Normalised address -> the one that was mailed and forwarded to it.
+pub(super) type Origins = HashMap<String, Address>;
 
 impl Mentions {
     fn at(&self, position: Position) -> Vec<Failed> {
@@ -80,7 +87,8 @@ impl Mentions {
 
     fn traced(&self, shown: Address) -> Failed {
         let mailed = self.origin.get(shown.normalised()).unwrap_or(&shown).clone();
-        Failed { mailed, shown }
+        let hidden = self.hidden.get(shown.normalised()).cloned();
+        Failed { mailed, shown, hidden }
     }
 }
 
@@ -165,6 +173,7 @@ fn mentions(words: &str, mailed: &[Address], own: &HashSet<String>, tables: &Tab
     let mut previous = "";
     let mut in_the_rest = false;
     let mut paragraph = None;
+    let mut shown = LastShown::default();
     for line in words.lines() {
         let header = header_of(line, &tables.words);
         if line.trim().is_empty() {
@@ -173,6 +182,7 @@ fn mentions(words: &str, mailed: &[Address], own: &HashSet<String>, tables: &Tab
         if line.trim_start().starts_with("-----") {
             in_the_rest = lists_the_rest(line, &tables.words);
         }
+        shown.goes_on_to(line);
         mentions.names_nobody_of_ours |= header.is_none() && begins_with_no_address(line);
         if !matches!(header, Some(Header::Other)) {
             // The end and the position of the address before it in the line.
@@ -181,9 +191,18 @@ fn mentions(words: &str, mailed: &[Address], own: &HashSet<String>, tables: &Tab
                 let before = tail(&line[..range.start]);
                 let known = mailed.contains(&address);
                 if came_from(before, &tables.words) {
-                    if let Some((Position::Head, shown)) = mentions.found.last() {
-                        mentions.origin.insert(shown.normalised().to_owned(), address);
+                    match shown.behind(&line[..range.start], previous) {
+                        Behind::Address(shown) => {
+                            mentions.origin.insert(shown, address);
+                            continue;
+                        }
+                        // Of a program or a file of the recipient's own nobody needs to know.
+                        Behind::Hidden(text) if !text.contains(['|', '/']) => {
+                            mentions.hidden.insert(address.normalised().to_owned(), text);
+                        }
+                        Behind::Hidden(_) => {}
                     }
+                    mentions.found.push((Position::Head, address));
                     continue;
                 }
                 let position = match header {
@@ -202,6 +221,9 @@ fn mentions(words: &str, mailed: &[Address], own: &HashSet<String>, tables: &Tab
                     (position, _) => position,
                 };
                 last = (range.end, position);
+                if position == Position::Head {
+                    shown.put(&address, line);
+                }
                 if in_the_rest {
                     mentions.not_failed.insert(address.normalised().to_owned());
                 }
@@ -222,6 +244,64 @@ fn mentions(words: &str, mailed: &[Address], own: &HashSet<String>, tables: &Tab
     }
     mentions.forget_not_failed();
     mentions
+}
+
+/// Who was forwarded to whom, by the words of a report.
+pub(super) fn origins(words: &str, tables: &Tables) -> Origins {
+    let mut origins = Origins::new();
+    let mut shown = LastShown::default();
+    for line in words.lines() {
+        shown.goes_on_to(line);
+        for (range, address) in addresses(line) {
+            let before = tail(&line[..range.start]);
+            if !came_from(before, &tables.words) {
+                if position_of(before, tables) == Position::Head {
+                    shown.put(&address, line);
+                }
+            } else if let Some((shown, _)) = &shown.0 {
+                origins.insert(shown.clone(), address);
+            }
+        }
+    }
+    origins
+}
+
+/// The failed address whose entry the reader is in (normalised), and how far its line is indented.
+#[derive(Default)]
+struct LastShown(Option<(String, usize)>);
+
+/// Whom an address was forwarded to.
+enum Behind {
+    /// Normalised.
+    Address(String),
+    /// What stands there instead.
+    Hidden(String),
+}
+
+impl LastShown {
+    fn put(&mut self, address: &Address, line: &str) {
+        self.0 = Some((address.normalised().to_owned(), indent(line)));
+    }
+
+    /// An entry ends at a blank line and where the next one begins; brackets below it belong to it.
+    fn goes_on_to(&mut self, line: &str) {
+        self.0.take_if(|(_, at)| {
+            line.trim().is_empty()
+                || (indent(line) <= *at && !line.contains('@') && !line.trim_start().starts_with('('))
+        });
+    }
+
+    /// `before` stands before the address that was mailed, and `previous` is the line above.
+    fn behind(&self, before: &str, previous: &str) -> Behind {
+        match &self.0 {
+            Some((address, _)) => Behind::Address(address.clone()),
+            None => {
+                let here = before.rsplit_once('(').map_or("", |(here, _)| here.trim());
+                let text = if here.is_empty() { previous.trim() } else { here };
+                Behind::Hidden(text.trim_matches(['<', '>', ':']).to_owned())
+            }
+        }
+    }
 }
 
 /// A line that begins with a failed address, and what follows up to the next blank line.

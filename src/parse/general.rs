@@ -103,6 +103,7 @@ fn recipients(words: Passage<'_>, failed: &[Failed], table: &Words) -> Vec<Recip
     let recipient = |(failed, text): (&Failed, Excerpt)| Recipient {
         address: Some(failed.mailed.clone()),
         final_recipient: Some(failed.shown.given().to_owned()).filter(|_| failed.shown != failed.mailed),
+        forwarded_to: failed.hidden.clone(),
         text,
         ..Recipient::default()
     };

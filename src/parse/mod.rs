@@ -203,6 +203,8 @@ fn read_mail(mail: &mime::Mail<'_>, options: &Options) -> Reading {
     let mut recipients = draft.recipients;
     for recipient in &mut recipients {
         let address = recipient.address.as_ref().map(Address::normalised);
+        let behind = dsn::forwarded_to(recipient);
+        recipient.forwarded_to = recipient.forwarded_to.take().or(behind);
         recipient.is_ours = address.is_some_and(|address| original.senders.iter().any(|sender| sender == address));
     }
     let report = Report {

@@ -188,6 +188,7 @@ mod tests {
             advice: String::new(),
             winner: None,
             lowered: None,
+            forwarded: None,
             outranked: Vec::new(),
         }
     }

@@ -28,6 +28,8 @@ pub struct Verdict {
     pub winner: Option<Candidate>,
     /// Set where the winner's row says worse than the mail's codes allow.
     pub lowered: Option<Lowered>,
+    /// Set where the report speaks of another mailbox than the one that we mailed.
+    pub forwarded: Option<Forwarded>,
     /// What lost against the winner, the strongest first.
     pub outranked: Vec<Candidate>,
 }
@@ -41,6 +43,15 @@ pub struct Candidate {
     pub judgement: Judgement,
     /// What in the mail led to the row.
     pub evidence: Evidence,
+}
+
+/// What became of a message behind the mailbox that we mailed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Forwarded {
+    /// The mailbox that it was forwarded to, as the mail names it.
+    pub to: String,
+    /// The verdict on that one.
+    pub judgement: Judgement,
 }
 
 /// A verdict milder than the row that decided.

@@ -6,7 +6,7 @@ mod judged;
 use std::sync::Arc;
 
 pub use evidence::{Evidence, Excerpt, Finding, Location};
-pub use judged::{Candidate, Lowered, Verdict};
+pub use judged::{Candidate, Forwarded, Lowered, Verdict};
 use serde::Serialize;
 
 use crate::codes::{EnhancedStatusCode, ReplyCode, words};
@@ -109,6 +109,9 @@ pub struct Recipient {
     pub original_recipient: Option<String>,
     /// RFC 3464 §2.3.2: as the reporting MTA used it.
     pub final_recipient: Option<String>,
+    /// Another mailbox that the message was forwarded to, as the mail names it: the report speaks of that one. `None` where
+    /// it speaks of the address that we mailed.
+    pub forwarded_to: Option<String>,
     /// RFC 3464 §2.3.3, or what the text of a non-DSN amounts to.
     pub action: Action,
     /// What says so; `None` where nothing does.

@@ -51,6 +51,14 @@ pub struct Listed {
     pub lowered_line: Option<i64>,
     /// What that line says.
     pub lowered_words: Option<String>,
+    /// The other mailbox that the bounce speaks of, to which the address forwards.
+    pub forwarded_to: Option<String>,
+    /// The class of the verdict on that one.
+    pub forwarded_class: Option<String>,
+    /// Its reason.
+    pub forwarded_reason: Option<String>,
+    /// Its fault.
+    pub forwarded_fault: Option<String>,
     /// When the bounce was received.
     pub bounced: Option<String>,
     /// The mailbox that the bounce was read from.

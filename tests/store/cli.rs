@@ -4,7 +4,7 @@ use std::process::{Command, Output};
 
 use bounced::{
     codes::Class,
-    report::{Evidence, Lowered},
+    report::{Evidence, Forwarded, Lowered},
 };
 
 use crate::fixture::{DAY, Fixture, HARD, SOFT, START, entry};
@@ -83,6 +83,8 @@ async fn what_lowered_the_deciding_verdict_is_shown() {
         .map(|n| {
             let mut one = entry(n, START + i64::from(n) * 4 * DAY, &[("ann@example.org", SOFT)]);
             let evidence = Evidence { line: Some(9), ..Evidence::of_structure("4.1.1") };
+            let to = "old@example.net".to_owned();
+            one.verdicts[0].forwarded = Some(Forwarded { to, judgement: HARD });
             one.verdicts[0].lowered = Some(Lowered { from: Class::Hard, digit: 4, evidence: Some(evidence) });
             one
         })
@@ -90,9 +92,15 @@ async fn what_lowered_the_deciding_verdict_is_shown() {
     f.commit(&batch).await;
     let text = f.answer(&["check", "ann@example.org"], 0);
     assert!(text.contains("lowered     from hard, line 9: 4.1.1"), "{text}");
+    assert!(text.contains("forwarded   to old@example.net, hard · user_unknown"), "{text}");
     let row = f.json(&["check", "ann@example.org", "--json"], 0);
     let lowered = ["lowered_from", "lowered_line", "lowered_words"].map(|column| row[column].clone());
     assert_eq!(serde_json::json!(lowered), serde_json::json!(["hard", 9, "4.1.1"]));
+    let forwarded = ["to", "class", "reason", "fault"].map(|column| row[format!("forwarded_{column}")].clone());
+    assert_eq!(
+        serde_json::json!(forwarded),
+        serde_json::json!(["old@example.net", "hard", "user_unknown", "recipient"])
+    );
     assert!(f.answer(&["add", "bob@example.org"], 0).starts_with("bob@example.org is suppressed"));
     let text = f.answer(&["check", "bob@example.org"], 0);
     assert!(!text.contains("more") && !text.contains("lowered"), "nothing led to it but a person: {text}");

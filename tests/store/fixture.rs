@@ -184,6 +184,7 @@ fn verdict(judgement: Judgement) -> Verdict {
             },
         }),
         lowered: None,
+        forwarded: None,
         outranked: Vec::new(),
     }
 }

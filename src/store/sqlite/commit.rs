@@ -207,7 +207,8 @@ async fn insert_bounces(tx: &mut SqliteConnection, bounces: &[NewBounce<'_>]) ->
             "INSERT INTO bounce
              (id, message, position, action, address_given, address, domain, class, reason, fault, counts, status,
               reply, diagnostic, remote_mta, reporting_mta, original_message_id, campaign, list_id, rule, field, line,
-              words, lowered_from, lowered_line, lowered_words, conflict, at) ",
+              words, lowered_from, lowered_line, lowered_words, forwarded_to, forwarded_class, forwarded_reason,
+              forwarded_fault, conflict, at) ",
         )
         .push_values(chunk, |mut row, bounce| {
             let NewBounce { judged, recipient, verdict, .. } = bounce;
@@ -216,6 +217,7 @@ async fn insert_bounces(tx: &mut SqliteConnection, bounces: &[NewBounce<'_>]) ->
             let evidence = verdict.winner.as_ref().map(|winner| &winner.evidence);
             let lowered = verdict.lowered.as_ref();
             let lowered_by = lowered.and_then(|lowered| lowered.evidence.as_ref());
+            let forwarded = verdict.forwarded.as_ref();
             row.push_bind(bounce.id)
                 .push_bind(bounce.message)
                 .push_bind(bounce.position)
@@ -242,6 +244,10 @@ async fn insert_bounces(tx: &mut SqliteConnection, bounces: &[NewBounce<'_>]) ->
                 .push_bind(lowered.map(|lowered| lowered.from.as_str()))
                 .push_bind(lowered_by.and_then(|evidence| evidence.line))
                 .push_bind(lowered_by.map(|evidence| evidence.words.as_str()))
+                .push_bind(forwarded.map(|forwarded| forwarded.to.as_str()))
+                .push_bind(forwarded.map(|forwarded| forwarded.judgement.class.as_str()))
+                .push_bind(forwarded.map(|forwarded| forwarded.judgement.reason.as_str()))
+                .push_bind(forwarded.map(|forwarded| forwarded.judgement.fault.as_str()))
                 .push_bind(verdict.conflict)
                 .push_bind(judged.received);
         })
