@@ -40,10 +40,12 @@ fn renamed(mail: &str, address: &str, (local, domain): (&str, &str)) -> Option<S
         return None;
     }
     let shown = &mail[at];
-    // One that stands there in capitals, too, would be somebody else's afterwards.
-    let times = mail.to_lowercase().matches(&shown.to_lowercase()).count();
+    // One that stands there in capitals, or at another host, too, would be somebody else's afterwards.
+    let same = |name: &str| mail.to_lowercase().matches(&name.to_lowercase()).count();
+    let is_one = same(shown) == mail.matches(shown).count()
+        && same(shown) == same(&shown[..=shown.len() - old_domain.len() - 1]);
     let everywhere = mail.replace(shown, &format!("{local}@{old_domain}")).replace(old_domain, domain);
-    (times == mail.matches(shown).count()).then_some(everywhere)
+    is_one.then_some(everywhere)
 }
 
 #[test]

@@ -211,7 +211,7 @@ fn mentions(words: &str, mailed: &[Address], own: &HashSet<String>, tables: &Tab
                     None => position_of(before, tables),
                 };
                 let position = match (position, &paragraph) {
-                    (Position::Head, Some(opened)) if is_quoted_by(opened, line, &line[..range.start]) => {
+                    (Position::Head, Some(opened)) if last.0 == 0 && is_quoted_by(opened, line, before) => {
                         Position::Elsewhere
                     }
                     (Position::Head, None) => {

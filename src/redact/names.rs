@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::keep::Keep;
-use crate::text::fold;
+use crate::text::{fold, is_internal, organisation};
 
 /// All that one mail has named so far.
 #[derive(Debug, Default)]
@@ -60,7 +60,14 @@ impl Names {
         if !self.hosts.contains_key(&key) {
             self.hide_words(host.rsplit_once('.').map_or(host, |(labels, _)| labels), keep);
         }
-        next(&mut self.hosts, key, |n| format!("{HOST}{n}.example"))
+        // Hosts of one organisation stay hosts of one, and one that only its own network knows stays so: whether a mail
+        // was forwarded to somebody else is told by that.
+        let above = match organisation(&key) {
+            _ if is_internal(&key) => "internal".to_owned(),
+            Some(above) if above != key => self.host(above, keep),
+            _ => "example".to_owned(),
+        };
+        next(&mut self.hosts, key, |n| format!("{HOST}{n}.{above}"))
     }
 
     /// Whether this is a host that was named as one.

@@ -52,8 +52,9 @@ impl Scanner<'_> {
             if c == '"'
                 && let Some(local) = quoted_local_part(rest)
             {
-                let name = self.names.user(local, self.keep);
-                out.push_str(&name);
+                // With and without quotes it is one mailbox.
+                let name = self.names.user(local.trim_matches('"'), self.keep);
+                out.extend(["\"", &name, "\""]);
                 rest = &rest[local.len()..];
                 // The domain follows behind its @.
                 before = c;

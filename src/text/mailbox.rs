@@ -20,11 +20,18 @@ fn local_part(address: &Address) -> &str {
 }
 
 fn is_one_organisation(a: &str, b: &str) -> bool {
-    psl::domain_str(a).is_some_and(|organisation| psl::domain_str(b) == Some(organisation))
+    organisation(a).is_some_and(|organisation_of_a| organisation(b) == Some(organisation_of_a))
 }
 
-/// A host without a domain, an IP address, or a name that only its own network knows.
-fn is_internal(domain: &str) -> bool {
+/// The domain under which an organisation has its hosts: `example.co.uk` of `mx.example.co.uk`, by the Public Suffix List.
+#[must_use]
+pub fn organisation(host: &str) -> Option<&str> {
+    psl::domain_str(host)
+}
+
+/// Whether a domain is a host's own name without one, an IP address, or a name that only its own network knows.
+#[must_use]
+pub fn is_internal(domain: &str) -> bool {
     let last = domain.rsplit('.').next().unwrap_or(domain);
     !domain.contains('.') || domain.starts_with('[') || INTERNAL.contains(&last) || domain.ends_with(".home.arpa")
 }

@@ -33,17 +33,20 @@ impl Asides {
     /// are taken for theirs as well, and so is what stands one level above a host.
     #[must_use]
     pub fn find(text: &str, domains: &[String]) -> Self {
-        let mut ranges: Vec<_> = address_ranges(text).chain(links(text)).chain(frame(text)).collect();
-        let mut parties: Vec<&str> = domains.iter().map(String::as_str).collect();
-        let addressed = address_ranges(text).filter_map(|range| text[range].rsplit_once('@'));
-        parties.extend(addressed.map(|(_, domain)| domain).take(MOST_PARTIES));
+        // Sendmail goes on behind three dots, some of its kin without a blank: `anna@example.org...User unknown`.
+        let before_dots = |at: Range<usize>| at.start..at.start + text[at.clone()].find("..").unwrap_or(at.len());
+        let mut ranges: Vec<_> = address_ranges(text).map(before_dots).filter(|at| !at.is_empty()).collect();
+        let addressed = ranges.iter().filter_map(|range| text[range.clone()].rsplit_once('@'));
+        let mut parties: Vec<&str> = addressed.map(|(_, domain)| domain).take(MOST_PARTIES).collect();
+        parties.extend(domains.iter().map(String::as_str));
+        ranges.extend(links(text).chain(frame(text)));
         let above = |domain: &&str| domain.split_once('.').map_or("", |(_, above)| above).contains('.');
         let below: Vec<_> = parties.iter().copied().filter(above).collect();
         parties.extend(below.iter().filter_map(|host| host.split_once('.')).map(|(_, above)| above));
         parties.retain(|domain| domain.contains('.'));
         parties.sort_unstable();
         parties.dedup();
-        ranges.extend(parties.iter().take(MOST_PARTIES).flat_map(|domain| hosts_under(text, domain)));
+        ranges.extend(parties.iter().flat_map(|domain| hosts_under(text, domain)));
         ranges.sort_unstable_by_key(|range| range.start);
         ranges.dedup_by(|next, last| {
             let meets = next.start <= last.end;
@@ -196,6 +199,7 @@ mod tests {
             ),
             ("unknown user at localhost", &["localhost"], &[]),
             ("@ @@ a@", &[], &["@", "@@", "a@"]),
+            ("a@spam.example...user unknown", &[], &["a@spam.example"]),
         ] {
             assert_eq!(asides(text, domains), expected, "{text}");
         }
