@@ -40,10 +40,11 @@ fn renamed(mail: &str, address: &str, (local, domain): (&str, &str)) -> Option<S
         return None;
     }
     let shown = &mail[at];
-    // One that stands there in capitals, or at another host, too, would be somebody else's afterwards.
-    let same = |name: &str| mail.to_lowercase().matches(&name.to_lowercase()).count();
-    let is_one = same(shown) == mail.matches(shown).count()
-        && same(shown) == same(&shown[..=shown.len() - old_domain.len() - 1]);
+    // One that stands there in capitals, in quotes, or at another host, too, would be somebody else's afterwards.
+    let times = |name: &str| mail.to_lowercase().matches(&name.to_lowercase()).count();
+    let old_local = &shown[..shown.len() - old_domain.len() - 1];
+    let others = times(&format!("{old_local}@")) + times(&format!("{old_local}\"@")) - times(shown);
+    let is_one = others == 0 && times(shown) == mail.matches(shown).count();
     let everywhere = mail.replace(shown, &format!("{local}@{old_domain}")).replace(old_domain, domain);
     is_one.then_some(everywhere)
 }
