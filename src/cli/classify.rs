@@ -17,7 +17,7 @@ use super::{
 use crate::{
     app::{Judge, Shown},
     codes::{Class, EnhancedStatusCode, Fault, Judgement, Reason, ReplyCode},
-    report::{Action, Address, Excerpt, Kind, Recipient, Report, Verdict},
+    report::{Action, Excerpt, Kind, Recipient, Report, Verdict},
 };
 
 /// Judge bounce messages without a mailbox or a database.
@@ -183,7 +183,7 @@ fn write_recipient(
 }
 
 fn given(recipient: &Recipient) -> Option<&str> {
-    recipient.address.as_ref().map(Address::given)
+    recipient.address_given()
 }
 
 fn recipient_line<'a>(recipient: &'a Recipient, verdict: &'a Verdict) -> RecipientLine<'a> {

@@ -247,7 +247,7 @@ fn add_diagnostic(words: &Excerpt, recipient: &mut Recipient) {
 }
 
 /// RFC 3464 §2.1.2: `type ; value`. The type is often missing, so only one that is a single word counts.
-fn after_type(value: &str) -> &str {
+pub(super) fn after_type(value: &str) -> &str {
     match value.split_once(';') {
         Some((kind, rest)) if kind.trim().len() <= 20 && !kind.trim().contains([' ', '@']) => rest.trim(),
         _ => value,
@@ -315,7 +315,7 @@ pub(super) fn forwarded_to(recipient: &Recipient) -> Option<String> {
 }
 
 /// The address in an Original-Recipient or Final-Recipient field.
-fn address(field: &str) -> Option<Address> {
+pub(super) fn address(field: &str) -> Option<Address> {
     let (kind, value) = field.split_once(';').unwrap_or(("", field));
     // QUIRK: Exchange and others omit the "rfc822;" prefix.
     let value = if kind.contains('@') { field } else { value }.trim();
@@ -401,7 +401,7 @@ fn add_words(words: Passage<'_>, recipients: &mut [Recipient], table: &Words) {
 }
 
 /// Collects the codes of the diagnostic and the words, and puts the most telling first.
-fn settle_codes(recipient: &mut Recipient, table: &Words) {
+pub(super) fn settle_codes(recipient: &mut Recipient, table: &Words) {
     // QUIRK: Sendmail leaves Diagnostic-Code out, or fills it with its last exchange ("221 2.0.0 Bye").
     if recipient.diagnostic.as_ref().is_none_or(|d| is_farewell(d.as_str()))
         && let Some(said) = remote_words(&recipient.text)

@@ -61,6 +61,8 @@ struct Mentions {
     /// Whether a line begins with somebody who can't be one of ours: what stands in angle brackets and is no address, or
     /// whoever writes bounces.
     names_nobody_of_ours: bool,
+    /// Addresses of those who write and answer for bounces, where the text says that they failed.
+    services: Vec<(Position, Address)>,
     /// Normalised addresses that the text lists as delivered or still being tried.
     not_failed: HashSet<String>,
     /// What the text says about forwarding: normalised address -> the one that was mailed.
@@ -114,6 +116,10 @@ pub(super) fn find(mail: &Mail<'_>, original: &Original, words: &str, one: bool,
     if let Some(list) = sure.iter().find(knows).or_else(|| sure.iter().find(|list| !list.is_empty())) {
         return list.clone();
     }
+    let screen_names = screen_names(mail, words);
+    if !screen_names.is_empty() {
+        return screen_names;
+    }
     let elsewhere = mentions.at(Position::Elsewhere);
     let known: Vec<Failed> = elsewhere.iter().filter(|f| mailed.contains(&f.mailed)).cloned().collect();
     if !known.is_empty() {
@@ -130,6 +136,18 @@ pub(super) fn find(mail: &Mail<'_>, original: &Original, words: &str, one: bool,
         ([], _) => mentions.own.into_iter().take(1).map(Failed::new).collect(),
         _ => named.into_iter().map(Failed::new).collect(),
     }
+}
+
+/// QUIRK: AOL calls its own users by their bare screen names, one an indented line.
+fn screen_names(mail: &Mail<'_>, words: &str) -> Vec<Failed> {
+    if Address::parse(&mail.from).is_none_or(|from| from.domain() != "aol.com") {
+        return Vec::new();
+    }
+    let is_name = |name: &str| {
+        (3..=32).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_'))
+    };
+    let listed = words.lines().filter(|line| line.starts_with([' ', '\t'])).map(str::trim).filter(|name| is_name(name));
+    distinct(listed.filter_map(|name| Address::parse(&format!("{name}@aol.com"))).map(Failed::new))
 }
 
 /// Where the words give no address: those whose local part the words name (GroupWise writes `anna (user unknown)`); the
@@ -235,6 +253,15 @@ fn mentions(words: &str, mailed: &[Address], own: &HashSet<String>, tables: &Tab
                     }
                 } else if is_service(&address, &tables.words) {
                     mentions.names_nobody_of_ours |= position == Position::Command || is_bracketed_head(line, &range);
+                    let told = match position {
+                        Position::Head => Opened::by(line, &range).is_some_and(|opened| opened.says),
+                        // Where the returned message tells whom it was for, it is none of these.
+                        Position::Announced => mailed.is_empty() && !is_contact(previous, before, &tables.words),
+                        position => position == Position::Command,
+                    };
+                    if told {
+                        mentions.services.push((position, address));
+                    }
                 } else if !is_contact(previous, before, &tables.words) {
                     mentions.found.push((position, address));
                 }
@@ -243,6 +270,10 @@ fn mentions(words: &str, mailed: &[Address], own: &HashSet<String>, tables: &Tab
         previous = line;
     }
     mentions.forget_not_failed();
+    // The mail of such a desk may fail like any other: where the words name nobody else, they speak of it.
+    if mentions.found.iter().all(|(position, _)| *position > Position::Announced) {
+        mentions.found.append(&mut mentions.services);
+    }
     mentions
 }
 

@@ -18,6 +18,7 @@ mod original;
 mod passage;
 mod reply;
 mod returned;
+mod ses;
 mod tables;
 mod transcript;
 mod walk;
@@ -190,7 +191,9 @@ fn read_mail(mail: &mime::Mail<'_>, options: &Options) -> Reading {
     let original = original::find(mail, options);
     let of_fields = dsn::read(mail, &original, tables);
     let by_fields = of_fields.is_some();
-    let found = of_fields.map(|draft| ("rfc3464".into(), draft)).or_else(|| {
+    let of_fields = of_fields.map(|draft| ("rfc3464".into(), draft));
+    let of_ses = || ses::read(mail, &tables.words).map(|draft| ("amazonses".into(), draft));
+    let found = of_fields.or_else(of_ses).or_else(|| {
         let words = general::words_of(mail);
         let bounce = general::Bounce { mail, original: &original, likeness: &kind_of_mail.report_likeness()? };
         let program = tables.formats.recognise(mail, words.text);

@@ -5,6 +5,7 @@ use super::words::{Role, Words};
 /// Where the returned original begins in a text. Linear in the length of the text.
 pub(super) fn begins_at(text: &str, words: &Words) -> Option<usize> {
     let mut marked = false;
+    let mut words_end = None;
     let mut offset = 0;
     // Header lines up to here are known to begin no message: each is looked at once.
     let mut looked_at = 0;
@@ -21,14 +22,21 @@ pub(super) fn begins_at(text: &str, words: &Words) -> Option<usize> {
         }
         marked = marked || is_marker(line, words);
         offset += line.len();
+        if words_end.is_none() && words.have(Role::EndsWords, without_dashes(line)) {
+            words_end = Some(offset);
+        }
     }
-    None
+    words_end
 }
 
 /// Whether a line announces the returned original. Leading dashes and blanks do not count.
 fn is_marker(line: &str, words: &Words) -> bool {
-    let line = line.trim_matches(|c: char| c.is_whitespace() || matches!(c, '-' | '=' | '*' | '_' | '+' | '|'));
+    let line = without_dashes(line);
     words.have(Role::BeginsOriginal, line) || (line.len() < 80 && words.have(Role::MentionsOriginal, line))
+}
+
+fn without_dashes(line: &str) -> &str {
+    line.trim_matches(|c: char| c.is_whitespace() || matches!(c, '-' | '=' | '*' | '_' | '+' | '|'))
 }
 
 /// The name of an unindented `Name: value` line.

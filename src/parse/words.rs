@@ -36,6 +36,8 @@ pub(super) enum Role {
     NamesOther,
     /// The start of a line that announces the returned message.
     BeginsOriginal,
+    /// The start of a line behind which nothing but the returned message stands, with a header or without.
+    EndsWords,
     /// The same, anywhere in a short line.
     MentionsOriginal,
     /// A header field with which a returned message begins.
@@ -80,7 +82,7 @@ enum Stand {
 }
 
 impl Role {
-    const ALL: [Self; 24] = [
+    const ALL: [Self; 25] = [
         Self::BeforeRecipient,
         Self::Service,
         Self::AsksToWrite,
@@ -91,6 +93,7 @@ impl Role {
         Self::NamesRecipient,
         Self::NamesOther,
         Self::BeginsOriginal,
+        Self::EndsWords,
         Self::MentionsOriginal,
         Self::OpensOriginal,
         Self::ProvesTravel,
@@ -109,7 +112,7 @@ impl Role {
 
     const fn stand(self) -> Stand {
         match self {
-            Self::BeginsOriginal | Self::Forwards => Stand::Start,
+            Self::BeginsOriginal | Self::EndsWords | Self::Forwards => Stand::Start,
             Self::CameFrom | Self::AnnouncesReply => Stand::End,
             Self::AsksToWrite
             | Self::OutcomeEndsRequest
@@ -344,7 +347,7 @@ mod tests {
         }
     }
 
-    const ROWS: usize = 44;
+    const ROWS: usize = 46;
 
     /// As the table writes a role.
     fn words_of(role: Role) -> String {

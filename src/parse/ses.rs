@@ -1,0 +1,122 @@
+//! The JSON with which Amazon SES tells of bounces, complaints and deliveries, as SNS mails it -> [`Draft`]
+//! (docs.aws.amazon.com/ses, notification contents). Refuses to judge: what SES itself makes of a bounce is left out.
+
+use serde::Deserialize;
+
+use super::{
+    Draft, MOST_RECIPIENTS, dsn,
+    mime::{Mail, Part},
+    words::Words,
+};
+use crate::report::{Action, Address, Evidence, Excerpt, Finding, Kind, Location, Recipient};
+
+/// What is read of a notification. Event publishing calls its kind by another name.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Notification {
+    #[serde(alias = "eventType")]
+    notification_type: String,
+    bounce: Option<Bounce>,
+    delivery: Option<Delivery>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Bounce {
+    #[serde(default)]
+    bounced_recipients: Vec<Bounced>,
+    #[serde(rename = "reportingMTA")]
+    reporting_mta: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Bounced {
+    email_address: String,
+    status: Option<String>,
+    diagnostic_code: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Delivery {
+    #[serde(default)]
+    recipients: Vec<String>,
+}
+
+/// What SNS puts around it, unless it is told to deliver raw messages.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Envelope {
+    message: String,
+}
+
+/// Reads a notification; `None` where the mail is none.
+pub(super) fn read(mail: &Mail<'_>, table: &Words) -> Option<Draft> {
+    mail.texts().find_map(|part| {
+        let notification = notification(&part.text)?;
+        let words = Evidence::of_structure(&*notification.notification_type);
+        let because = Evidence { location: Location::TextPart, line: line_of(part), ..words };
+        let kind = match &*notification.notification_type {
+            "Bounce" => Kind::Bounce,
+            "Complaint" => Kind::Complaint,
+            "Delivery" => Kind::Delivered,
+            _ => return None,
+        };
+        let mut draft = Draft { kind: Some(Finding { value: kind, evidence: because.clone() }), ..Draft::default() };
+        if let Some(bounce) = notification.bounce.filter(|_| kind == Kind::Bounce) {
+            draft.reporting_mta = bounce.reporting_mta.map(|mta| dsn::after_type(&mta).to_owned());
+            draft.recipients = bounce.bounced_recipients.into_iter().map(|one| bounced(one, part, table)).collect();
+        }
+        if let Some(delivery) = notification.delivery.filter(|_| kind == Kind::Delivered) {
+            let reached = |address: String| Recipient {
+                address: dsn::address(&address),
+                action: Action::Delivered,
+                ..Recipient::default()
+            };
+            draft.recipients = delivery.recipients.into_iter().map(reached).collect();
+        }
+        draft.left_out = draft.recipients.len().saturating_sub(MOST_RECIPIENTS);
+        draft.recipients.truncate(MOST_RECIPIENTS);
+        for recipient in &mut draft.recipients {
+            recipient.action_because = Some(because.clone());
+        }
+        Some(draft)
+    })
+}
+
+/// The first JSON value of a text; SNS writes a footer below it.
+fn notification(text: &str) -> Option<Notification> {
+    let text = text.trim_start();
+    // Cheap for all other mail.
+    if !text.starts_with('{') {
+        return None;
+    }
+    let first = |text: &str| serde_json::Deserializer::from_str(text).into_iter::<Notification>().next()?.ok();
+    first(text).or_else(|| {
+        let envelope = serde_json::Deserializer::from_str(text).into_iter::<Envelope>().next()?.ok()?;
+        first(&envelope.message)
+    })
+}
+
+/// The line in which it begins: all of it may stand in one.
+fn line_of(part: &Part<'_>) -> Option<u32> {
+    part.line_of(part.text.find('{')?)
+}
+
+fn bounced(one: Bounced, part: &Part<'_>, table: &Words) -> Recipient {
+    let line = line_of(part);
+    let field = |name: &'static str, value: &str| Excerpt::of(&Location::Field(name.into()), value, 0, |_| line);
+    let mut recipient = Recipient {
+        address: dsn::address(&one.email_address),
+        final_recipient: Some(one.email_address).filter(|given| Address::parse(given).is_none()),
+        ..Recipient::default()
+    };
+    if let Some(status) = one.status {
+        let evidence = field("status", &status).evidence(0..status.len());
+        recipient.statuses.extend(status.trim().parse().ok().map(|value| Finding { value, evidence }));
+    }
+    let said = one.diagnostic_code.map(|said| field("diagnosticCode", dsn::after_type(&said)).on_one_line());
+    recipient.diagnostic = said.filter(|said| !said.is_empty());
+    dsn::settle_codes(&mut recipient, table);
+    recipient
+}
