@@ -160,7 +160,7 @@ pub(super) struct Fit<'r> {
     pub range: Range<usize>,
     /// Whether the words offer it beside another class: "does not exist or is full".
     pub is_alternative: bool,
-    /// Whether it is said of what may be: "if the user does not exist".
+    /// Whether it is hard and said of what may be: "if the user does not exist".
     pub is_conditional: bool,
 }
 
@@ -218,7 +218,7 @@ pub(super) struct Rules {
     /// What stands between alternatives.
     or: Vec<String>,
     /// What begins a condition, with the blank behind it.
-    conditions: Vec<String>,
+    conditions: AhoCorasick,
 }
 
 impl Rules {
@@ -267,7 +267,7 @@ impl Rules {
     pub(super) fn fits(&self, found: &Matches<'_>, speaker: &Speaker<'_>) -> Vec<Fit<'_>> {
         let called = found.called.iter().map(|&rule| &self.rules[rule]);
         let mut fits: Vec<_> = called.filter_map(|rule| self.fit(rule, found, speaker)).collect();
-        for fit in &mut fits {
+        for fit in fits.iter_mut().filter(|fit| fit.rule.judgement.class == Class::Hard) {
             fit.is_conditional = self.is_conditional(&found.text[..fit.range.start]);
         }
         let with = |class| {
@@ -290,10 +290,8 @@ impl Rules {
         let near = &before[before.floor_char_boundary(before.len().saturating_sub(LONGEST_CLAUSE))..];
         let clause = near.rsplit([',', ';', ':', '!', '?', '。', '、']).next().unwrap_or(near);
         let clause = clause.rsplit(". ").next().unwrap_or(clause);
-        self.conditions.iter().any(|condition| {
-            let found = clause.match_indices(condition.as_str());
-            found.into_iter().any(|(at, _)| !clause[..at].ends_with(char::is_alphanumeric))
-        })
+        let mut found = self.conditions.find_iter(clause);
+        found.any(|condition| !clause[..condition.start()].ends_with(char::is_alphanumeric))
     }
 
     /// Whether "or" stands behind one of two parts of a text, and the other ends in the same sentence.
@@ -475,6 +473,7 @@ impl Builder {
         for (number, word) in words.iter().enumerate() {
             uses[numbers[word.head()]].1.push(number);
         }
+        let conditions = AhoCorasick::new(&conditions).expect("a few words compile");
         let mut in_asides: Vec<_> =
             patterns.iter().map(|p| p.contains(['.', '/', '@', '#', '=']) || p.contains(IN_REPLY_TO)).collect();
         scopes.iter().flat_map(|scope| &scope.texts).for_each(|&pattern| in_asides[pattern] = true);

@@ -1,7 +1,9 @@
 //! What in a folded text is not the refusing server's words: the frame that the reporting MTA puts around them, and the
 //! names of addresses, hosts and links. Knows no words but those of the frame.
 
-use std::ops::Range;
+use std::{ops::Range, sync::LazyLock};
+
+use aho_corasick::AhoCorasick;
 
 use super::addresses::address_ranges;
 
@@ -39,7 +41,7 @@ impl Asides {
         let addressed = ranges.iter().filter_map(|range| text[range.clone()].rsplit_once('@'));
         let mut parties: Vec<&str> = addressed.map(|(_, domain)| domain).take(MOST_PARTIES).collect();
         parties.extend(domains.iter().map(String::as_str));
-        ranges.extend(links(text).chain(frame(text)));
+        ranges.extend(links_and_frames(text));
         let above = |domain: &&str| domain.split_once('.').map_or("", |(_, above)| above).contains('.');
         let below: Vec<_> = parties.iter().copied().filter(above).collect();
         parties.extend(below.iter().filter_map(|host| host.split_once('.')).map(|(_, above)| above));
@@ -121,33 +123,32 @@ fn is_of_host(c: char) -> bool {
     c.is_alphanumeric() || matches!(c, '-' | '_')
 }
 
-/// `https://example.org/user-unknown`, up to the blank or the bracket behind it.
-fn links(text: &str) -> impl Iterator<Item = Range<usize>> {
-    let mut from = 0;
-    std::iter::from_fn(move || {
-        let rest = &text[from..];
-        let at = from + rest.find("://").into_iter().chain(rest.find("www.")).min()?;
-        let start = from + text[from..at].trim_end_matches(|c: char| c.is_ascii_alphabetic()).len();
-        let end = text[at..].find(|c: char| c.is_whitespace() || "<>\"'()[]".contains(c));
-        from = end.map_or(text.len(), |end| at + end);
-        Some(start..from)
+/// What links and the frame are known by.
+static SIGNS: LazyLock<AhoCorasick> =
+    LazyLock::new(|| AhoCorasick::new(["://", "www.", SAID, IN_REPLY_TO]).expect("four short literals compile"));
+
+/// Links and the frame around a reply: `https://example.org/user-unknown`, `host … said: ` and every `(in reply to …)`.
+fn links_and_frames(text: &str) -> impl Iterator<Item = Range<usize>> {
+    let mut is_inside = true;
+    SIGNS.find_iter(text).filter_map(move |sign| match sign.pattern().as_usize() {
+        0 | 1 => {
+            let start = text[..sign.start()].trim_end_matches(|c: char| c.is_ascii_alphabetic()).len();
+            let rest = text[sign.end()..].char_indices().take(LONGEST_LINK);
+            let mut ends = rest.filter(|&(_, c)| c.is_whitespace() || "<>\"'()[]".contains(c));
+            Some(start..ends.next().map_or(text.len(), |(end, _)| sign.end() + end))
+        }
+        // Only the first: what a server quotes in turn are its words.
+        2 if std::mem::take(&mut is_inside) => {
+            let host = text[..sign.start()].rfind("host ").filter(|host| sign.start() - host < LONGEST_FRAME)?;
+            Some(host..sign.end())
+        }
+        3 => Some(sign.start()..sign.end() + text[sign.end()..].find(')')? + 1),
+        _ => None,
     })
 }
 
-/// `host … said: ` and every `(in reply to …)`.
-fn frame(text: &str) -> impl Iterator<Item = Range<usize>> {
-    let head = text.find(SAID).and_then(|said| {
-        let host = text[..said].rfind("host ").filter(|host| said - host < LONGEST_FRAME)?;
-        Some(host..said + SAID.len())
-    });
-    let mut from = 0;
-    let tails = std::iter::from_fn(move || {
-        let at = from + text[from..].find(IN_REPLY_TO)?;
-        from = at + text[at..].find(')')? + 1;
-        Some(at..from)
-    });
-    head.into_iter().chain(tails)
-}
+/// In characters; whoever writes longer ones gets what stands behind it passed over, too.
+const LONGEST_LINK: usize = 2048;
 
 #[cfg(test)]
 mod tests {
