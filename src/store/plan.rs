@@ -436,6 +436,26 @@ mod tests {
     }
 
     #[test]
+    fn whoever_comes_onto_the_list_with_the_same_batch_does_not_wait() {
+        let hard = |address| One {
+            address: Some(address),
+            action: Action::Failed,
+            class: Class::Hard,
+            fault: Fault::Recipient,
+        };
+        let policy = Policy { most_per_message: 1, ..Policy::default() };
+        let both = message(1, Kind::Bounce, 0, &[hard(1), hard(2)]);
+        let waiting = |batch: &[JudgedMessage]| {
+            let plan = Plan::new(batch, &policy, Facts::default());
+            let of = |rows: &[NewSuppression<'_>]| rows.iter().map(|new| new.address.to_owned()).collect::<Vec<_>>();
+            (of(&plan.suppressions), of(&plan.held))
+        };
+        let [one, two] = ["user1@example.org", "user2@example.org"].map(str::to_owned);
+        assert_eq!(waiting(&[both.clone()]), (vec![one.clone()], vec![two.clone()]));
+        assert_eq!(waiting(&[both, message(2, Kind::Bounce, 1, &[hard(2)])]), (vec![one, two], vec![]));
+    }
+
+    #[test]
     fn numbers_go_on_where_the_store_left_off() {
         let soft = One { address: Some(1), action: Action::Failed, class: Class::Soft, fault: Fault::Recipient };
         let batch = [message(1, Kind::Bounce, 0, &[soft.clone(), soft])];
