@@ -3,16 +3,16 @@
 
 mod address;
 mod addresses;
+mod asides;
 mod fold;
 mod mailbox;
-mod mask;
 mod script;
 mod unseen;
 
 pub use address::Address;
 pub use addresses::{address_of, addresses, is_address_label, unescaped};
+pub use asides::{Asides, IN_REPLY_TO};
 pub use fold::{Folded, fold, fold_words};
 pub use mailbox::{is_internal, is_same_mailbox, organisation};
-pub use mask::{Asides, IN_REPLY_TO};
 pub use script::is_unspaced;
 pub use unseen::{is_unseen, printable};
