@@ -116,6 +116,10 @@ struct File {
     drop: Vec<Spanned<String>>,
     #[serde(default)]
     or: Vec<String>,
+    #[serde(default)]
+    or_else: Vec<String>,
+    #[serde(default)]
+    or_same: Vec<Spanned<String>>,
     #[serde(default, rename = "if")]
     conditions: Vec<String>,
     #[serde(default)]
@@ -212,8 +216,12 @@ pub(super) fn read(files: &[Arc<TableFile>], reasons: &Reasons, rules: &mut Buil
     let mut list_places: HashMap<String, (Arc<TableFile>, Range<usize>)> = HashMap::new();
     let mut used = HashSet::new();
     for file in files {
-        let File { drop, or, conditions, list, scope, phrase } = file.parse()?;
+        let File { drop, or, or_else, or_same, conditions, list, scope, phrase } = file.parse()?;
         rules.or(&or);
+        rules.or_else(&or_else);
+        for word in &or_same {
+            rules.or_same(word.get_ref()).map_err(|problem| file.refuse(&word.span(), &problem))?;
+        }
         rules.conditions(&conditions);
         for (name, words) in list {
             let place = words.span();

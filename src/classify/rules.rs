@@ -217,6 +217,10 @@ pub(super) struct Rules {
     predicates: Vec<Vec<usize>>,
     /// What stands between alternatives.
     or: Vec<String>,
+    /// Those of them behind which anything is another alternative.
+    or_else: Vec<String>,
+    /// Save where one of these stands behind them.
+    or_same: Vec<Term>,
     /// What begins a condition, with the blank behind it.
     conditions: AhoCorasick,
 }
@@ -281,6 +285,9 @@ impl Rules {
                     (fits[one].is_alternative, fits[other].is_alternative) = (true, true);
                 }
             }
+            if is_hard(&fits[one]) && self.or_something_else(&found.text[fits[one].range.end..]) {
+                fits[one].is_alternative = true;
+            }
         }
         fits
     }
@@ -302,6 +309,24 @@ impl Rules {
         behind.len() < LONGEST_ALTERNATIVE
             && in_one_sentence(behind)
             && self.or.iter().any(|or| from_word.strip_prefix(or.as_str()).is_some_and(|rest| ends_word(or, rest)))
+    }
+
+    /// Whether "or" stands behind a part of a text, and behind it more than the same in other words.
+    fn or_something_else(&self, behind: &str) -> bool {
+        let from_word = behind.trim_start_matches(|c: char| !c.is_alphanumeric());
+        if !in_one_sentence(&behind[..behind.len() - from_word.len()]) {
+            return false;
+        }
+        let other =
+            self.or_else.iter().find_map(|or| from_word.strip_prefix(or.as_str()).filter(|rest| ends_word(or, rest)));
+        let Some(other) = other else { return false };
+        let other = &other[..other.floor_char_boundary(LONGEST_ALTERNATIVE)];
+        let other = other.split([';', '!', '?', '。']).next().unwrap_or(other);
+        let other = other.split(". ").next().unwrap_or(other).trim();
+        // One word more is a noun that the words before it speak of as well: "no such user or domain".
+        let is_sentence = other.contains(' ') || other.contains(is_unspaced);
+        let says = |term: &Term| other.match_indices(term.head()).any(|(at, _)| term.end(other, at).is_some());
+        is_sentence && !self.or_same.iter().any(says)
     }
 
     /// A rule without each of its conditions in turn, and what that condition is.
@@ -382,6 +407,8 @@ pub(super) struct Builder {
     words: Vec<Term>,
     word_numbers: HashMap<Term, usize>,
     or: Vec<String>,
+    or_else: Vec<String>,
+    or_same: Vec<Term>,
     conditions: Vec<String>,
 }
 
@@ -394,6 +421,17 @@ impl Builder {
     /// Adds words that stand between alternatives.
     pub(super) fn or(&mut self, words: &[String]) {
         self.or.extend(words.iter().map(|word| fold(word).into_string()));
+    }
+
+    /// Adds words behind which anything is another alternative.
+    pub(super) fn or_else(&mut self, words: &[String]) {
+        self.or_else.extend(words.iter().map(|word| fold(word).into_string()));
+    }
+
+    /// Adds a word that says no more than the alternative before it.
+    pub(super) fn or_same(&mut self, word: &str) -> Result<(), String> {
+        self.or_same.push(Term::new(fold(word).as_str()).ok_or_else(|| no_term(word))?);
+        Ok(())
     }
 
     /// Adds words that begin a condition. A blank ends them, save in scripts that put none between words.
@@ -422,8 +460,7 @@ impl Builder {
 
     /// The number of a noun or a predicate.
     pub(super) fn word(&mut self, text: &str) -> Result<usize, String> {
-        let words = Term::new(fold(text).as_str())
-            .ok_or_else(|| format!("`{text}` is no word or words; a `*` stands at the end of a word for any ending"))?;
+        let words = Term::new(fold(text).as_str()).ok_or_else(|| no_term(text))?;
         if words.head().len() < SHORTEST_WORD {
             return Err(format!("`{text}` is too short; at least {SHORTEST_WORD} octets are needed before a `*`"));
         }
@@ -462,7 +499,7 @@ impl Builder {
 
     /// Compiles the rules.
     pub(super) fn build(self) -> Rules {
-        let Self { rules, scopes, patterns, numbers, words, or, conditions, .. } = self;
+        let Self { rules, scopes, patterns, numbers, words, or, or_else, or_same, conditions, .. } = self;
         let mut uses = vec![(Vec::new(), Vec::new()); patterns.len()];
         let mut predicates = vec![Vec::new(); words.len()];
         for (number, rule) in rules.iter().enumerate() {
@@ -478,6 +515,10 @@ impl Builder {
             patterns.iter().map(|p| p.contains(['.', '/', '@', '#', '=']) || p.contains(IN_REPLY_TO)).collect();
         scopes.iter().flat_map(|scope| &scope.texts).for_each(|&pattern| in_asides[pattern] = true);
         let matcher = AhoCorasick::new(&patterns).expect("tables are far below the automaton's limits");
-        Rules { rules, scopes, words, matcher, patterns, in_asides, uses, predicates, or, conditions }
+        Rules { rules, scopes, words, matcher, patterns, in_asides, uses, predicates, or, or_else, or_same, conditions }
     }
+}
+
+fn no_term(text: &str) -> String {
+    format!("`{text}` is no word or words; a `*` stands at the end of a word for any ending")
 }
