@@ -56,7 +56,7 @@ fn a_wrapped_bounce_goes_by_the_wrappers_message_id() {
     let bounce = "From: MAILER-DAEMON@mx.example.org\nSubject: Undelivered Mail Returned to Sender\n\
                   Message-ID: <inside@mx.example.org>\n\n<bob@example.com>: 550 5.1.1 no such user\n";
     let mail = format!(
-        "From: anna@lists.example.org\nSubject: Fwd: see this\nMessage-ID: <outside@lists.example.org>\n\
+        "Return-Path: <>\nFrom: anna@lists.example.org\nSubject: Fwd: see this\nMessage-ID: <outside@lists.example.org>\n\
          Content-Type: multipart/mixed; boundary=b\n\n--b\n\nSee below.\n\n--b\nContent-Type: message/rfc822\n\n{bounce}\n--b--\n"
     );
     let report = Judge::embedded().judge(mail.as_bytes()).0;

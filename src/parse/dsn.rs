@@ -11,7 +11,7 @@ use super::{
     blocks::MOST_ABOUT,
     failed,
     general::{self, found},
-    kinds,
+    kinds::{self, Carried},
     mime::{Mail, Part},
     passage::Passage,
     reply::{self, Certainty},
@@ -28,9 +28,7 @@ use crate::{
 pub(super) fn read(mail: &Mail<'_>, original: &Original, tables: &Tables) -> Option<Draft> {
     let mut draft = Draft::default();
     for part in mail.parts.iter().filter(|p| is_status_part(p)) {
-        // QUIRK: a report mislabelled as text may have the returned message behind it.
-        let fields = if part.is_human() { part.words() } else { Passage::of_part(part) };
-        read_part(fields, &tables.words, &mut draft);
+        read_part(own_text(part), &tables.words, &mut draft);
     }
     if draft.recipients.is_empty() {
         return None;
@@ -51,8 +49,51 @@ pub(super) fn read(mail: &Mail<'_>, original: &Original, tables: &Tables) -> Opt
     Some(draft)
 }
 
+/// The fields of RFC 3464 in a mail.
+pub(super) struct Fields {
+    /// Where they stand.
+    pub carried: Carried,
+    /// The first of those that name a recipient.
+    pub first: Evidence,
+}
+
+/// Finds them without reading them.
+pub(super) fn find_fields(mail: &Mail<'_>) -> Option<Fields> {
+    let of = |part: &Part<'_>, carried| {
+        let mut lines = own_text(part).lines();
+        let line = lines.find(|line| field_name(line.text).is_some_and(names_recipient)).unwrap_or_default();
+        let first = line.excerpt(&Location::TextPart).evidence(0..line.text.len());
+        Fields { carried, first }
+    };
+    let typed = mail.parts.iter().find(|p| has_report_type(p)).map(|part| of(part, Carried::Part));
+    let untyped = || mail.parts.iter().find(|p| is_status_part(p) && has_status_fields(own_text(p).text));
+    typed.or_else(|| untyped().map(|part| of(part, Carried::Text)))
+}
+
+/// The first field that names a recipient among words that are quoted.
+pub(super) fn shown_fields(mail: &Mail<'_>) -> Option<Evidence> {
+    let line = mail.texts().flat_map(|part| Passage::of_part(part).lines()).find(|line| {
+        let unquoted = line.text.trim_start_matches([' ', '>', '|']);
+        unquoted.len() < line.text.len() && field_name(unquoted).is_some_and(names_recipient)
+    })?;
+    Some(line.excerpt(&Location::PassedOn).evidence(0..line.text.len()))
+}
+
+/// QUIRK: a report mislabelled as text may have the returned message behind it.
+fn own_text<'m>(part: &'m Part<'m>) -> Passage<'m> {
+    if part.is_human() { part.words() } else { Passage::of_part(part) }
+}
+
+fn has_report_type(part: &Part<'_>) -> bool {
+    part.content_type.ends_with("delivery-status")
+}
+
 fn is_status_part(part: &Part<'_>) -> bool {
-    part.content_type.ends_with("delivery-status") || (part.message.is_empty() && has_status_fields(&part.text))
+    has_report_type(part) || (part.message.is_empty() && has_status_fields(&part.text))
+}
+
+fn names_recipient(name: &str) -> bool {
+    ["Final-Recipient", "Original-Recipient"].iter().any(|n| name.eq_ignore_ascii_case(n))
 }
 
 /// QUIRK: scanners and lists relabel the report part as text; the fields themselves are unmistakable.
@@ -61,7 +102,7 @@ fn has_status_fields(text: &str) -> bool {
     for line in text.lines() {
         let Some(name) = field_name(line) else { continue };
         let is = |names: &[&str]| names.iter().any(|n| name.eq_ignore_ascii_case(n));
-        recipient |= is(&["Final-Recipient", "Original-Recipient"]);
+        recipient |= names_recipient(name);
         outcome |= is(&["Action", "Status", "Diagnostic-Code"]);
         if recipient && outcome {
             return true;

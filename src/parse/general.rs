@@ -38,7 +38,7 @@ pub(super) fn read(bounce: &Bounce<'_>, words: Passage<'_>, tables: &Tables) -> 
     }
     recipients.iter_mut().for_each(|recipient| read_codes(recipient, &tables.words));
     let told = recipients.iter().any(|r| r.address.is_some() || r.reply().is_some() || r.status().is_some());
-    let Likeness { kind, subject_says_so, rule } = bounce.likeness;
+    let Likeness { kind, subject_says_so, rule, .. } = bounce.likeness;
     if !told && !subject_says_so {
         return None;
     }

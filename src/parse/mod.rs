@@ -16,6 +16,7 @@ mod lines;
 mod mime;
 mod original;
 mod passage;
+mod passed_on;
 mod reply;
 mod returned;
 mod ses;
@@ -25,6 +26,7 @@ mod walk;
 mod words;
 
 pub use coding::Coding;
+use kinds::Carried;
 pub use layout::{Block, Layout, Span, is_bounce};
 use lines::{Numbering, Sent};
 pub use mime::from_cr_only;
@@ -33,7 +35,7 @@ pub use tables::Tables;
 use std::sync::Arc;
 
 use crate::{
-    report::{Address, Evidence, Excerpt, Finding, Kind, Recipient, Report},
+    report::{Address, Evidence, Excerpt, Finding, Kind, Location, Recipient, Report},
     text::addresses,
 };
 
@@ -129,13 +131,20 @@ pub fn returned_in(text: &str, tables: &Tables) -> Option<usize> {
     returned::begins_at(text, &tables.words)
 }
 
-/// An mbox file's separator line is no header.
+/// An mbox file's separator line is no header, nor is white space before it, which filters and hand-made copies leave.
 #[must_use]
 pub fn without_envelope(raw: &[u8]) -> &[u8] {
-    if !raw.starts_with(b"From ") {
-        return raw;
+    let bare = without_white_space(raw);
+    if !bare.starts_with(b"From ") {
+        return bare;
     }
-    memchr::memchr(b'\n', raw).map_or(raw, |end| &raw[end + 1..])
+    memchr::memchr(b'\n', bare).map_or(raw, |end| without_white_space(&bare[end + 1..]))
+}
+
+/// White space and a byte order mark.
+fn without_white_space(raw: &[u8]) -> &[u8] {
+    let raw = raw.trim_ascii_start();
+    raw.strip_prefix("\u{feff}".as_bytes()).unwrap_or(raw).trim_ascii_start()
 }
 
 /// A bounce forwarded as an attachment is read through this many wrappers.
@@ -143,24 +152,40 @@ const DEEPEST_WRAPPER: u8 = 3;
 
 fn parse_lines(raw: &[u8], numbering: &Numbering, options: &Options, depth: u8) -> Report {
     let bytes = without_envelope(raw);
-    let numbering = if bytes.len() < raw.len() { &numbering.behind(1) } else { numbering };
+    let lines_before = raw[..raw.len() - bytes.len()].iter().filter(|b| **b == b'\n').count();
+    let numbering = if lines_before > 0 { &numbering.behind(lines_before) } else { numbering };
     let Some(mail) = mime::read(Sent { bytes, numbering }, options.most_octets, &options.tables.words) else {
         return nobody("the mail has no header");
     };
-    let Reading { mut report, by_fields } = read_mail(&mail, options);
+    let kind_of_mail = kinds::MailKind::of(&mail, &options.tables.kinds);
+    let Reading { mut report, by_fields } = read_mail(&mail, &kind_of_mail, options);
     if depth < DEEPEST_WRAPPER && (report.kind == Kind::NotBounce || !(by_fields || says_something(&report))) {
-        // A bounce wrapped by a person, a list or a scanner, or quoted in the text of another bounce.
+        // A bounce wrapped by a list or a scanner, or quoted in the text of another bounce; or one that a person shows.
+        let read = |message: &[u8], numbering: &Numbering| {
+            Some(parse_lines(message, numbering, options, depth + 1)).filter(|r| is_failure_or_delay(r.kind))
+        };
         let attached = mail.parts.iter().filter(|p| !p.message.is_empty());
-        let attached = attached.map(|p| parse_lines(&p.message, p.numbering(), options, depth + 1));
+        let attached = attached.filter_map(|p| Some((Carried::Attached, read(&p.message, p.numbering())?)));
         let text = if report.kind == Kind::NotBounce { original::forwarded(&mail) } else { original::quoted(&mail) };
-        let text = text.into_iter().map(|t| parse_lines(t.text.as_bytes(), &t.numbering(), options, depth + 1));
-        if let Some(inner) = attached.chain(text).find(|r| matches!(r.kind, Kind::Bounce | Kind::Delayed)) {
-            report = inner;
+        let text = text.into_iter().filter_map(|t| Some((Carried::Text, read(t.text.as_bytes(), &t.numbering())?)));
+        if let Some((carried, inner)) = attached.chain(text).next() {
+            let answers = report.kind != Kind::NotBounce || kind_of_mail.answers_for(carried);
+            report = if answers { inner } else { passed_on(inner.kind_because.evidence) };
         }
     }
     report.message_id = mail.message_id.clone();
     report.date = mail.date;
     report
+}
+
+const fn is_failure_or_delay(kind: Kind) -> bool {
+    matches!(kind, Kind::Bounce | Kind::Delayed)
+}
+
+/// What is said of a mail that carries a report which it does not answer for.
+fn passed_on(evidence: Evidence) -> Report {
+    let evidence = Evidence { location: Location::PassedOn, ..evidence };
+    Report::of_nobody(Finding { value: Kind::NotBounce, evidence })
 }
 
 /// Whether words name a failed address or give a code; those of a wrapper don't.
@@ -179,14 +204,20 @@ struct Reading {
     by_fields: bool,
 }
 
-fn read_mail(mail: &mime::Mail<'_>, options: &Options) -> Reading {
+fn read_mail(mail: &mime::Mail<'_>, kind_of_mail: &kinds::MailKind<'_>, options: &Options) -> Reading {
     let tables = &*options.tables;
-    let kind_of_mail = kinds::MailKind::of(mail, &tables.kinds);
     if let Some(kind) = kind_of_mail.other_mail() {
-        return Reading {
-            report: Report { kind_rule: kind_of_mail.rule(), ..Report::of_nobody(kind) },
-            by_fields: false,
-        };
+        let mut report = Report::of_nobody(kind);
+        if let Some(likeness) = kind_of_mail.likeness_of_other() {
+            report.kind_rule.clone_from(&likeness.rule);
+            report.format = likeness.format.clone().unwrap_or(report.format);
+        }
+        return Reading { report, by_fields: false };
+    }
+    if let Some(dsn::Fields { carried, first }) = dsn::find_fields(mail)
+        && !kind_of_mail.answers_for(carried)
+    {
+        return Reading { report: passed_on(first), by_fields: true };
     }
     let original = original::find(mail, options);
     let of_fields = dsn::read(mail, &original, tables);
@@ -200,7 +231,12 @@ fn read_mail(mail: &mime::Mail<'_>, options: &Options) -> Reading {
         general::read(&bounce, words, tables).map(|draft| (program.unwrap_or_else(|| "text".into()), draft))
     });
     let Some((format, draft)) = found else {
-        return Reading { report: nobody("nothing in it reports on a delivery"), by_fields };
+        let passed_on_fields = || dsn::shown_fields(mail);
+        let report = match kind_of_mail.passed_on().or_else(passed_on_fields) {
+            Some(evidence) => passed_on(evidence),
+            None => nobody("nothing in it reports on a delivery"),
+        };
+        return Reading { report, by_fields };
     };
     let kind_because = draft.kind.unwrap_or_else(|| kind_of(&draft.recipients));
     let mut recipients = draft.recipients;

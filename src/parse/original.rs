@@ -63,8 +63,8 @@ pub(super) fn quoted<'m>(mail: &'m Mail<'m>) -> Option<Quoted<'m>> {
     mail.texts().find_map(Part::original).map(without_indent)
 }
 
-/// A report that a person forwards as quoted text, unquoted from its first header line on. Only one with the fields
-/// of a DSN counts: people quote much, and a quoted opinion is no report.
+/// A report that is forwarded as quoted text, unquoted from its first header line on. Only one with the fields of a
+/// DSN counts: people quote much, and a quoted opinion is no report.
 pub(super) fn forwarded<'m>(mail: &'m Mail<'m>) -> Option<Quoted<'m>> {
     if !mail.words.have(Role::Forwards, fold(&mail.subject).as_str()) {
         return None;
@@ -248,8 +248,10 @@ mod tests {
         let quoted = "> From: Mail Delivery Subsystem <MAILER-DAEMON@mx.example.org>\n> Subject: Returned mail\n>\n\
                       > Final-Recipient: rfc822; anna@customer.example\n> Action: failed\n> Status: 5.1.1\n";
         let (words, options) = (Words::embedded(), Options::default());
-        for (prefix, forwarded_is_some) in [("Fwd: ", true), ("WG: ", true), ("Re: ", false), ("", false)] {
-            let raw = format!("From: bob@example.org\nSubject: {prefix}Returned mail\n\nSee below.\n\n{quoted}");
+        for (prefix, forwarded_is_some) in [("Fwd: ", true), ("WG: ", true), ("Re: ", false)] {
+            let raw = format!(
+                "Return-Path: <>\nFrom: bob@example.org\nSubject: {prefix}Returned mail\n\nSee below.\n\n{quoted}"
+            );
             let mail = mime::read(sent(raw.as_bytes()), 10_000, &words).unwrap();
             assert_eq!(forwarded(&mail).is_some(), forwarded_is_some, "{prefix}");
             let report = super::super::parse(raw.as_bytes(), &options);

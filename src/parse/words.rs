@@ -46,6 +46,12 @@ pub(super) enum Role {
     ProvesTravel,
     /// What mail programs call the subject, where they quote a message.
     NamesSubject,
+    /// The start of the line that mail programs put above a message which a person passes on.
+    PassesOn,
+    /// Says in a line above a quoted message who wrote it.
+    Attributes,
+    /// What stands beside a list's name in the address of its owner.
+    ListOwner,
     /// The start of a subject that a person forwards.
     Forwards,
     /// The prefix of an answered or forwarded subject.
@@ -82,7 +88,7 @@ enum Stand {
 }
 
 impl Role {
-    const ALL: [Self; 25] = [
+    const ALL: [Self; 28] = [
         Self::BeforeRecipient,
         Self::Service,
         Self::AsksToWrite,
@@ -98,6 +104,9 @@ impl Role {
         Self::OpensOriginal,
         Self::ProvesTravel,
         Self::NamesSubject,
+        Self::PassesOn,
+        Self::Attributes,
+        Self::ListOwner,
         Self::Forwards,
         Self::Answers,
         Self::AnnouncesReply,
@@ -112,9 +121,10 @@ impl Role {
 
     const fn stand(self) -> Stand {
         match self {
-            Self::BeginsOriginal | Self::EndsWords | Self::Forwards => Stand::Start,
+            Self::BeginsOriginal | Self::EndsWords | Self::PassesOn | Self::Forwards => Stand::Start,
             Self::CameFrom | Self::AnnouncesReply => Stand::End,
             Self::AsksToWrite
+            | Self::Attributes
             | Self::OutcomeEndsRequest
             | Self::ListsTheRest
             | Self::BeginsTranscript
@@ -347,7 +357,7 @@ mod tests {
         }
     }
 
-    const ROWS: usize = 46;
+    const ROWS: usize = 54;
 
     /// As the table writes a role.
     fn words_of(role: Role) -> String {

@@ -18,6 +18,8 @@ pub enum Location {
     Transcript,
     /// The returned original message.
     Original,
+    /// A message that somebody quotes, forwards or attaches.
+    PassedOn,
     /// How the mail is put together, or what several parts of it amount to.
     Structure,
     /// An SMTP reply that came without a mail.
@@ -31,6 +33,7 @@ impl fmt::Display for Location {
             Self::TextPart => "text part",
             Self::Transcript => "transcript",
             Self::Original => "returned message",
+            Self::PassedOn => "passed on by somebody else",
             Self::Structure => "whole mail",
             Self::Reply => "reply",
         })

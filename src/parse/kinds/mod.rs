@@ -5,20 +5,25 @@
 //! Return-Path, Subject, other fields and text add up, and the heaviest kind wins. The words and their weights
 //! are data ([`signs`], config/kinds.toml).
 
+mod list_owner;
 mod prove;
 mod signs;
 
 use std::{cell::OnceCell, ops::Range, sync::Arc};
 
 pub(super) use signs::Signs;
-use signs::{Area, At, For, Normalised, RowArea, Scale, Sign};
+use signs::{Area, At, For, Normalised, RowArea, Scale, Sender, Sign};
 
 use super::{
-    mime::{Field, Mail, Part},
+    mime::{self, Field, Mail, Part},
     passage::Passage,
+    passed_on,
     words::{Role, Words},
 };
-use crate::report::{Evidence, Finding, Kind, Location};
+use crate::{
+    report::{Evidence, Finding, Kind, Location},
+    text::fold_words,
+};
 
 /// Why a mail may be of a kind.
 #[derive(Debug, Clone)]
@@ -29,6 +34,8 @@ pub(super) struct Likeness {
     pub subject_says_so: bool,
     /// `kinds:ID` of the row that speaks for it most.
     pub rule: Option<Arc<str>>,
+    /// The format that a row names which speaks for it.
+    pub format: Option<Arc<str>>,
 }
 
 /// What speaks for a mail's kind. Weighing reads all of the mail, so it is done once and only where structure does
@@ -36,7 +43,29 @@ pub(super) struct Likeness {
 pub(super) struct MailKind<'m> {
     mail: &'m Mail<'m>,
     signs: &'m Signs,
-    weighed: OnceCell<Option<Likeness>>,
+    weighed: OnceCell<Weighed>,
+}
+
+/// What the signs of a mail amount to.
+#[derive(Debug)]
+struct Weighed {
+    likeness: Option<Likeness>,
+    sender: Sender,
+    /// Whether its header alone is that of a delivery report.
+    headed_as_report: bool,
+    /// The line at which a message begins that a person passes on.
+    passed_on: Option<Evidence>,
+}
+
+/// Where the report stands that a mail carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Carried {
+    /// In a part of the type that RFC 3464 gives it.
+    Part,
+    /// As fields or as a whole mail among the words.
+    Text,
+    /// In a mail that is attached.
+    Attached,
 }
 
 impl<'m> MailKind<'m> {
@@ -47,8 +76,9 @@ impl<'m> MailKind<'m> {
     /// What is certainly no delivery report: automatic replies, complaints, read receipts, challenges, ordinary mail.
     pub(super) fn other_mail(&self) -> Option<Finding<Kind>> {
         by_structure(self.mail).or_else(|| {
-            // A report part is read, whatever surrounds it.
-            if self.mail.parts.iter().any(|p| p.content_type.ends_with("delivery-status")) {
+            if self.mail.parts.iter().any(|p| p.content_type.ends_with("delivery-status"))
+                && self.answers_for(Carried::Part)
+            {
                 return None;
             }
             self.weighed(|kind| !is_report(kind)).map(|likeness| likeness.kind)
@@ -60,20 +90,44 @@ impl<'m> MailKind<'m> {
         self.weighed(is_report)
     }
 
-    /// `kinds:ID` of the row that decided what is no delivery report.
-    pub(super) fn rule(&self) -> Option<Arc<str>> {
-        self.weighed.get()?.as_ref().filter(|likeness| !is_report(likeness.kind.value))?.rule.clone()
+    /// Whether the mail was sent to report what stands in it. Persons quote, forward and attach reports on mail of
+    /// theirs, newsletters and manuals print them: those say nothing of ours.
+    pub(super) fn answers_for(&self, report: Carried) -> bool {
+        if report == Carried::Part && self.mail.content_type == "multipart/report" {
+            return true;
+        }
+        let Weighed { sender, headed_as_report, .. } = self.weigh();
+        match (sender, report) {
+            (Sender::Server, _) => true,
+            (Sender::Desk | Sender::Person, _) => false,
+            (Sender::Untold | Sender::Program, Carried::Part) | (Sender::Program, Carried::Attached) => true,
+            (Sender::Untold | Sender::Program, Carried::Text | Carried::Attached) => *headed_as_report,
+        }
+    }
+
+    /// The line at which a message begins that a person passes on; `None` where weighing was not needed, too.
+    pub(super) fn passed_on(&self) -> Option<Evidence> {
+        self.weighed.get()?.passed_on.clone()
+    }
+
+    /// What rows decided what is no delivery report.
+    pub(super) fn likeness_of_other(&self) -> Option<&Likeness> {
+        self.weighed.get()?.likeness.as_ref().filter(|likeness| !is_report(likeness.kind.value))
     }
 
     fn weighed(&self, wanted: impl Fn(Kind) -> bool) -> Option<Likeness> {
-        self.weighed.get_or_init(|| weigh(self.mail, self.signs)).clone().filter(|found| wanted(found.kind.value))
+        self.weigh().likeness.clone().filter(|found| wanted(found.kind.value))
+    }
+
+    fn weigh(&self) -> &Weighed {
+        self.weighed.get_or_init(|| weigh(self.mail, self.signs))
     }
 }
 
 /// Whether the words of a report say that its program has stopped trying, whatever its Action field says.
 pub(super) fn gave_up(words: Passage<'_>, table: &Words) -> bool {
     let mut normalised = Normalised::default();
-    normalised.push(words.clipped(MOST_TEXT));
+    normalised.push(words.clipped(MOST_TEXT), table);
     table.gave_up(&normalised.text)
 }
 
@@ -93,7 +147,7 @@ fn by_structure(mail: &Mail<'_>) -> Option<Finding<Kind>> {
         return Some(of_structure(mail, kind, "feedback-report"));
     }
     let receipt = part("message/disposition-notification").is_some() || reports("disposition-notification");
-    if receipt && !mail.words.have(Role::Refused, &words(mail).text) {
+    if receipt && !mail.words.have(Role::Refused, &words(mail, false).words.text) {
         return Some(of_structure(mail, Kind::NotBounce, "disposition-notification"));
     }
     // RFC 8460 §5.3.
@@ -113,8 +167,8 @@ const MOST_TEXT: usize = 6 * 1024;
 const MOST_PARTS: usize = 3;
 
 /// The heaviest kind, if it is heavy enough, with its best line.
-fn weigh<'m>(mail: &'m Mail<'m>, signs: &Signs) -> Option<Likeness> {
-    let words = words(mail);
+fn weigh<'m>(mail: &'m Mail<'m>, signs: &Signs) -> Weighed {
+    let (OwnWords { words, passed_on }, tally) = tally(mail, signs);
     let evidence = |spot| match spot {
         Spot::Header(field) => field.evidence(),
         Spot::Text(offset) => words.evidence(offset),
@@ -125,25 +179,31 @@ fn weigh<'m>(mail: &'m Mail<'m>, signs: &Signs) -> Option<Likeness> {
             words: "the mail returns a message".to_owned(),
         },
     };
-    tally(mail, signs, &words).verdict(signs, || mail.words.gave_up(&words.text), evidence)
+    let likeness = tally.verdict(signs, || mail.words.gave_up(&words.text), evidence);
+    let passed_on = passed_on.map(|line| line.excerpt(&Location::PassedOn).evidence(0..line.text.len()));
+    Weighed { likeness, sender: tally.sender, headed_as_report: tally.headed_as_report, passed_on }
 }
 
-/// Everything that speaks for a kind. `words` are the mail's own.
-fn tally<'m>(mail: &'m Mail<'m>, signs: &Signs, words: &Normalised<'m>) -> Tally<'m> {
+/// The mail's own words, and everything that speaks for a kind.
+fn tally<'m>(mail: &'m Mail<'m>, signs: &Signs) -> (OwnWords<'m>, Tally<'m>) {
     let mut tally = Tally::default();
-    add_fields(mail, signs, &mut tally);
     add_sender(mail, signs, &mut tally);
+    add_fields(mail, signs, &mut tally);
     add_subject(mail, signs, &mut tally);
-    for (sign, range) in signs.find(RowArea::Text, &words.text) {
+    tally.headed_as_report = tally.sum(|speaks_for| Family::of(speaks_for) == Family::Report) >= signs.scale.enough;
+    // What stands below a server's own line may look like the header of a message that it quotes.
+    let words = words(mail, tally.sender != Sender::Server);
+    for (sign, range) in signs.find(RowArea::Text, &words.words.text) {
         tally.add(Area::Text, sign, Spot::Text(range.start));
     }
     let returns = |p: &Part<'_>| !p.message.is_empty() || p.content_type.ends_with("headers") || p.original().is_some();
     if let Some(part) = mail.parts.iter().find(|p| returns(p)) {
         let weight = signs.scale.returned_message;
-        let sign = Sign { row: None, speaks_for: For::Report, weight, at: At::Anywhere };
+        let (at, sender) = (At::Anywhere, Sender::Untold);
+        let sign = Sign { row: None, speaks_for: For::Report, weight, at, sender, to_members: false };
         tally.add(Area::Parts, sign, Spot::Returned(part));
     }
-    tally
+    (words, tally)
 }
 
 /// What a sign was found in.
@@ -155,17 +215,64 @@ enum Spot<'m> {
     Returned(&'m Part<'m>),
 }
 
-/// The first words of the mail's own texts, without what they quote or return.
-fn words<'m>(mail: &'m Mail<'m>) -> Normalised<'m> {
-    let mut words = Normalised::default();
-    for part in mail.texts().take(MOST_PARTS) {
-        let room = MOST_TEXT.saturating_sub(words.text.len());
-        words.push(part.words().clipped(room));
+/// What a mail says itself.
+#[derive(Default)]
+struct OwnWords<'m> {
+    /// The first words of its own texts.
+    words: Normalised<'m>,
+    /// The line at which a message begins that a person passes on.
+    passed_on: Option<Passage<'m>>,
+}
+
+/// The first words of the mail's own texts, without what they quote or return; and without what a person passes on,
+/// where one may have written it.
+fn words<'m>(mail: &'m Mail<'m>, may_be_a_person: bool) -> OwnWords<'m> {
+    let mut own = own_words(mail, may_be_a_person);
+    // `Undeliverable: Your parcel` and `Your message "Your parcel" did not reach bob@example.com`.
+    let named = mail.subject.split_once(':').map(|(_, rest)| rest.to_owned()).filter(|_| !may_be_a_person);
+    for subject in named.into_iter().chain(returned_subject(mail)) {
+        let subject = fold_words(subject.trim());
+        if subject.len() >= SHORTEST_SUBJECT {
+            own.words.blank(&subject);
+        }
     }
-    words
+    own
+}
+
+/// In octets: shorter ones may be words of any sentence.
+const SHORTEST_SUBJECT: usize = 8;
+
+/// The subject of the message that a mail returns.
+fn returned_subject(mail: &Mail<'_>) -> Option<String> {
+    let raw = mail.parts.iter().find_map(|part| match &part.message[..] {
+        [] if part.content_type.ends_with("headers") => Some(part.text.as_bytes()),
+        [] => part.original().map(|original| original.text.as_bytes()),
+        message => Some(message),
+    })?;
+    mime::read_header_block(raw, MOST_HEADER, mail.words).map(|header| header.subject)
+}
+
+/// In octets: what is looked at of a returned header.
+const MOST_HEADER: usize = 16 * 1024;
+
+fn own_words<'m>(mail: &'m Mail<'m>, may_be_a_person: bool) -> OwnWords<'m> {
+    let mut own = OwnWords::default();
+    for part in mail.texts().take(MOST_PARTS) {
+        let room = MOST_TEXT.saturating_sub(own.words.text.len());
+        let said = part.words().clipped(room);
+        let Some(at) = may_be_a_person.then(|| passed_on::begins_at(said.text, mail.words)).flatten() else {
+            own.words.push(said, mail.words);
+            continue;
+        };
+        own.words.push(said.slice(0..at), mail.words);
+        own.passed_on = said.slice(at..said.text.len()).trimmed().lines().next();
+        break;
+    }
+    own
 }
 
 fn add_fields<'m>(mail: &'m Mail<'m>, signs: &Signs, tally: &mut Tally<'m>) {
+    let not_to_members = tally.sender == Sender::Server || list_owner::is_addressed(mail);
     for field in mail.fields() {
         let name = field.name.as_ref();
         if !signs.know_field(name) {
@@ -175,7 +282,9 @@ fn add_fields<'m>(mail: &'m Mail<'m>, signs: &Signs, tally: &mut Tally<'m>) {
         // RFC 5321 §4.5.5: the null sender stands beside a responder's fields as beside a bounce's.
         let area = if name.eq_ignore_ascii_case("Return-Path") { Area::ReturnPath } else { Area::Field };
         for sign in signs.of_field(name, &lower) {
-            tally.add(area, sign, Spot::Header(field));
+            if !(sign.to_members && not_to_members) {
+                tally.add(area, sign, Spot::Header(field));
+            }
         }
     }
 }
@@ -200,6 +309,9 @@ fn add_subject<'m>(mail: &'m Mail<'m>, signs: &Signs, tally: &mut Tally<'m>) {
     let subject = Normalised::of(mail.subject.as_str().into());
     let subject = subject.text.trim_end_matches(['.', '!', ' ']);
     let (starts, answered) = starts(subject, mail.words);
+    if starts.iter().any(|start| mail.words.have(Role::Forwards, &subject[*start..])) {
+        tally.sender = tally.sender.max(Sender::Person);
+    }
     let fits = |(sign, range): &(Sign, Range<usize>)| match sign.at {
         At::Anywhere => true,
         At::Start => starts.contains(&range.start),
@@ -278,6 +390,9 @@ struct Tally<'m> {
     best: Vec<Best<'m>>,
     /// Whether the subject has a reply prefix.
     answered: bool,
+    sender: Sender,
+    /// Whether the header alone is that of a report.
+    headed_as_report: bool,
 }
 
 #[derive(Debug)]
@@ -291,7 +406,8 @@ struct Best<'m> {
 
 impl<'m> Tally<'m> {
     fn add(&mut self, area: Area, sign: Sign, spot: Spot<'m>) {
-        let Sign { row, speaks_for, weight, .. } = sign;
+        let Sign { row, speaks_for, weight, sender, .. } = sign;
+        self.sender = self.sender.max(sender);
         let known = self.best.iter_mut().find(|b| b.area == area && b.speaks_for == speaks_for);
         match known {
             Some(best) if best.weight >= weight => {}
@@ -346,6 +462,7 @@ impl<'m> Tally<'m> {
             kind: Finding { value: kind, evidence: evidence(best.spot) },
             subject_says_so: best.area == Area::Subject,
             rule: best.row.map(|row| signs.rule(row)),
+            format: for_it().find_map(|b| signs.format(b.row?)),
         })
     }
 

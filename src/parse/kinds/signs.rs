@@ -11,7 +11,7 @@ use crate::{
     parse::{
         Vocabulary,
         passage::Passage,
-        words::{Words, can_be_found},
+        words::{Role, Words, can_be_found},
     },
     report::{Evidence, Location},
     tables::{self, Layer, Placed, TableError, TableFile},
@@ -68,6 +68,24 @@ pub(super) enum At {
     Whole,
 }
 
+/// Who sends a mail with a sign. The last of these that a mail shows counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Sender {
+    /// Nothing tells.
+    #[default]
+    #[serde(skip)]
+    Untold,
+    /// A program of any kind.
+    Program,
+    /// Somebody at a mail program.
+    Person,
+    /// A mail server, about mail that was sent to it.
+    Server,
+    /// A help desk or a tracker, about what others wrote to it.
+    Desk,
+}
+
 /// One row's judgement, without its words.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sign {
@@ -79,6 +97,10 @@ pub(super) struct Sign {
     pub weight: u32,
     /// Where in its area it must stand.
     pub at: At,
+    /// Who sends such a mail.
+    pub sender: Sender,
+    /// Whether a list or a bulk sender puts it on what goes to its members.
+    pub to_members: bool,
 }
 
 #[derive(Deserialize)]
@@ -121,6 +143,13 @@ pub(super) struct SignRow {
     pub weight: u32,
     #[serde(default)]
     pub at: At,
+    #[serde(default)]
+    pub sender: Sender,
+    /// Whether a list or a bulk sender puts it on what goes to its members.
+    #[serde(default)]
+    pub to_members: bool,
+    /// What the format of such a mail is called.
+    pub format: Option<String>,
     /// Who writes so: for the reader of the table.
     #[serde(rename = "source")]
     pub _source: Option<String>,
@@ -229,6 +258,8 @@ impl Signs {
             speaks_for: row.speaks_for,
             weight: row.weight,
             at: row.at,
+            sender: row.sender,
+            to_members: row.to_members,
         };
         Ok(Self {
             scale,
@@ -245,6 +276,11 @@ impl Signs {
     /// `kinds:ID` of a row.
     pub(super) fn rule(&self, row: usize) -> Arc<str> {
         Arc::clone(&self.rules[row])
+    }
+
+    /// The format that a row names.
+    pub(super) fn format(&self, row: usize) -> Option<Arc<str>> {
+        self.rows[row].row.format.as_deref().map(Into::into)
     }
 
     /// Whether any row speaks of a field.
@@ -329,9 +365,14 @@ impl<'t> Normalised<'t> {
         normalised
     }
 
-    /// Adds the lines of a text, except quoted ones.
-    pub(super) fn push(&mut self, text: Passage<'t>) {
-        text.lines().filter(|line| !line.text.trim_start().starts_with('>')).for_each(|line| self.push_line(line));
+    /// Adds the lines of a text, except quoted ones and those that name another mail's subject.
+    pub(super) fn push(&mut self, text: Passage<'t>, words: &Words) {
+        let names_subject = |line: &str| {
+            let name = line.split_once(':').map_or("", |(name, _)| name.trim());
+            words.have(Role::NamesSubject, name) || words.have(Role::NamesSubject, &name.to_lowercase())
+        };
+        let own = text.lines().filter(|line| !line.text.trim_start().starts_with('>') && !names_subject(line.text));
+        own.for_each(|line| self.push_line(line));
     }
 
     fn push_line(&mut self, line: Passage<'t>) {
@@ -344,6 +385,13 @@ impl<'t> Normalised<'t> {
             self.text.push(' ');
         }
         self.text.push_str(fold(line.text).as_str());
+    }
+
+    /// Takes words out that are somebody else's; nothing else moves.
+    pub(super) fn blank(&mut self, words: &str) {
+        if self.text.contains(words) {
+            self.text = self.text.replace(words, &" ".repeat(words.len()));
+        }
     }
 
     /// The line in which the word at `offset` stands.
@@ -361,7 +409,8 @@ mod tests {
     #[test]
     fn quoted_lines_are_no_words_of_the_mail() {
         let mut words = Normalised::default();
-        words.push("Was  heißt das?\n> Undelivered\n\nL’adresse".into());
+        let table = Words::embedded();
+        words.push("Was  heißt das?\n> Undelivered\nBetreff: Undelivered\n\nL’adresse".into(), &table);
         assert_eq!(words.text, "was heisst das? l'adresse");
         assert_eq!(words.evidence(words.text.find("adresse").unwrap()).words, "L’adresse");
     }
