@@ -69,7 +69,8 @@ impl TableFile {
     /// The line that an offset stands in, counted from 1.
     #[must_use]
     pub fn line(&self, offset: usize) -> usize {
-        1 + self.text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
+        // Asked for each of thousands of rows and examples.
+        1 + memchr::memchr_iter(b'\n', &self.text.as_bytes()[..offset.min(self.text.len())]).count()
     }
 
     /// What is wrong at a place of the file, as an error.
