@@ -127,7 +127,7 @@ const SCANNER: &str = "Received: from scan.example.org by mx.example.org; Tue, 3
     From: Mail Scanner <scanner@example.org>\nTo: bounces@lists.example.org\n\
     Subject: [scanned] Undelivered Mail Returned to Sender\nMessage-ID: <scan.1@example.org>\n";
 
-const FORWARDED: &str = "From: Anna Example <anna@shop.example>\nTo: bounces@lists.example.org\n\
+const FORWARDED: &str = "Return-Path: <>\nFrom: Anna Example <anna@shop.example>\nTo: bounces@lists.example.org\n\
     Subject: Fwd: Undelivered Mail Returned to Sender\nMessage-ID: <fwd.1@shop.example>\n";
 
 /// The fixtures that are mails of their own: a wrapper around a wrapper is another matter.
@@ -142,6 +142,18 @@ fn has_report(fixture: &Fixture) -> bool {
 #[test]
 fn a_bounce_forwarded_as_an_attachment_means_the_same() {
     every_bounce(is_bare, |f| Some(meaning(&wrapped(FORWARDED, "See below, please take care of it.\n", &f.mail, ""))));
+}
+
+#[test]
+fn a_bounce_that_a_person_forwards_as_an_attachment_is_none() {
+    let by_hand = FORWARDED.replace("<>", "<anna@shop.example>");
+    for subject in ["Fwd: Undelivered Mail Returned to Sender", "Undelivered Mail Returned to Sender", "Yours?"] {
+        let header = by_hand.replace("Fwd: Undelivered Mail Returned to Sender", subject);
+        for fixture in MAILS.iter().filter(|fixture| is_bare(fixture)) {
+            let read = meaning(&wrapped(&header, "See below, please take care of it.\n", &fixture.mail, ""));
+            assert!(!matches!(read.kind, Kind::Bounce | Kind::Delayed), "{} under {subject}", fixture.path.display());
+        }
+    }
 }
 
 #[test]

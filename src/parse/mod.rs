@@ -169,8 +169,7 @@ fn parse_lines(raw: &[u8], numbering: &Numbering, options: &Options, depth: u8) 
         let text = if report.kind == Kind::NotBounce { original::forwarded(&mail) } else { original::quoted(&mail) };
         let text = text.into_iter().filter_map(|t| Some((Carried::Text, read(t.text.as_bytes(), &t.numbering())?)));
         if let Some((carried, inner)) = attached.chain(text).next() {
-            let answers = report.kind != Kind::NotBounce || kind_of_mail.answers_for(carried);
-            report = if answers { inner } else { passed_on(inner.kind_because.evidence) };
+            report = if kind_of_mail.answers_for(carried) { inner } else { passed_on(inner.kind_because.evidence) };
         }
     }
     report.message_id = mail.message_id.clone();

@@ -21,8 +21,8 @@ use super::{
     words::{Role, Words},
 };
 use crate::{
-    report::{Evidence, Finding, Kind, Location},
-    text::fold_words,
+    report::{Address, Evidence, Finding, Kind, Location},
+    text::{addresses, fold_words},
 };
 
 /// Why a mail may be of a kind.
@@ -291,6 +291,9 @@ fn add_fields<'m>(mail: &'m Mail<'m>, signs: &Signs, tally: &mut Tally<'m>) {
 
 fn add_sender<'m>(mail: &'m Mail<'m>, signs: &Signs, tally: &mut Tally<'m>) {
     let Some(field) = mail.field("From") else { return };
+    let mut return_address = mail.header("Return-Path").into_iter().flat_map(addresses);
+    let from = Address::parse(&mail.from);
+    tally.has_return_address = return_address.next().is_some_and(|(_, address)| Some(address) == from);
     let sender = match (mail.from_name.as_str(), mail.from.as_str()) {
         (name, "") => name.to_owned(),
         (name, address) => format!("{name} <{address}>"),
@@ -393,6 +396,8 @@ struct Tally<'m> {
     sender: Sender,
     /// Whether the header alone is that of a report.
     headed_as_report: bool,
+    /// Whether it comes back to the address that it is from; a report has nowhere to come back to (RFC 5321 §4.5.5).
+    has_return_address: bool,
 }
 
 #[derive(Debug)]
@@ -432,9 +437,21 @@ impl<'m> Tally<'m> {
         // A report wins a tie: a real bounce must not be lost.
         let rising = [Family::NotBounce, Family::AutoReply, Family::Complaint, Family::Report];
         let heaviest = rising.into_iter().max_by_key(|&family| weight(family))?;
-        let answered_report = self.answered && heaviest == Family::Report;
-        let enough = if answered_report { scale.enough_answered } else { scale.enough };
+        let enough = match heaviest {
+            Family::Report if self.may_be_written_by_hand() => scale.enough_by_hand,
+            Family::Report if self.answered => scale.enough_answered,
+            _ => scale.enough,
+        };
         (weight(heaviest) >= enough).then_some(heaviest)
+    }
+
+    /// Whether it comes from an address that takes answers, and nothing but its subject, its words or a mail that it
+    /// attaches is that of a report. Words above a returned message are a program's.
+    fn may_be_written_by_hand(&self) -> bool {
+        let has = |area| self.best.iter().any(|b| b.area == area && Family::of(b.speaks_for) == Family::Report);
+        let by_program = [Area::From, Area::ReturnPath, Area::Field].into_iter().any(has);
+        let returns = has(Area::Parts) && has(Area::Text);
+        self.has_return_address && self.sender <= Sender::Person && !(by_program || returns)
     }
 
     fn kind(&self, scale: Scale, gave_up: impl FnOnce() -> bool) -> Option<Kind> {

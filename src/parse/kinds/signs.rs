@@ -124,6 +124,8 @@ pub(super) struct Scale {
     pub returned_message: u32,
     /// The least sum that makes a mail a report where its subject has a reply prefix.
     pub enough_answered: u32,
+    /// The least sum that makes a mail a report where a person may have written it.
+    pub enough_by_hand: u32,
     /// How many times the signs of a delay or a success count against those of a failure.
     pub rather_than_failure: u32,
 }
