@@ -140,14 +140,13 @@ pub(super) fn find(mail: &Mail<'_>, original: &Original, words: &str, one: bool,
 
 /// QUIRK: AOL calls its own users by their bare screen names, one an indented line.
 fn screen_names(mail: &Mail<'_>, words: &str) -> Vec<Failed> {
-    if Address::parse(&mail.from).is_none_or(|from| from.domain() != "aol.com") {
-        return Vec::new();
-    }
+    let from = Address::parse(&mail.from).filter(|from| mail.words.have(Role::NamesWithoutDomain, from.domain()));
+    let Some(from) = from else { return Vec::new() };
     let is_name = |name: &str| {
         (3..=32).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_'))
     };
     let listed = words.lines().filter(|line| line.starts_with([' ', '\t'])).map(str::trim).filter(|name| is_name(name));
-    distinct(listed.filter_map(|name| Address::parse(&format!("{name}@aol.com"))).map(Failed::new))
+    distinct(listed.filter_map(|name| Address::parse(&format!("{name}@{}", from.domain()))).map(Failed::new))
 }
 
 /// Where the words give no address: those whose local part the words name (GroupWise writes `anna (user unknown)`); the

@@ -18,6 +18,8 @@ use crate::{
 pub(super) enum Role {
     /// The last word before an address that failed.
     BeforeRecipient,
+    /// A domain whose own reports call its users by their local parts alone.
+    NamesWithoutDomain,
     /// The local part of somebody who writes or answers for bounces.
     Service,
     /// Asks to write to the address that follows, or names who wrote.
@@ -88,8 +90,9 @@ enum Stand {
 }
 
 impl Role {
-    const ALL: [Self; 28] = [
+    const ALL: [Self; 29] = [
         Self::BeforeRecipient,
+        Self::NamesWithoutDomain,
         Self::Service,
         Self::AsksToWrite,
         Self::OutcomeEndsRequest,
@@ -306,6 +309,7 @@ impl Words {
     pub(super) fn sentences(&self) -> impl Iterator<Item = &str> {
         let telling = [
             Role::BeforeRecipient,
+            Role::NamesWithoutDomain,
             Role::AsksToWrite,
             Role::ListsTheRest,
             Role::BeginsOriginal,
@@ -357,7 +361,7 @@ mod tests {
         }
     }
 
-    const ROWS: usize = 54;
+    const ROWS: usize = 55;
 
     /// As the table writes a role.
     fn words_of(role: Role) -> String {

@@ -12,6 +12,8 @@ mod scan;
 pub use compare::differences;
 pub use keep::Keep;
 
+use std::sync::Arc;
+
 use aho_corasick::{AhoCorasick, MatchKind};
 use coding::{Decoded, base64_lines, quoted_printable};
 use fields::Fields;
@@ -33,6 +35,15 @@ pub fn redact(raw: &[u8], keep: &Keep) -> Vec<u8> {
 
 fn redact_lines(raw: &[u8], keep: &Keep) -> Vec<u8> {
     let mut scanner = Scanner { keep, names: Names::default(), depth: 0 };
+    // Some programs call a recipient by the local part alone: only who reads the mail knows that it is one.
+    let options = parse::Options {
+        campaign_headers: Vec::new(),
+        most_octets: parse::MOST_OCTETS,
+        tables: Arc::clone(&keep.tables),
+    };
+    for address in parse::parse(raw, &options).recipients.iter().filter_map(|recipient| recipient.address.as_ref()) {
+        scanner.text(address.given(), OtherWords::Stay);
+    }
     // A name may stand alone before the field that tells that it is one: the first copy only collects.
     scanner.mail(raw, Fields::Own);
     scanner.mail(raw, Fields::Own)

@@ -451,7 +451,7 @@ mod tests {
             (of(&plan.suppressions), of(&plan.held))
         };
         let [one, two] = ["user1@example.org", "user2@example.org"].map(str::to_owned);
-        assert_eq!(waiting(&[both.clone()]), (vec![one.clone()], vec![two.clone()]));
+        assert_eq!(waiting(std::slice::from_ref(&both)), (vec![one.clone()], vec![two.clone()]));
         assert_eq!(waiting(&[both, message(2, Kind::Bounce, 1, &[hard(2)])]), (vec![one, two], vec![]));
     }
 
