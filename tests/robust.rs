@@ -613,16 +613,17 @@ fn somebody_else_is_not_taken_for_the_one_whom_the_words_name() {
     for given in ["<a\0b@example.net>", "<a@b@example.net>", "<\u{212a}im@example.net>", "<ann\u{202e}@example.net>"] {
         assert_eq!(named(given), [""; 0], "{given:?}");
     }
-    // Somebody without a domain, and whoever writes bounces.
+    // Somebody without a domain, and whoever writes bounces: he may be meant himself.
     for given in [
         "<root>",
         "550 5.1.1 <operator>... User unknown",
         "550 operator... User unknown",
         "<postmaster@mx.example.net>",
+        "postmaster@mx.example.net",
         "553 <MAILER-DAEMON@mx.example.net>... Not here",
         ">>> RCPT To:<postmaster@mx.example.net>",
     ] {
-        assert_eq!(named(given), [""; 0], "{given:?}");
+        assert!(!named(given).contains(&"anna@example.org".to_owned()), "{given:?}");
     }
     // The words name him by his local part, or name nobody.
     for given in [
@@ -630,7 +631,6 @@ fn somebody_else_is_not_taken_for_the_one_whom_the_words_name() {
         "550 anna... User unknown",
         "<hr> Sorry",
         "Sorry... the recipient",
-        "postmaster@mx.example.net",
         "550 <<< said",
     ] {
         assert_eq!(named(given), ["anna@example.org"], "{given:?}");

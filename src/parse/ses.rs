@@ -55,7 +55,8 @@ pub(super) fn read(mail: &Mail<'_>, table: &Words) -> Option<Draft> {
     mail.texts().find_map(|part| {
         let notification = notification(&part.text)?;
         let words = Evidence::of_structure(&*notification.notification_type);
-        let because = Evidence { location: Location::TextPart, line: line_of(part), ..words };
+        let line = line_of(part, &notification.notification_type);
+        let because = Evidence { location: Location::TextPart, line, ..words };
         let kind = match &*notification.notification_type {
             "Bounce" => Kind::Bounce,
             "Complaint" => Kind::Complaint,
@@ -98,14 +99,16 @@ fn notification(text: &str) -> Option<Notification> {
     })
 }
 
-/// The line in which it begins: all of it may stand in one.
-fn line_of(part: &Part<'_>) -> Option<u32> {
-    part.line_of(part.text.find('{')?)
+/// The line in which a value stands; where JSON's escapes hide it, the one in which all of it begins.
+fn line_of(part: &Part<'_>, value: &str) -> Option<u32> {
+    part.line_of(part.text.find(value).or_else(|| part.text.find('{'))?)
 }
 
 fn bounced(one: Bounced, part: &Part<'_>, table: &Words) -> Recipient {
-    let line = line_of(part);
-    let field = |name: &'static str, value: &str| Excerpt::of(&Location::Field(name.into()), value, 0, |_| line);
+    let field = |name: &'static str, value: &str| {
+        let line = line_of(part, value);
+        Excerpt::of(&Location::Field(name.into()), value, 0, |_| line)
+    };
     let mut recipient = Recipient {
         address: dsn::address(&one.email_address),
         final_recipient: Some(one.email_address).filter(|given| Address::parse(given).is_none()),
