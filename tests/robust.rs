@@ -626,13 +626,7 @@ fn somebody_else_is_not_taken_for_the_one_whom_the_words_name() {
         assert!(!named(given).contains(&"anna@example.org".to_owned()), "{given:?}");
     }
     // The words name him by his local part, or name nobody.
-    for given in [
-        "<anna>",
-        "550 anna... User unknown",
-        "<hr> Sorry",
-        "Sorry... the recipient",
-        "550 <<< said",
-    ] {
+    for given in ["<anna>", "550 anna... User unknown", "<hr> Sorry", "Sorry... the recipient", "550 <<< said"] {
         assert_eq!(named(given), ["anna@example.org"], "{given:?}");
     }
 }
