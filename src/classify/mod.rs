@@ -88,7 +88,7 @@ struct Weighed<'t> {
     rank: Rank,
     /// What its row advises.
     advice: &'t str,
-    /// Whether its row speaks of the sender or of a host.
+    /// Whether its row speaks of the sender, a host or the message.
     of_another: bool,
     candidate: Candidate,
 }
@@ -319,12 +319,11 @@ impl Classifier {
         let folded = fold(text.as_str());
         let asides = Asides::find(folded.as_str(), parties);
         for fit in self.rules.fits(&self.rules.read(folded.as_str(), &asides), speaker) {
-            let is_hard = fit.rule.judgement.class == Class::Hard;
             match fit.rule.table {
                 RuleTable::Phrases => {
                     let evidence = text.evidence(folded.origin_of(fit.range.clone()));
                     let mut weighed = weigh_rule(&fit, evidence);
-                    if is_hard && (fit.is_alternative || fit.is_conditional) {
+                    if fit.proves_nothing() {
                         weighed.rank = Rank::NoProof;
                     } else if fit.is_alternative {
                         // What may as well be something else proves nothing, whatever the code beside it says.
@@ -332,7 +331,7 @@ impl Classifier {
                     }
                     found.push(weighed);
                 }
-                RuleTable::Codes { .. } if is_hard && (fit.is_alternative || fit.is_conditional) => {}
+                RuleTable::Codes { .. } if fit.proves_nothing() => {}
                 RuleTable::Codes { .. } => variants.push(fit),
             }
         }

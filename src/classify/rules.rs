@@ -40,7 +40,7 @@ pub(super) struct Rule {
     pub rank: Rank,
     /// What a person should do about it, where the row says more than its reason.
     pub advice: String,
-    /// Whether it speaks of the sender or of a host: what is said then says nothing of the recipient.
+    /// Whether it speaks of the sender, a host or the message: then nothing that is said is held against the recipient.
     pub of_another: bool,
     pub conditions: Conditions,
 }
@@ -52,13 +52,6 @@ pub(super) enum RuleTable {
     Phrases,
     /// A text variant of the code table: of those of one code, the first that fits answers for the code.
     Codes { reply: ReplyCode },
-}
-
-impl Rule {
-    /// Whether it is a phrase, which answers whatever the code beside it is.
-    fn is_phrase(&self) -> bool {
-        self.table == RuleTable::Phrases
-    }
 }
 
 /// When a rule fits. Numbers are those of patterns of the automaton.
@@ -164,6 +157,21 @@ pub(super) struct Fit<'r> {
     pub is_conditional: bool,
 }
 
+impl<'r> Fit<'r> {
+    const fn new(rule: &'r Rule, range: Range<usize>) -> Self {
+        Self { rule, range, is_alternative: false, is_conditional: false }
+    }
+
+    fn is_hard(&self) -> bool {
+        self.rule.judgement.class == Class::Hard
+    }
+
+    /// Whether it is hard, and its words leave open whether it is so.
+    pub(super) fn proves_nothing(&self) -> bool {
+        self.is_hard() && (self.is_alternative || self.is_conditional)
+    }
+}
+
 /// What the automaton found in a text.
 #[derive(Debug)]
 pub(super) struct Matches<'t> {
@@ -208,8 +216,8 @@ pub(super) struct Rules {
     matcher: AhoCorasick,
     /// The matcher's patterns.
     patterns: Vec<String>,
-    /// For each pattern, whether it is looked for in what stands aside, too: it is part of a name or of the frame itself, or
-    /// tells who speaks.
+    /// For each pattern, whether it is looked for in what stands aside, too: it is part of a name or of the frame itself,
+    /// or tells who speaks.
     in_asides: Vec<bool>,
     /// For each pattern, the rules whose `says` it is, and the words that begin with it.
     uses: Vec<(Vec<usize>, Vec<usize>)>,
@@ -271,21 +279,21 @@ impl Rules {
     pub(super) fn fits(&self, found: &Matches<'_>, speaker: &Speaker<'_>) -> Vec<Fit<'_>> {
         let called = found.called.iter().map(|&rule| &self.rules[rule]);
         let mut fits: Vec<_> = called.filter_map(|rule| self.fit(rule, found, speaker)).collect();
-        for fit in fits.iter_mut().filter(|fit| fit.rule.judgement.class == Class::Hard) {
+        for fit in fits.iter_mut().filter(|fit| fit.is_hard()) {
             fit.is_conditional = self.is_conditional(&found.text[..fit.range.start]);
         }
-        let with = |class| {
-            move |fit: &Fit<'_>| fit.rule.judgement.class == class && (class == Class::Hard || fit.rule.is_phrase())
-        };
-        let (is_hard, is_soft) = (with(Class::Hard), with(Class::Soft));
-        for one in 0..fits.len() {
-            for other in 0..fits.len() {
-                let (hard, soft) = (&fits[one], &fits[other]);
-                if is_hard(hard) && is_soft(soft) && self.alternate(found.text, &hard.range, &soft.range) {
+        let (hard, others): (Vec<_>, Vec<_>) = (0..fits.len()).partition(|&n| fits[n].is_hard());
+        // A text variant answers for one code only: what is soft by another code is no alternative.
+        let soft =
+            |n: &usize| fits[*n].rule.judgement.class == Class::Soft && fits[*n].rule.table == RuleTable::Phrases;
+        let soft: Vec<_> = others.into_iter().filter(soft).collect();
+        for one in hard {
+            for &other in &soft {
+                if self.alternate(found.text, &fits[one].range, &fits[other].range) {
                     (fits[one].is_alternative, fits[other].is_alternative) = (true, true);
                 }
             }
-            if is_hard(&fits[one]) && self.or_something_else(&found.text[fits[one].range.end..]) {
+            if self.or_something_else(&found.text[fits[one].range.end..]) {
                 fits[one].is_alternative = true;
             }
         }
@@ -306,9 +314,7 @@ impl Rules {
         let (first, second) = if one.end < other.end { (one, other) } else { (other, one) };
         let behind = &text[first.end..second.end];
         let from_word = behind.trim_start_matches(|c: char| !c.is_alphanumeric());
-        behind.len() < LONGEST_ALTERNATIVE
-            && in_one_sentence(behind)
-            && self.or.iter().any(|or| from_word.strip_prefix(or.as_str()).is_some_and(|rest| ends_word(or, rest)))
+        behind.len() < LONGEST_ALTERNATIVE && in_one_sentence(behind) && behind_word(&self.or, from_word).is_some()
     }
 
     /// Whether "or" stands behind a part of a text, and behind it more than the same in other words.
@@ -317,9 +323,7 @@ impl Rules {
         if !in_one_sentence(&behind[..behind.len() - from_word.len()]) {
             return false;
         }
-        let other =
-            self.or_else.iter().find_map(|or| from_word.strip_prefix(or.as_str()).filter(|rest| ends_word(or, rest)));
-        let Some(other) = other else { return false };
+        let Some(other) = behind_word(&self.or_else, from_word) else { return false };
         let other = &other[..other.floor_char_boundary(LONGEST_ALTERNATIVE)];
         let other = other.split([';', '!', '?', '。']).next().unwrap_or(other);
         let other = other.split(". ").next().unwrap_or(other).trim();
@@ -373,17 +377,17 @@ impl Rules {
         let said = says.iter().find(|&&pattern| found.has(pattern));
         if let Some((&pattern, end)) = said.and_then(|pattern| Some((pattern, found.first_end(*pattern)?))) {
             let range = end - self.patterns[pattern].len()..end;
-            return Some(Fit { rule, range, is_alternative: false, is_conditional: false });
+            return Some(Fit::new(rule, range));
         }
         if let Some(range) = words.iter().find_map(|&word| found.place(word)) {
-            return Some(Fit { rule, range: range.clone(), is_alternative: false, is_conditional: false });
+            return Some(Fit::new(rule, range.clone()));
         }
         let range = shapes.iter().find_map(|shape| {
             let says = found.places(&shape.says);
             let about = if says.is_empty() { Vec::new() } else { found.places(&shape.about) };
             together(found.text, &about, &says, shape.order, shape.between)
         })?;
-        Some(Fit { rule, range, is_alternative: false, is_conditional: false })
+        Some(Fit::new(rule, range))
     }
 }
 
@@ -517,6 +521,11 @@ impl Builder {
         let matcher = AhoCorasick::new(&patterns).expect("tables are far below the automaton's limits");
         Rules { rules, scopes, words, matcher, patterns, in_asides, uses, predicates, or, or_else, or_same, conditions }
     }
+}
+
+/// What stands behind one of these words, where the text begins with it.
+fn behind_word<'t>(words: &[String], text: &'t str) -> Option<&'t str> {
+    words.iter().find_map(|word| text.strip_prefix(word.as_str()).filter(|rest| ends_word(word, rest)))
 }
 
 fn no_term(text: &str) -> String {

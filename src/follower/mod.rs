@@ -234,16 +234,26 @@ followers! {
     snapshot::Snapshot,
 }
 
-/// Whether a follower may carry over what this store says, and has a file that tells how far it has come. One that can't
-/// be read now says nothing against it.
-async fn permits(follower: &impl Follower, store: &Store) -> Result<bool, StoreError> {
+/// How far a follower's file has come.
+enum Reached {
+    /// There is none, or it is damaged.
+    Nothing,
+    /// It can't be read now.
+    Unknown,
+    Revision(i64),
+}
+
+/// How far a follower has come that may carry over what this store says. A file that can't be read now says nothing
+/// against that.
+async fn permits(follower: &impl Follower, store: &Store) -> Result<Reached, StoreError> {
     match follower.state().await {
         // The file is read first: what is committed meanwhile only makes the store newer.
         Ok(Some(held)) => {
-            held.permits(follower.path(), &store.id().await?, store.newest_revision().await?).map(|()| true)
+            held.permits(follower.path(), &store.id().await?, store.newest_revision().await?)?;
+            Ok(Reached::Revision(held.revision))
         }
-        Ok(None) => Ok(false),
-        Err(StoreError::Busy(_)) => Ok(true),
+        Ok(None) => Ok(Reached::Nothing),
+        Err(StoreError::Busy(_)) => Ok(Reached::Unknown),
         Err(error) => Err(error),
     }
 }
@@ -252,14 +262,13 @@ async fn permits(follower: &impl Follower, store: &Store) -> Result<bool, StoreE
 async fn trouble(follower: &impl Follower, store: &Store, now: i64) -> Result<Option<String>, StoreError> {
     let path = follower.path().display();
     match permits(follower, store).await {
-        Ok(false) if store.newest_revision().await? > 0 => Ok(Some(format!(
+        Ok(Reached::Nothing) if store.newest_revision().await? > 0 => Ok(Some(format!(
             "published list {path} is missing or damaged, and no daemon has made it anew; its log says why not"
         ))),
-        Ok(false) => Ok(None),
-        Ok(true) => {
-            // One that can't be read now is asked after the next time.
-            let Ok(Some(held)) = follower.state().await else { return Ok(None) };
-            let behind = store.first_change_since(held.revision).await?.map_or(0, |since| now - since);
+        // One that can't be read now is asked after the next time.
+        Ok(Reached::Nothing | Reached::Unknown) => Ok(None),
+        Ok(Reached::Revision(revision)) => {
+            let behind = store.first_change_since(revision).await?.map_or(0, |since| now - since);
             Ok((behind >= MOST_BEHIND).then(|| {
                 format!(
                     "published list {path} is {} minutes behind the database; the daemon that keeps it does not run, or its log says why not",

@@ -65,7 +65,7 @@ pub(super) fn find_fields(mail: &Mail<'_>) -> Option<Fields> {
         let first = line.excerpt(&Location::TextPart).evidence(0..line.text.len());
         Fields { carried, first }
     };
-    let typed = mail.parts.iter().find(|p| has_report_type(p)).map(|part| of(part, Carried::Part));
+    let typed = mail.parts.iter().find(|p| p.has_report_type()).map(|part| of(part, Carried::Part));
     let untyped = || mail.parts.iter().find(|p| is_status_part(p) && has_status_fields(own_text(p).text));
     typed.or_else(|| untyped().map(|part| of(part, Carried::Text)))
 }
@@ -84,12 +84,8 @@ fn own_text<'m>(part: &'m Part<'m>) -> Passage<'m> {
     if part.is_human() { part.words() } else { Passage::of_part(part) }
 }
 
-fn has_report_type(part: &Part<'_>) -> bool {
-    part.content_type.ends_with("delivery-status")
-}
-
 fn is_status_part(part: &Part<'_>) -> bool {
-    has_report_type(part) || (part.message.is_empty() && has_status_fields(&part.text))
+    part.has_report_type() || (part.message.is_empty() && has_status_fields(&part.text))
 }
 
 fn names_recipient(name: &str) -> bool {

@@ -156,8 +156,7 @@ fn last_resorts(mail: &Mail<'_>, mailed: &[Address], recipient: Option<Address>,
         .split(|c: char| c.is_whitespace() || matches!(c, '<' | '>' | '(' | ')' | ',' | ';' | ':' | '"' | '\''))
         .map(|word| word.trim_end_matches('.').to_lowercase())
         .collect();
-    let local = |a: &Address| a.normalised().rsplit_once('@').map_or("", |(local, _)| local).to_owned();
-    let named: Vec<Address> = mailed.iter().filter(|a| spoken.contains(&local(a))).cloned().collect();
+    let named: Vec<Address> = mailed.iter().filter(|a| spoken.contains(a.local_part())).cloned().collect();
     if !named.is_empty() {
         return named;
     }
@@ -453,8 +452,7 @@ fn position_of(before: &str, tables: &Tables) -> Position {
 
 /// Whether an address belongs to whoever writes bounces, not to whom we mail.
 pub(super) fn is_service(address: &Address, words: &Words) -> bool {
-    let local = address.normalised().split('@').next().unwrap_or("");
-    words.have(Role::Service, local)
+    words.have(Role::Service, address.local_part())
 }
 
 /// Whether the words before an address ask to write there. `previous` is the line above, for a wrapped sentence.

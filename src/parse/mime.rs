@@ -189,6 +189,11 @@ impl<'a> Part<'a> {
         *self.original_at.get_or_init(|| returned::begins_at(&self.text, self.words))
     }
 
+    /// The machine-readable part of a report, by its type (RFC 3464 §2.1, RFC 6533 §4).
+    pub(super) fn has_report_type(&self) -> bool {
+        self.content_type.ends_with("delivery-status")
+    }
+
     /// text/plain, text/html and the like, but no header block and no report.
     #[must_use]
     pub fn is_human(&self) -> bool {

@@ -1,5 +1,5 @@
-//! What all tables (codes, phrases, kinds, formats, words) have in common: TOML files with errors that name file and line, files
-//! of one's own laid over the one that comes with the program, and rows that prove themselves by their examples.
+//! What all tables (codes, phrases, kinds, formats, words) have in common: TOML files with errors that name file and
+//! line, files of one's own laid over the one that comes with the program, and rows that prove themselves by examples.
 //! Knows nothing of what a row says.
 
 mod examples;

@@ -72,6 +72,12 @@ impl Address {
         &self.normalised
     }
 
+    /// The local part of the normalised form.
+    #[must_use]
+    pub fn local_part(&self) -> &str {
+        self.normalised.rsplit_once('@').map_or("", |(local, _)| local)
+    }
+
     /// The domain of the normalised form.
     #[must_use]
     pub fn domain(&self) -> &str {

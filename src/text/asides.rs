@@ -42,9 +42,8 @@ impl Asides {
         let mut parties: Vec<&str> = addressed.map(|(_, domain)| domain).take(MOST_PARTIES).collect();
         parties.extend(domains.iter().map(String::as_str));
         ranges.extend(links_and_frames(text));
-        let above = |domain: &&str| domain.split_once('.').map_or("", |(_, above)| above).contains('.');
-        let below: Vec<_> = parties.iter().copied().filter(above).collect();
-        parties.extend(below.iter().filter_map(|host| host.split_once('.')).map(|(_, above)| above));
+        let above: Vec<_> = parties.iter().filter_map(|host| host.split_once('.')).map(|(_, above)| above).collect();
+        parties.extend(above);
         parties.retain(|domain| domain.contains('.'));
         parties.sort_unstable();
         parties.dedup();
@@ -222,7 +221,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_part_is_hidden_where_it_shares_a_character_with_a_name_or_lies_inside_a_host(text in "[a-b@. ]{0,24}", at in 0_usize..24, len in 1_usize..6) {
+        fn a_part_is_hidden_where_it_shares_a_character_with_a_name_or_lies_inside_a_host(
+            text in "[a-b@. ]{0,24}",
+            at in 0_usize..24,
+            len in 1_usize..6,
+        ) {
             let asides = Asides::find(&text, &["a.b".into()]);
             let part = at.min(text.len())..(at + len).min(text.len());
             prop_assume!(!part.is_empty());

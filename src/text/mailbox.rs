@@ -9,13 +9,13 @@ use super::Address;
 pub fn is_same_mailbox(one: &Address, other: &Address) -> bool {
     let domains = [one.domain(), other.domain()];
     let [a, b] = domains;
-    local_part(one) == local_part(other)
+    bare_local_part(one) == bare_local_part(other)
         && (a == b || domains.iter().any(|d| is_internal(d)) || is_one_organisation(a, b))
 }
 
 /// Without the quotes that some servers put around what others leave bare (`"da..me"`).
-fn local_part(address: &Address) -> &str {
-    let local = address.normalised().rsplit_once('@').map_or("", |(local, _)| local);
+fn bare_local_part(address: &Address) -> &str {
+    let local = address.local_part();
     local.strip_prefix('"').and_then(|local| local.strip_suffix('"')).unwrap_or(local)
 }
 

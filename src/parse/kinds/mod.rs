@@ -76,9 +76,7 @@ impl<'m> MailKind<'m> {
     /// What is certainly no delivery report: automatic replies, complaints, read receipts, challenges, ordinary mail.
     pub(super) fn other_mail(&self) -> Option<Finding<Kind>> {
         by_structure(self.mail).or_else(|| {
-            if self.mail.parts.iter().any(|p| p.content_type.ends_with("delivery-status"))
-                && self.answers_for(Carried::Part)
-            {
+            if self.mail.parts.iter().any(Part::has_report_type) && self.answers_for(Carried::Part) {
                 return None;
             }
             self.weighed(|kind| !is_report(kind)).map(|likeness| likeness.kind)

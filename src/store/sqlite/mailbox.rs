@@ -75,19 +75,9 @@ impl SqliteStore {
         }
         let mut tx = self.begin().await?;
         for (place, retry) in failed {
-            sqlx::query(
-                "UPDATE unsettled SET first_failed = ?3, tries = ?4, next_try = ?5, why = ?6
-                 WHERE mailbox = ?1 AND place = ?2",
-            )
-            .bind(mailbox)
-            .bind(place.as_str())
-            .bind(retry.first_failed)
-            .bind(retry.tries)
-            .bind(retry.next_try)
-            .bind(&retry.why)
-            .execute(&mut *tx)
-            .await
-            .map_err(|error| self.error(error))?;
+            let update = "UPDATE unsettled SET first_failed = ?3, tries = ?4, next_try = ?5, why = ?6
+                          WHERE mailbox = ?1 AND place = ?2";
+            note_retry(&mut tx, update, mailbox, place, retry).await.map_err(|error| self.error(error))?;
         }
         tx.commit().await.map_err(|error| self.error(error))
     }
@@ -309,20 +299,30 @@ pub(super) async fn note_pending(
     mailbox: &str,
     Pending { place, retry }: &Pending,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "INSERT INTO pending (mailbox, place, first_failed, tries, next_try, why)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-         ON CONFLICT (mailbox, place) DO UPDATE SET first_failed = excluded.first_failed, tries = excluded.tries,
-         next_try = excluded.next_try, why = excluded.why",
-    )
-    .bind(mailbox)
-    .bind(place.as_str())
-    .bind(retry.first_failed)
-    .bind(retry.tries)
-    .bind(retry.next_try)
-    .bind(&retry.why)
-    .execute(&mut *tx)
-    .await?;
+    let insert = "INSERT INTO pending (mailbox, place, first_failed, tries, next_try, why)
+                  VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                  ON CONFLICT (mailbox, place) DO UPDATE SET first_failed = excluded.first_failed,
+                  tries = excluded.tries, next_try = excluded.next_try, why = excluded.why";
+    note_retry(tx, insert, mailbox, place, retry).await
+}
+
+/// Runs a statement that wants a mailbox, a place in it, and first_failed, tries, next_try and why of a retry.
+async fn note_retry(
+    tx: &mut SqliteConnection,
+    statement: &'static str,
+    mailbox: &str,
+    place: &Place,
+    retry: &Retry,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(statement)
+        .bind(mailbox)
+        .bind(place.as_str())
+        .bind(retry.first_failed)
+        .bind(retry.tries)
+        .bind(retry.next_try)
+        .bind(&retry.why)
+        .execute(&mut *tx)
+        .await?;
     Ok(())
 }
 
