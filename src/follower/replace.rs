@@ -2,7 +2,7 @@
 
 use std::{
     ffi::OsString,
-    fs::{self, File},
+    fs::{self, File, TryLockError},
     io,
     os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown},
     path::{Path, PathBuf},
@@ -21,11 +21,17 @@ impl Replacement {
     /// `path` itself, then `model`.
     pub(super) fn begin(path: &Path, model: Option<&Path>) -> io::Result<Self> {
         sweep(path);
-        let temporary = beside(path, &format!("{MARK}{:08x}", rand::random::<u32>()));
-        // create_new is O_EXCL: a link that somebody put there is not followed.
-        let file = File::options().read(true).write(true).create_new(true).mode(0o644).open(&temporary)?;
-        // Says that somebody works on it; the kernel lets go of it even after `kill -9`.
-        let _ = file.try_lock();
+        let (temporary, file) = loop {
+            let temporary = beside(path, &format!("{MARK}{:08x}", rand::random::<u32>()));
+            // create_new is O_EXCL: a link that somebody put there is not followed.
+            let file = File::options().read(true).write(true).create_new(true).mode(0o644).open(&temporary)?;
+            // The lock says that somebody works on it; the kernel lets go of it even after `kill -9`. Before it was
+            // locked, whoever tidied up at this moment may have taken it for one that is left behind.
+            let is_swept = matches!(file.try_lock(), Err(TryLockError::WouldBlock)) || file.metadata()?.nlink() == 0;
+            if !is_swept {
+                break (temporary, file);
+            }
+        };
         let this = Self { path: path.to_owned(), temporary, file };
         if let Some(like) = [Some(path), model].into_iter().flatten().find_map(|path| fs::symlink_metadata(path).ok())
             && like.is_file()
@@ -92,13 +98,18 @@ fn sweep(path: &Path) {
     start.push(MARK);
     let Ok(entries) = fs::read_dir(if parent.as_os_str().is_empty() { Path::new(".") } else { parent }) else { return };
     for entry in entries.flatten() {
-        let is_left = || {
+        // Locked until it is gone: whoever has just made it sees by that that it is taken from him.
+        let left = || {
             let regular = entry.file_type().is_ok_and(|kind| kind.is_file());
-            regular && File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok())
+            let file = regular.then(|| File::open(entry.path()).ok()).flatten()?;
+            file.try_lock().is_ok().then_some(file)
         };
         let name = entry.file_name();
         // What follows the mark is a number: a file beside such a one belongs to whoever writes that.
-        if name.len() == start.len() + 8 && name.as_encoded_bytes().starts_with(start.as_encoded_bytes()) && is_left() {
+        if name.len() == start.len() + 8
+            && name.as_encoded_bytes().starts_with(start.as_encoded_bytes())
+            && let Some(_locked) = left()
+        {
             let _ = fs::remove_file(entry.path());
         }
     }
@@ -133,6 +144,18 @@ mod tests {
         }
         drop(Replacement::begin(&path, None).unwrap());
         assert_eq!(names(dir.path()), ["list", "model"]);
+    }
+
+    #[test]
+    fn many_that_tidy_up_at_once_take_nothing_from_each_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("list");
+        std::thread::scope(|scope| {
+            let work = || (0..100).try_for_each(|_| Replacement::begin(&path, None)?.commit());
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(work)).collect();
+            threads.into_iter().for_each(|thread| thread.join().unwrap().unwrap());
+        });
+        assert_eq!(names(dir.path()), ["list"]);
     }
 
     #[test]
