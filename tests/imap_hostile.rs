@@ -566,6 +566,15 @@ async fn what_takes_memory_without_end_is_lost() {
 }
 
 #[tokio::test]
+async fn a_search_that_fails_is_no_empty_folder() {
+    let server = Server::start("* OK hello", |command| {
+        command.starts_with("UID SEARCH").then(|| say("TAG NO [SERVERBUG] index broken\r\n")).flatten()
+    })
+    .await;
+    assert_lost(server.opened().await.fetch().await, "index broken");
+}
+
+#[tokio::test]
 async fn a_changed_uidvalidity_is_noticed_in_the_middle() {
     let server = Server::start("* OK hello", |command| match command {
         _ if wants_bodies(command) => say("* OK [UIDVALIDITY 8] new folder, same name\r\nTAG OK done\r\n"),

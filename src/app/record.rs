@@ -652,9 +652,8 @@ mod tests {
         assert_eq!((tally.suppressed, f.published().await), (1, 1));
     }
 
-    #[tokio::test]
-    async fn what_takes_much_memory_is_committed_in_pieces_and_read_up_to_its_end_with_the_last() {
-        let f = Fixture::new().await;
+    /// Five reports that take more than one commit, and the mailbox read up to the last.
+    fn long_reports() -> Batch {
         let group = |n: u32| format!("Final-Recipient: rfc822; a{n}@example.org\nAction: failed\nStatus: 5.1.1\n\n");
         let mail = |number: u32| {
             let groups: String = (0..1_500).map(|n| group(number * 10_000 + n)).collect();
@@ -669,13 +668,29 @@ mod tests {
             let place = Place::new(number.to_string());
             Message { place, received: 5, size: body.len() as u64, body: body.into(), rest: None }
         });
-        let messages: Vec<Message> = messages.collect();
-        let describe = |place: &Place| place.as_str().to_owned();
-        let (judged, rest) = f.recorder.judge_some("box", messages.clone(), describe).await;
-        assert_eq!((judged.len(), rest.len()), (2, 3), "the second brings more than one commit takes");
         let reading = Reading { cursor: Some(Cursor::new("5")), ..Reading::default() };
-        let batch = Batch { messages, reading };
-        let (tally, recorded) = f.recorder.record::<Fake<false>>("box", batch).await.unwrap();
+        Batch { messages: messages.collect(), reading }
+    }
+
+    #[tokio::test]
+    async fn a_batch_that_breaks_off_is_not_read_up_to_its_end() {
+        let f = Fixture::new().await;
+        let options = SqliteConnectOptions::new().filename(&f.config.database.path);
+        let mut file = SqliteConnection::connect_with(&options).await.unwrap();
+        let third_fails = "CREATE TRIGGER third_fails BEFORE INSERT ON message \
+                           WHEN (SELECT count(*) FROM message) >= 2 BEGIN SELECT RAISE(ABORT, 'no'); END";
+        sqlx::raw_sql(third_fails).execute(&mut file).await.unwrap();
+        assert!(f.recorder.record::<Fake<false>>("box", long_reports()).await.is_err());
+        assert_eq!((f.unsettled().await.len(), f.recorder.store.resume("box").await.unwrap().cursor), (2, None));
+    }
+
+    #[tokio::test]
+    async fn what_takes_much_memory_is_committed_in_pieces_and_read_up_to_its_end_with_the_last() {
+        let f = Fixture::new().await;
+        let describe = |place: &Place| place.as_str().to_owned();
+        let (judged, rest) = f.recorder.judge_some("box", long_reports().messages, describe).await;
+        assert_eq!((judged.len(), rest.len()), (2, 3), "the second brings more than one commit takes");
+        let (tally, recorded) = f.recorder.record::<Fake<false>>("box", long_reports()).await.unwrap();
         assert_eq!((tally.new, tally.kinds.get(&Kind::Bounce), recorded.0.len()), (5, Some(&5), 5));
         // One message suppresses so many, whatever it is committed with.
         assert_eq!(tally.suppressed, 5 * 50);

@@ -23,6 +23,9 @@ const LONGEST_CLAUSE: usize = 120;
 /// In octets, from the end of one alternative to the end of the other.
 const LONGEST_ALTERNATIVE: usize = 160;
 
+/// Patterns that are found in most replies, and rules that they call for.
+const USUAL_HITS: usize = 64;
+
 /// Shorter nouns and predicates say nothing, even in company.
 const SHORTEST_WORD: usize = 2;
 
@@ -71,27 +74,52 @@ pub(super) struct Conditions {
 /// A shape, its words by number.
 #[derive(Debug, Clone)]
 pub(super) struct Shape {
-    pub about: WordSet,
-    pub says: WordSet,
+    pub about: NumberSet,
+    pub says: NumberSet,
     pub between: usize,
     pub order: Order,
 }
 
-/// Term by number, ascending: a text has few words and a shape many, so the text's are looked up in the shape's.
-#[derive(Debug, Clone)]
-pub(super) struct WordSet(Vec<usize>);
+/// Numbers of words or patterns, a bit each: every word of a text is looked up in many shapes.
+#[derive(Debug, Clone, Default)]
+pub(super) struct NumberSet(Vec<u64>);
 
-impl WordSet {
-    fn has(&self, word: usize) -> bool {
-        self.0.binary_search(&word).is_ok()
+impl NumberSet {
+    /// An empty one with room for numbers below this one.
+    fn below(most: usize) -> Self {
+        Self(vec![0; most.div_ceil(Self::BITS)])
+    }
+
+    const BITS: usize = u64::BITS as usize;
+
+    fn has(&self, number: usize) -> bool {
+        self.0.get(number / Self::BITS).is_some_and(|bits| bits >> (number % Self::BITS) & 1 == 1)
+    }
+
+    /// Whether it was not there before.
+    fn insert(&mut self, number: usize) -> bool {
+        let bits = &mut self.0[number / Self::BITS];
+        let before = *bits;
+        *bits |= 1 << (number % Self::BITS);
+        *bits != before
+    }
+
+    fn iter(&self) -> impl Iterator<Item = usize> {
+        let of = |(n, bits): (usize, &u64)| {
+            let bits = *bits;
+            (0..Self::BITS).filter(move |bit| bits >> bit & 1 == 1).map(move |bit| n * Self::BITS + bit)
+        };
+        self.0.iter().enumerate().flat_map(of)
     }
 }
 
-impl From<Vec<usize>> for WordSet {
-    fn from(mut words: Vec<usize>) -> Self {
-        words.sort_unstable();
-        words.dedup();
-        Self(words)
+impl From<Vec<usize>> for NumberSet {
+    fn from(numbers: Vec<usize>) -> Self {
+        let mut set = Self::below(numbers.iter().max().map_or(0, |most| most + 1));
+        for number in numbers {
+            set.insert(number);
+        }
+        set
     }
 }
 
@@ -176,8 +204,8 @@ impl<'r> Fit<'r> {
 #[derive(Debug)]
 pub(super) struct Matches<'t> {
     text: &'t str,
-    /// For each pattern, whether it is there.
-    has: Vec<bool>,
+    /// The patterns that are there.
+    has: NumberSet,
     /// The patterns that are there and where each first ends.
     first_ends: Vec<(usize, usize)>,
     /// The words that are there and where they stand, by their ends.
@@ -188,7 +216,7 @@ pub(super) struct Matches<'t> {
 
 impl Matches<'_> {
     fn has(&self, pattern: usize) -> bool {
-        self.has[pattern]
+        self.has.has(pattern)
     }
 
     /// Where a pattern first ends.
@@ -202,7 +230,7 @@ impl Matches<'_> {
     }
 
     /// The places of several words, by their ends.
-    fn places(&self, words: &WordSet) -> Vec<Range<usize>> {
+    fn places(&self, words: &NumberSet) -> Vec<Range<usize>> {
         self.words.iter().filter(|(word, _)| words.has(*word)).map(|(_, range)| range.clone()).collect()
     }
 }
@@ -248,17 +276,16 @@ impl Rules {
 
     /// Reads a folded text, past what stands aside in it.
     pub(super) fn read<'t>(&self, text: &'t str, asides: &Asides) -> Matches<'t> {
-        // An octet a pattern: there are thousands, and every text begins with all of them cleared.
-        let mut has = vec![false; self.patterns.len()];
-        let (mut first_ends, mut words) = (Vec::new(), Vec::new());
-        let mut called = Vec::new();
+        let mut has = NumberSet::below(self.patterns.len());
+        let (mut first_ends, mut words) = (Vec::with_capacity(USUAL_HITS), Vec::with_capacity(USUAL_HITS));
+        let mut called = Vec::with_capacity(USUAL_HITS);
         for hit in self.matcher.find_overlapping_iter(text) {
             let pattern = hit.pattern().as_usize();
             if !self.in_asides[pattern] && asides.hide(&hit.range()) {
                 continue;
             }
             let (rules, beginning) = &self.uses[pattern];
-            if !std::mem::replace(&mut has[pattern], true) {
+            if has.insert(pattern) {
                 first_ends.push((pattern, hit.end()));
                 called.extend_from_slice(rules);
             }
@@ -369,25 +396,24 @@ impl Rules {
         let holds = (status.is_empty() || speaker.status.is_some_and(|s| status.iter().any(|f| f.fits(s))))
             && (reply.is_empty() || speaker.reply.is_some_and(|r| reply.contains(&r)))
             && with.iter().all(|&p| found.has(p))
-            && !unless.iter().flatten().any(|&p| found.has(p))
             && scope.is_none_or(|s| self.scopes[s].holds(found, speaker));
         if !holds {
             return None;
         }
-        let said = says.iter().find(|&&pattern| found.has(pattern));
-        if let Some((&pattern, end)) = said.and_then(|pattern| Some((pattern, found.first_end(*pattern)?))) {
-            let range = end - self.patterns[pattern].len()..end;
-            return Some(Fit::new(rule, range));
-        }
-        if let Some(range) = words.iter().find_map(|&word| found.place(word)) {
-            return Some(Fit::new(rule, range.clone()));
-        }
-        let range = shapes.iter().find_map(|shape| {
+        let of_phrase = || {
+            let &pattern = says.iter().find(|&&pattern| found.has(pattern))?;
+            let end = found.first_end(pattern)?;
+            Some(end - self.patterns[pattern].len()..end)
+        };
+        let of_word = || words.iter().find_map(|&word| found.place(word)).cloned();
+        let of_shape = |shape: &Shape| {
             let says = found.places(&shape.says);
             let about = if says.is_empty() { Vec::new() } else { found.places(&shape.about) };
             together(found.text, &about, &says, shape.order, shape.between)
-        })?;
-        Some(Fit::new(rule, range))
+        };
+        let range = of_phrase().or_else(of_word).or_else(|| shapes.iter().find_map(of_shape))?;
+        // Last, because most rules that are called do not say it, and exceptions are many.
+        (!unless.iter().flatten().any(|&p| found.has(p))).then(|| Fit::new(rule, range))
     }
 }
 
@@ -508,8 +534,8 @@ impl Builder {
         let mut predicates = vec![Vec::new(); words.len()];
         for (number, rule) in rules.iter().enumerate() {
             rule.conditions.says.iter().for_each(|&pattern| uses[pattern].0.push(number));
-            let says = rule.conditions.shapes.iter().flat_map(|shape| &shape.says.0);
-            says.chain(&rule.conditions.words).for_each(|&word| predicates[word].push(number));
+            let says = rule.conditions.shapes.iter().flat_map(|shape| shape.says.iter());
+            says.chain(rule.conditions.words.iter().copied()).for_each(|word| predicates[word].push(number));
         }
         for (number, word) in words.iter().enumerate() {
             uses[numbers[word.head()]].1.push(number);

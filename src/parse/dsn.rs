@@ -10,6 +10,7 @@ use super::{
     Draft, MOST_RECIPIENTS,
     blocks::MOST_ABOUT,
     failed,
+    fields::{field_name, has_status_fields, names_recipient},
     general::{self, found},
     kinds::{self, Carried},
     mime::{Mail, Part},
@@ -34,7 +35,7 @@ pub(super) fn read(mail: &Mail<'_>, original: &Original, tables: &Tables) -> Opt
         return None;
     }
     forget_answers_to_others(&mut draft.recipients);
-    let human = mail.texts().find(|p| !has_status_fields(&p.text)).or_else(|| mail.texts().next());
+    let human = mail.texts().find(|p| !p.has_status_fields()).or_else(|| mail.texts().next());
     let words = human.map(|p| before_fields(p.words()).clipped(general::MOST_WORDS)).unwrap_or_default();
     trace(words.text, tables, &mut draft.recipients);
     name_the_nameless(mail, original, words.text, tables, &mut draft.recipients);
@@ -66,7 +67,9 @@ pub(super) fn find_fields(mail: &Mail<'_>) -> Option<Fields> {
         Fields { carried, first }
     };
     let typed = mail.parts.iter().find(|p| p.has_report_type()).map(|part| of(part, Carried::Part));
-    let untyped = || mail.parts.iter().find(|p| is_status_part(p) && has_status_fields(own_text(p).text));
+    // The fields of a returned message are not this mail's.
+    let own = |p: &Part<'_>| !p.is_human() || p.original().is_none() || has_status_fields(own_text(p).text);
+    let untyped = || mail.parts.iter().find(|p| is_status_part(p) && own(p));
     typed.or_else(|| untyped().map(|part| of(part, Carried::Text)))
 }
 
@@ -85,26 +88,7 @@ fn own_text<'m>(part: &'m Part<'m>) -> Passage<'m> {
 }
 
 fn is_status_part(part: &Part<'_>) -> bool {
-    part.has_report_type() || (part.message.is_empty() && has_status_fields(&part.text))
-}
-
-fn names_recipient(name: &str) -> bool {
-    ["Final-Recipient", "Original-Recipient"].iter().any(|n| name.eq_ignore_ascii_case(n))
-}
-
-/// QUIRK: scanners and lists relabel the report part as text; the fields themselves are unmistakable.
-fn has_status_fields(text: &str) -> bool {
-    let (mut recipient, mut outcome) = (false, false);
-    for line in text.lines() {
-        let Some(name) = field_name(line) else { continue };
-        let is = |names: &[&str]| names.iter().any(|n| name.eq_ignore_ascii_case(n));
-        recipient |= names_recipient(name);
-        outcome |= is(&["Action", "Status", "Diagnostic-Code"]);
-        if recipient && outcome {
-            return true;
-        }
-    }
-    false
+    part.has_report_type() || (part.message.is_empty() && part.has_status_fields())
 }
 
 /// QUIRK: a report that lost its MIME structure has the words and the fields in one text.
@@ -222,16 +206,6 @@ fn each_field<'m>(part: Passage<'m>, mut read: impl FnMut(Field<'m>)) {
         open.take_if(|field| field.name.is_none()).into_iter().for_each(&mut read);
     }
     open.into_iter().for_each(read);
-}
-
-/// The name of a `Name: value` line. A folded line such as " said: 550" has a blank in front or inside; one before
-/// the colon is RFC 822's obsolete form (RFC 5322 §4.5).
-fn field_name(line: &str) -> Option<&str> {
-    let name = line.split_once(':')?.0.trim_end_matches([' ', '\t']);
-    let fits = name.len() <= 50
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
-        && name.as_bytes().first().is_some_and(u8::is_ascii_alphabetic);
-    fits.then_some(name)
 }
 
 fn read_field(name: &str, field: &Field<'_>, words: &Words, group: &mut Group, draft: &mut Draft) {

@@ -10,6 +10,7 @@ use std::{
 };
 
 use super::{
+    fields::field,
     general::MOST_WORDS,
     mime::Mail,
     tables::Tables,
@@ -191,7 +192,6 @@ fn mentions(words: &str, mailed: &[Address], own: &HashSet<String>, tables: &Tab
     let mut paragraph = None;
     let mut shown = LastShown::default();
     for line in words.lines() {
-        let header = header_of(line, &tables.words);
         if line.trim().is_empty() {
             paragraph = None;
         }
@@ -199,14 +199,18 @@ fn mentions(words: &str, mailed: &[Address], own: &HashSet<String>, tables: &Tab
             in_the_rest = lists_the_rest(line, &tables.words);
         }
         shown.goes_on_to(line);
-        mentions.names_nobody_of_ours |= header.is_none() && begins_with_no_address(line);
+        if begins_with_no_address(line) && header_of(line, &tables.words).is_none() {
+            mentions.names_nobody_of_ours = true;
+        }
+        let header = if line.contains('@') { header_of(line, &tables.words) } else { None };
         if !matches!(header, Some(Header::Other)) {
             // The end and the position of the address before it in the line.
             let mut last = (0, Position::Elsewhere);
             for (range, address) in addresses(line) {
                 let before = tail(&line[..range.start]);
+                let said = said(before);
                 let known = mailed.contains(&address);
-                if came_from(before, &tables.words) {
+                if tables.words.have(Role::CameFrom, &said) {
                     match shown.behind(&line[..range.start], previous) {
                         Behind::Address(shown) => {
                             mentions.origin.insert(shown, address);
@@ -224,7 +228,7 @@ fn mentions(words: &str, mailed: &[Address], own: &HashSet<String>, tables: &Tab
                 let position = match header {
                     Some(_) => Position::Summary,
                     None if last.0 > 0 && line.get(last.0..range.start).is_some_and(is_separator) => last.1,
-                    None => position_of(before, tables),
+                    None => position_behind(&said, tables),
                 };
                 let position = match (position, &paragraph) {
                     (Position::Head, Some(opened)) if last.0 == 0 && is_quoted_by(opened, line, before) => {
@@ -282,9 +286,9 @@ pub(super) fn origins(words: &str, tables: &Tables) -> Origins {
     for line in words.lines() {
         shown.goes_on_to(line);
         for (range, address) in addresses(line) {
-            let before = tail(&line[..range.start]);
-            if !came_from(before, &tables.words) {
-                if position_of(before, tables) == Position::Head {
+            let said = said(tail(&line[..range.start]));
+            if !tables.words.have(Role::CameFrom, &said) {
+                if position_behind(&said, tables) == Position::Head {
                     shown.put(&address, line);
                 }
             } else if let Some((shown, _)) = &shown.0 {
@@ -364,7 +368,7 @@ fn begins_with_no_address(line: &str) -> bool {
     let named = behind_codes(line);
     let bracketed = named.strip_prefix('<').and_then(|named| named.split_once('>'));
     let has_code = || line.trim_start().len() > named.len();
-    let Some((inside, behind)) = bracketed.or_else(|| named.split_once("...").filter(|_| has_code())) else {
+    let Some((inside, behind)) = bracketed.or_else(|| has_code().then(|| named.split_once("..."))?) else {
         return false;
     };
     // Without a domain it is a recipient only where the reason follows: `<html>` is none.
@@ -403,7 +407,7 @@ enum Header {
 
 /// Whether a line is a header field that carries addresses, in the languages that Exchange and Outlook write.
 fn header_of(line: &str, words: &Words) -> Option<Header> {
-    let (name, _) = line.trim_start_matches([' ', '\t', '>', '|', '*']).split_once([':', '：'])?;
+    let (name, _) = field(line.trim_start_matches([' ', '\t', '>', '|', '*']))?;
     let name = fold(name).into_string();
     if words.have(Role::NamesRecipient, &name) {
         return Some(Header::To);
@@ -412,16 +416,12 @@ fn header_of(line: &str, words: &Words) -> Option<Header> {
     (words.have(Role::NamesOther, &name) || name.ends_with("mail from")).then_some(Header::Other)
 }
 
-/// "(expanded from: <", "(generated from ", "Original address:": the address behind it is the one that we mailed.
-fn came_from(before: &str, words: &Words) -> bool {
-    words.have(Role::CameFrom, fold(bare_end(before)).as_str())
-}
-
-/// Without the blanks, brackets, quotes and colons before an address.
-fn bare_end(before: &str) -> &str {
-    before.trim_end_matches(|c: char| {
+/// The words before an address, folded, without the blanks, brackets, quotes and colons between.
+fn said(before: &str) -> String {
+    let said = before.trim_end_matches(|c: char| {
         c.is_whitespace() || matches!(c, '<' | '"' | '\'' | '`' | '(' | '[' | '«' | '“' | '„' | ':' | '：' | '=' | ';')
-    })
+    });
+    fold(said).into_string()
 }
 
 /// The last part of a line: as much as one sentence needs, and no more, for a line may be as long as the mail.
@@ -432,21 +432,20 @@ fn tail(line: &str) -> &str {
 /// In characters.
 const LONGEST_SENTENCE: usize = 80;
 
-fn position_of(before: &str, tables: &Tables) -> Position {
-    let end = bare_end(before);
-    let head = end.trim_start_matches(|c: char| !c.is_alphanumeric());
+/// The position of an address behind such words.
+fn position_behind(said: &str, tables: &Tables) -> Position {
+    let head = said.trim_start_matches(|c: char| !c.is_alphanumeric());
     // `550 5.1.1 <anna@example.org>... User unknown` says it at the head, too.
     if head.split_whitespace().all(|w| w.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'#'))) {
         return Position::Head;
     }
-    let lower = fold(head).into_string();
-    if lower.ends_with("rcpt to") {
+    if head.ends_with("rcpt to") {
         return Position::Command;
     }
-    if tables.formats.ends_with_label(&lower) {
+    if tables.formats.ends_with_label(head) {
         return Position::Head;
     }
-    let last = lower.rsplit(|c: char| c.is_whitespace() || c == ':').next().unwrap_or("");
+    let last = head.rsplit(|c: char| c.is_whitespace() || c == ':').next().unwrap_or("");
     if tables.words.have(Role::BeforeRecipient, last) { Position::Announced } else { Position::Elsewhere }
 }
 
@@ -522,7 +521,7 @@ mod tests {
             ("The message to ", Position::Announced),
             ("Mailbox of ", Position::Elsewhere),
         ] {
-            assert_eq!(position_of(before, &tables), position, "{before:?}");
+            assert_eq!(position_behind(&said(before), &tables), position, "{before:?}");
         }
     }
 

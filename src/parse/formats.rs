@@ -7,7 +7,7 @@ use aho_corasick::AhoCorasick;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::mime::{Mail, on_one_line};
+use super::mime::{Mail, joined, on_one_line};
 use crate::tables::{self, Layer, Placed, TableError, TableFile};
 
 /// A program's sentences stand near the top; below come transcripts and quoted mail.
@@ -58,7 +58,27 @@ pub(super) struct Formats {
     /// The signs of all rows in one matcher, and the row of each.
     signs: AhoCorasick,
     row_of: Vec<usize>,
+    /// In the order of the rows.
+    headers: Vec<RowHeader>,
     labels: Vec<String>,
+}
+
+/// A header field by which a row knows a program.
+#[derive(Debug)]
+struct RowHeader {
+    row: usize,
+    /// As the row has it.
+    line: String,
+    name: String,
+    /// With what its value begins.
+    start: String,
+}
+
+impl RowHeader {
+    fn new(row: usize, line: &str) -> Self {
+        let (name, start) = line.split_once(": ").unwrap_or((line, ""));
+        Self { row, line: line.to_owned(), name: name.to_owned(), start: start.to_owned() }
+    }
 }
 
 impl Formats {
@@ -92,9 +112,12 @@ impl Formats {
             .ascii_case_insensitive(true)
             .build(signs.iter().map(|(_, sign)| sign))
             .expect("a few hundred sentences are far fewer than 2^31");
+        let numbered = rows.iter().enumerate();
+        let headers = numbered.flat_map(|(row, placed)| placed.row.headers.iter().map(move |h| RowHeader::new(row, h)));
+        let headers = headers.collect();
         let row_of = signs.iter().map(|(row, _)| *row).collect();
         let names = rows.iter().map(|placed| placed.row.id.get_ref().as_str().into()).collect();
-        Ok(Self { signs: automaton, row_of, labels, names, rows })
+        Ok(Self { signs: automaton, row_of, headers, labels, names, rows })
     }
 
     /// What the table looks for.
@@ -105,14 +128,15 @@ impl Formats {
 
     /// The name of the program that wrote a mail: the topmost row that has a sign or a header in it.
     pub fn recognise(&self, mail: &Mail<'_>, words: &str) -> Option<Arc<str>> {
-        self.find(words, |wanted| has_header(mail, wanted)).map(|row| Arc::clone(&self.names[row]))
+        let in_mail =
+            |wanted: &RowHeader| mail.header(&wanted.name).is_some_and(|value| begins_with(value, &wanted.start));
+        self.find(words, in_mail).map(|row| Arc::clone(&self.names[row]))
     }
 
-    fn find(&self, words: &str, has_header: impl Fn(&str) -> bool) -> Option<usize> {
+    fn find(&self, words: &str, has_header: impl Fn(&RowHeader) -> bool) -> Option<usize> {
         let words = searched(words);
         let signs = self.signs.find_overlapping_iter(&words).map(|m| self.row_of[m.pattern().as_usize()]);
-        let headed = || self.rows.iter().position(|placed| placed.row.headers.iter().any(|h| has_header(h)));
-        signs.min().or_else(headed)
+        signs.min().or_else(|| self.headers.iter().find(|header| has_header(header)).map(|header| header.row))
     }
 
     /// Whether a text ends with the label of a failed address. The text is lower case and without trailing
@@ -128,7 +152,7 @@ impl Formats {
         for (examples, accepted) in [(&row.accepts, true), (&row.rejects, false)] {
             for example in examples {
                 let (fields, words) = header_and_words(example.get_ref());
-                let found = self.find(words, |wanted| fields.iter().any(|field| begins_with(field, wanted)));
+                let found = self.find(words, |wanted| fields.iter().any(|field| begins_with(field, &wanted.line)));
                 let found = found.map_or("none", |row| self.rows[row].row.id.get_ref());
                 if (found == id) != accepted {
                     let verb = if accepted { "accepts" } else { "rejects" };
@@ -181,13 +205,8 @@ fn ends_with(before: &str, label: &str) -> bool {
 /// sentences), each run of white space one blank.
 fn searched(words: &str) -> String {
     let words = &words[..words.floor_char_boundary(MOST_SEARCHED)];
-    let unquoted: Vec<&str> = words.lines().filter(|l| !l.trim_start().starts_with('>')).collect();
-    on_one_line(&unquoted.join("\n"))
-}
-
-fn has_header(mail: &Mail<'_>, wanted: &str) -> bool {
-    let (name, start) = wanted.split_once(": ").unwrap_or((wanted, ""));
-    mail.header(name).is_some_and(|value| begins_with(value, start))
+    let unquoted = words.lines().filter(|l| !l.trim_start().starts_with('>'));
+    joined(unquoted.flat_map(str::split_ascii_whitespace), words.len())
 }
 
 fn begins_with(value: &str, start: &str) -> bool {

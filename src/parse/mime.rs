@@ -16,6 +16,7 @@ use mail_parser::{
 
 use super::{
     coding::Coding,
+    fields,
     lines::{Lines, Numbering, Sent, Shape},
     passage::Passage,
     returned,
@@ -103,6 +104,7 @@ pub struct Part<'a> {
     words: &'a Words,
     /// Where the returned original begins in the text; found once, asked for by several readers.
     original_at: OnceCell<Option<usize>>,
+    has_status_fields: OnceCell<bool>,
 }
 
 impl<'a> Mail<'a> {
@@ -156,11 +158,22 @@ impl Mail<'_> {
 
 impl<'a> Part<'a> {
     fn of_text(content_type: String, text: Cow<'a, str>, lines: Lines<'a>, words: &'a Words) -> Self {
-        Self { content_type, text, message: Cow::Borrowed(&[]), lines, words, original_at: OnceCell::new() }
+        Self::of(content_type, text, Cow::Borrowed(&[]), lines, words)
     }
 
     fn of_message(content_type: String, message: Cow<'a, [u8]>, lines: Lines<'a>, words: &'a Words) -> Self {
-        Self { content_type, text: Cow::Borrowed(""), message, lines, words, original_at: OnceCell::new() }
+        Self::of(content_type, Cow::Borrowed(""), message, lines, words)
+    }
+
+    const fn of(
+        content_type: String,
+        text: Cow<'a, str>,
+        message: Cow<'a, [u8]>,
+        lines: Lines<'a>,
+        words: &'a Words,
+    ) -> Self {
+        let (original_at, has_status_fields) = (OnceCell::new(), OnceCell::new());
+        Self { content_type, text, message, lines, words, original_at, has_status_fields }
     }
 
     /// The program's own words: the text up to the returned original.
@@ -187,6 +200,11 @@ impl<'a> Part<'a> {
 
     fn original_at(&self) -> Option<usize> {
         *self.original_at.get_or_init(|| returned::begins_at(&self.text, self.words))
+    }
+
+    /// Whether the fields of RFC 3464 stand in its text, whatever its type.
+    pub(super) fn has_status_fields(&self) -> bool {
+        *self.has_status_fields.get_or_init(|| fields::has_status_fields(&self.text))
     }
 
     /// The machine-readable part of a report, by its type (RFC 3464 §2.1, RFC 6533 §4).
@@ -414,8 +432,13 @@ fn line_feeds(text: Cow<'_, str>) -> Cow<'_, str> {
 /// Joins the lines of a folded field and trims it (RFC 5322 §2.2.3).
 #[must_use]
 pub fn on_one_line(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for word in text.split_ascii_whitespace() {
+    joined(text.split_ascii_whitespace(), text.len())
+}
+
+/// The words with one blank between; together with the blanks they take no more than so many octets.
+pub(super) fn joined<'t>(words: impl Iterator<Item = &'t str>, octets: usize) -> String {
+    let mut out = String::with_capacity(octets);
+    for word in words {
         if !out.is_empty() {
             out.push(' ');
         }

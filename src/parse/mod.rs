@@ -8,6 +8,7 @@ mod blocks;
 mod coding;
 mod dsn;
 mod failed;
+mod fields;
 mod formats;
 mod general;
 mod kinds;
@@ -106,13 +107,11 @@ pub fn parse(raw: &[u8], options: &Options) -> Report {
 /// Reads one SMTP reply on its own (`550 5.1.1 User unknown`), as if a report had quoted it.
 #[must_use]
 pub fn response(text: &str, tables: &Tables) -> Recipient {
-    let mut recipient = Recipient {
-        text: Excerpt::from(&text[..text.floor_char_boundary(blocks::MOST_ABOUT)]),
-        ..Recipient::default()
-    };
-    general::read_codes(&mut recipient, &tables.words);
+    let text = Excerpt::from(&text[..text.floor_char_boundary(blocks::MOST_ABOUT)]);
     // The whole reply is the diagnostic, whatever stands before its code.
-    recipient.diagnostic = Some(recipient.text.on_one_line()).filter(|words| !words.is_empty());
+    let diagnostic = Some(text.on_one_line()).filter(|words| !words.is_empty());
+    let mut recipient = Recipient { text, diagnostic, ..Recipient::default() };
+    general::read_codes(&mut recipient, &tables.words);
     recipient
 }
 
@@ -157,8 +156,9 @@ fn parse_lines(raw: &[u8], numbering: &Numbering, options: &Options, depth: u8) 
     let Some(mail) = mime::read(Sent { bytes, numbering }, options.most_octets, &options.tables.words) else {
         return nobody("the mail has no header");
     };
-    let kind_of_mail = kinds::MailKind::of(&mail, &options.tables.kinds);
-    let Reading { mut report, by_fields } = read_mail(&mail, &kind_of_mail, options);
+    let returned = original::Returned::of(&mail, &options.campaign_headers);
+    let kind_of_mail = kinds::MailKind::of(&mail, &returned, &options.tables.kinds);
+    let Reading { mut report, by_fields } = read_mail(&mail, &returned, &kind_of_mail, &options.tables);
     if depth < DEEPEST_WRAPPER && (report.kind == Kind::NotBounce || !(by_fields || says_something(&report))) {
         // A bounce wrapped by a list or a scanner, or quoted in the text of another bounce; or one that a person shows.
         let read = |message: &[u8], numbering: &Numbering| {
@@ -203,8 +203,12 @@ struct Reading {
     by_fields: bool,
 }
 
-fn read_mail(mail: &mime::Mail<'_>, kind_of_mail: &kinds::MailKind<'_>, options: &Options) -> Reading {
-    let tables = &*options.tables;
+fn read_mail(
+    mail: &mime::Mail<'_>,
+    returned: &original::Returned<'_>,
+    kind_of_mail: &kinds::MailKind<'_>,
+    tables: &Tables,
+) -> Reading {
     if let Some(kind) = kind_of_mail.other_mail() {
         let mut report = Report::of_nobody(kind);
         if let Some(likeness) = kind_of_mail.likeness_of_other() {
@@ -218,14 +222,14 @@ fn read_mail(mail: &mime::Mail<'_>, kind_of_mail: &kinds::MailKind<'_>, options:
     {
         return Reading { report: passed_on(first), by_fields: true };
     }
-    let original = original::find(mail, options);
-    let of_fields = dsn::read(mail, &original, tables);
+    let original = returned.original();
+    let of_fields = dsn::read(mail, original, tables);
     let by_fields = of_fields.is_some();
     let of_fields = of_fields.map(|draft| ("rfc3464".into(), draft));
     let of_ses = || ses::read(mail, &tables.words).map(|draft| ("amazonses".into(), draft));
     let found = of_fields.or_else(of_ses).or_else(|| {
         let words = general::words_of(mail);
-        let bounce = general::Bounce { mail, original: &original, likeness: &kind_of_mail.report_likeness()? };
+        let bounce = general::Bounce { mail, original, likeness: &kind_of_mail.report_likeness()? };
         let program = tables.formats.recognise(mail, words.text);
         general::read(&bounce, words, tables).map(|draft| (program.unwrap_or_else(|| "text".into()), draft))
     });
@@ -255,7 +259,7 @@ fn read_mail(mail: &mime::Mail<'_>, kind_of_mail: &kinds::MailKind<'_>, options:
         date: None,
         recipients,
         left_out: draft.left_out,
-        original,
+        original: original.clone(),
     };
     Reading { report, by_fields }
 }

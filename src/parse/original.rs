@@ -1,10 +1,9 @@
 //! The returned original message -> [`Original`]: from a message part, a header block part, or the text behind
 //! the bounce's own words.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, cell::OnceCell};
 
 use super::{
-    Options,
     lines::Numbering,
     mime,
     mime::{Mail, Part},
@@ -19,8 +18,24 @@ use crate::{
 /// A header block is at most this long; what follows is body that nobody here reads.
 const MOST_HEADER_OCTETS: usize = 64 * 1024;
 
-/// What the mail returns of the original.
-pub(super) fn find(mail: &Mail<'_>, options: &Options) -> Original {
+/// What a mail returns of the original. It is read once, and only where somebody asks for it.
+pub(super) struct Returned<'m> {
+    mail: &'m Mail<'m>,
+    campaign_headers: &'m [String],
+    original: OnceCell<Original>,
+}
+
+impl<'m> Returned<'m> {
+    pub(super) const fn of(mail: &'m Mail<'m>, campaign_headers: &'m [String]) -> Self {
+        Self { mail, campaign_headers, original: OnceCell::new() }
+    }
+
+    pub(super) fn original(&self) -> &Original {
+        self.original.get_or_init(|| find(self.mail, self.campaign_headers))
+    }
+}
+
+fn find(mail: &Mail<'_>, campaign_headers: &[String]) -> Original {
     let returned = mail.parts.iter().rev().find(|p| !p.message.is_empty()).map(|p| p.message.as_ref());
     let headers = mail
         .parts
@@ -29,8 +44,11 @@ pub(super) fn find(mail: &Mail<'_>, options: &Options) -> Original {
         .find(|p| p.content_type.ends_with("rfc822-headers") || p.content_type == "message/global-headers")
         .map(|p| p.text.as_bytes());
     match returned.or(headers) {
-        Some(raw) => read(raw, options, mail.words),
-        None => quoted(mail).map(|quoted| read(quoted.text.as_bytes(), options, mail.words)).unwrap_or_default(),
+        Some(raw) => read(raw, campaign_headers, mail.words),
+        None => {
+            let quoted = quoted(mail).map(|quoted| read(quoted.text.as_bytes(), campaign_headers, mail.words));
+            quoted.unwrap_or_default()
+        }
     }
 }
 
@@ -84,7 +102,7 @@ fn without_indent(original: Passage<'_>) -> Quoted<'_> {
     Quoted::of_lines(original.lines().map(|line| line.without_start(indent)).collect())
 }
 
-fn read(raw: &[u8], options: &Options, words: &Words) -> Original {
+fn read(raw: &[u8], campaign_headers: &[String], words: &Words) -> Original {
     let start = raw.iter().position(|b| !b.is_ascii_whitespace()).unwrap_or(0);
     let Some(mail) = mime::read_header_block(&raw[start..], MOST_HEADER_OCTETS, words) else {
         return Original::default();
@@ -101,7 +119,7 @@ fn read(raw: &[u8], options: &Options, words: &Words) -> Original {
             let inner = v.rsplit_once('<').map_or(v, |(_, id)| id);
             some(inner.trim_end_matches('>').trim())
         }),
-        campaign: options.campaign_headers.iter().find_map(|name| mail.header(name).and_then(some)),
+        campaign: campaign_headers.iter().find_map(|name| mail.header(name).and_then(some)),
         to: mail.to,
     }
 }
@@ -168,11 +186,11 @@ fn received_for(field: &str) -> Option<Address> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::parse::lines::Sent;
+    use crate::parse::{Options, lines::Sent};
 
     fn original(header: &str) -> Original {
         let options = Options::default();
-        read(format!("{header}To: anna@example.org\nSubject: News\n").as_bytes(), &options, &options.tables.words)
+        read(format!("{header}To: anna@example.org\nSubject: News\n").as_bytes(), &[], &options.tables.words)
     }
 
     #[test]
@@ -232,10 +250,8 @@ mod tests {
         for (sample, message_id) in samples.into_iter().zip(["david.2026", "receipt.2026"]) {
             for mail in [sample.to_owned(), sample.replace('\n', "\r\n")] {
                 let options = Options::default();
-                let original = find(
-                    &mime::read(sent(mail.as_bytes()), options.most_octets, &options.tables.words).unwrap(),
-                    &options,
-                );
+                let mail = mime::read(sent(mail.as_bytes()), options.most_octets, &options.tables.words).unwrap();
+                let original = find(&mail, &options.campaign_headers);
                 assert_eq!(original.message_id, Some(format!("{message_id}@lists.example.org")));
                 assert_eq!(original.list_id.as_deref(), Some("news.lists.example.org"));
                 assert_eq!(original.campaign.as_deref(), Some("spring-2026"));

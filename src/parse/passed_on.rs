@@ -1,7 +1,10 @@
 //! The text of a mail -> where a message begins in it that a person quotes, forwards or answers: behind the line that
 //! mail programs put above it, or at the few fields that they show of its header. Refuses to know what that message is.
 
-use super::words::{Role, Words};
+use super::{
+    fields::field,
+    words::{Role, Words},
+};
 use crate::text::fold;
 
 /// Where in a text the passed-on message begins. Linear in the length of the text.
@@ -47,7 +50,7 @@ const LONGEST: usize = 200;
 
 /// The name of a field as mail programs show it: in any language, perhaps bold, perhaps with a blank behind it.
 fn field_name(line: &str) -> Option<String> {
-    let (name, _) = line.split_once([':', '：'])?;
+    let (name, _) = field(line)?;
     let name = name.trim_matches(|c: char| c.is_whitespace() || c == '*');
     (!name.is_empty() && name.len() <= LONGEST_NAME).then(|| fold(name).as_str().to_owned())
 }

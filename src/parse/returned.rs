@@ -1,6 +1,9 @@
 //! The text of a bounce -> where the returned original begins in it, behind the program's own words.
 
-use super::words::{Role, Words};
+use super::{
+    fields::leading_name,
+    words::{Role, Words},
+};
 
 /// Where the returned original begins in a text. Linear in the length of the text.
 pub(super) fn begins_at(text: &str, words: &Words) -> Option<usize> {
@@ -20,18 +23,21 @@ pub(super) fn begins_at(text: &str, words: &Words) -> Option<usize> {
             }
             looked_at = offset + octets;
         }
-        marked = marked || is_marker(line, words);
         offset += line.len();
-        if words_end.is_none() && words.have(Role::EndsWords, without_dashes(line)) {
+        let bare = without_dashes(line);
+        if bare.is_empty() {
+            continue;
+        }
+        marked = marked || is_marker(bare, words);
+        if words_end.is_none() && words.have(Role::EndsWords, bare) {
             words_end = Some(offset);
         }
     }
     words_end
 }
 
-/// Whether a line announces the returned original. Leading dashes and blanks do not count.
+/// Whether a line, without dashes around it, announces the returned original.
 fn is_marker(line: &str, words: &Words) -> bool {
-    let line = without_dashes(line);
     words.have(Role::BeginsOriginal, line) || (line.len() < 80 && words.have(Role::MentionsOriginal, line))
 }
 
@@ -41,11 +47,8 @@ fn without_dashes(line: &str) -> &str {
 
 /// The name of an unindented `Name: value` line.
 fn header_name(line: &str) -> Option<&str> {
-    let (name, _) = line.split_once(':')?;
-    let fits = !name.is_empty()
-        && name.len() <= 60
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
-    fits.then_some(name)
+    let name = leading_name(line);
+    ((1..=60).contains(&name.len()) && line[name.len()..].starts_with(':')).then_some(name)
 }
 
 /// Whether header lines follow one another here: two behind a marker, else three with one that only a message

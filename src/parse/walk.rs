@@ -38,10 +38,8 @@ pub(super) fn kind_of_part(part: &MessagePart<'_>) -> (PartKind, String) {
 
 /// `type/subtype`, lower case.
 pub(super) fn type_name(content_type: &ContentType<'_>) -> String {
-    let mut name = content_type.ctype().to_ascii_lowercase();
-    if let Some(subtype) = content_type.subtype() {
-        name.push('/');
-        name.push_str(&subtype.to_ascii_lowercase());
-    }
+    let (kind, subtype) = (content_type.ctype(), content_type.subtype());
+    let mut name = [kind, if subtype.is_some() { "/" } else { "" }, subtype.unwrap_or("")].concat();
+    name.make_ascii_lowercase();
     name
 }

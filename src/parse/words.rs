@@ -1,7 +1,7 @@
 //! config/words.toml -> [`Words`]: the words by which a bounce is read, each with its role. Answers whether a text
 //! has the words of a role; refuses to know where the text came from and what follows from it.
 
-use std::{collections::HashSet, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
 use aho_corasick::{AhoCorasick, Anchored, Input, StartKind};
 use serde::Deserialize;
@@ -202,7 +202,7 @@ pub(super) struct Words {
 /// The words of one role, as the table writes them and folded: those within long texts are found in any case.
 #[derive(Debug, Clone)]
 enum Matcher {
-    Whole(HashSet<String>),
+    Whole(foldhash::HashSet<String>),
     End(Vec<String>),
     Within(Anchored, AhoCorasick),
 }

@@ -223,12 +223,13 @@ impl Excerpt {
         // Lines of the mail: from the piece that begins the first to the one that begins the line after the last.
         let begins = (0..=first).rev().find(|&i| self.pieces[i].begins_line).unwrap_or(0);
         let ends = self.pieces[last + 1..].iter().find(|p| p.begins_line).map_or(self.text.len(), |p| p.at);
-        let mut line = String::with_capacity(ends - self.pieces[begins].at);
-        for word in self.text[self.pieces[begins].at..ends].split_whitespace() {
+        let given = &self.text[self.pieces[begins].at..ends];
+        let mut line = String::with_capacity(given.len());
+        for word in words(given) {
             if !line.is_empty() {
                 line.push(' ');
             }
-            line.push_str(word);
+            line.push_str(&given[word]);
         }
         Evidence {
             location: location.clone(),

@@ -1,5 +1,7 @@
 //! A mail address as given and in the one form that look-ups use.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use unicode_normalization::UnicodeNormalization;
 
@@ -17,6 +19,7 @@ const LONGEST: usize = 320;
 
 /// RFC 1035 §2.3.4.
 const LONGEST_DOMAIN: usize = 255;
+const LONGEST_LABEL: usize = 63;
 
 impl Address {
     /// Reads one bare address: `user@example.org`, angle brackets allowed around it. `None` when it is none.
@@ -27,37 +30,30 @@ impl Address {
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let given = text.trim().trim_start_matches('<').trim_end_matches('>').trim();
-        if given.len() > LONGEST || given.chars().any(|c| is_unseen(c) || passes_for_ascii(c)) {
+        if given.len() > LONGEST || passes_for_another(given) {
             return None;
         }
         let (local, domain) = given.rsplit_once('@')?;
         let quoted = local.len() >= 2 && local.starts_with('"') && local.ends_with('"');
-        let bad_local =
-            |c: char| c.is_whitespace() || matches!(c, '<' | '>' | '(' | ')' | ',' | ':' | ';' | '"' | '@' | '\\');
-        if local.is_empty() || (!quoted && local.chars().any(bad_local)) {
+        if local.is_empty() || (!quoted && !is_every(local, is_of_local_part)) {
             return None;
         }
         let domain = domain.trim_end_matches('.');
         let literal = domain.starts_with('[') && domain.ends_with(']');
-        let bad_domain = |c: char| !(c.is_alphanumeric() || matches!(c, '.' | '-' | '_') || !c.is_ascii());
-        if domain.is_empty() || (!literal && (domain.chars().any(bad_domain) || domain.contains(".."))) {
+        if domain.is_empty() || (!literal && !is_every(domain, is_of_domain)) {
             return None;
         }
-        // A domain that IDNA refuses (underscores, over-long labels) is still an address that somebody mailed.
-        let ascii = if literal {
-            domain.to_lowercase()
-        } else {
-            idna::domain_to_ascii(domain).unwrap_or_else(|_| domain.to_lowercase())
-        };
-        // RFC 1035 §2.3.4; other dots than ours may have become some only now.
-        let bad_label = |label: &str| label.is_empty() || label.len() > 63;
-        if !literal && (ascii.len() > LONGEST_DOMAIN || ascii.split('.').any(bad_label)) {
-            return None;
-        }
-        let bare = if quoted { unquote(local) } else { local.to_owned() };
+        let ascii = if literal { Cow::Borrowed(domain) } else { a_labels(domain)? };
+        let bare = if quoted { unquote(local) } else { local };
         // Not `format!`: it would be two fifths of what reading an address costs, and a mail may have thousands.
         let given = [local, "@", domain].concat();
-        Some(Self { given, normalised: [&bare.to_lowercase(), "@", &ascii].concat() })
+        let mut normalised = [bare, "@", &ascii].concat();
+        if normalised.is_ascii() {
+            normalised.make_ascii_lowercase();
+        } else {
+            normalised = normalised.to_lowercase();
+        }
+        Some(Self { given, normalised })
     }
 
     /// As the mail wrote it, without angle brackets.
@@ -85,6 +81,48 @@ impl Address {
     }
 }
 
+/// Whether somebody may take it for another text.
+fn passes_for_another(text: &str) -> bool {
+    if text.is_ascii() {
+        text.bytes().any(|byte| byte.is_ascii_control())
+    } else {
+        text.chars().any(|c| is_unseen(c) || passes_for_ascii(c))
+    }
+}
+
+/// Whether every character is one of those; octet by octet where that is enough.
+fn is_every(text: &str, one: impl Fn(char) -> bool) -> bool {
+    if text.is_ascii() { text.bytes().all(|byte| one(char::from(byte))) } else { text.chars().all(one) }
+}
+
+fn is_of_local_part(c: char) -> bool {
+    !(c.is_whitespace() || matches!(c, '<' | '>' | '(' | ')' | ',' | ':' | ';' | '"' | '@' | '\\'))
+}
+
+const fn is_of_domain(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_') || !c.is_ascii()
+}
+
+/// A domain as A-labels (RFC 5890), not yet in lower case; `None` where a label is empty or too long (RFC 1035 §2.3.4).
+fn a_labels(domain: &str) -> Option<Cow<'_, str>> {
+    let mut encoded = !domain.is_ascii();
+    let mut fits = domain.len() <= LONGEST_DOMAIN;
+    for label in domain.split('.') {
+        fits &= (1..=LONGEST_LABEL).contains(&label.len());
+        encoded |= label.get(..4).is_some_and(|prefix| prefix.eq_ignore_ascii_case("xn--"));
+    }
+    // Most domains are plain, and IDNA is dear.
+    if !encoded {
+        return fits.then_some(Cow::Borrowed(domain));
+    }
+    // A domain that IDNA refuses (underscores, over-long labels) is still an address that somebody mailed.
+    let ascii = idna::domain_to_ascii(domain).unwrap_or_else(|_| domain.to_lowercase());
+    // Other dots than ours may have become some only now.
+    let fits =
+        ascii.len() <= LONGEST_DOMAIN && ascii.split('.').all(|label| (1..=LONGEST_LABEL).contains(&label.len()));
+    fits.then_some(Cow::Owned(ascii))
+}
+
 /// Whether a character outside ASCII becomes one inside it when it is lower-cased or normalised, as the Kelvin sign
 /// and the full-width letters do: the address with the plain letter is another one.
 fn passes_for_ascii(c: char) -> bool {
@@ -92,14 +130,14 @@ fn passes_for_ascii(c: char) -> bool {
 }
 
 /// `"john.doe"` and `john.doe` are the same local part (RFC 5321 §4.1.2); quotes that are needed stay.
-fn unquote(local: &str) -> String {
+fn unquote(local: &str) -> &str {
     let inner = &local[1..local.len() - 1];
     let dot_atom = !inner.is_empty()
         && !inner.starts_with('.')
         && !inner.ends_with('.')
         && !inner.contains("..")
         && inner.chars().all(|c| !c.is_ascii() || c.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~.".contains(c));
-    if dot_atom { inner.to_owned() } else { local.to_owned() }
+    if dot_atom { inner } else { local }
 }
 
 #[cfg(test)]

@@ -47,7 +47,10 @@ impl Asides {
         parties.retain(|domain| domain.contains('.'));
         parties.sort_unstable();
         parties.dedup();
-        ranges.extend(parties.iter().flat_map(|domain| hosts_under(text, domain)));
+        if !parties.is_empty() {
+            let is_theirs = |host: &Range<usize>| parties.iter().any(|domain| is_under(&text[host.clone()], domain));
+            ranges.extend(names_with_dots(text).filter(is_theirs));
+        }
         ranges.sort_unstable_by_key(|range| range.start);
         ranges.dedup_by(|next, last| {
             let meets = next.start <= last.end;
@@ -72,19 +75,31 @@ impl Asides {
 /// A text that names more parties than these is nobody's reply.
 const MOST_PARTIES: usize = 16;
 
-/// Each host name in the text that is the domain or lies under it.
-fn hosts_under<'t>(text: &'t str, domain: &'t str) -> impl Iterator<Item = Range<usize>> + 't {
-    text.match_indices(domain).filter_map(move |(at, _)| {
-        let end = at + domain.len();
-        let mut behind = text[end..].chars();
-        let goes_on = match behind.next() {
-            Some('.') => behind.next().is_some_and(char::is_alphanumeric),
-            next => next.is_some_and(is_of_host),
-        };
-        let labels = text[..at].char_indices().rev().take(LONGEST_HOST);
-        let before = labels.take_while(|&(_, c)| c == '.' || is_of_host(c)).last().map_or(at, |(start, _)| start);
-        let is_label = before == at || text[..at].ends_with('.');
-        (is_label && !goes_on).then_some(before..end)
+/// Whether a host is named as the domain is or lies under it.
+fn is_under(host: &str, domain: &str) -> bool {
+    host.strip_suffix(domain).is_some_and(|above| above.is_empty() || above.ends_with('.'))
+}
+
+/// Labels with single dots between, in any script.
+fn names_with_dots(text: &str) -> impl Iterator<Item = Range<usize>> {
+    let mut from = 0;
+    std::iter::from_fn(move || {
+        loop {
+            let dot = from + memchr::memchr(b'.', &text.as_bytes()[from..])?;
+            let start = from + text[from..dot].trim_end_matches(is_of_host).len();
+            let mut end = dot;
+            while let Some(label) = text[end..].strip_prefix('.') {
+                let length = label.find(|c| !is_of_host(c)).unwrap_or(label.len());
+                if length == 0 {
+                    break;
+                }
+                end += 1 + length;
+            }
+            from = end.max(dot + 1);
+            if start < dot && dot < end {
+                return Some(start..end);
+            }
+        }
     })
 }
 
@@ -109,9 +124,6 @@ fn hosts(text: &str) -> impl Iterator<Item = Range<usize>> {
 /// Of top-level domains that hosts are really named with, `.example` among them; what is longer is rather a word, or the
 /// end of an error's name (`RESOLVER.ADR.RecipNotFound`).
 const LONGEST_TOP: usize = 7;
-
-/// RFC 1035 §2.3.4.
-const LONGEST_HOST: usize = 255;
 
 /// Chinese and Japanese sentences go on without a blank before a name.
 fn is_of_ascii_host(c: char) -> bool {

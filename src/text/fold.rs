@@ -28,10 +28,10 @@ pub fn fold(text: &str) -> Folded<'_> {
     let mut at = 0;
     while let Some(&byte) = text.as_bytes().get(at) {
         // Most of most texts are plain words: they are copied whole.
-        let word = text.as_bytes()[at..].iter().take_while(|byte| byte.is_ascii_graphic()).count();
-        if word > 0 {
-            folded.push_word(&text[at..at + word], at);
-            at += word;
+        let words = plain_words(&text.as_bytes()[at..]);
+        if words > 0 {
+            folded.push_words(&text[at..at + words], at);
+            at += words;
         } else if byte.is_ascii() {
             folded.push(char::from(byte), at);
             at += 1;
@@ -45,6 +45,19 @@ pub fn fold(text: &str) -> Folded<'_> {
         folded.text.pop();
     }
     folded
+}
+
+/// In octets: words of ASCII with single blanks between, at the start of a text.
+fn plain_words(text: &[u8]) -> usize {
+    let mut len = 0;
+    loop {
+        len += text[len..].iter().take_while(|byte| byte.is_ascii_graphic()).count();
+        let goes_on = len > 0 && text[len..].first() == Some(&b' ');
+        if !(goes_on && text.get(len + 1).is_some_and(u8::is_ascii_graphic)) {
+            return len;
+        }
+        len += 1;
+    }
 }
 
 /// The words of a table in the form in which they are compared. A blank at either end stays: a word ends there.
@@ -96,11 +109,11 @@ impl Folded<'_> {
         }
     }
 
-    /// Letters, digits and signs of ASCII.
-    fn push_word(&mut self, word: &str, given: usize) {
+    /// Letters, digits and signs of ASCII, with single blanks between.
+    fn push_words(&mut self, words: &str, given: usize) {
         self.step(given);
         let start = self.text.len();
-        self.text.push_str(word);
+        self.text.push_str(words);
         self.text[start..].make_ascii_lowercase();
     }
 

@@ -15,7 +15,8 @@ pub(super) use signs::Signs;
 use signs::{Area, At, For, Normalised, RowArea, Scale, Sender, Sign};
 
 use super::{
-    mime::{self, Field, Mail, Part},
+    mime::{Field, Mail, Part},
+    original::Returned,
     passage::Passage,
     passed_on,
     words::{Role, Words},
@@ -42,6 +43,7 @@ pub(super) struct Likeness {
 /// not decide.
 pub(super) struct MailKind<'m> {
     mail: &'m Mail<'m>,
+    returned: &'m Returned<'m>,
     signs: &'m Signs,
     weighed: OnceCell<Weighed>,
 }
@@ -69,13 +71,13 @@ pub(super) enum Carried {
 }
 
 impl<'m> MailKind<'m> {
-    pub(super) const fn of(mail: &'m Mail<'m>, signs: &'m Signs) -> Self {
-        Self { mail, signs, weighed: OnceCell::new() }
+    pub(super) const fn of(mail: &'m Mail<'m>, returned: &'m Returned<'m>, signs: &'m Signs) -> Self {
+        Self { mail, returned, signs, weighed: OnceCell::new() }
     }
 
     /// What is certainly no delivery report: automatic replies, complaints, read receipts, challenges, ordinary mail.
     pub(super) fn other_mail(&self) -> Option<Finding<Kind>> {
-        by_structure(self.mail).or_else(|| {
+        by_structure(self.mail, self.returned).or_else(|| {
             if self.mail.parts.iter().any(Part::has_report_type) && self.answers_for(Carried::Part) {
                 return None;
             }
@@ -118,7 +120,7 @@ impl<'m> MailKind<'m> {
     }
 
     fn weigh(&self) -> &Weighed {
-        self.weighed.get_or_init(|| weigh(self.mail, self.signs))
+        self.weighed.get_or_init(|| weigh(self.mail, self.returned, self.signs))
     }
 }
 
@@ -134,7 +136,7 @@ fn is_report(kind: Kind) -> bool {
 }
 
 /// Feedback reports (RFC 5965), also mislabelled ones, and disposition notifications (RFC 8098).
-fn by_structure(mail: &Mail<'_>) -> Option<Finding<Kind>> {
+fn by_structure(mail: &Mail<'_>, returned: &Returned<'_>) -> Option<Finding<Kind>> {
     let part = |wanted: &str| mail.parts.iter().find(|p| p.content_type == wanted);
     let reports = |wanted: &str| mail.content_type == "multipart/report" && mail.report_type == wanted;
     let feedback = part("message/feedback-report");
@@ -145,7 +147,7 @@ fn by_structure(mail: &Mail<'_>) -> Option<Finding<Kind>> {
         return Some(of_structure(mail, kind, "feedback-report"));
     }
     let receipt = part("message/disposition-notification").is_some() || reports("disposition-notification");
-    if receipt && !mail.words.have(Role::Refused, &words(mail, false).words.text) {
+    if receipt && !mail.words.have(Role::Refused, &words(mail, returned, false).words.text) {
         return Some(of_structure(mail, Kind::NotBounce, "disposition-notification"));
     }
     // RFC 8460 §5.3.
@@ -165,8 +167,8 @@ const MOST_TEXT: usize = 6 * 1024;
 const MOST_PARTS: usize = 3;
 
 /// The heaviest kind, if it is heavy enough, with its best line.
-fn weigh<'m>(mail: &'m Mail<'m>, signs: &Signs) -> Weighed {
-    let (OwnWords { words, passed_on }, tally) = tally(mail, signs);
+fn weigh<'m>(mail: &'m Mail<'m>, returned: &Returned<'_>, signs: &Signs) -> Weighed {
+    let (OwnWords { words, passed_on }, tally) = tally(mail, returned, signs);
     let evidence = |spot| match spot {
         Spot::Header(field) => field.evidence(),
         Spot::Text(offset) => words.evidence(offset),
@@ -183,14 +185,14 @@ fn weigh<'m>(mail: &'m Mail<'m>, signs: &Signs) -> Weighed {
 }
 
 /// The mail's own words, and everything that speaks for a kind.
-fn tally<'m>(mail: &'m Mail<'m>, signs: &Signs) -> (OwnWords<'m>, Tally<'m>) {
+fn tally<'m>(mail: &'m Mail<'m>, returned: &Returned<'_>, signs: &Signs) -> (OwnWords<'m>, Tally<'m>) {
     let mut tally = Tally::default();
     add_sender(mail, signs, &mut tally);
     add_fields(mail, signs, &mut tally);
     add_subject(mail, signs, &mut tally);
     tally.headed_as_report = tally.sum(|speaks_for| Family::of(speaks_for) == Family::Report) >= signs.scale.enough;
     // What stands below a server's own line may look like the header of a message that it quotes.
-    let words = words(mail, tally.sender != Sender::Server);
+    let words = words(mail, returned, tally.sender != Sender::Server);
     for (sign, range) in signs.find(RowArea::Text, &words.words.text) {
         tally.add(Area::Text, sign, Spot::Text(range.start));
     }
@@ -224,11 +226,11 @@ struct OwnWords<'m> {
 
 /// The first words of the mail's own texts, without what they quote or return; and without what a person passes on,
 /// where one may have written it.
-fn words<'m>(mail: &'m Mail<'m>, may_be_a_person: bool) -> OwnWords<'m> {
+fn words<'m>(mail: &'m Mail<'m>, returned: &Returned<'_>, may_be_a_person: bool) -> OwnWords<'m> {
     let mut own = own_words(mail, may_be_a_person);
     // `Undeliverable: Your parcel` and `Your message "Your parcel" did not reach bob@example.com`.
-    let named = mail.subject.split_once(':').map(|(_, rest)| rest.to_owned()).filter(|_| !may_be_a_person);
-    for subject in named.into_iter().chain(returned_subject(mail)) {
+    let named = mail.subject.split_once(':').map(|(_, rest)| rest).filter(|_| !may_be_a_person);
+    for subject in named.into_iter().chain(returned.original().subject.as_deref()) {
         let subject = fold_words(subject.trim());
         if subject.len() >= SHORTEST_SUBJECT {
             own.words.blank(&subject);
@@ -239,19 +241,6 @@ fn words<'m>(mail: &'m Mail<'m>, may_be_a_person: bool) -> OwnWords<'m> {
 
 /// In octets: shorter ones may be words of any sentence.
 const SHORTEST_SUBJECT: usize = 8;
-
-/// The subject of the message that a mail returns.
-fn returned_subject(mail: &Mail<'_>) -> Option<String> {
-    let raw = mail.parts.iter().find_map(|part| match &part.message[..] {
-        [] if part.content_type.ends_with("headers") => Some(part.text.as_bytes()),
-        [] => part.original().map(|original| original.text.as_bytes()),
-        message => Some(message),
-    })?;
-    mime::read_header_block(raw, MOST_HEADER, mail.words).map(|header| header.subject)
-}
-
-/// In octets: what is looked at of a returned header.
-const MOST_HEADER: usize = 16 * 1024;
 
 fn own_words<'m>(mail: &'m Mail<'m>, may_be_a_person: bool) -> OwnWords<'m> {
     let mut own = OwnWords::default();
@@ -273,13 +262,14 @@ fn add_fields<'m>(mail: &'m Mail<'m>, signs: &Signs, tally: &mut Tally<'m>) {
     let not_to_members = tally.sender == Sender::Server || list_owner::is_addressed(mail);
     for field in mail.fields() {
         let name = field.name.as_ref();
-        if !signs.know_field(name) {
+        let rows = signs.rows_of_field(name);
+        if rows.is_empty() {
             continue;
         }
         let lower = field.value().to_lowercase();
         // RFC 5321 §4.5.5: the null sender stands beside a responder's fields as beside a bounce's.
         let area = if name.eq_ignore_ascii_case("Return-Path") { Area::ReturnPath } else { Area::Field };
-        for sign in signs.of_field(name, &lower) {
+        for sign in signs.of_field(rows, &lower) {
             if !(sign.to_members && not_to_members) {
                 tally.add(area, sign, Spot::Header(field));
             }

@@ -6,6 +6,7 @@ use crate::{
     parse::{
         lines::{Numbering, Sent},
         mime,
+        original::Returned,
         words::Words,
     },
     tables::TableError,
@@ -27,7 +28,7 @@ fn with_tally<T>(signs: &Signs, words: &Words, lines: &[&str], then: impl FnOnce
     let raw = mail_of(lines);
     let sent = Sent { bytes: &raw, numbering: &Numbering::WHOLE };
     let mail = mime::read(sent, raw.len(), words).expect("an example has a header");
-    then(&tally(&mail, signs).1)
+    then(&tally(&mail, &Returned::of(&mail, &[]), signs).1)
 }
 
 /// Whether a row is the heaviest of its kind that stands in the line.

@@ -1,6 +1,6 @@
 //! config/kinds.toml -> [`Signs`]: which words in which area of a mail speak for which kind. Refuses to weigh them.
 
-use std::{collections::HashMap, ops::Range, path::PathBuf, sync::Arc};
+use std::{cmp::Ordering, ops::Range, path::PathBuf, sync::Arc};
 
 use aho_corasick::AhoCorasick;
 use serde::Deserialize;
@@ -216,8 +216,8 @@ pub(in crate::parse) struct Signs {
     pub(super) signs: Vec<Sign>,
     /// `kinds:ID` of each row.
     rules: Vec<Arc<str>>,
-    /// Field name in lower case -> its rows.
-    fields: HashMap<String, Vec<usize>>,
+    /// The rows of each field, in the order of [`by_name`].
+    fields: Vec<(String, Vec<usize>)>,
     from: Matcher,
     subject: Matcher,
     text: Matcher,
@@ -248,11 +248,14 @@ impl Signs {
     }
 
     fn of(rows: Vec<Placed<SignRow>>, scale: Scale) -> Result<Self, TableError> {
-        let mut fields: HashMap<String, Vec<usize>> = HashMap::new();
+        let mut fields: Vec<(String, Vec<usize>)> = Vec::new();
         for (n, Placed { file, row }) in rows.iter().enumerate() {
             check(row).map_err(|problem| file.refuse(&row.id.span(), &format!("`{}` {problem}", row.id.get_ref())))?;
             for name in &row.fields {
-                fields.entry(name.to_ascii_lowercase()).or_default().push(n);
+                match fields.binary_search_by(|(field, _)| by_name(field, name)) {
+                    Ok(at) => fields[at].1.push(n),
+                    Err(at) => fields.insert(at, (name.clone(), vec![n])),
+                }
             }
         }
         let sign = |(n, Placed { row, .. }): (usize, &Placed<SignRow>)| Sign {
@@ -285,14 +288,14 @@ impl Signs {
         self.rows[row].row.format.as_deref().map(Into::into)
     }
 
-    /// Whether any row speaks of a field.
-    pub(super) fn know_field(&self, name: &str) -> bool {
-        self.fields.contains_key(&name.to_ascii_lowercase())
+    /// The rows that speak of a field.
+    pub(super) fn rows_of_field(&self, name: &str) -> &[usize] {
+        let found = self.fields.binary_search_by(|(field, _)| by_name(field, name));
+        found.map_or(&[], |at| &self.fields[at].1)
     }
 
-    /// The signs of a field, whose value is in lower case.
-    pub(super) fn of_field(&self, name: &str, value: &str) -> impl Iterator<Item = Sign> {
-        let rows = self.fields.get(&name.to_ascii_lowercase()).map_or(&[][..], Vec::as_slice);
+    /// The signs of those rows in the field's value, which is in lower case.
+    pub(super) fn of_field(&self, rows: &[usize], value: &str) -> impl Iterator<Item = Sign> {
         let fits = move |row: &&usize| {
             let says = &self.rows[**row].row.says;
             says.is_empty() || says.iter().any(|v| value.contains(v.as_str()))
@@ -317,6 +320,13 @@ impl Signs {
         let words = |rows: Vec<&SignRow>| rows.into_iter().flat_map(|row| row.says.iter().cloned()).collect();
         Vocabulary { sentences: words(others), senders: words(senders) }
     }
+}
+
+/// The order of field names (RFC 5322 §1.2.2: case does not matter); most differ in their length.
+fn by_name(one: &str, other: &str) -> Ordering {
+    let lower = |byte: u8| byte.to_ascii_lowercase();
+    let octets = || one.bytes().map(lower).cmp(other.bytes().map(lower));
+    one.len().cmp(&other.len()).then_with(octets)
 }
 
 /// Names the table that comes with the program.
@@ -359,6 +369,9 @@ pub(super) struct Normalised<'t> {
     lines: Vec<(usize, Passage<'t>)>,
 }
 
+/// In octets: of the name of a field.
+const LONGEST_NAME: usize = 60;
+
 impl<'t> Normalised<'t> {
     /// One field or line.
     pub(super) fn of(text: Passage<'t>) -> Self {
@@ -370,9 +383,10 @@ impl<'t> Normalised<'t> {
     /// Adds the lines of a text, except quoted ones and those that name another mail's subject.
     pub(super) fn push(&mut self, text: Passage<'t>, words: &Words) {
         let names_subject = |line: &str| {
-            let name = line.split_once(':').map_or("", |(name, _)| name.trim());
-            words.have(Role::NamesSubject, name) || words.have(Role::NamesSubject, &name.to_lowercase())
+            let name = line.split_once(':').map(|(name, _)| name.trim()).filter(|name| name.len() <= LONGEST_NAME);
+            name.is_some_and(|name| words.have(Role::NamesSubject, &name.to_lowercase()))
         };
+        self.text.reserve(text.text.len());
         let own = text.lines().filter(|line| !line.text.trim_start().starts_with('>') && !names_subject(line.text));
         own.for_each(|line| self.push_line(line));
     }
