@@ -90,6 +90,8 @@ struct Weighed<'t> {
     advice: &'t str,
     /// Whether its row speaks of the sender, a host or the message.
     of_another: bool,
+    /// Whether its row says which command was refused.
+    frame: bool,
     candidate: Candidate,
 }
 
@@ -261,20 +263,22 @@ impl Classifier {
         let parties: Vec<String> = domains.chain(hosts.iter().cloned()).collect();
         let speaker = Speaker { hosts: &hosts, status: recipient.status(), reply: recipient.reply() };
         self.listen(diagnostic, &parties, &speaker, &mut found, &mut variants);
-        // The text around the recipient is asked only where the server's own words leave a doubt.
-        if !found.iter().any(|weighed| weighed.rank >= Rank::UnmistakablePhrase)
-            && recipient.text.as_str() != diagnostic.as_str()
-        {
+        if recipient.text.as_str() != diagnostic.as_str() {
             // The text variants of a code are asked for the words beside it only.
             let mut others = Vec::new();
             let variants = if diagnostic.is_empty() { &mut variants } else { &mut others };
             let said = found.len();
+            // Where the server's own words leave no doubt, the text around the recipient is asked for the command alone.
+            let certain = found.iter().any(|weighed| weighed.rank >= Rank::UnmistakablePhrase);
             self.listen(&recipient.text, &parties, &speaker, &mut found, variants);
+            let around = found.split_off(said);
+            found.extend(around.into_iter().filter(|weighed| !certain || weighed.frame));
             // A scanner's footer speaks of viruses and spam, a notice of its own being temporary; a status that means
             // one thing says what became of the recipient.
             let mut rows = recipient.statuses.iter().filter_map(|status| self.codes.status_row(status.value));
             if rows.any(|row| row.weight == Weight::Specific) {
-                let around = found[said..].iter_mut().filter(|w| w.candidate.judgement.fault != Fault::Recipient);
+                let around = found[said..].iter_mut();
+                let around = around.filter(|w| w.candidate.judgement.fault != Fault::Recipient && !w.frame);
                 around.for_each(|weighed| {
                     weighed.rank = weighed.rank.min(Rank::GenericPhrase);
                     weighed.of_another = false;
@@ -389,16 +393,16 @@ fn worth(rank: Rank, judgement: Judgement) -> Rank {
 }
 
 fn weigh_rule<'t>(fit: &Fit<'t>, evidence: Evidence) -> Weighed<'t> {
-    let Rule { rank, judgement, ref name, ref advice, of_another, .. } = *fit.rule;
+    let Rule { rank, judgement, ref name, ref advice, of_another, frame, .. } = *fit.rule;
     let candidate = Candidate { rule: name.clone(), judgement, evidence };
-    Weighed { rank: worth(rank, judgement), advice, of_another, candidate }
+    Weighed { rank: worth(rank, judgement), advice, of_another, frame, candidate }
 }
 
 fn weigh_code<'t>(rank: Rank, row: &'t CodeRow, evidence: &Evidence) -> Weighed<'t> {
     let candidate = Candidate { rule: row.rule.to_string(), judgement: row.judgement, evidence: evidence.clone() };
     // A code that means one thing and blames the sender leaves the recipient out of it: 5.1.8, 5.7.25, 535.
     let of_another = rank >= Rank::Reply && row.judgement.fault == Fault::Sender;
-    Weighed { rank: worth(rank, row.judgement), advice: &row.advice, of_another, candidate }
+    Weighed { rank: worth(rank, row.judgement), advice: &row.advice, of_another, frame: false, candidate }
 }
 
 #[cfg(test)]

@@ -64,6 +64,9 @@ pub struct Phrase {
     pub strength: Strength,
     /// Of whom it speaks, where that is not the recipient: then nothing in the text is held against the recipient.
     pub speaks_of: Option<Other>,
+    /// Whether its words stand around those of the server and say which command was refused: then they are heard even where
+    /// the server's own words leave no doubt.
+    pub frame: bool,
     /// Who has to be speaking.
     pub scope: Option<String>,
     /// One of these is in the text …
@@ -166,6 +169,8 @@ struct PhraseSpec {
     #[serde(default)]
     strength: Strength,
     speaks_of: Option<Other>,
+    #[serde(default)]
+    frame: bool,
     lang: Option<String>,
     source: Option<String>,
     #[serde(default)]
@@ -272,6 +277,7 @@ pub(super) fn read(files: &[Arc<TableFile>], reasons: &Reasons, rules: &mut Buil
             rank: Rank::of_phrase(row.scope.is_some(), phrase.strength),
             advice: phrase.advice.clone(),
             of_another: phrase.speaks_of.is_some(),
+            frame: phrase.frame,
             conditions: when,
         });
         phrases.rows.push(phrase);
@@ -410,6 +416,7 @@ fn phrase(file: &TableFile, row: &PhraseSpec, reasons: &Reasons) -> Result<Phras
         because: row.because.clone(),
         strength: row.strength,
         speaks_of: row.speaks_of,
+        frame: row.frame,
         scope: row.scope.as_ref().map(|name| name.get_ref().clone()),
         says: plain(&row.says),
         words: plain(&row.words),

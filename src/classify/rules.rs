@@ -45,6 +45,8 @@ pub(super) struct Rule {
     pub advice: String,
     /// Whether it speaks of the sender, a host or the message: then nothing that is said is held against the recipient.
     pub of_another: bool,
+    /// Whether its words stand around those of the server, and are heard whatever the server said.
+    pub frame: bool,
     pub conditions: Conditions,
 }
 
@@ -523,6 +525,7 @@ impl Builder {
             rank: Rank::of_variant(variant.weight),
             advice: variant.advice.clone(),
             of_another: false,
+            frame: false,
             conditions: Conditions { says, ..Conditions::default() },
         });
     }
