@@ -443,6 +443,7 @@ mod tests {
     use super::*;
     use crate::{
         message::{Cursor, Resume},
+        report::Address,
         source::maildir::MaildirSettings,
     };
 
@@ -650,6 +651,15 @@ mod tests {
         assert_eq!(f.published().await, 0, "made at the start");
         let (tally, _recorded) = f.record().await;
         assert_eq!((tally.suppressed, f.published().await), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn what_others_changed_is_published_with_the_last_changes() {
+        let f = Fixture::new().await;
+        f.recorder.store.suppress(&Address::parse("anna@example.org").unwrap(), None, 5).await.unwrap();
+        assert_eq!(f.published().await, 0);
+        f.recorder.publish().await.unwrap();
+        assert_eq!(f.published().await, 1);
     }
 
     /// Five reports that take more than one commit, and the mailbox read up to the last.
