@@ -144,6 +144,7 @@ fn entry(uid: u32) -> JudgedMessage {
                 diagnostic: Some(line.as_str().into()),
                 ..Recipient::default()
             }],
+            complainers: Vec::new(),
             left_out: 0,
             original: Original { message_id: Some(format!("{uid}@news.example.org")), ..Original::default() },
         },

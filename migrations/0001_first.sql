@@ -1,4 +1,4 @@
--- The store: every message read, every recipient it reports on, the suppression list, and what happened when.
+-- The store: every message read, every recipient it reports on, who complained, the suppression list, and what happened when.
 -- Times are whole seconds since 1970-01-01 00:00 UTC; the views show them as ISO 8601 text in UTC.
 -- docs/database.md explains every column.
 
@@ -68,6 +68,26 @@ CREATE INDEX bounce_by_address ON bounce (address, at);
 CREATE INDEX bounce_by_domain ON bounce (domain, at);
 CREATE INDEX bounce_by_time ON bounce (at);
 
+-- Who complained of a message. No bounce: nothing is wrong with the mailbox.
+CREATE TABLE complaint (
+    id                  INTEGER PRIMARY KEY AUTOINCREMENT,
+    message             INTEGER NOT NULL REFERENCES message (id) ON DELETE CASCADE,
+    position            INTEGER NOT NULL,
+    address_given       TEXT    NOT NULL,
+    address             TEXT    NOT NULL,
+    domain              TEXT    NOT NULL,
+    original_message_id TEXT,
+    campaign            TEXT,
+    list_id             TEXT,
+    field               TEXT    NOT NULL,
+    line                INTEGER,
+    words               TEXT    NOT NULL,
+    at                  INTEGER NOT NULL,
+    UNIQUE (message, position)
+) STRICT;
+
+CREATE INDEX complaint_by_address ON complaint (address, at);
+
 -- The entries in force, and nothing else.
 CREATE TABLE suppression (
     address    TEXT    NOT NULL PRIMARY KEY,
@@ -96,17 +116,18 @@ CREATE TABLE held (
 ) STRICT, WITHOUT ROWID;
 
 -- What happened, in the order of the commits, written in the transaction that made it so. Followers read it by its
--- number. A bounce's own event leads to its row and holds nothing else, because there are many. No foreign key: each
--- erased bounce would search the whole table. 'held' is for addresses that wait for a person's word.
+-- number. The event of a bounce or a complaint leads to its row and holds nothing else. No foreign key: each erased bounce
+-- would search the whole table. 'held' is for addresses that wait for a person's word.
 CREATE TABLE event (
-    revision INTEGER PRIMARY KEY AUTOINCREMENT,
-    at       INTEGER NOT NULL,
-    kind     TEXT    NOT NULL CHECK (kind IN ('bounce', 'suppressed', 'released', 'held')),
-    address  TEXT,
-    origin   TEXT    CHECK (origin IN ('hard', 'soft', 'manual')),
-    bounce   INTEGER,
-    note     TEXT,
-    CHECK ((kind = 'bounce') = (address IS NULL))
+    revision  INTEGER PRIMARY KEY AUTOINCREMENT,
+    at        INTEGER NOT NULL,
+    kind      TEXT    NOT NULL CHECK (kind IN ('bounce', 'complaint', 'suppressed', 'released', 'held')),
+    address   TEXT,
+    origin    TEXT    CHECK (origin IN ('hard', 'soft', 'manual')),
+    bounce    INTEGER,
+    complaint INTEGER,
+    note      TEXT,
+    CHECK ((kind IN ('bounce', 'complaint')) = (address IS NULL))
 ) STRICT;
 
 -- Old bounces must not put an address back that a person took off the list.
@@ -187,6 +208,12 @@ SELECT b.address, b.domain, b.reason, b.fault, b.status, b.reply, b.diagnostic, 
        m.mailbox, m.message_id, b.id AS bounce, m.id AS message
 FROM bounce AS b JOIN message AS m ON m.id = b.message
 WHERE b.action = 'failed' AND b.class = 'soft';
+
+CREATE VIEW complaints AS
+SELECT c.address, c.domain, c.original_message_id, c.campaign, c.list_id, c.field, c.line, c.words,
+       strftime('%Y-%m-%dT%H:%M:%SZ', c.at, 'unixepoch') AS time,
+       m.mailbox, m.message_id, c.id AS complaint, m.id AS message
+FROM complaint AS c JOIN message AS m ON m.id = c.message;
 
 CREATE VIEW suppression_list AS
 SELECT s.address, s.domain, s.origin, s.reason,

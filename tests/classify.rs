@@ -45,6 +45,37 @@ fn the_default_table_holds_what_was_promised() {
 }
 
 #[test]
+fn a_complaint_names_who_complained_with_the_place_that_says_so() {
+    let mails = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/mails/complaints");
+    let [named, returned, hidden] =
+        ["arf-several", "arf-received-for", "arf-redacted"].map(|name| mails.join(name).with_extension("eml"));
+    let output = bounced().args(["classify", "--json"]).args([&named, &returned, &hidden]).assert().success();
+    let lines = json_lines(&output.get_output().stdout);
+    for line in &lines {
+        assert_eq!((&line["kind"], &line["recipients"]), (&"complaint".into(), &serde_json::json!([])));
+    }
+    let first = serde_json::json!({
+        "address": "anna@example.com", "field": "Original-Rcpt-To", "line": 22, "words": "<anna@example.com>",
+    });
+    assert_eq!((&lines[0]["complainers"][0], lines[0]["complainers"].as_array().unwrap().len()), (&first, 4));
+    assert_eq!(lines[1]["complainers"][0]["field"], "Received of the returned message");
+    assert_eq!(lines[2].get("complainers"), None);
+
+    let text = |command: &str, mail: &Path| {
+        let output = bounced().arg(command).arg(mail).assert().success();
+        String::from_utf8(output.get_output().stdout.clone()).unwrap()
+    };
+    let lines = text("classify", &named);
+    let columns: Vec<&str> = lines.lines().next().unwrap().split_whitespace().collect();
+    assert_eq!(columns[..6], ["complaint", "-", "-", "-", "-", "anna@example.com"]);
+    assert_eq!((lines.lines().count(), columns[7]), (4, "[Original-Rcpt-To]"));
+    assert!(text("classify", &hidden).starts_with("complaint  "));
+    let told = "complaint by anna@example.com — Received of the returned message, line 29: “for <anna@example.com>;";
+    assert!(text("explain", &returned).contains(told));
+    assert!(text("explain", &hidden).contains("complaint by nobody whom the mail names"));
+}
+
+#[test]
 fn one_json_line_a_mail_has_the_documented_fields() {
     let file = format!("{SAMPLES}/postfix-mailbox-full.eml");
     let output = bounced().args(["classify", "--json", &file]).assert().success();

@@ -12,18 +12,24 @@ use std::{
 use bounced::{
     app::Judge,
     codes::Reason,
-    report::{Recipient, Report, Verdict},
+    report::{Address, Finding, Kind, Recipient, Report, Verdict},
 };
 use line_ends::with_line_ends;
 use serde_json::{Value, json};
 
 /// What a golden file states about a mail. Whoever adds an answer adds a line here and runs with `UPDATE=1`.
 fn stated((report, verdicts): &(Report, Vec<Verdict>)) -> Value {
-    json!({
+    let mut stated = json!({
         "kind": report.kind,
         "format": report.format,
         "recipients": report.recipients.iter().zip(verdicts).map(stated_of).collect::<Vec<_>>(),
-    })
+    });
+    // Of complaints only.
+    if report.kind == Kind::Complaint {
+        let complainer = |one: &Finding<Address>| json!({ "address": one.value.given(), "by": one.evidence.location });
+        stated["complainers"] = report.complainers.iter().map(complainer).collect();
+    }
+    stated
 }
 
 fn stated_of((recipient, verdict): (&Recipient, &Verdict)) -> Value {

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     app::{Judge, Shown},
     codes::{Class, EnhancedStatusCode, Fault, Judgement, Reason, ReplyCode},
-    report::{Action, Excerpt, Kind, Recipient, Report, Verdict},
+    report::{Action, Address, Evidence, Excerpt, Finding, Kind, Recipient, Report, Verdict},
 };
 
 /// Judge bounce messages without a mailbox or a database.
@@ -25,7 +25,8 @@ use crate::{
 /// Each mail gives one line for each recipient, or with --json one JSON line for each mail:
 /// {"file", "kind", "recipients": [{"address", "action", "status", "reply", "class", "reason", "fault", "rule",
 /// "diagnostic"}]}, and "delivered": [address, …] where there are such. A recipient whose mail was forwarded to another
-/// mailbox has "forwarded": {"to", "class", "reason", "fault"}, the verdict on that one.
+/// mailbox has "forwarded": {"to", "class", "reason", "fault"}, the verdict on that one. Who complained, as far as a complaint
+/// tells, stands in "complainers": [{"address", "field", "line", "words"}] with the place that says so.
 ///
 /// Whom the mail reached, although the report tells of a failure of others, is told apart: a line that begins with
 /// `delivered`, `relayed` or `expanded`, and in JSON only an address in "delivered".
@@ -56,6 +57,24 @@ struct MailLine<'a> {
     /// Those of a failure or delay report whom the mail reached all the same.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     delivered: Vec<&'a str>,
+    /// Who complained, and what says so.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    complainers: Vec<ComplainerLine<'a>>,
+}
+
+#[derive(Serialize)]
+struct ComplainerLine<'a> {
+    address: &'a str,
+    field: String,
+    line: Option<u32>,
+    words: &'a str,
+}
+
+impl<'a> From<&'a Finding<Address>> for ComplainerLine<'a> {
+    fn from(Finding { value, evidence }: &'a Finding<Address>) -> Self {
+        let Evidence { location, line, words, .. } = evidence;
+        Self { address: value.given(), field: location.to_string(), line: *line, words }
+    }
 }
 
 #[derive(Serialize)]
@@ -145,9 +164,19 @@ impl Classify {
         if self.json {
             let recipients = recipients.iter().map(|(recipient, verdict)| recipient_line(recipient, verdict)).collect();
             let delivered = reached.iter().filter_map(|(recipient, _)| given(recipient)).collect();
-            return json_line(out, &MailLine { file, kind: report.kind, recipients, delivered });
+            let complainers = report.complainers.iter().map(ComplainerLine::from).collect();
+            return json_line(out, &MailLine { file, kind: report.kind, recipients, delivered, complainers });
         }
-        if report.recipients.is_empty() {
+        for Finding { value, evidence } in &report.complainers {
+            let (kind, address, file) = (report.kind, printable(value.given()), printable(file));
+            let no_verdict = format_args!("{:<7} {:<15} {:<3} {:<7}", "-", "-", "-", "-");
+            writeln!(
+                out,
+                "{kind:<10} {no_verdict} {address:<32} {file}  [{}]",
+                printable(&evidence.location.to_string())
+            )?;
+        }
+        if report.recipients.is_empty() && report.complainers.is_empty() {
             return writeln!(out, "{:<10} {}", report.kind, printable(file));
         }
         for (recipient, verdict) in recipients {

@@ -9,7 +9,7 @@ use super::{Exit, Failure, Globals, input, terminal::printable};
 use crate::{
     app::Shown,
     codes::Judgement,
-    report::{Candidate, Evidence, Forwarded, Recipient, Report, Verdict},
+    report::{Candidate, Evidence, Finding, Forwarded, Kind, Recipient, Report, Verdict},
 };
 
 /// Show how a verdict came about: the lines of the mail, the rows of the tables, and what lost.
@@ -56,6 +56,14 @@ fn explain(name: &str, report: &Report, verdicts: &[Verdict], out: &mut impl Wri
         }
     }
     let Shown { recipients, reached } = Shown::new(report, verdicts);
+    for complainer in &report.complainers {
+        let Finding { value, evidence } = complainer;
+        let (address, words) = (printable(value.given()), quote(&evidence.words));
+        writeln!(out, "  complaint by {address} — {}: {words}", place(evidence))?;
+    }
+    if report.kind == Kind::Complaint && report.complainers.is_empty() {
+        writeln!(out, "  complaint by nobody whom the mail names: hidden by whoever reports, or not told at all")?;
+    }
     for (recipient, _) in reached {
         writeln!(out, "  reached   {} ({})", printable(given(recipient)), recipient.action)?;
     }
@@ -63,7 +71,9 @@ fn explain(name: &str, report: &Report, verdicts: &[Verdict], out: &mut impl Wri
         explain_recipient(recipient, verdict, out)?;
     }
     if report.left_out > 0 {
-        writeln!(out, "\n  and {} more recipients, which are counted and not judged", report.left_out)?;
+        let complaint = report.kind == Kind::Complaint;
+        let (who, done) = if complaint { ("complainers", "recorded") } else { ("recipients", "judged") };
+        writeln!(out, "\n  and {} more {who}, which are counted and not {done}", report.left_out)?;
     }
     Ok(())
 }

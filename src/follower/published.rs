@@ -36,7 +36,7 @@ use super::{
 use crate::{
     config::Config,
     store::{
-        Entry, EventKind, Store, StoreError,
+        Entry, Store, StoreError,
         sqlite::file::{claim, is_damage},
     },
 };
@@ -240,7 +240,7 @@ impl Published {
                 let events = store.events_after(held.revision, EVENTS_AT_ONCE).await?;
                 let revision = events.last().map_or(held.revision, |event| event.revision);
                 let more = events.len() == EVENTS_AT_ONCE as usize;
-                let changes = events.into_iter().filter(|event| event.kind != EventKind::Bounce);
+                let changes = events.into_iter().filter(|event| event.kind.is_of_list());
                 let changed: HashSet<String> = changes.filter_map(|event| event.address).collect();
                 // A few bounces that change nothing are no reason to write: they are passed over again the next time.
                 if changed.is_empty() && !more {

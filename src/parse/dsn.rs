@@ -83,7 +83,7 @@ pub(super) fn shown_fields(mail: &Mail<'_>) -> Option<Evidence> {
 }
 
 /// QUIRK: a report mislabelled as text may have the returned message behind it.
-fn own_text<'m>(part: &'m Part<'m>) -> Passage<'m> {
+pub(super) fn own_text<'m>(part: &'m Part<'m>) -> Passage<'m> {
     if part.is_human() { part.words() } else { Passage::of_part(part) }
 }
 
@@ -148,8 +148,9 @@ fn read_part(part: Passage<'_>, words: &Words, draft: &mut Draft) {
 }
 
 /// A field, or with no name the blank line behind a group.
-struct Field<'m> {
-    name: Option<&'m str>,
+pub(super) struct Field<'m> {
+    /// Its name, as written.
+    pub name: Option<&'m str>,
     /// Its first line, name and all.
     line: Passage<'m>,
     /// What stands in its first line behind the colon.
@@ -165,7 +166,7 @@ impl<'m> Field<'m> {
     }
 
     /// Its value on one line, with the lines that it was folded into.
-    fn excerpt(&self, name: &'static str) -> Excerpt {
+    pub fn excerpt(&self, name: impl Into<Cow<'static, str>>) -> Excerpt {
         let location = Location::Field(name.into());
         let mut value = self.first.excerpt(&location);
         for line in &self.more {
@@ -183,7 +184,7 @@ impl<'m> Field<'m> {
 
 /// Hands out field by field, folded lines with the field that they belong to. One at a time: a stranger may send
 /// hundreds of thousands.
-fn each_field<'m>(part: Passage<'m>, mut read: impl FnMut(Field<'m>)) {
+pub(super) fn each_field<'m>(part: Passage<'m>, mut read: impl FnMut(Field<'m>)) {
     let mut open: Option<Field<'m>> = None;
     for line in part.lines() {
         let blank = line.text.trim().is_empty();

@@ -171,7 +171,7 @@ fn last_resorts(mail: &Mail<'_>, mailed: &[Address], recipient: Option<Address>,
 
 /// `bounces+anna=mail.example.org@shop.example` and `list-anna=mail.example.org@shop.example` were made for
 /// `anna@mail.example.org` (cr.yp.to/proto/verp.txt; the form with `+` is Postfix's and Mailman's).
-fn from_verp(own: &str) -> Option<Address> {
+pub(super) fn from_verp(own: &str) -> Option<Address> {
     let (local, _) = own.trim().trim_matches(['<', '>']).rsplit_once('@')?;
     let (before, domain) = local.rsplit_once('=')?;
     if !domain.contains('.') {

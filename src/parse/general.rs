@@ -51,7 +51,7 @@ pub(super) fn read(bounce: &Bounce<'_>, words: Passage<'_>, tables: &Tables) -> 
         recipient.action = action;
         recipient.action_because = Some(kind.evidence.clone());
     }
-    Some(Draft { kind: Some(kind.clone()), kind_rule: rule.clone(), reporting_mta: None, recipients, left_out })
+    Some(Draft { kind: Some(kind.clone()), kind_rule: rule.clone(), recipients, left_out, ..Draft::default() })
 }
 
 /// The program's own words: the first text part that has any before the returned message.

@@ -50,7 +50,8 @@ impl Sent<'_> {
         self.numbering.line(self.breaks_before(octet))
     }
 
-    fn breaks_before(&self, octet: usize) -> usize {
+    /// How many lines end before an octet.
+    pub fn breaks_before(&self, octet: usize) -> usize {
         line_breaks(self.bytes.get(..octet).unwrap_or(self.bytes))
     }
 }

@@ -23,7 +23,7 @@ use super::{
     walk::{PartKind, kind_of_part, type_name},
     words::Words,
 };
-use crate::report::{Evidence, Location};
+use crate::report::{Evidence, Excerpt, Location};
 
 /// Nested messages beyond this many are cut off; a bounce of a bounce of a bounce has three.
 const MOST_NESTED: usize = 40;
@@ -88,6 +88,23 @@ impl Field<'_> {
             line: self.sent.line_of(self.at),
             words: value.to_owned(),
         }
+    }
+
+    /// Where words of its value stand, with the line of a folded field that has them; where all of it stands, if they do
+    /// not stand there as they are.
+    #[must_use]
+    pub fn evidence_of(&self, words: &str) -> Evidence {
+        let Some(start) = self.value().find(words) else { return self.evidence() };
+        let location = Location::Header(self.name.clone().into_owned().into());
+        let first = self.sent.breaks_before(self.at);
+        let mut value = Excerpt::default();
+        let mut at = 0;
+        for (n, line) in String::from_utf8_lossy(self.raw).split_inclusive('\n').enumerate() {
+            value.push(&location, line, at, self.sent.numbering.line(first + n));
+            at += line.len();
+        }
+        let range = start..start + words.len();
+        Evidence { range: range.clone(), ..value.on_one_line().evidence(range) }
     }
 }
 
@@ -458,12 +475,11 @@ pub fn from_cr_only(raw: &[u8]) -> Option<Vec<u8>> {
 
 /// The headers of a returned message, read from its bytes: subject and addresses decoded.
 #[must_use]
-pub(super) fn read_header_block<'a>(raw: &'a [u8], most: usize, words: &'a Words) -> Option<Mail<'a>> {
-    let raw = &raw[..raw.len().min(most)];
-    let message = PARSER.parse_headers(raw)?;
+pub(super) fn read_header_block<'a>(sent: Sent<'a>, most: usize, words: &'a Words) -> Option<Mail<'a>> {
+    let sent = Sent { bytes: &sent.bytes[..sent.bytes.len().min(most)], ..sent };
+    let message = PARSER.parse_headers(sent.bytes)?;
     let mut mail = Mail::empty(words);
-    // Nothing of the original is ever evidence: its lines don't matter.
-    read_headers(&message, Sent { bytes: raw, numbering: &Numbering::WHOLE }, &mut mail);
+    read_headers(&message, sent, &mut mail);
     if mail.to.is_empty() {
         mail.to = addresses(message.cc());
     }

@@ -6,6 +6,7 @@
 
 mod blocks;
 mod coding;
+mod complaint;
 mod dsn;
 mod failed;
 mod fields;
@@ -87,6 +88,7 @@ pub(crate) struct Draft {
     kind_rule: Option<Arc<str>>,
     reporting_mta: Option<String>,
     recipients: Vec<Recipient>,
+    complainers: complaint::Complainers,
     /// Recipients beyond [`MOST_RECIPIENTS`].
     left_out: usize,
 }
@@ -187,13 +189,15 @@ fn passed_on(evidence: Evidence) -> Report {
     Report::of_nobody(Finding { value: Kind::NotBounce, evidence })
 }
 
-/// Whether words name a failed address or give a code; those of a wrapper don't.
+/// Whether words name a failed address or give a code; those of a wrapper don't. A complaint says enough: it may well be of
+/// a bounce.
 fn says_something(report: &Report) -> bool {
-    report.recipients.iter().any(|r| {
-        let named = addresses(r.text.as_str()).any(|(_, a)| Some(&a) == r.address.as_ref());
-        let forwarded = r.final_recipient.is_some();
-        named || forwarded || r.status().is_some() || r.reply().is_some()
-    })
+    report.kind == Kind::Complaint
+        || report.recipients.iter().any(|r| {
+            let named = addresses(r.text.as_str()).any(|(_, a)| Some(&a) == r.address.as_ref());
+            let forwarded = r.final_recipient.is_some();
+            named || forwarded || r.status().is_some() || r.reply().is_some()
+        })
 }
 
 /// What one mail says, whatever is attached to it.
@@ -215,6 +219,9 @@ fn read_mail(
             report.kind_rule.clone_from(&likeness.rule);
             report.format = likeness.format.clone().unwrap_or(report.format);
         }
+        if report.kind == Kind::Complaint {
+            read_complaint(mail, returned, tables, &mut report);
+        }
         return Reading { report, by_fields: false };
     }
     if let Some(dsn::Fields { carried, first }) = dsn::find_fields(mail)
@@ -226,7 +233,7 @@ fn read_mail(
     let of_fields = dsn::read(mail, original, tables);
     let by_fields = of_fields.is_some();
     let of_fields = of_fields.map(|draft| ("rfc3464".into(), draft));
-    let of_ses = || ses::read(mail, &tables.words).map(|draft| ("amazonses".into(), draft));
+    let of_ses = || ses::read(mail, &tables.words).map(|draft| (SES.into(), draft));
     let found = of_fields.or_else(of_ses).or_else(|| {
         let words = general::words_of(mail);
         let bounce = general::Bounce { mail, original, likeness: &kind_of_mail.report_likeness()? };
@@ -258,15 +265,34 @@ fn read_mail(
         message_id: None,
         date: None,
         recipients,
-        left_out: draft.left_out,
+        complainers: draft.complainers.named,
+        left_out: draft.left_out + draft.complainers.left_out,
         original: original.clone(),
     };
     Reading { report, by_fields }
 }
 
+/// Who complained, and of what.
+fn read_complaint(mail: &mime::Mail<'_>, returned: &original::Returned<'_>, tables: &Tables, report: &mut Report) {
+    report.original = returned.original().clone();
+    let complainers = match ses::read(mail, &tables.words) {
+        Some(draft) => {
+            report.format = SES.into();
+            report.kind_because = draft.kind.unwrap_or_else(|| report.kind_because.clone());
+            report.kind = report.kind_because.value;
+            draft.complainers
+        }
+        None => complaint::find(mail, &report.original),
+    };
+    (report.complainers, report.left_out) = (complainers.named, complainers.left_out);
+}
+
 fn nobody(because: &str) -> Report {
     Report::of_nobody(Finding { value: Kind::NotBounce, evidence: Evidence::of_structure(because) })
 }
+
+/// The format of what [`ses`] reads.
+const SES: &str = "amazonses";
 
 /// One failure makes a bounce; else one delay a delay notice; else it is a success report.
 fn kind_of(recipients: &[Recipient]) -> Finding<Kind> {

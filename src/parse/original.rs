@@ -4,11 +4,11 @@
 use std::{borrow::Cow, cell::OnceCell};
 
 use super::{
-    lines::Numbering,
+    lines::{Numbering, Sent},
     mime,
-    mime::{Mail, Part},
+    mime::{Field, Mail, Part},
     passage::Passage,
-    words::{Role, Words},
+    words::Role,
 };
 use crate::{
     report::{Address, Original},
@@ -36,19 +36,58 @@ impl<'m> Returned<'m> {
 }
 
 fn find(mail: &Mail<'_>, campaign_headers: &[String]) -> Original {
-    let returned = mail.parts.iter().rev().find(|p| !p.message.is_empty()).map(|p| p.message.as_ref());
-    let headers = mail
-        .parts
-        .iter()
-        .rev()
-        .find(|p| p.content_type.ends_with("rfc822-headers") || p.content_type == "message/global-headers")
-        .map(|p| p.text.as_bytes());
-    match returned.or(headers) {
-        Some(raw) => read(raw, campaign_headers, mail.words),
-        None => {
-            let quoted = quoted(mail).map(|quoted| read(quoted.text.as_bytes(), campaign_headers, mail.words));
-            quoted.unwrap_or_default()
+    let Some(carrier) = Carrier::of(mail) else { return Original::default() };
+    // Nothing of it is evidence here: its lines don't matter.
+    let sent = Sent { bytes: carrier.bytes(), numbering: &Numbering::WHOLE };
+    let header = mime::read_header_block(sent, MOST_HEADER_OCTETS, mail.words);
+    header.map(|header| read(header, campaign_headers)).unwrap_or_default()
+}
+
+/// Reads the header of the returned message where its lines matter; `None` where there is none.
+pub(super) fn with_header<T>(mail: &Mail<'_>, look: impl FnOnce(&Mail<'_>) -> Option<T>) -> Option<T> {
+    let carrier = Carrier::of(mail)?;
+    let sent = Sent { bytes: carrier.bytes(), numbering: &carrier.numbering() };
+    look(&mime::read_header_block(sent, MOST_HEADER_OCTETS, mail.words)?)
+}
+
+/// What carries the returned message.
+enum Carrier<'m> {
+    /// A part of its own.
+    Part(&'m Part<'m>),
+    /// The words of a part.
+    Words(Quoted<'m>),
+}
+
+impl<'m> Carrier<'m> {
+    fn of(mail: &'m Mail<'m>) -> Option<Self> {
+        let last = |fits: fn(&Part<'_>) -> bool| mail.parts.iter().rev().find(|part| fits(part));
+        let is_header =
+            |p: &Part<'_>| p.content_type.ends_with("rfc822-headers") || p.content_type == "message/global-headers";
+        let part = last(|p| !p.message.is_empty()).or_else(|| last(is_header));
+        part.map(Self::Part).or_else(|| quoted(mail).map(Self::Words))
+    }
+
+    /// What it carries, blank lines in front included.
+    fn raw(&self) -> &[u8] {
+        match self {
+            Self::Part(part) if part.message.is_empty() => part.text.as_bytes(),
+            Self::Part(part) => &part.message,
+            Self::Words(quoted) => quoted.text.as_bytes(),
         }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.raw().trim_ascii_start()
+    }
+
+    /// The lines of the mail that have these bytes.
+    fn numbering(&self) -> Numbering {
+        let whole = match self {
+            Self::Part(part) => part.numbering().clone(),
+            Self::Words(quoted) => quoted.numbering(),
+        };
+        let sent = Sent { bytes: self.raw(), numbering: &whole };
+        whole.behind(sent.breaks_before(self.raw().len() - self.bytes().len()))
     }
 }
 
@@ -102,16 +141,11 @@ fn without_indent(original: Passage<'_>) -> Quoted<'_> {
     Quoted::of_lines(original.lines().map(|line| line.without_start(indent)).collect())
 }
 
-fn read(raw: &[u8], campaign_headers: &[String], words: &Words) -> Original {
-    let start = raw.iter().position(|b| !b.is_ascii_whitespace()).unwrap_or(0);
-    let Some(mail) = mime::read_header_block(&raw[start..], MOST_HEADER_OCTETS, words) else {
-        return Original::default();
-    };
+fn read(mail: Mail<'_>, campaign_headers: &[String]) -> Original {
     let some = |s: &str| (!s.is_empty()).then(|| s.to_owned());
-    let senders = senders(&mail);
-    Original {
-        recipient: recipient(&mail, &senders),
-        senders,
+    let mut original = Original {
+        recipient: None,
+        senders: senders(&mail),
         message_id: mail.message_id.clone(),
         from: some(&mail.from),
         subject: some(&mail.subject),
@@ -120,8 +154,11 @@ fn read(raw: &[u8], campaign_headers: &[String], words: &Words) -> Original {
             some(inner.trim_end_matches('>').trim())
         }),
         campaign: campaign_headers.iter().find_map(|name| mail.header(name).and_then(some)),
-        to: mail.to,
-    }
+        to: Vec::new(),
+    };
+    original.recipient = recipient(&mail, |address| original.is_ours(address)).map(|(address, _)| address);
+    original.to = mail.to;
+    original
 }
 
 /// Header fields of the returned message that name who sent it or the list that passed it on.
@@ -153,24 +190,27 @@ const MOST_SENDERS: usize = 50;
 
 /// Whom the message was delivered to. To names the list where a list passed it on, and the sender himself where
 /// everybody else stood in Bcc; servers may note for whom they took it (RFC 5321 §4.4), one hop after the other.
-fn recipient(mail: &Mail<'_>, senders: &[String]) -> Option<Address> {
-    let of_list = |address: &Address| {
-        let dotted = address.normalised().replace('@', ".");
-        mail.header("List-Id").is_some_and(|id| id.to_lowercase().contains(&dotted))
+///
+/// Comes with the field that tells it; `is_other` says of whom it can't be told.
+pub(super) fn recipient<'m>(
+    header: &'m Mail<'_>,
+    is_other: impl Fn(&Address) -> bool,
+) -> Option<(Address, &'m Field<'m>)> {
+    let named = |names: &'static [&str]| {
+        header.fields().iter().filter(|field| names.iter().any(|name| field.name.eq_ignore_ascii_case(name)))
     };
-    let of_sender = |address: &Address| senders.iter().any(|sender| sender == address.normalised());
-    let is_ours = |address: &Address| of_sender(address) || of_list(address);
-    let fields = ["To", "Cc"].map(|name| mail.headers_named(name).count());
-    let to = match &mail.to[..] {
-        [to] if fields.iter().sum::<usize>() == 1 => Address::parse(to).filter(|to| !is_ours(to)),
+    let mut addressed = named(&["To", "Cc"]);
+    let to = match (&header.to[..], addressed.next(), addressed.next()) {
+        ([to], Some(field), None) => Address::parse(to).filter(|to| !is_other(to)).map(|to| (to, field)),
         _ => None,
     };
-    let mut noted: Vec<Address> = mail.headers_named("Received").filter_map(received_for).take(MOST_HOPS).collect();
-    noted.retain(|address| !is_ours(address));
+    let noted = named(&["Received"]).filter_map(|field| Some((received_for(field.value())?, field)));
+    let mut noted: Vec<(Address, &Field<'_>)> = noted.take(MOST_HOPS).collect();
+    noted.retain(|(address, _)| !is_other(address));
     let same = |a: &Address, b: &Address| a.normalised() == b.normalised();
     match to {
-        Some(to) if noted.is_empty() || noted.iter().any(|one| same(one, &to)) => Some(to),
-        _ => noted.first().filter(|first| noted.iter().all(|one| same(one, first))).cloned(),
+        Some((to, field)) if noted.is_empty() || noted.iter().any(|(one, _)| same(one, &to)) => Some((to, field)),
+        _ => noted.first().filter(|(first, _)| noted.iter().all(|(one, _)| same(one, first))).cloned(),
     }
 }
 
@@ -186,11 +226,13 @@ fn received_for(field: &str) -> Option<Address> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::parse::{Options, lines::Sent};
+    use crate::parse::{Options, words::Words};
 
     fn original(header: &str) -> Original {
         let options = Options::default();
-        read(format!("{header}To: anna@example.org\nSubject: News\n").as_bytes(), &[], &options.tables.words)
+        let header = format!("{header}To: anna@example.org\nSubject: News\n");
+        let header = mime::read_header_block(sent(header.as_bytes()), MOST_HEADER_OCTETS, &options.tables.words);
+        read(header.expect("a header"), &[])
     }
 
     #[test]

@@ -4,11 +4,13 @@
 use serde::Deserialize;
 
 use super::{
-    Draft, MOST_RECIPIENTS, dsn,
+    Draft, MOST_RECIPIENTS,
+    complaint::{Complainers, Others},
+    dsn,
     mime::{Mail, Part},
     words::Words,
 };
-use crate::report::{Action, Address, Evidence, Excerpt, Finding, Kind, Location, Recipient};
+use crate::report::{Action, Address, Evidence, Excerpt, Finding, Kind, Location, Original, Recipient};
 
 /// What is read of a notification. Event publishing calls its kind by another name.
 #[derive(Deserialize)]
@@ -17,7 +19,9 @@ struct Notification {
     #[serde(alias = "eventType")]
     notification_type: String,
     bounce: Option<Bounce>,
+    complaint: Option<Complaint>,
     delivery: Option<Delivery>,
+    mail: Option<Sent>,
 }
 
 #[derive(Deserialize)]
@@ -35,6 +39,33 @@ struct Bounced {
     email_address: String,
     status: Option<String>,
     diagnostic_code: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Complaint {
+    /// Those of the domain that reports: where that hides who complained, SES names all to whom it was sent there.
+    #[serde(default)]
+    complained_recipients: Vec<Complained>,
+    complaint_feedback_type: Option<String>,
+}
+
+impl Complaint {
+    fn is_taken_back(&self) -> bool {
+        self.complaint_feedback_type.as_deref() == Some("not-spam")
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Complained {
+    email_address: String,
+}
+
+/// The message that it is about.
+#[derive(Deserialize)]
+struct Sent {
+    source: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -59,6 +90,8 @@ pub(super) fn read(mail: &Mail<'_>, table: &Words) -> Option<Draft> {
         let because = Evidence { location: Location::TextPart, line, ..words };
         let kind = match &*notification.notification_type {
             "Bounce" => Kind::Bounce,
+            // As in a feedback report (RFC 6430).
+            "Complaint" if notification.complaint.as_ref().is_some_and(Complaint::is_taken_back) => Kind::NotBounce,
             "Complaint" => Kind::Complaint,
             "Delivery" => Kind::Delivered,
             _ => return None,
@@ -67,6 +100,10 @@ pub(super) fn read(mail: &Mail<'_>, table: &Words) -> Option<Draft> {
         if let Some(bounce) = notification.bounce.filter(|_| kind == Kind::Bounce) {
             draft.reporting_mta = bounce.reporting_mta.map(|mta| dsn::after_type(&mta).to_owned());
             draft.recipients = bounce.bounced_recipients.into_iter().map(|one| bounced(one, part, table)).collect();
+        }
+        if let Some(complaint) = notification.complaint.filter(|_| kind == Kind::Complaint) {
+            let source = notification.mail.and_then(|sent| sent.source);
+            draft.complainers = complained(&complaint, source.as_deref(), mail, part);
         }
         if let Some(delivery) = notification.delivery.filter(|_| kind == Kind::Delivered) {
             let reached = |address: String| Recipient {
@@ -102,6 +139,25 @@ fn notification(text: &str) -> Option<Notification> {
 /// The line in which a value stands; where JSON's escapes hide it, the one in which all of it begins.
 fn line_of(part: &Part<'_>, value: &str) -> Option<u32> {
     part.line_of(part.text.find(value).or_else(|| part.text.find('{'))?)
+}
+
+fn complained(complaint: &Complaint, source: Option<&str>, mail: &Mail<'_>, part: &Part<'_>) -> Complainers {
+    let source = source.and_then(dsn::address);
+    let original =
+        Original { senders: source.iter().map(|a| a.normalised().to_owned()).collect(), ..Original::default() };
+    let others = Others::of(mail, &original, complaint.complaint_feedback_type.as_deref());
+    // The message's own list of recipients may stand in front.
+    let begins = part.text.find("complainedRecipients").unwrap_or(0);
+    let mut complainers = Complainers::default();
+    for Complained { email_address: given } in &complaint.complained_recipients {
+        if let Some(address) = dsn::address(given) {
+            let at = part.text[begins..].find(given.as_str()).map(|at| begins + at);
+            let line = part.line_of(at.unwrap_or(begins));
+            let words = Excerpt::of(&Location::Field("emailAddress".into()), given, 0, |_| line);
+            complainers.add(Finding { value: address, evidence: words.evidence(0..given.len()) });
+        }
+    }
+    complainers.but_for(&others)
 }
 
 fn bounced(one: Bounced, part: &Part<'_>, table: &Words) -> Recipient {

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use super::{
-    Vocabulary,
+    Vocabulary, complaint,
     formats::Formats,
     kinds::Signs,
     words::{Role, Words},
@@ -39,6 +39,12 @@ impl Tables {
     #[must_use]
     pub fn name_subject(&self, field: &str) -> bool {
         self.words.have(Role::NamesSubject, fold(field).as_str())
+    }
+
+    /// Whether an address was made unreadable by whoever reports with it.
+    #[must_use]
+    pub fn is_redacted(&self, local_part: &str, domain: &str) -> bool {
+        complaint::is_redacted(local_part, domain, &self.words)
     }
 
     /// Every word that reading a mail depends on.

@@ -36,6 +36,14 @@ pub(super) enum Role {
     NamesRecipient,
     /// A header field whose addresses are nobody's recipient.
     NamesOther,
+    /// A field of a complaint, or of the message that it returns, that says who complained.
+    NamesComplainer,
+    /// A header field in which a server puts down whose mailbox a message lies in.
+    Stamps,
+    /// A Feedback-Type of a report that nobody's complaint led to.
+    NobodyComplained,
+    /// Stands where an address, or a part of it, was made unreadable.
+    Redacted,
     /// The start of a line that announces the returned message.
     BeginsOriginal,
     /// The start of a line behind which nothing but the returned message stands, with a header or without.
@@ -90,7 +98,7 @@ enum Stand {
 }
 
 impl Role {
-    const ALL: [Self; 29] = [
+    const ALL: [Self; 33] = [
         Self::BeforeRecipient,
         Self::NamesWithoutDomain,
         Self::Service,
@@ -101,6 +109,10 @@ impl Role {
         Self::BeginsTranscript,
         Self::NamesRecipient,
         Self::NamesOther,
+        Self::NamesComplainer,
+        Self::Stamps,
+        Self::NobodyComplained,
+        Self::Redacted,
         Self::BeginsOriginal,
         Self::EndsWords,
         Self::MentionsOriginal,
@@ -311,6 +323,7 @@ impl Words {
             Role::BeforeRecipient,
             Role::NamesWithoutDomain,
             Role::AsksToWrite,
+            Role::Redacted,
             Role::ListsTheRest,
             Role::BeginsOriginal,
             Role::OpensOriginal,
@@ -361,7 +374,7 @@ mod tests {
         }
     }
 
-    const ROWS: usize = 55;
+    const ROWS: usize = 62;
 
     /// As the table writes a role.
     fn words_of(role: Role) -> String {

@@ -2,8 +2,8 @@
 
 use crate::report::{Recipient, Report, Verdict};
 
-/// What two readings disagree on, one sentence each; empty when they agree on kind, number of recipients and, for
-/// each, action, class, reason, fault, status and reply.
+/// What two readings disagree on, one sentence each; empty when they agree on kind, number of recipients and complainers
+/// and, for each recipient, action, class, reason, fault, status and reply.
 #[must_use]
 pub fn differences(one: &(Report, Vec<Verdict>), other: &(Report, Vec<Verdict>)) -> Vec<String> {
     let mut found = Vec::new();
@@ -14,6 +14,8 @@ pub fn differences(one: &(Report, Vec<Verdict>), other: &(Report, Vec<Verdict>))
     };
     compare("kind", one.0.kind.to_string(), other.0.kind.to_string());
     compare("recipients", one.1.len().to_string(), other.1.len().to_string());
+    let [before, after] = [one, other].map(|(report, _)| report.complainers.len().to_string());
+    compare("complainers", before, after);
     let of = |(report, verdicts): &(Report, Vec<Verdict>)| -> Vec<_> {
         report.recipients.iter().zip(verdicts).map(|(recipient, verdict)| answers(recipient, verdict)).collect()
     };

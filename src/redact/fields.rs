@@ -32,6 +32,8 @@ enum Carries {
     Report,
     /// The name of a host behind its type.
     Host,
+    /// The name of a list (RFC 2919).
+    List,
     /// Anything.
     Other,
 }
@@ -62,6 +64,7 @@ impl Carries {
             | "disposition-notification-to" => Self::Mailboxes,
             "subject" | "thread-topic" => Self::Subject,
             "reporting-mta" | "remote-mta" | "received-from-mta" | "dsn-gateway" => Self::Host,
+            "list-id" => Self::List,
             "action" | "status" | "content-description" | "diagnostic-code" | "x-notes" | "x-supplementary-info" => {
                 Self::Report
             }
@@ -105,6 +108,7 @@ impl Scanner<'_> {
             Carries::Subject => self.subject(bare, fields),
             Carries::Report => self.words(bare, OtherWords::Stay),
             Carries::Host => self.mta(bare),
+            Carries::List => self.list_id(bare),
             Carries::Other => self.words(bare, OtherWords::OfTables),
         };
         own + end
@@ -136,6 +140,21 @@ impl Scanner<'_> {
             }
         }
         out
+    }
+
+    /// `News <news.lists.example.org>`: a list's own address, and no recipient's, is `news@lists.example.org`.
+    fn list_id(&mut self, value: &str) -> String {
+        let begins = value.rfind('<').map_or(value.len() - value.trim_start().len(), |open| open + 1);
+        let (before, id) = value.split_at(begins);
+        let bare = id.trim_end_matches(|c: char| c == '>' || c.is_whitespace());
+        let known = bare.split_once('.').and_then(|(list, host)| Some((self.names.known_user(list)?.to_owned(), host)));
+        match known.filter(|(_, host)| self.names.knows_host(host)) {
+            Some((list, host)) => {
+                let (before, host) = (self.words(before, OtherWords::OfTables), self.host(host));
+                format!("{before}{list}.{host}{}", &id[bare.len()..])
+            }
+            None => self.words(value, OtherWords::OfTables),
+        }
     }
 
     /// RFC 3464 §2.1.2: `dns; host`. A host without a dot is known by its place alone.

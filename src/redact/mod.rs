@@ -41,7 +41,9 @@ fn redact_lines(raw: &[u8], keep: &Keep) -> Vec<u8> {
         most_octets: parse::MOST_OCTETS,
         tables: Arc::clone(&keep.tables),
     };
-    for address in parse::parse(raw, &options).recipients.iter().filter_map(|recipient| recipient.address.as_ref()) {
+    let report = parse::parse(raw, &options);
+    let recipients = report.recipients.iter().filter_map(|recipient| recipient.address.as_ref());
+    for address in recipients.chain(report.complainers.iter().map(|complainer| &complainer.value)) {
         scanner.text(address.given(), OtherWords::Stay);
     }
     // A name may stand alone before the field that tells that it is one: the first copy only collects.

@@ -27,6 +27,9 @@ pub(super) struct Scanner<'k> {
     pub depth: u8,
 }
 
+/// RFC 6590: what stands where a local part was made unreadable.
+const REDACTED: &str = "redacted";
+
 /// RFC 5321 §4.5.3.1.1, with the quotes.
 const LONGEST_QUOTED: usize = 66;
 
@@ -113,17 +116,18 @@ impl Scanner<'_> {
             }
             let bare = local.trim_start_matches(DECORATION);
             out.push_str(&local[..local.len() - bare.len()]);
-            let name = self.local_part(bare);
-            out.push_str(&name);
-            out.push('@');
             let domain = &rest[at + 1..];
             let domain = &domain[..domain_length(domain)];
-            let bare = domain.trim_end_matches(['.', '-']);
-            if !bare.is_empty() {
-                let name = self.host(&decoded(bare));
+            let host = domain.trim_end_matches(['.', '-']);
+            let hidden = self.keep.tables.is_redacted("", host);
+            let name = if hidden { REDACTED.to_owned() } else { self.local_part(bare) };
+            out.push_str(&name);
+            out.push('@');
+            if !host.is_empty() {
+                let name = self.host(&decoded(host));
                 out.push_str(&name);
             }
-            out.push_str(&domain[bare.len()..]);
+            out.push_str(&domain[host.len()..]);
             rest = &rest[at + 1 + domain.len()..];
         }
         while !rest.is_empty() {
@@ -172,6 +176,10 @@ impl Scanner<'_> {
 
     /// A person's name, or a program's: the words by which tables know one stay.
     fn user(&mut self, local: &str) -> String {
+        // Whoever reports has made it unreadable: it must be nobody's in the copy, too.
+        if self.keep.tables.is_redacted(local, "") {
+            return REDACTED.to_owned();
+        }
         if !self.keep.like_sender(&format!("{local}@")) {
             return self.names.user(local, self.keep);
         }

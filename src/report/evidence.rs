@@ -18,6 +18,8 @@ pub enum Location {
     Transcript,
     /// The returned original message.
     Original,
+    /// A header field of the returned original message.
+    OriginalHeader(Cow<'static, str>),
     /// A message that somebody quotes, forwards or attaches.
     PassedOn,
     /// How the mail is put together, or what several parts of it amount to.
@@ -30,6 +32,7 @@ impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Header(name) | Self::Field(name) => name,
+            Self::OriginalHeader(name) => return write!(f, "{name} of the returned message"),
             Self::TextPart => "text part",
             Self::Transcript => "transcript",
             Self::Original => "returned message",

@@ -72,6 +72,8 @@ pub struct Report {
     pub date: Option<i64>,
     /// One entry for each recipient that the mail reports on, in the order of the mail.
     pub recipients: Vec<Recipient>,
+    /// Who complained, each once; nobody in what is no complaint. They are no recipients, for nothing became of a delivery.
+    pub complainers: Vec<Finding<Address>>,
     /// How many more it names than one report may put on record.
     pub left_out: usize,
     /// The returned original message, as far as it is there.
@@ -91,6 +93,7 @@ impl Report {
             message_id: None,
             date: None,
             recipients: Vec::new(),
+            complainers: Vec::new(),
             left_out: 0,
             original: Original::default(),
         }
@@ -175,4 +178,14 @@ pub struct Original {
     pub list_id: Option<String>,
     /// The first of the configured campaign headers that is there: its value.
     pub campaign: Option<String>,
+}
+
+impl Original {
+    /// Whether an address is one of those who sent the message, or that of the list that passed it on.
+    #[must_use]
+    pub fn is_ours(&self, address: &Address) -> bool {
+        let of_sender = self.senders.iter().any(|sender| sender == address.normalised());
+        let is_list = |id: &String| id.to_lowercase().contains(&address.normalised().replace('@', "."));
+        of_sender || self.list_id.as_ref().is_some_and(is_list)
+    }
 }

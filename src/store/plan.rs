@@ -8,7 +8,7 @@ use crate::{
     codes::Class,
     message::{Disposition, Place},
     policy::{self, Policy},
-    report::{Kind, Recipient, Report, Verdict},
+    report::{Address, Finding, Kind, Recipient, Report, Verdict},
     suppression::{History, Origin, Suppression},
 };
 
@@ -42,6 +42,8 @@ pub(super) struct Facts {
     pub last_message: i64,
     /// The highest row number that a bounce ever had.
     pub last_bounce: i64,
+    /// The highest row number that a complaint ever had.
+    pub last_complaint: i64,
 }
 
 /// The rows of one commit, in the order of the batch.
@@ -51,11 +53,13 @@ pub(super) struct Plan<'a> {
     pub messages: Vec<NewMessage<'a>>,
     /// Their recipients.
     pub bounces: Vec<NewBounce<'a>>,
+    /// Who complained.
+    pub complaints: Vec<NewComplaint<'a>>,
     /// What the bounces change on the suppression list.
     pub suppressions: Vec<NewSuppression<'a>>,
     /// What they would change, had not their message changed as much as one may. They wait for a person.
     pub held: Vec<NewSuppression<'a>>,
-    /// One for each bounce, then one for each change of the list.
+    /// One for each bounce, one for each complaint, then one for each change of the list.
     pub events: Vec<NewEvent<'a>>,
     /// The places of the whole batch, of messages that were recorded before as well.
     pub unsettled: Vec<(&'a Place, Disposition)>,
@@ -81,6 +85,16 @@ pub(super) struct NewBounce<'a> {
     pub counts: bool,
 }
 
+/// A row of `complaint`.
+#[derive(Debug)]
+pub(super) struct NewComplaint<'a> {
+    pub id: i64,
+    pub message: i64,
+    pub position: i64,
+    pub judged: &'a JudgedMessage,
+    pub complainer: &'a Finding<Address>,
+}
+
 /// A row of `suppression` or of `held`; where the address has one it takes its place, but for `since` and `note`.
 #[derive(Debug)]
 pub(super) struct NewSuppression<'a> {
@@ -98,6 +112,7 @@ pub(super) struct NewEvent<'a> {
     pub address: Option<&'a str>,
     pub origin: Option<Origin>,
     pub bounce: Option<i64>,
+    pub complaint: Option<i64>,
     pub note: Option<&'a str>,
 }
 
@@ -137,7 +152,7 @@ impl<'a> Plan<'a> {
     /// A message that was recorded before adds no rows; its place still counts as unsettled. The policy is asked about
     /// each recipient in turn, and what it learns on the way counts for the ones after.
     pub(super) fn new(batch: &'a [JudgedMessage], policy: &Policy, facts: Facts) -> Self {
-        let Facts { known, mut histories, last_message, last_bounce } = facts;
+        let Facts { known, mut histories, last_message, last_bounce, last_complaint } = facts;
         let messages: Vec<_> =
             (last_message + 1..).zip(fresh(batch, &known)).map(|(id, judged)| NewMessage { id, judged }).collect();
         let mut bounces: Vec<NewBounce<'a>> = Vec::with_capacity(messages.len());
@@ -171,26 +186,43 @@ impl<'a> Plan<'a> {
         // Two messages of the batch may speak of one address: what came onto the list needs no second look.
         let listed: HashSet<&str> = suppressions.iter().map(|new: &NewSuppression<'_>| new.address).collect();
         held.retain(|new| !listed.contains(new.address));
-        let events = events(&bounces, &suppressions, &held);
+        let complaints = complaints(&messages, last_complaint);
+        let events = events(&bounces, &complaints, &suppressions, &held);
         let unsettled = batch.iter().map(|judged| (&judged.place, judged.disposition)).collect();
-        Self { messages, bounces, suppressions, held, events, unsettled }
+        Self { messages, bounces, complaints, suppressions, held, events, unsettled }
     }
 }
 
-/// A bounce's own event leads to its row and holds nothing else: there are many of them.
+/// Who complained by these messages. A complaint alone puts nobody onto the list.
+fn complaints<'a>(messages: &[NewMessage<'a>], last_complaint: i64) -> Vec<NewComplaint<'a>> {
+    let of_each = messages.iter().flat_map(|new| {
+        let judged = new.judged;
+        (0..).zip(&judged.report.complainers).map(move |(position, complainer)| (new.id, position, judged, complainer))
+    });
+    let numbered = (last_complaint + 1..).zip(of_each);
+    numbered
+        .map(|(id, (message, position, judged, complainer))| NewComplaint { id, message, position, judged, complainer })
+        .collect()
+}
+
+/// The event of a bounce or a complaint leads to its row and holds nothing else: there are many of them.
 fn events<'a>(
     bounces: &[NewBounce<'a>],
+    complaints: &[NewComplaint<'a>],
     suppressions: &[NewSuppression<'a>],
     held: &[NewSuppression<'a>],
 ) -> Vec<NewEvent<'a>> {
-    let recorded = bounces.iter().map(|bounce| NewEvent {
-        at: bounce.judged.received,
-        kind: EventKind::Bounce,
+    let row = |judged: &JudgedMessage, kind, bounce, complaint| NewEvent {
+        at: judged.received,
+        kind,
         address: None,
         origin: None,
-        bounce: Some(bounce.id),
+        bounce,
+        complaint,
         note: None,
-    });
+    };
+    let recorded = bounces.iter().map(|new| row(new.judged, EventKind::Bounce, Some(new.id), None));
+    let complained = complaints.iter().map(|new| row(new.judged, EventKind::Complaint, None, Some(new.id)));
     let decided = suppressions.iter().map(|new| (EventKind::Suppressed, new));
     let changed = decided.chain(held.iter().map(|new| (EventKind::Held, new))).map(|(kind, new)| NewEvent {
         at: new.suppression.since,
@@ -198,9 +230,10 @@ fn events<'a>(
         address: Some(new.address),
         origin: Some(new.suppression.origin),
         bounce: Some(new.bounce),
+        complaint: None,
         note: None,
     });
-    recorded.chain(changed).collect()
+    recorded.chain(complained).chain(changed).collect()
 }
 
 #[cfg(test)]
@@ -212,7 +245,7 @@ mod tests {
     use super::*;
     use crate::{
         codes::{Fault, Reason},
-        report::{Action, Address, Evidence, Finding},
+        report::{Action, Evidence},
     };
 
     const DAY: i64 = 86_400;
@@ -223,6 +256,8 @@ mod tests {
         messages: Vec<(i64, [u8; 32])>,
         /// Row, message, address, received, class, whether it counts.
         bounces: Vec<(i64, i64, Option<String>, i64, Class, bool)>,
+        /// Row, message, address.
+        complaints: Vec<(i64, i64, String)>,
         list: BTreeMap<String, Origin>,
         released: BTreeMap<String, i64>,
         events: Vec<(EventKind, Option<String>, Option<i64>)>,
@@ -246,6 +281,7 @@ mod tests {
                 histories: histories.collect(),
                 last_message: self.messages.last().map_or(0, |message| message.0),
                 last_bounce: self.bounces.last().map_or(0, |bounce| bounce.0),
+                last_complaint: self.complaints.last().map_or(0, |complaint| complaint.0),
                 known,
             }
         }
@@ -260,12 +296,15 @@ mod tests {
                 let class = new.verdict.class;
                 self.bounces.push((new.id, new.message, address, new.judged.received, class, new.counts));
             }
+            for NewComplaint { id, message, complainer, .. } in plan.complaints {
+                self.complaints.push((id, message, complainer.value.normalised().to_owned()));
+            }
             for new in plan.suppressions {
                 assert_eq!(new.suppression.address, new.address);
                 self.list.insert(new.suppression.address, new.suppression.origin);
             }
             for event in plan.events {
-                self.events.push((event.kind, event.address.map(str::to_owned), event.bounce));
+                self.events.push((event.kind, event.address.map(str::to_owned), event.bounce.or(event.complaint)));
             }
         }
 
@@ -315,6 +354,12 @@ mod tests {
                         action: one.action,
                         ..Recipient::default()
                     })
+                    .collect(),
+                complainers: recipients
+                    .iter()
+                    .filter(|_| kind == Kind::Complaint)
+                    .filter_map(|one| Address::parse(&format!("user{}@example.org", one.address?)))
+                    .map(|value| Finding { value, evidence: Evidence::of_structure("") })
                     .collect(),
                 ..Report::of_nobody(because)
             },
@@ -366,9 +411,9 @@ mod tests {
             whole.commit(&batch);
             parts.commit(&batch[..cut]);
             parts.commit(&batch[cut..]);
-            // The events of a commit are the bounces, then the changes; each kind keeps its order.
+            // The events of a commit are the bounces, the complaints, then the changes; each kind keeps its order.
             for memory in [&mut whole, &mut parts] {
-                memory.events.sort_by_key(|event| event.0 != EventKind::Bounce);
+                memory.events.sort_by_key(|event| (event.0.is_of_list(), event.0 == EventKind::Complaint));
             }
             prop_assert_eq!(parts, whole);
         }
@@ -376,14 +421,24 @@ mod tests {
         #[test]
         fn rows_and_events_match_one_to_one(batch in batch()) {
             let plan = Plan::new(&batch, &Policy::default(), Memory::default().facts(&batch));
-            let (bounces, changes) = plan.events.split_at(plan.bounces.len());
+            let (bounces, others) = plan.events.split_at(plan.bounces.len());
+            let (complaints, changes) = others.split_at(plan.complaints.len());
             for (event, row) in bounces.iter().zip(&plan.bounces) {
                 let small = NewEvent {
                     at: row.judged.received, kind: EventKind::Bounce, address: None, origin: None, bounce: Some(row.id),
-                    note: None,
+                    complaint: None, note: None,
                 };
                 prop_assert_eq!(event, &small);
             }
+            for (event, row) in complaints.iter().zip(&plan.complaints) {
+                let small = NewEvent {
+                    at: row.judged.received, kind: EventKind::Complaint, address: None, origin: None, bounce: None,
+                    complaint: Some(row.id), note: None,
+                };
+                prop_assert_eq!(event, &small);
+            }
+            let named: usize = plan.messages.iter().map(|new| new.judged.report.complainers.len()).sum();
+            prop_assert_eq!(plan.complaints.len(), named);
             prop_assert_eq!(changes.len(), plan.suppressions.len());
             for (event, row) in changes.iter().zip(&plan.suppressions) {
                 prop_assert_eq!(event.kind, EventKind::Suppressed);
@@ -458,11 +513,14 @@ mod tests {
     #[test]
     fn numbers_go_on_where_the_store_left_off() {
         let soft = One { address: Some(1), action: Action::Failed, class: Class::Soft, fault: Fault::Recipient };
-        let batch = [message(1, Kind::Bounce, 0, &[soft.clone(), soft])];
-        let facts = Facts { last_message: 7, last_bounce: 41, ..Facts::default() };
+        let two = [soft.clone(), soft];
+        let batch = [message(1, Kind::Bounce, 0, &two), message(2, Kind::Complaint, 0, &two)];
+        let facts = Facts { last_message: 7, last_bounce: 41, last_complaint: 16, ..Facts::default() };
         let plan = Plan::new(&batch, &Policy::default(), facts);
         assert_eq!(plan.messages[0].id, 8);
         let rows: Vec<_> = plan.bounces.iter().map(|bounce| (bounce.id, bounce.message, bounce.position)).collect();
         assert_eq!(rows, [(42, 8, 0), (43, 8, 1)]);
+        let rows: Vec<_> = plan.complaints.iter().map(|new| (new.id, new.message, new.position)).collect();
+        assert_eq!(rows, [(17, 9, 0), (18, 9, 1)]);
     }
 }

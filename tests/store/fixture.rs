@@ -133,6 +133,21 @@ pub fn entry(uid: u32, received: i64, recipients: &[(&str, Judgement)]) -> Judge
     }
 }
 
+/// A message with UID `uid`, received `received`, by which these people complain.
+pub fn complaint(uid: u32, received: i64, complainers: &[&str]) -> JudgedMessage {
+    let mut one = entry(uid, received, &[]);
+    let evidence = |address: &str| Evidence {
+        location: Location::Field("Original-Rcpt-To".into()),
+        range: 1..address.len() + 1,
+        line: Some(23),
+        words: format!("<{address}>"),
+    };
+    let named = |address: &&str| Finding { value: Address::parse(address).unwrap(), evidence: evidence(address) };
+    one.report.kind = Kind::Complaint;
+    one.report.complainers = complainers.iter().map(named).collect();
+    one
+}
+
 fn report(uid: u32, recipients: Vec<Recipient>) -> Report {
     Report {
         kind: Kind::Bounce,
@@ -143,6 +158,7 @@ fn report(uid: u32, recipients: Vec<Recipient>) -> Report {
         message_id: Some(format!("{uid}@mx.example.org")),
         date: None,
         recipients,
+        complainers: Vec::new(),
         left_out: 0,
         original: Original {
             message_id: Some(format!("original-{uid}@example.org")),

@@ -7,6 +7,7 @@ mod at_once;
 mod cdb;
 mod cli;
 mod commit;
+mod complaints;
 mod errors;
 mod events;
 mod fixture;

@@ -4,13 +4,13 @@ use std::{collections::HashSet, process::Command};
 
 use sqlx::{Column, Connection, Executor, Row, SqliteConnection, Statement, sqlite::SqliteConnectOptions};
 
-use crate::fixture::{BLOCKED, DAY, Fixture, GONE, HARD, SOFT, entry, sqlite3};
+use crate::fixture::{BLOCKED, DAY, Fixture, GONE, HARD, SOFT, complaint, entry, sqlite3};
 
 const DOCS: &str = include_str!("../../docs/database.md");
 
 /// The fenced blocks of SQL in the section of ready queries, with their headings.
 fn queries() -> Vec<(&'static str, &'static str)> {
-    let section = DOCS.split("\n## ").find(|section| section.starts_with("Ten ready queries")).unwrap();
+    let section = DOCS.split("\n## ").find(|section| section.starts_with("Eleven ready queries")).unwrap();
     section
         .split("\n### ")
         .skip(1)
@@ -28,6 +28,7 @@ async fn filled() -> Fixture {
     let mut batch = vec![entry(1, now - DAY, &[("ann@example.org", HARD), ("gone@nowhere.example", GONE)])];
     batch.extend((2..6).map(|uid| entry(uid, now - i64::from(uid) * DAY, &[("bob@example.com", SOFT)])));
     batch.extend((6..9).map(|uid| entry(uid, now - 3_600, &[("eve@example.com", BLOCKED)])));
+    batch.push(complaint(9, now - DAY, &["ann@example.org"]));
     f.commit(&batch).await;
     f
 }
@@ -37,11 +38,11 @@ async fn open(f: &Fixture) -> SqliteConnection {
 }
 
 #[tokio::test]
-async fn each_of_the_ten_ready_queries_finds_something() {
+async fn each_of_the_ready_queries_finds_something() {
     let f = filled().await;
     let mut connection = open(&f).await;
     let queries = queries();
-    assert_eq!(queries.len(), 10);
+    assert_eq!(queries.len(), 11);
     let mut first = Vec::new();
     for (heading, sql) in queries {
         let rows = sqlx::query(sql).fetch_all(&mut connection).await.unwrap_or_else(|e| panic!("{heading}: {e}"));
@@ -54,6 +55,7 @@ async fn each_of_the_ten_ready_queries_finds_something() {
     assert_eq!(first[4], ["example.com", "example.org", "nowhere.example"]);
     assert_eq!(first[5], ["nowhere.example"]);
     assert_eq!(first[7], ["blocked"]);
+    assert_eq!(first[10], ["ann@example.org"]);
 }
 
 #[tokio::test]
@@ -96,8 +98,13 @@ async fn every_column_is_documented() {
 async fn lookups_by_address_domain_and_time_use_an_index() {
     let f = Fixture::new().await;
     let mut connection = open(&f).await;
-    for condition in ["address = 'ann@example.org'", "domain = 'example.org'", "at >= 1767225600"] {
-        let sql = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN SELECT id FROM bounce WHERE {condition}"));
+    for (table, condition) in [
+        ("bounce", "address = 'ann@example.org'"),
+        ("bounce", "domain = 'example.org'"),
+        ("bounce", "at >= 1767225600"),
+        ("complaint", "address = 'ann@example.org'"),
+    ] {
+        let sql = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN SELECT id FROM {table} WHERE {condition}"));
         let plan: String = sqlx::query(sql).fetch_one(&mut connection).await.unwrap().get("detail");
         assert!(plan.contains("SEARCH") && plan.contains("INDEX"), "{condition}: {plan}");
     }
@@ -107,7 +114,9 @@ async fn lookups_by_address_domain_and_time_use_an_index() {
 async fn views_show_times_as_iso_8601() {
     let f = Fixture::new().await;
     f.commit(&[entry(1, 1_767_225_600, &[("ann@example.org", HARD), ("bob@example.org", SOFT)])]).await;
+    f.commit(&[complaint(2, 1_767_225_600, &["ann@example.org"])]).await;
     for sql in [
+        "SELECT time FROM complaints",
         "SELECT time FROM hard_bounces",
         "SELECT time FROM soft_bounces",
         "SELECT since FROM suppression_list",

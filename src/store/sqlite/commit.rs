@@ -11,7 +11,7 @@ use crate::{
     policy::Policy,
     store::{
         Committed, JudgedMessage, StoreError,
-        plan::{self, Facts, NewBounce, NewMessage, NewSuppression, Plan},
+        plan::{self, Facts, NewBounce, NewComplaint, NewMessage, NewSuppression, Plan},
     },
     suppression::{HISTORY_DAYS, History},
 };
@@ -52,6 +52,7 @@ async fn record(
     let plan = Plan::new(batch, policy, facts);
     insert_messages(tx, mailbox, &plan.messages).await?;
     insert_bounces(tx, &plan.bounces).await?;
+    insert_complaints(tx, &plan.complaints).await?;
     insert_suppressions(tx, &plan.suppressions).await?;
     review::hold(tx, &plan.held).await?;
     let listed: Vec<&str> = plan.suppressions.iter().map(|new| new.address).collect();
@@ -75,9 +76,10 @@ async fn facts(
     batch: &[JudgedMessage],
     policy: &Policy,
 ) -> Result<Facts, sqlx::Error> {
-    let (last_message, last_bounce): (i64, i64) = sqlx::query_as(
+    let (last_message, last_bounce, last_complaint): (i64, i64, i64) = sqlx::query_as(
         "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'message'), 0),
-                coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'bounce'), 0)",
+                coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'bounce'), 0),
+                coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'complaint'), 0)",
     )
     .fetch_one(&mut *tx)
     .await?;
@@ -87,7 +89,7 @@ async fn facts(
     let fresh = plan::fresh(batch, &known);
     let oldest = fresh.iter().map(|judged| judged.received).min().unwrap_or_default();
     let histories = histories(tx, &plan::addresses(&fresh, policy), oldest).await?;
-    Ok(Facts { known, histories, last_message, last_bounce })
+    Ok(Facts { known, histories, last_message, last_bounce, last_complaint })
 }
 
 /// Which messages of the batch are in the store already.
@@ -249,6 +251,38 @@ async fn insert_bounces(tx: &mut SqliteConnection, bounces: &[NewBounce<'_>]) ->
                 .push_bind(forwarded.map(|forwarded| forwarded.judgement.reason.as_str()))
                 .push_bind(forwarded.map(|forwarded| forwarded.judgement.fault.as_str()))
                 .push_bind(verdict.conflict)
+                .push_bind(judged.received);
+        })
+        .build()
+        .persistent(is_kept(chunk.len()))
+        .execute(&mut *tx)
+        .await?;
+    }
+    Ok(())
+}
+
+async fn insert_complaints(tx: &mut SqliteConnection, complaints: &[NewComplaint<'_>]) -> Result<(), sqlx::Error> {
+    for chunk in complaints.chunks(ROWS_A_STATEMENT) {
+        QueryBuilder::<Sqlite>::new(
+            "INSERT INTO complaint
+             (id, message, position, address_given, address, domain, original_message_id, campaign, list_id, field, line,
+              words, at) ",
+        )
+        .push_values(chunk, |mut row, new| {
+            let NewComplaint { judged, complainer, .. } = new;
+            let original = &judged.report.original;
+            row.push_bind(new.id)
+                .push_bind(new.message)
+                .push_bind(new.position)
+                .push_bind(complainer.value.given())
+                .push_bind(complainer.value.normalised())
+                .push_bind(complainer.value.domain())
+                .push_bind(original.message_id.as_deref())
+                .push_bind(original.campaign.as_deref())
+                .push_bind(original.list_id.as_deref())
+                .push_bind(complainer.evidence.location.to_string())
+                .push_bind(complainer.evidence.line)
+                .push_bind(complainer.evidence.words.as_str())
                 .push_bind(judged.received);
         })
         .build()

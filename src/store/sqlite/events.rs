@@ -12,7 +12,7 @@ impl SqliteStore {
 
     async fn read_events(&self, revision: i64, limit: u32) -> Result<Vec<Event>, sqlx::Error> {
         let rows = sqlx::query(
-            "SELECT revision, at, kind, address, origin, bounce, note FROM event
+            "SELECT revision, at, kind, address, origin, bounce, complaint, note FROM event
              WHERE revision > ?1 ORDER BY revision LIMIT ?2",
         )
         .bind(revision)
@@ -62,6 +62,7 @@ fn event(row: &SqliteRow) -> Result<Event, sqlx::Error> {
         address: row.try_get("address")?,
         origin: row.try_get::<Option<&str>, _>("origin")?.map(parsed).transpose()?,
         bounce: row.try_get("bounce")?,
+        complaint: row.try_get("complaint")?,
         note: row.try_get("note")?,
     })
 }
@@ -74,7 +75,7 @@ pub(super) async fn insert(tx: &mut SqliteConnection, events: &[NewEvent<'_>]) -
             let mut query = if chunk[0].kind == EventKind::Bounce {
                 QueryBuilder::<Sqlite>::new("INSERT INTO event (kind, at, bounce) ")
             } else {
-                QueryBuilder::new("INSERT INTO event (kind, at, bounce, address, origin, note) ")
+                QueryBuilder::new("INSERT INTO event (kind, at, bounce, complaint, address, origin, note) ")
             };
             query.push_values(chunk, |mut row, event| {
                 if event.kind == EventKind::Bounce {
@@ -83,6 +84,7 @@ pub(super) async fn insert(tx: &mut SqliteConnection, events: &[NewEvent<'_>]) -
                     row.push_bind(event.kind.as_str())
                         .push_bind(event.at)
                         .push_bind(event.bounce)
+                        .push_bind(event.complaint)
                         .push_bind(event.address)
                         .push_bind(event.origin.map(|origin| origin.as_str()))
                         .push_bind(event.note);

@@ -101,6 +101,7 @@ impl SqliteStore {
             address: Some(address.normalised()),
             origin: Some(Origin::Manual),
             bounce: None,
+            complaint: None,
             note,
         };
         events::insert(&mut tx, &[event]).await?;
@@ -130,6 +131,7 @@ impl SqliteStore {
             address: Some(address.normalised()),
             origin: Some(parsed(&origin)?),
             bounce: None,
+            complaint: None,
             note: None,
         };
         events::insert(&mut tx, &[event]).await?;
