@@ -489,6 +489,8 @@ fn large_and_repetitive_mails_are_survived() {
     let text = "From: MAILER-DAEMON@mx.example.org\nSubject: failure notice\n\n";
     let dsn = "From: MAILER-DAEMON@mx.example.org\nContent-Type: multipart/report; boundary=b\n\n--b\n\
                Content-Type: message/delivery-status\n\n";
+    let arf = "From: fbl@example.org\nContent-Type: multipart/report; report-type=feedback-report; boundary=b\n\n--b\n\
+               Content-Type: message/feedback-report\n\nFeedback-Type: abuse\n";
     for (name, mail) in [
         ("50 MB", format!("{text}{}", "550 5.1.1 no such user\n".repeat(50 * 1024 * 1024 / 23))),
         ("headers", format!("From: a@example.org\n{}\n", "X-Failed-Recipients: a@example.org\n".repeat(60_000))),
@@ -503,6 +505,38 @@ fn large_and_repetitive_mails_are_survived() {
                 (0..100_000)
                     .map(|i| format!("Final-Recipient: rfc822; a{i}@example.org\nAction: failed\nStatus: 5.1.1\n\n"))
                     .collect::<String>()
+            ),
+        ),
+        (
+            "complaints",
+            format!(
+                "{arf}{}",
+                (0..300_000).map(|i| format!("Original-Rcpt-To: a{i}@example.org\n")).collect::<String>()
+            ),
+        ),
+        (
+            "one complaint of many",
+            format!(
+                "{arf}Original-Rcpt-To: {}\n",
+                (0..300_000).map(|i| format!("a{i}@example.org, ")).collect::<String>()
+            ),
+        ),
+        (
+            "a complaint to many of many",
+            format!(
+                "To: {}\n{arf}{}",
+                "a@example.org, ".repeat(100_000),
+                (0..10_000).map(|i| format!("Original-Rcpt-To: a{i}@example.org\n")).collect::<String>()
+            ),
+        ),
+        (
+            "complaints in JSON",
+            format!(
+                "{text}{{\"notificationType\":\"Complaint\",\"complaint\":{{\"complainedRecipients\":[{}]}}}}",
+                (0..20_000)
+                    .map(|i| format!("{{\"emailAddress\":\"\\u0061{i}@example.org\"}}"))
+                    .collect::<Vec<_>>()
+                    .join(",")
             ),
         ),
         ("half an escape", format!("{dsn}Action: failed\nFinal-Recipient: utf-8; {}\n", "\\x{".repeat(500_000))),

@@ -13,7 +13,7 @@ use super::{
     words::{Role, Words},
 };
 use crate::{
-    report::{Address, Evidence, Finding, Location, Original},
+    report::{Address, Evidence, Excerpt, Finding, Location, Original},
     text::address_of,
 };
 
@@ -43,10 +43,10 @@ impl Complainers {
 
 /// Who can't have complained.
 pub(super) struct Others<'m> {
-    mail: &'m Mail<'m>,
+    words: &'m Words,
     original: &'m Original,
-    /// The envelope sender of the message, where the report gives it.
-    sender: Option<&'m Address>,
+    /// Where complaints are sent to, and the envelope sender of the message where the report gives it; normalised.
+    ours: HashSet<String>,
     /// The Feedback-Type says that a machine wrote the report by itself.
     everybody: bool,
 }
@@ -54,18 +54,21 @@ pub(super) struct Others<'m> {
 impl<'m> Others<'m> {
     pub fn of(mail: &'m Mail<'m>, original: &'m Original, feedback_type: Option<&str>) -> Self {
         let nobody = |kind: &str| mail.words.have(Role::NobodyComplained, &kind.trim().to_lowercase());
-        Self { mail, original, sender: None, everybody: feedback_type.is_some_and(nobody) }
+        let addressed = mail.to.iter().filter_map(|to| Address::parse(to));
+        Self {
+            words: mail.words,
+            original,
+            ours: addressed.map(|to| to.normalised().to_owned()).collect(),
+            everybody: feedback_type.is_some_and(nobody),
+        }
     }
 
     /// Whether an address is the sender's, the list's or that of whoever takes the complaints; or nobody's any more.
     pub fn have(&self, address: &Address) -> bool {
-        let is_same = |other: &Address| other.normalised() == address.normalised();
-        let takes_complaints = || self.mail.to.iter().filter_map(|to| Address::parse(to)).any(|to| is_same(&to));
         self.everybody
             || self.original.is_ours(address)
-            || self.sender.is_some_and(is_same)
-            || takes_complaints()
-            || is_redacted(address.local_part(), address.domain(), self.mail.words)
+            || self.ours.contains(address.normalised())
+            || is_redacted(address.local_part(), address.domain(), self.words)
     }
 }
 
@@ -73,20 +76,18 @@ impl<'m> Others<'m> {
 /// sender, that before what a server put down in the returned header, and To comes last.
 pub(super) fn find(mail: &Mail<'_>, original: &Original) -> Complainers {
     let feedback = Feedback::read(mail);
-    let sender = feedback.mail_from.as_ref().map(|from| &from.value);
-    let others = Others { sender, ..Others::of(mail, original, feedback.kind.as_deref()) };
+    let mut others = Others::of(mail, original, feedback.kind.as_deref());
+    others.ours.extend(feedback.mail_from.iter().map(|sender| sender.value.normalised().to_owned()));
     let named = feedback.named.but_for(&others);
     if !named.named.is_empty() {
         return named;
     }
     let may_be = |one: &Finding<Address>| !others.have(&one.value);
-    let states = |mail: &Mail<'_>| fields(mail, Role::NamesComplainer).map(|(a, field)| of_mail(a, field)).find(may_be);
     let of_sender = feedback.mail_from.as_ref().and_then(from_verp).filter(may_be);
-    let one =
-        of_sender.or_else(|| original::with_header(mail, |header| in_header(header, &others))).or_else(|| states(mail));
-    let mut complainers = Complainers::default();
-    one.into_iter().for_each(|one| complainers.add(one));
-    complainers
+    let of_field = || fields(mail, Role::NamesComplainer).map(|(address, field)| of_mail(address, field)).find(may_be);
+    let of_returned = || original::with_header(mail, |header| in_header(header, &others));
+    let one = of_sender.or_else(of_field).or_else(of_returned);
+    Complainers { named: one.into_iter().collect(), ..Complainers::default() }
 }
 
 /// Whom the header of the returned message tells of.
@@ -110,11 +111,15 @@ fn in_header(header: &Mail<'_>, others: &Others<'_>) -> Option<Finding<Address>>
     stated.or_else(|| original::recipient(header, |address| !may_be(address)).map(found))
 }
 
+/// Fields that name somebody are not longer: RFC 5322 §2.1.1 gives a line 998 octets. Evidence quotes the line, and a stranger
+/// may write many addresses into a long one.
+const LONGEST_VALUE: usize = 998;
+
 /// The header fields that have this role, each with the one address that it begins with: times and servers may follow.
 fn fields<'m>(mail: &'m Mail<'_>, role: Role) -> impl Iterator<Item = (Address, &'m Field<'m>)> {
     let with_role = move |field: &&Field<'_>| mail.words.have(role, &field.name.to_ascii_lowercase());
     mail.fields().iter().filter(with_role).filter_map(|field| {
-        let value = field.value();
+        let value = Some(field.value()).filter(|value| value.len() <= LONGEST_VALUE)?;
         let first = || dsn::address(value.split([';', ' ']).next()?);
         Some((dsn::address(value).or_else(first)?, field))
     })
@@ -155,30 +160,30 @@ impl Feedback {
         let Some(part) = mail.parts.iter().find(|part| is_feedback(part)) else { return feedback };
         dsn::each_field(dsn::own_text(part), |field| {
             let Some(name) = field.name else { return };
+            let value = field.excerpt(name.to_owned());
+            if value.as_str().len() > LONGEST_VALUE {
+                return;
+            }
             let lower = name.to_ascii_lowercase();
             if mail.words.have(Role::NamesComplainer, &lower) {
-                feedback.add_named(name, &field, mail.words);
+                feedback.add_named(&value);
             } else if lower == "original-mail-from" {
-                let value = field.excerpt(name.to_owned());
-                let sender = address_of(value.as_str());
-                feedback.mail_from = sender
-                    .map(|value_of| Finding { value: value_of, evidence: value.evidence(0..value.as_str().len()) });
+                let evidence = value.evidence(0..value.as_str().len());
+                feedback.mail_from = address_of(value.as_str()).map(|value| Finding { value, evidence });
             } else if lower == "feedback-type" {
-                feedback.kind = Some(field.excerpt(name.to_owned()).as_str().to_owned());
+                feedback.kind = Some(value.as_str().to_owned());
             }
         });
         feedback
     }
 
     /// QUIRK: several addresses in one field, which RFC 5965 §3.2 wants to be repeated instead.
-    fn add_named(&mut self, name: &str, field: &dsn::Field<'_>, words: &Words) {
-        let value = field.excerpt(name.to_owned());
+    fn add_named(&mut self, value: &Excerpt) {
         let text = value.as_str();
         let pieces = if dsn::address(text).is_some() { vec![text] } else { text.split(',').collect() };
         let mut at = 0;
         for piece in pieces {
-            let named = dsn::address(piece).filter(|a| !is_redacted(a.local_part(), a.domain(), words));
-            if let Some(address) = named {
+            if let Some(address) = dsn::address(piece) {
                 let (start, octets) =
                     piece.find(address.given()).map_or((0, piece.len()), |start| (start, address.given().len()));
                 let evidence = value.evidence(at + start..at + start + octets);

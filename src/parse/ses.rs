@@ -99,7 +99,9 @@ pub(super) fn read(mail: &Mail<'_>, table: &Words) -> Option<Draft> {
         let mut draft = Draft { kind: Some(Finding { value: kind, evidence: because.clone() }), ..Draft::default() };
         if let Some(bounce) = notification.bounce.filter(|_| kind == Kind::Bounce) {
             draft.reporting_mta = bounce.reporting_mta.map(|mta| dsn::after_type(&mta).to_owned());
-            draft.recipients = bounce.bounced_recipients.into_iter().map(|one| bounced(one, part, table)).collect();
+            draft.left_out = bounce.bounced_recipients.len().saturating_sub(MOST_RECIPIENTS);
+            let some = bounce.bounced_recipients.into_iter().take(MOST_RECIPIENTS);
+            draft.recipients = some.map(|one| bounced(one, part, table)).collect();
         }
         if let Some(complaint) = notification.complaint.filter(|_| kind == Kind::Complaint) {
             let source = notification.mail.and_then(|sent| sent.source);
@@ -111,10 +113,9 @@ pub(super) fn read(mail: &Mail<'_>, table: &Words) -> Option<Draft> {
                 action: Action::Delivered,
                 ..Recipient::default()
             };
-            draft.recipients = delivery.recipients.into_iter().map(reached).collect();
+            draft.left_out = delivery.recipients.len().saturating_sub(MOST_RECIPIENTS);
+            draft.recipients = delivery.recipients.into_iter().take(MOST_RECIPIENTS).map(reached).collect();
         }
-        draft.left_out = draft.recipients.len().saturating_sub(MOST_RECIPIENTS);
-        draft.recipients.truncate(MOST_RECIPIENTS);
         for recipient in &mut draft.recipients {
             recipient.action_because = Some(because.clone());
         }
@@ -122,11 +123,14 @@ pub(super) fn read(mail: &Mail<'_>, table: &Words) -> Option<Draft> {
     })
 }
 
+/// SNS takes 256 KiB; its escapes and what it puts around it come on top.
+const LONGEST: usize = 1024 * 1024;
+
 /// The first JSON value of a text; SNS writes a footer below it.
 fn notification(text: &str) -> Option<Notification> {
     let text = text.trim_start();
     // Cheap for all other mail.
-    if !text.starts_with('{') {
+    if !text.starts_with('{') || text.len() > LONGEST {
         return None;
     }
     let first = |text: &str| serde_json::Deserializer::from_str(text).into_iter::<Notification>().next()?.ok();
@@ -146,13 +150,16 @@ fn complained(complaint: &Complaint, source: Option<&str>, mail: &Mail<'_>, part
     let original =
         Original { senders: source.iter().map(|a| a.normalised().to_owned()).collect(), ..Original::default() };
     let others = Others::of(mail, &original, complaint.complaint_feedback_type.as_deref());
-    // The message's own list of recipients may stand in front.
-    let begins = part.text.find("complainedRecipients").unwrap_or(0);
+    // The message's own list of recipients may stand in front. Each stands behind the one before.
+    let mut at = part.text.find("complainedRecipients").unwrap_or(0);
+    let mut found = true;
     let mut complainers = Complainers::default();
     for Complained { email_address: given } in &complaint.complained_recipients {
         if let Some(address) = dsn::address(given) {
-            let at = part.text[begins..].find(given.as_str()).map(|at| begins + at);
-            let line = part.line_of(at.unwrap_or(begins));
+            // JSON's escapes may hide one, and then the next ones are not looked for.
+            let next = if found { part.text[at..].find(given.as_str()) } else { None };
+            (at, found) = (at + next.unwrap_or(0), next.is_some());
+            let line = part.line_of(at);
             let words = Excerpt::of(&Location::Field("emailAddress".into()), given, 0, |_| line);
             complainers.add(Finding { value: address, evidence: words.evidence(0..given.len()) });
         }

@@ -180,12 +180,17 @@ pub struct Original {
     pub campaign: Option<String>,
 }
 
+/// RFC 2919 §2.
+const LONGEST_LIST_ID: usize = 255;
+
 impl Original {
     /// Whether an address is one of those who sent the message, or that of the list that passed it on.
     #[must_use]
     pub fn is_ours(&self, address: &Address) -> bool {
         let of_sender = self.senders.iter().any(|sender| sender == address.normalised());
-        let is_list = |id: &String| id.to_lowercase().contains(&address.normalised().replace('@', "."));
+        let is_list = |id: &String| {
+            id.len() <= LONGEST_LIST_ID && id.to_lowercase().contains(&address.normalised().replace('@', "."))
+        };
         of_sender || self.list_id.as_ref().is_some_and(is_list)
     }
 }
