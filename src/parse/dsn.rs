@@ -407,8 +407,9 @@ fn add_words(words: Passage<'_>, recipients: &mut [Recipient], table: &Words) {
         })
         .collect();
     let wanted: Vec<&str> = names.iter().map(String::as_str).collect();
-    for (recipient, words) in recipients.iter_mut().zip(general::words_of_each(words, &wanted, table)) {
-        recipient.text.append(&words);
+    for (recipient, said) in recipients.iter_mut().zip(general::words_of_each(words, &wanted, table)) {
+        recipient.text.append(&said.text);
+        recipient.remote_mta = recipient.remote_mta.take().or(said.host);
     }
 }
 

@@ -228,7 +228,14 @@ fn mentions(words: &str, mailed: &[Address], own: &HashSet<String>, tables: &Tab
                 let position = match header {
                     Some(_) => Position::Summary,
                     None if last.0 > 0 && line.get(last.0..range.start).is_some_and(is_separator) => last.1,
-                    None => position_behind(&said, tables),
+                    None => match position_behind(&said, tables) {
+                        Position::Elsewhere
+                            if last.0 == 0 && is_name_of(line, &range) && !is_service(&address, &tables.words) =>
+                        {
+                            Position::Head
+                        }
+                        position => position,
+                    },
                 };
                 let position = match (position, &paragraph) {
                     (Position::Head, Some(opened)) if last.0 == 0 && is_quoted_by(opened, line, before) => {
@@ -336,6 +343,19 @@ impl LastShown {
         }
     }
 }
+
+/// QUIRK: Exchange lists whom it knows by name: `Ann Berg (ann@example.org)`, and nothing else in the line.
+fn is_name_of(line: &str, address: &Range<usize>) -> bool {
+    // Whoever signs has angle brackets around his own address.
+    let name = line[..address.start].trim().strip_suffix('(').filter(|_| line[address.end..].trim() == ")");
+    name.is_some_and(|name| {
+        name.len() <= LONGEST_NAME
+            && name.chars().all(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '\'' | '.' | ','))
+    })
+}
+
+/// In octets.
+const LONGEST_NAME: usize = 64;
 
 /// A line that begins with a failed address, and what follows up to the next blank line.
 struct Opened {
@@ -522,6 +542,21 @@ mod tests {
             ("Mailbox of ", Position::Elsewhere),
         ] {
             assert_eq!(position_behind(&said(before), &tables), position, "{before:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_may_be_the_name_of_an_address() {
+        for (line, is_name) in [
+            ("Ann Berg (ann@example.org)", true),
+            ("  O'Neil, Zoë (zoe@example.org) ", true),
+            ("Ann Berg <ann@example.org>", false),
+            ("Write to Ann: (ann@example.org)", false),
+            ("Ann: (ann@example.org)", false),
+            ("Ann Berg (ann@example.org) is away", false),
+        ] {
+            let (range, _) = addresses(line).next().expect(line);
+            assert_eq!(is_name_of(line, &range), is_name, "{line}");
         }
     }
 

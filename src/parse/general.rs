@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::{
     Draft, MOST_RECIPIENTS,
+    answers::{self, Answer, Told},
     blocks::{MOST_ABOUT, blocks, names_only},
     failed::{self, Failed},
     kinds::Likeness,
@@ -95,34 +96,79 @@ pub(super) const MOST_WORDS: usize = 256 * 1024;
 /// them where no address has a line of its own: the cause stands above or below the list.
 fn recipients(words: Passage<'_>, failed: &[Failed], table: &Words) -> Vec<Recipient> {
     let wanted: Vec<&str> = failed.iter().map(|f| f.shown.normalised()).collect();
-    let mut blocks = words_of_each(words, &wanted, table);
-    if blocks.iter().all(|block| names_only(block.as_str())) {
+    let mut said = words_of_each(words, &wanted, table);
+    if said.iter().all(|said| !said.of_answers && names_only(said.text.as_str())) {
         let most = MOST_ABOUT.min(MOST_ABOUT_ALL / failed.len().max(1));
-        blocks.fill(about(words.trimmed().clipped(most)));
+        said.fill(Said { text: about(words.trimmed().clipped(most)), ..Said::default() });
     }
-    let recipient = |(failed, text): (&Failed, Excerpt)| Recipient {
+    let recipient = |(failed, said): (&Failed, Said)| Recipient {
         address: Some(failed.mailed.clone()),
         final_recipient: Some(failed.shown.given().to_owned()).filter(|_| failed.shown != failed.mailed),
         forwarded_to: failed.hidden.clone(),
-        text,
+        remote_mta: said.host,
+        text: said.text,
         ..Recipient::default()
     };
-    failed.iter().zip(blocks).map(recipient).collect()
+    failed.iter().zip(said).map(recipient).collect()
 }
 
-/// What the words say of each address (normalised): all of it of the only one, else the lines that speak of each; and of
-/// a transcript what was said of each in it.
-pub(super) fn words_of_each(words: Passage<'_>, wanted: &[&str], table: &Words) -> Vec<Excerpt> {
+/// What the words of a mail say of one address.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Said {
+    /// The lines that speak of it; where the mail quotes servers' answers to it, these alone.
+    pub text: Excerpt,
+    /// The host that answered, where the mail names it.
+    pub host: Option<String>,
+    /// Whether the mail quotes answers: then nothing else in it is the cause.
+    of_answers: bool,
+}
+
+/// What the words say of each address (normalised): all of it of the only one, else the lines that speak of each; of
+/// a transcript what was said of each in it, and of a notice that quotes servers what these answered.
+pub(super) fn words_of_each(words: Passage<'_>, wanted: &[&str], table: &Words) -> Vec<Said> {
     let words = words.trimmed();
     let excerpts = |lines: Vec<Range<usize>>| {
         joined(lines.into_iter().map(|line| words.slice(line).excerpt(&Location::TextPart))).clipped(MOST_ABOUT)
     };
     let of_each = if wanted.len() == 1 { vec![vec![0..words.text.len()]] } else { blocks(words.text, wanted) };
-    let of_each = match transcript::read(words.text, wanted, table) {
-        Some(transcript) => transcript.share_out(of_each),
-        None => of_each,
-    };
-    of_each.into_iter().map(excerpts).collect()
+    if let Some(transcript) = transcript::read(words.text, wanted, table) {
+        let of_each = transcript.share_out(of_each).into_iter();
+        return of_each.map(|lines| Said { text: excerpts(lines), ..Said::default() }).collect();
+    }
+    let answers = answers::read(words.text, wanted);
+    let of_answers = answers.is_some();
+    let said =
+        |(i, mut lines): (usize, Vec<Range<usize>>)| match answers.as_ref().map(|answers| (answers, answers.of(i))) {
+            Some((_, Told::Answers(his))) => {
+                let host = his.iter().find_map(|answer| answer.host.clone()).map(|host| words.text[host].to_owned());
+                Said { text: quoted(words, &his), host, of_answers }
+            }
+            Some((_, Told::Contradiction)) => Said { of_answers, ..Said::default() },
+            Some((answers, Told::Nothing)) => {
+                if wanted.len() == 1 {
+                    lines = blocks(words.text, wanted).pop().unwrap_or_default();
+                }
+                lines.retain(|line| !answers.has(line.start));
+                Said { text: excerpts(lines), host: None, of_answers }
+            }
+            None => Said { text: excerpts(lines), ..Said::default() },
+        };
+    of_each.into_iter().enumerate().map(said).collect()
+}
+
+/// Answers, with a blank line between.
+fn quoted(words: Passage<'_>, answers: &[&Answer]) -> Excerpt {
+    let mut all = Excerpt::default();
+    for answer in answers {
+        let left = MOST_ABOUT.saturating_sub(all.as_str().len());
+        if left == 0 {
+            break;
+        }
+        all.append(&words.slice(answer.range.clone()).clipped(left).excerpt(&Location::TextPart));
+        all.push_between('\n');
+        all.push_between('\n');
+    }
+    all
 }
 
 fn joined(excerpts: impl Iterator<Item = Excerpt>) -> Excerpt {
@@ -135,6 +181,7 @@ fn joined(excerpts: impl Iterator<Item = Excerpt>) -> Excerpt {
 pub(super) fn read_codes(recipient: &mut Recipient, table: &Words) {
     let words = &recipient.text;
     let reply = reply::final_reply(words.as_str(), table);
+    let reply = reply.map(|(at, code)| (reply::said_in_full(words.as_str(), at), code));
     let status = reply::status_beside(words.as_str(), reply, table);
     if recipient.diagnostic.is_none() {
         let code_at = reply.map(|r| r.0).or(status.map(|s| s.0));

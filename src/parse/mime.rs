@@ -419,17 +419,31 @@ fn truncated_base64(part: &MessagePart<'_>) -> Option<String> {
     base64_decode(&whole).map(|octets| String::from_utf8_lossy(&octets).into_owned())
 }
 
-/// mail-parser's reading of HTML puts nothing between the cells of a table, and leaves `&nbsp;` what it is: in
-/// `550&nbsp;User&nbsp;unknown` it is a blank.
+/// QUIRK: mail-parser's reading of HTML puts nothing between the cells of a table, ends no line with a `</div>` and no
+/// paragraph with a `</p>`, and leaves `&nbsp;` what it is: in `550&nbsp;User&nbsp;unknown` it is a blank.
 fn from_html(html: &str) -> String {
-    static CELLS: LazyLock<AhoCorasick> = LazyLock::new(|| {
+    static MATCHER: LazyLock<AhoCorasick> = LazyLock::new(|| {
         AhoCorasick::builder()
             .ascii_case_insensitive(true)
-            .build(["</td>", "</th>", "</tr>", "</li>"])
-            .expect("four short literals compile")
+            .build(ENDS.map(|(tag, _)| tag))
+            .expect("short literals compile")
     });
-    html_to_text(&CELLS.replace_all(html, &[" </td>", " </th>", "<br></tr>", "<br></li>"])).replace('\u{a0}', " ")
+    html_to_text(&MATCHER.replace_all(html, &ENDS.map(|(_, ended)| ended))).replace('\u{a0}', " ")
 }
+
+/// Where the elements of HTML end, and what mail-parser reads as such an end.
+const ENDS: [(&str, &str); 10] = [
+    ("</td>", " </td>"),
+    ("</th>", " </th>"),
+    ("</tr>", "<br></tr>"),
+    ("</li>", "<br></li>"),
+    ("</div>", "<br></div>"),
+    ("</p>", "</p><br>"),
+    ("</h1>", "<br><br></h1>"),
+    ("</h2>", "<br><br></h2>"),
+    ("</h3>", "<br><br></h3>"),
+    ("</h4>", "<br><br></h4>"),
+];
 
 fn lossy(bytes: Cow<'_, [u8]>) -> Cow<'_, str> {
     match bytes {

@@ -4,6 +4,7 @@
 //! ([`general`]) for programs that write none. Which program it was, and the sentences that only it writes, are
 //! rows of a table ([`formats`]).
 
+mod answers;
 mod blocks;
 mod coding;
 mod complaint;
@@ -196,7 +197,8 @@ fn says_something(report: &Report) -> bool {
         || report.recipients.iter().any(|r| {
             let named = addresses(r.text.as_str()).any(|(_, a)| Some(&a) == r.address.as_ref());
             let forwarded = r.final_recipient.is_some();
-            named || forwarded || r.status().is_some() || r.reply().is_some()
+            let quotes_a_host = r.remote_mta.is_some();
+            named || forwarded || quotes_a_host || r.status().is_some() || r.reply().is_some()
         })
 }
 

@@ -42,6 +42,17 @@ fn code_length(bytes: &[u8]) -> Option<usize> {
     ((1..=3).contains(&detail) && !goes_on).then_some(end)
 }
 
+/// Whether a text begins with a code of class 4 or 5.
+pub(super) fn begins_with_code(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let is_status = || bytes.len() >= 5 && bytes[1] == b'.' && code_length(bytes).is_some();
+    let is_reply = || {
+        let code = text.get(..3).filter(|_| matches!(bytes.get(3), None | Some(b' ' | b'-')));
+        code.and_then(|code| code.parse::<ReplyCode>().ok()).is_some_and(|code| (code.get() / 10) % 10 <= 7)
+    };
+    matches!(bytes.first(), Some(b'4' | b'5')) && (is_status() || is_reply())
+}
+
 /// How sure it is that three digits are a reply code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Certainty {
@@ -121,7 +132,7 @@ fn starts_reply(before: &str, words: &Words) -> bool {
     let line = before.trim_end_matches([' ', '\t']);
     let Some(last) = line.bytes().last() else { return true };
     // MDaemon marks what the server said in a transcript: `<-- 550 text`.
-    if line.ends_with(['：', '（', '，', '。', '「'])
+    if line.ends_with(['：', '（', '，', '。', '「', '『', '“', '„', '‘', '‚', '«'])
         || line.ends_with("<--")
         || matches!(last, b'\n' | b':' | b';' | b'>' | b'<' | b'(' | b'[' | b'"' | b'\'' | b'#' | b'=' | b'|')
         || ends_with_bracketed_number(line)
@@ -170,6 +181,22 @@ pub(super) fn final_reply(transcript: &str, words: &Words) -> Option<(usize, Rep
     let sure = replies(transcript, words).filter(|found| found.2 > Certainty::Weak);
     // 503 is what a server says to DATA after it has answered every RCPT: the cause stands before it.
     best_ranked(sure, |code, certainty| (code.class_digit() == 5 && code.get() != 503, certainty))
+}
+
+/// Where a reply that stands at an offset without a word is said again with its words: `Status code: 550 5.1.10`, and below
+/// it `Reported error: 550 5.1.10 RESOLVER.ADR.RecipientNotFound; …`.
+pub(super) fn said_in_full(text: &str, at: usize) -> usize {
+    let line = |at: usize| text[at..].lines().next().unwrap_or_default();
+    let codes = |c: char| c.is_ascii_digit() || matches!(c, '.' | ' ' | '-' | '#');
+    let length = line(at).find(|c| !codes(c)).unwrap_or_else(|| line(at).len());
+    let (bare, behind) = line(at).split_at(length);
+    let bare = bare.trim_end_matches(|c: char| !c.is_ascii_digit());
+    if bare.len() < "550 5.1.1".len() || behind.contains(char::is_alphanumeric) {
+        return at;
+    }
+    let end = at + bare.len();
+    let mut again = text[end..].match_indices(bare).map(|(i, _)| end + i);
+    again.find(|&again| line(again)[bare.len()..].trim_start().starts_with(char::is_alphabetic)).unwrap_or(at)
 }
 
 /// The first of those that rank highest.
@@ -241,6 +268,30 @@ mod tests {
     fn codes(text: &str) -> (Option<String>, Option<String>) {
         let reply = best_reply(text, Certainty::Strong, &WORDS).map(|(_, c)| c.to_string());
         (reply, best_status(text, &WORDS).map(|(_, c)| c.to_string()))
+    }
+
+    #[test]
+    fn a_text_begins_with_a_code() {
+        for text in ["550 5.1.1 no", "550-no", "4.2.2 full", "5.1.10", "550"] {
+            assert!(begins_with_code(text), "{text}");
+        }
+        for text in ["", "5", "5.", "5.1", "5500 no", "250 ok", "550.1", "590 no", "2.0.0 ok", "no 550", "550é"] {
+            assert!(!begins_with_code(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_reply_is_read_where_its_words_stand() {
+        for (text, words) in [
+            ("550 5.1.10\n\nError: 550 5.1.10 NotFound", "550 5.1.10 NotFound"),
+            ("550 5.1.10.\nError: 550 5.1.10\n550 5.1.10 NotFound", "550 5.1.10 NotFound"),
+            ("550 5.1.10 no\n550 5.1.10 NotFound", "550 5.1.10 no\n550 5.1.10 NotFound"),
+            ("550 5.1.1\n550 5.1.10 NotFound", "550 5.1.1\n550 5.1.10 NotFound"),
+            ("550\n550 no", "550\n550 no"),
+            ("550 5.1.10", "550 5.1.10"),
+        ] {
+            assert_eq!(&text[said_in_full(text, 0)..], words, "{text}");
+        }
     }
 
     #[test]

@@ -57,7 +57,7 @@ impl Asides {
             last.end = if meets { last.end.max(next.end) } else { last.end };
             meets
         });
-        Self { names: ranges, hosts: hosts(text).collect() }
+        Self { names: ranges, hosts: host_names(text).collect() }
     }
 
     /// Whether a part of the text is to be passed over.
@@ -104,7 +104,7 @@ fn names_with_dots(text: &str) -> impl Iterator<Item = Range<usize>> {
 }
 
 /// What looks like a host name: labels with dots between, the last one short and of letters.
-fn hosts(text: &str) -> impl Iterator<Item = Range<usize>> {
+pub fn host_names(text: &str) -> impl Iterator<Item = Range<usize>> {
     let mut from = 0;
     std::iter::from_fn(move || {
         loop {
