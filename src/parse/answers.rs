@@ -20,8 +20,17 @@ use crate::text::{Address, addresses, host_names};
 pub(super) struct Answer {
     /// Its lines.
     pub range: Range<usize>,
-    /// The host that gave it, where a line above names one.
-    pub host: Option<Range<usize>>,
+    /// What names the host that gave it.
+    pub announcement: Option<Announcement>,
+}
+
+/// Words that say which host gave an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Announcement {
+    /// The words, up to the colon.
+    pub range: Range<usize>,
+    /// The host among them.
+    pub host: Range<usize>,
 }
 
 /// What the answers of a text tell of one address.
@@ -71,7 +80,7 @@ impl Answers {
 pub(super) fn read(text: &str, wanted: &[&str]) -> Option<Answers> {
     // Most texts quote none.
     let mut lines = text.lines().map(str::trim);
-    if !lines.any(|line| announcement(line).is_some() || quotes_code(line)) {
+    if !lines.any(|line| announcing(line, 0).is_some() || quotes_code(line)) {
         return None;
     }
     let mut reader = Reader::new(text, wanted);
@@ -96,7 +105,7 @@ pub(super) fn read(text: &str, wanted: &[&str]) -> Option<Answers> {
 enum Open {
     Nothing,
     /// A host was named whose answer follows.
-    Announced(Range<usize>),
+    Announced(Announcement),
     /// An answer, and the numbers of those whom it names.
     Answer(Answer, Vec<usize>),
 }
@@ -156,26 +165,27 @@ impl<'t> Reader<'t> {
             return;
         }
         let start = range.start + (line.len() - line.trim_start().len());
-        if let Some(Announcement { host, answer }) = announcement(trimmed) {
+        if let Some(Announcing { announcement, answer }) = announcing(trimmed, start) {
             self.close();
-            let host = start + host.start..start + host.end;
             self.open = match answer {
-                Some(at) => Open::Answer(Answer { range: start + at..range.end, host: Some(host) }, named),
-                None => Open::Announced(host),
+                Some(at) => Open::Answer(Answer { range: at..range.end, announcement: Some(announcement) }, named),
+                None => Open::Announced(announcement),
             };
             return;
         }
         match &mut self.open {
             // Sendmail and Courier show the dialogue with a host, and who said what in it.
             Open::Announced(_) if trimmed.starts_with(">>>") || trimmed.starts_with("<<<") => self.open = Open::Nothing,
-            Open::Announced(host) => {
-                self.open = Open::Answer(Answer { range, host: Some(host.clone()) }, named);
+            Open::Announced(announcement) => {
+                self.open = Open::Answer(Answer { range, announcement: Some(announcement.clone()) }, named);
             }
             Open::Answer(answer, names) => {
                 answer.range.end = range.end;
                 names.append(&mut named);
             }
-            Open::Nothing if quotes_code(trimmed) => self.open = Open::Answer(Answer { range, host: None }, named),
+            Open::Nothing if quotes_code(trimmed) => {
+                self.open = Open::Answer(Answer { range, announcement: None }, named)
+            }
             Open::Nothing if named.is_empty() => self.lists = false,
             Open::Nothing => {
                 self.end_list();
@@ -254,17 +264,17 @@ fn is_list(line: &str, found: &[(Range<usize>, Address)]) -> bool {
     named && !line[at..].contains(char::is_alphanumeric) && !line.trim_end().ends_with([':', '：'])
 }
 
-/// A line that says which host gave an answer.
-struct Announcement {
-    host: Range<usize>,
-    /// Where in the line the answer begins, if not below it.
+/// A line that announces an answer.
+struct Announcing {
+    announcement: Announcement,
+    /// Where the answer begins, if not below the line.
     answer: Option<usize>,
 }
 
 /// `mx.example.org gave this error:`, `Der Server mx.example.org meldet:`; in one line with the answer only where the
 /// host stands first and words follow it. `host mx.example.org [192.0.2.1]:` is what a program says of its own attempt, and the
 /// words around it tell what it attempted.
-fn announcement(line: &str) -> Option<Announcement> {
+fn announcing(line: &str, start: usize) -> Option<Announcing> {
     let ends = line.strip_suffix([':', '：']);
     let colon = match ends {
         Some(_) if line.len() <= LONGEST_ANNOUNCEMENT => None,
@@ -277,17 +287,18 @@ fn announcement(line: &str) -> Option<Announcement> {
         return None;
     }
     let host = host_names(before).find(|host| host.len() >= SHORTEST_HOST)?;
-    let Some(colon) = colon else { return Some(Announcement { host, answer: None }) };
+    let at = |range: Range<usize>| start + range.start..start + range.end;
+    let announcement = Announcement { range: at(0..before.len()), host: at(host.clone()) };
+    let Some(colon) = colon else { return Some(Announcing { announcement, answer: None }) };
     let says = before[host.end..].chars().filter(|c| c.is_alphabetic()).count();
     let answer = colon + line[colon..].chars().next().map_or(1, char::len_utf8);
-    let names_who =
-        || line[answer..].contains('@') && is_list(&line[answer..], &addresses(&line[answer..]).collect::<Vec<_>>());
+    let names_who = || is_list(&line[answer..], &addresses(&line[answer..]).collect::<Vec<_>>());
     let is_one = host.start == 0
         && says >= SHORTEST_PREDICATE
         && !before.contains('(')
         && line[answer..].starts_with(char::is_whitespace)
         && !names_who();
-    is_one.then_some(Announcement { host, answer: Some(answer) })
+    is_one.then_some(Announcing { announcement, answer: Some(start + answer) })
 }
 
 /// In octets.
@@ -322,7 +333,7 @@ mod tests {
     fn told(text: &str, wanted: &[&str]) -> Vec<String> {
         let Some(answers) = read(text, wanted) else { return Vec::new() };
         let one = |answer: &&Answer| {
-            let host = answer.host.clone().map_or(String::new(), |host| format!("{} > ", &text[host]));
+            let host = answer.announcement.as_ref().map_or(String::new(), |a| format!("{} > ", &text[a.host.clone()]));
             host + text[answer.range.clone()].trim()
         };
         let told = |i| match answers.of(i) {

@@ -140,7 +140,8 @@ pub(super) fn words_of_each(words: Passage<'_>, wanted: &[&str], table: &Words) 
     let said =
         |(i, mut lines): (usize, Vec<Range<usize>>)| match answers.as_ref().map(|answers| (answers, answers.of(i))) {
             Some((_, Told::Answers(his))) => {
-                let host = his.iter().find_map(|answer| answer.host.clone()).map(|host| words.text[host].to_owned());
+                let host = his.iter().find_map(|answer| Some(&answer.announcement.as_ref()?.host));
+                let host = host.map(|host| words.text[host.clone()].to_owned());
                 Said { text: quoted(words, &his), host, of_answers }
             }
             Some((_, Told::Contradiction)) => Said { of_answers, ..Said::default() },
@@ -156,15 +157,16 @@ pub(super) fn words_of_each(words: Passage<'_>, wanted: &[&str], table: &Words) 
     of_each.into_iter().enumerate().map(said).collect()
 }
 
-/// Answers, with a blank line between.
+/// Answers, and then what announces them, with a blank line between: it may tell what was refused.
 fn quoted(words: Passage<'_>, answers: &[&Answer]) -> Excerpt {
     let mut all = Excerpt::default();
-    for answer in answers {
+    let announcements = answers.iter().filter_map(|answer| Some(&answer.announcement.as_ref()?.range));
+    for range in answers.iter().map(|answer| &answer.range).chain(announcements) {
         let left = MOST_ABOUT.saturating_sub(all.as_str().len());
         if left == 0 {
             break;
         }
-        all.append(&words.slice(answer.range.clone()).clipped(left).excerpt(&Location::TextPart));
+        all.append(&words.slice(range.clone()).clipped(left).excerpt(&Location::TextPart));
         all.push_between('\n');
         all.push_between('\n');
     }
