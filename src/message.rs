@@ -177,6 +177,8 @@ pub struct Resume {
     /// What is committed and needs no second look, for a source that
     /// [`asks for it`](crate::source::Source::ASKS_FOR_KNOWN).
     pub known: HashSet<Place>,
+    /// Whether somebody only asks if the mailbox could be read: then nothing is made in it.
+    pub only_looks: bool,
 }
 
 #[cfg(test)]

@@ -85,6 +85,17 @@ fn a_configuration_with_a_mistake_is_refused_with_file_line_and_key() {
         ("[imap.a]\nhost = 'mail.example.org'\nuser = 'a'", 1, "[imap.a]: missing field `password`"),
         ("[imap.a]\nhost = 'h'\nuser = 'a'\npassword = { env = 'P' }\ntls = 'ssl'", 5, "[imap.a] tls: unknown variant"),
         ("[maildir.a]\npath = '/m'\npol = '1s'", 3, "[maildir.a] pol: unknown field `pol`"),
+        ("[maildir.a]\npath = '/m'\npoll = '0s'", 3, "[maildir.a] poll: expected a time above 0 such as 30s or 5m"),
+        ("[maildir.a]\npath = '/m'\nbatch = 0", 3, "[maildir.a] batch: expected at least 1"),
+        ("[maildir.a]\npath = '/m'\nmax_message = 0", 3, "[maildir.a] max_message: expected at least 1"),
+        ("[maildir.a]\npath = '/m'\nafter = { move = ' ' }", 3, "[maildir.a] after: expected a name"),
+        ("[imap.a]\nport = 0", 2, "[imap.a] port: invalid value: integer `0`, expected a nonzero u16"),
+        ("[imap.a]\nhost = ''", 2, "[imap.a] host: expected a host name or an address"),
+        ("[imap.a]\nhost = 'imaps://mail.example.org'", 2, "[imap.a] host: expected a host name or an address"),
+        ("[imap.a]\nhost = 'mail.example.org:993'", 2, "its port is a key of its own"),
+        ("[imap.a]\nhost = '::1'\nuser = ''", 3, "[imap.a] user: expected a name"),
+        ("[imap.a]\nfolder = \"a\\nb\"", 2, "[imap.a] folder: expected a name, without line ends"),
+        ("[imap.a]\ntimeouts = { connect = '0s' }", 2, "expected a time above 0"),
         ("[pop3.a]\nhost = 'h'", 1, "[pop3.a]: unknown field `pop3`"),
         ("[[mailbox]]\ntype = 'imap'", 1, "unknown field `mailbox`, expected one of"),
     ] {
@@ -103,7 +114,16 @@ fn values_that_contradict_each_other_are_refused() {
         ("[suppressions]\nsoft_min_days = 90", "soft_min_days is 90, expected at most soft_window_days (60)"),
         ("[database]\npath = 'a'\n[suppressions]\npath = 'a'", "the same file"),
         ("[log]\nlevel = 'loud,,='", "[log] level `loud,,=`"),
-        ("[maildir.a]\npath = '/m'\npoll = 'banana'", "[maildir.a] poll: expected a time such as 30s or 5m"),
+        ("[maildir.a]\npath = '/m'\npoll = 'banana'", "[maildir.a] poll: expected a time above 0 such as 30s or 5m"),
+        ("[maildir.'']\npath = '/m'", "[maildir.\"\"]: a mailbox needs a name that can be read"),
+        (
+            "[imap.a]\nhost = 'h'\nuser = 'u'\npassword = { env = 'P' }\nafter = { move = 'inbox' }",
+            "[imap.a] after moves messages to the folder that is read, INBOX; name another",
+        ),
+        (
+            "[imap.a]\nhost = 'h'\nuser = 'u'\npassword = { env = 'P' }\nca_file = '/nowhere/ca.pem'",
+            "[imap.a] ca_file /nowhere/ca.pem: No such file",
+        ),
         ("[log]\nlevel = 'info,loud'", "`loud` is none of error, warn, info, debug and trace"),
         ("[log]\nlevel = 'info,bounced::source=loud'", "[log] level `info,bounced::source=loud`"),
         ("[maildir.a]\npath = '/m'\n[imap.a]\nhost = 'h'\nuser = 'u'\npassword = { env = 'P' }", "have one name"),
@@ -300,6 +320,7 @@ fn checking_leaves_nothing_behind() {
     let mut left: Vec<_> = fs::read_dir(place.dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     left.sort();
     assert_eq!(left, ["bounced.toml", "box"]);
+    assert!(!place.path("box/.Processed").exists(), "the folder to move to is the daemon's to make");
 }
 
 #[test]

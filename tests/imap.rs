@@ -72,6 +72,15 @@ fn deliver_all(server: &Dovecot, subjects: &[&str]) {
 }
 
 #[tokio::test]
+async fn whoever_only_looks_makes_no_folder() {
+    let Some(server) = Dovecot::start() else { return };
+    let mut source = ImapSource::new("test", settings(&server, ""));
+    source.open(Resume { only_looks: true, ..Resume::default() }).await.unwrap();
+    source.close().await;
+    assert!(!server.doveadm(&["mailbox list"]).contains("Processed"));
+}
+
+#[tokio::test]
 async fn processed_messages_are_moved_and_the_rest_is_untouched() {
     let Some(server) = Dovecot::start() else { return };
     deliver_all(&server, &["one", "two", "three"]);

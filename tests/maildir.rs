@@ -340,7 +340,7 @@ async fn what_is_no_maildir_and_what_is_no_folder_name_is_refused() {
     let line = refusal(&empty, "").await;
     assert!(line.contains("no readable Maildir") && line.contains(&empty.path().display().to_string()), "{line}");
     let dir = maildir();
-    for name in ["../elsewhere", "a/b", "", ".", ".."] {
+    for name in ["../elsewhere", "a/b", ".", ".."] {
         let line = refusal(&dir, &format!("after = {{ move = '{name}' }}")).await;
         assert!(line.contains("can't move to a folder called"), "{line}");
     }

@@ -4,12 +4,25 @@ use std::{fs::File, io, path::Path, pin::Pin};
 
 use super::{Halt, open::permit_new_store};
 use crate::{
-    config::Config,
+    config::{Config, Mailbox},
     follower::Followers,
     message::Resume,
     source::{MailboxVisitor, Source},
     store::{Store, StoreError},
 };
+
+/// The files that a configured mailbox can't do without and that are not there, a line each.
+#[must_use]
+pub fn missing_files(config: &Config) -> Vec<String> {
+    let of_mailbox = |Mailbox { section, name, settings }: Mailbox<'_>| {
+        let missing = settings.needs().into_iter().filter_map(|(key, path)| Some((key, path, File::open(path).err()?)));
+        let line = |(key, path, error): (&str, &Path, io::Error)| {
+            format!("[{section}.{name}] {key} {}: {error}; give the file that is meant", path.display())
+        };
+        missing.map(line).collect::<Vec<_>>()
+    };
+    config.mailboxes().into_iter().flat_map(of_mailbox).collect()
+}
 
 /// Tries the store, the published list and every mailbox, and tells `told` of each in turn.
 pub async fn try_out(config: &Config, mut told: impl FnMut(&str, Result<(), Halt>)) {
@@ -75,7 +88,7 @@ impl MailboxVisitor for Logins {
 }
 
 async fn log_in(mut source: impl Source) -> Result<(), Halt> {
-    let opened = source.open(Resume::default()).await;
+    let opened = source.open(Resume { only_looks: true, ..Resume::default() }).await;
     source.close().await;
     Ok(opened?)
 }

@@ -27,6 +27,9 @@ impl Check {
         let config = globals.config()?;
         Judge::new(&config).map_err(|error| Failure::new(Exit::Config, error))?;
         describe(&config, &mut io::stdout().lock())?;
+        if let Some(missing) = app::missing_files(&config).into_iter().next() {
+            return Err(Failure::new(Exit::Config, missing));
+        }
         if let Some(advice) = config.lacks_mailbox() {
             return Err(Failure::new(Exit::Config, advice));
         }

@@ -9,6 +9,7 @@ use std::{
 use config::{Environment, File, FileFormat};
 
 use super::{Config, DEFAULT_FILE, Mailbox, TABLE_SECTIONS};
+use crate::text::is_unseen;
 
 /// Why the configuration was refused.
 #[derive(Debug, thiserror::Error)]
@@ -99,7 +100,13 @@ impl Config {
             ));
         }
         let mut sections = HashMap::new();
-        for Mailbox { section, name, .. } in self.mailboxes() {
+        for Mailbox { section, name, settings } in self.mailboxes() {
+            if name.trim().is_empty() || name.contains(is_unseen) {
+                return complain(format!("[{section}.{name:?}]: a mailbox needs a name that can be read"));
+            }
+            if let Some(problem) = settings.contradiction() {
+                return complain(format!("[{section}.{name}] {problem}"));
+            }
             if let Some(other) = sections.insert(name, section) {
                 return complain(format!(
                     "[{other}.{name}] and [{section}.{name}] have one name; each mailbox needs its own"

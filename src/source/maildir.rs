@@ -189,7 +189,8 @@ impl Session {
         if failed.is_empty() {
             return failed;
         }
-        match self.maildir.prepare(after) {
+        let destination = self.maildir.destination(after);
+        match destination.and_then(|destination| self.maildir.make(&destination).map(|()| destination)) {
             Ok(destination) => {
                 self.destination = destination;
                 let failed: HashSet<Place> = failed.into_iter().map(|(place, _)| place).collect();
@@ -229,8 +230,13 @@ impl Source for MaildirSource {
             paths: HashMap::new(),
             last_listing: None,
         });
+        let only_looks = resume.only_looks;
         self.blocking(move |session, settings| {
-            session.destination = session.maildir.prepare(&settings.after)?;
+            let destination = session.maildir.destination(&settings.after)?;
+            if !only_looks {
+                session.maildir.make(&destination)?;
+            }
+            session.destination = destination;
             Ok(())
         })
         .await?;

@@ -1,8 +1,14 @@
 //! What the configuration can say about a mailbox of whatever kind. Opens nothing and checks nothing but the words.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use serde::{Deserialize, Deserializer, de::Error};
+
+use crate::text::is_unseen;
 
 /// A batch ends at so many octets of messages, so that memory stays bounded: there are two at a time, one on its way
 /// into the store and the next.
@@ -16,6 +22,16 @@ pub trait Settings {
     /// What happens to a message once its rows are committed.
     fn after(&self) -> &After;
 
+    /// What can never work, in one line with what to do, where every key alone makes sense.
+    fn contradiction(&self) -> Option<String> {
+        None
+    }
+
+    /// The files that it can't do without, each with its key.
+    fn needs(&self) -> Vec<(&'static str, &Path)> {
+        Vec::new()
+    }
+
     /// The paths in it: relative ones start at the directory of the configuration file.
     fn paths_mut(&mut self) -> Vec<&mut PathBuf>;
 }
@@ -25,7 +41,7 @@ pub trait Settings {
 #[serde(rename_all = "lowercase")]
 pub enum After {
     /// It is moved to this folder, which is created when missing. The default, to `Processed`.
-    Move(String),
+    Move(#[serde(deserialize_with = "word")] String),
     /// It stays, marked as seen and, where the server permits keywords, with `$Bounced`.
     Flag,
     /// It stays as it is.
@@ -54,7 +70,37 @@ impl After {
 pub(super) fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(deserializer)?;
     let parser = jiff::fmt::friendly::SpanParser::new();
-    parser.parse_unsigned_duration(&text).map_err(|_| D::Error::custom("expected a time such as 30s or 5m"))
+    let time = parser.parse_unsigned_duration(&text).ok().filter(|time| !time.is_zero());
+    time.ok_or_else(|| D::Error::custom("expected a time above 0 such as 30s or 5m"))
+}
+
+/// How many: at least one.
+pub(super) fn some<'de, D: Deserializer<'de>, N: Deserialize<'de> + Default + PartialEq>(
+    deserializer: D,
+) -> Result<N, D::Error> {
+    let number = N::deserialize(deserializer)?;
+    if number == N::default() { Err(D::Error::custom("expected at least 1")) } else { Ok(number) }
+}
+
+/// A name: some characters, and none that nobody sees.
+pub(super) fn word<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let word = String::deserialize(deserializer)?;
+    if word.trim().is_empty() || word.contains(is_unseen) {
+        return Err(D::Error::custom("expected a name, without line ends and characters that nobody sees"));
+    }
+    Ok(word)
+}
+
+/// The name or address of a server, without what stands around it in a URL.
+pub(super) fn host<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let host = String::deserialize(deserializer)?;
+    let is_name = !host.is_empty() && host.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '-' | '_'));
+    if is_name || host.parse::<IpAddr>().is_ok() {
+        return Ok(host);
+    }
+    Err(D::Error::custom(
+        "expected a host name or an address such as imap.example.org or 192.0.2.1; its port is a key of its own",
+    ))
 }
 
 /// The default of `batch`.

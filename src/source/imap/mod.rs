@@ -248,8 +248,7 @@ impl Source for ImapSource {
 
     async fn open(&mut self, resume: Resume) -> Result<(), SourceError> {
         self.session = None;
-        let session =
-            Session::open(&self.mailbox, &self.settings, resume.cursor.as_ref(), resume.worked, &self.progress).await?;
+        let session = Session::open(&self.mailbox, &self.settings, &resume, &self.progress).await?;
         self.pending.resume(session.uid_validity(), resume.pending);
         self.settling.resume(session.uid_validity());
         self.session = Some(session);

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     clock::now,
-    message::{Cursor, Disposition, Message, Place},
+    message::{Disposition, Message, Place, Resume},
     source::{Progress, SourceError, settings::BATCH_OCTETS},
 };
 
@@ -83,7 +83,12 @@ struct Selected {
 }
 
 impl Selected {
-    async fn select(connection: &mut Connection, mailbox: &str, settings: &ImapSettings) -> Result<Self, SourceError> {
+    async fn select(
+        connection: &mut Connection,
+        mailbox: &str,
+        settings: &ImapSettings,
+        only_looks: bool,
+    ) -> Result<Self, SourceError> {
         let (mut permanent_flags, mut uid_next) = (None, None);
         let selected = connection
             .run(&[format!("SELECT {}", words::folder(&settings.folder))], |response| {
@@ -104,7 +109,8 @@ impl Selected {
         };
         let read_only = selected.keyword() == "READ-ONLY";
         let flags = permanent_flags.as_deref();
-        let settle_commands = SettleCommands::prepare(connection, mailbox, settings, read_only, flags).await?;
+        let settle_commands =
+            SettleCommands::prepare(connection, mailbox, settings, read_only, flags, only_looks).await?;
         Ok(Self { uid_validity, uid_next, settle_commands })
     }
 }
@@ -140,8 +146,7 @@ impl Session {
     pub(super) async fn open(
         mailbox: &str,
         settings: &ImapSettings,
-        cursor: Option<&Cursor>,
-        worked: bool,
+        resume: &Resume,
         progress: &Progress,
     ) -> Result<Self, SourceError> {
         let (mut connection, greeting) = Connection::open(settings, progress).await?;
@@ -154,11 +159,11 @@ impl Session {
         }
         connection.expect_messages();
         let Selected { uid_validity, uid_next, settle_commands } =
-            Selected::select(&mut connection, mailbox, settings).await?;
-        if let (SettleCommands::Unable(Obstacle { why, passes }), false) = (&settle_commands, worked) {
+            Selected::select(&mut connection, mailbox, settings, resume.only_looks).await?;
+        if let (SettleCommands::Unable(Obstacle { why, passes }), false) = (&settle_commands, resume.worked) {
             return Err(if *passes { connection.lost(why) } else { connection.refused(why) });
         }
-        let cursor = match cursor.and_then(|cursor| Uid::read(cursor.as_str())) {
+        let cursor = match resume.cursor.as_ref().and_then(|cursor| Uid::read(cursor.as_str())) {
             Some(Uid { validity, uid }) if validity == uid_validity => believable(mailbox, uid, uid_next),
             Some(Uid { validity: known, .. }) => {
                 info!(mailbox, known, uid_validity, "UIDVALIDITY changed: the folder is read anew");
@@ -397,7 +402,7 @@ impl Session {
 
     async fn select_again(&mut self) -> Result<(), SourceError> {
         self.connection.forget_folder();
-        let selected = Selected::select(&mut self.connection, &self.mailbox, &self.settings).await?;
+        let selected = Selected::select(&mut self.connection, &self.mailbox, &self.settings, false).await?;
         if selected.uid_validity != self.uid_validity {
             return Err(self.connection.lost("the folder's UIDVALIDITY changed"));
         }

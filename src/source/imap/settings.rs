@@ -1,6 +1,10 @@
 //! `[imap.NAME]` in the configuration. Opens nothing and checks nothing but the words.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    num::NonZeroU16,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use serde::Deserialize;
 
@@ -11,10 +15,11 @@ use crate::source::{After, PasswordSource, Settings, Tls, settings};
 #[serde(deny_unknown_fields)]
 pub struct ImapSettings {
     /// DNS name or address of the server; the certificate must be made out to it.
+    #[serde(deserialize_with = "settings::host")]
     pub host: String,
     /// TCP port; without one 993 for implicit TLS and 143 for the others.
     #[serde(default)]
-    pub port: Option<u16>,
+    pub port: Option<NonZeroU16>,
     /// How the connection is encrypted.
     #[serde(default)]
     pub tls: Tls,
@@ -25,11 +30,12 @@ pub struct ImapSettings {
     #[serde(default)]
     pub ca_file: Option<PathBuf>,
     /// User name to log in with.
+    #[serde(deserialize_with = "settings::word")]
     pub user: String,
     /// Where the password comes from: `{ file = "…" }`, `{ env = "…" }` or `{ command = "…" }`.
     pub password: PasswordSource,
     /// The folder to read; separators as the server writes them.
-    #[serde(default = "inbox")]
+    #[serde(default = "inbox", deserialize_with = "settings::word")]
     pub folder: String,
     /// What happens to a message once its rows are committed.
     #[serde(default)]
@@ -41,10 +47,10 @@ pub struct ImapSettings {
     #[serde(default = "yes")]
     pub idle: bool,
     /// The most messages in one batch; a batch also ends at 8 MiB.
-    #[serde(default = "settings::batch")]
+    #[serde(default = "settings::batch", deserialize_with = "settings::some")]
     pub batch: usize,
     /// The most octets to read of one message; the rest is left on the server.
-    #[serde(default = "settings::max_message")]
+    #[serde(default = "settings::max_message", deserialize_with = "settings::some")]
     pub max_message: u32,
     /// How long to wait for the server.
     #[serde(default)]
@@ -77,10 +83,13 @@ impl ImapSettings {
     /// The port: the one that is set, or the one that RFC 8314 §3.2 or RFC 9051 §2.1 names.
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.port.unwrap_or(match self.tls {
-            Tls::Implicit => 993,
-            Tls::StartTls | Tls::Plain => 143,
-        })
+        self.port.map_or(
+            match self.tls {
+                Tls::Implicit => 993,
+                Tls::StartTls | Tls::Plain => 143,
+            },
+            NonZeroU16::get,
+        )
     }
 }
 
@@ -92,6 +101,19 @@ impl Settings for ImapSettings {
 
     fn after(&self) -> &After {
         &self.after
+    }
+
+    fn contradiction(&self) -> Option<String> {
+        // RFC 9051 §5.1: only INBOX has no case.
+        let is_inbox = |folder: &str| folder.eq_ignore_ascii_case("INBOX");
+        let is_read = |folder: &str| folder == self.folder || (is_inbox(folder) && is_inbox(&self.folder));
+        let moves_in_place = matches!(&self.after, After::Move(folder) if is_read(folder));
+        moves_in_place
+            .then(|| format!("after moves messages to the folder that is read, {}; name another", self.folder))
+    }
+
+    fn needs(&self) -> Vec<(&'static str, &Path)> {
+        self.ca_file.iter().map(|file| ("ca_file", file.as_path())).collect()
     }
 
     fn paths_mut(&mut self) -> Vec<&mut PathBuf> {

@@ -10,7 +10,7 @@ use super::{
     settings::ImapSettings,
     words,
 };
-use crate::source::{After, SourceError};
+use crate::source::{After, Settings, SourceError};
 
 /// So often a refused set is halved to find the messages that the refusal is about. Where everything is refused, as on
 /// a full disk, it costs no more commands than these.
@@ -58,17 +58,21 @@ pub(super) enum Mover {
 }
 
 impl SettleCommands {
-    /// Finds out what the server and the folder permit, and creates the folder to move to.
+    /// Finds out what the server and the folder permit, and creates the folder to move to unless somebody `only_looks`.
     pub(super) async fn prepare(
         connection: &mut Connection,
         mailbox: &str,
         settings: &ImapSettings,
         read_only: bool,
         permanent_flags: Option<&str>,
+        only_looks: bool,
     ) -> Result<Self, SourceError> {
         let unable = |why: &str| Ok(Self::Unable(Obstacle { why: why.to_owned(), passes: false }));
         if read_only && settings.after != After::Leave {
             return unable("the folder is read-only; get write access, or set after = \"leave\"");
+        }
+        if let Some(why) = settings.contradiction() {
+            return unable(&why);
         }
         match &settings.after {
             After::Leave => Ok(Self::Leave),
@@ -77,9 +81,6 @@ impl SettleCommands {
                 let keyword = permanent_flags
                     .is_none_or(|flags| flags.contains(r"\*") || flags.to_ascii_lowercase().contains("$bounced"));
                 Ok(Self::Flag(if keyword { r"(\Seen $Bounced)" } else { r"(\Seen)" }.into()))
-            }
-            After::Move(target) if target.eq_ignore_ascii_case(&settings.folder) => {
-                unable("after moves messages into the folder that is read; name another")
             }
             After::Move(target) => {
                 let by = match (connection.can("MOVE"), connection.can("UIDPLUS")) {
@@ -95,7 +96,8 @@ impl SettleCommands {
                     );
                 }
                 let folder = words::folder(target);
-                Ok(match ensure_folder(connection, &folder, target).await? {
+                let ready = if only_looks { Ok(()) } else { ensure_folder(connection, &folder, target).await? };
+                Ok(match ready {
                     Ok(()) => Self::Move { folder, by },
                     Err(obstacle) => Self::Unable(obstacle),
                 })

@@ -64,8 +64,8 @@ impl Maildir {
         Self { path }
     }
 
-    /// Checks that this is a Maildir and creates the folder to move to.
-    pub(super) fn prepare(&self, after: &After) -> Result<Destination, SourceError> {
+    /// Checks that this is a Maildir, and says where its messages go.
+    pub(super) fn destination(&self, after: &After) -> Result<Destination, SourceError> {
         for part in DELIVERED.map(|part| self.path.join(part)) {
             // Listing tells at once what reading would run into later.
             fs::read_dir(&part).map_err(|error| trouble("this is no readable Maildir:", &part, &error))?;
@@ -81,19 +81,24 @@ impl Maildir {
                         "{path}: after can't move to a folder called {name:?}; Maildir folders are called like Processed or Bounces.Done"
                     )));
                 }
-                let folder = self.path.join(format!(".{name}"));
-                for part in ["tmp", "new", "cur"].map(|part| folder.join(part)) {
-                    DirBuilder::new()
-                        .recursive(true)
-                        .mode(0o700)
-                        .create(&part)
-                        .map_err(|error| trouble("can't create the folder for processed messages:", &part, &error))?;
-                }
-                // Maildir++: tells delivery agents that this is a folder and no mailbox of its own.
-                File::create(folder.join("maildirfolder")).map_err(|error| trouble("can't write", &folder, &error))?;
-                Ok(Destination::Folder(folder.join("cur")))
+                Ok(Destination::Folder(self.path.join(format!(".{name}")).join("cur")))
             }
         }
+    }
+
+    /// Creates the folder to move to.
+    pub(super) fn make(&self, destination: &Destination) -> Result<(), SourceError> {
+        let Destination::Folder(cur) = destination else { return Ok(()) };
+        for part in ["tmp", "new", "cur"].map(|part| cur.with_file_name(part)) {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&part)
+                .map_err(|error| trouble("can't create the folder for processed messages:", &part, &error))?;
+        }
+        // Maildir++: tells delivery agents that this is a folder and no mailbox of its own.
+        let mark = cur.with_file_name("maildirfolder");
+        File::create(&mark).map(drop).map_err(|error| trouble("can't write", &mark, &error))
     }
 
     /// The messages whose place `wanted` takes, by name: names begin with the time of delivery.

@@ -19,10 +19,10 @@ pub struct MaildirSettings {
     #[serde(default = "half_second", deserialize_with = "settings::time")]
     pub poll: Duration,
     /// The most messages in one batch; a batch also ends at 8 MiB.
-    #[serde(default = "settings::batch")]
+    #[serde(default = "settings::batch", deserialize_with = "settings::some")]
     pub batch: usize,
     /// The most octets to read of one message.
-    #[serde(default = "settings::max_message")]
+    #[serde(default = "settings::max_message", deserialize_with = "settings::some")]
     pub max_message: u32,
 }
 

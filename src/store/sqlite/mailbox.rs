@@ -33,7 +33,7 @@ impl SqliteStore {
             place: Place::new(place),
             retry: Retry { first_failed, tries, next_try, why },
         });
-        Ok(Resume { cursor: cursor.map(Cursor::new), pending: pending.collect(), worked, known: HashSet::new() })
+        Ok(Resume { cursor: cursor.map(Cursor::new), pending: pending.collect(), worked, ..Resume::default() })
     }
 
     pub(in crate::store) async fn unsettled(
