@@ -290,6 +290,10 @@ reference = "RFC 3463"
                 "my.toml:1: this deviates from what follows from `policy` (soft, fault sender); add because = ",
             ),
             (
+                &reply("550", "").replace("reason", "class = \"soft\", reason"),
+                "my.toml:1: class `soft` follows from the reason `policy`: leave it out",
+            ),
+            (
                 &reply("550", "").replace("reason", "fault = \"sender\", reason"),
                 "my.toml:1: fault `sender` follows from the reason `policy`: leave it out",
             ),

@@ -225,4 +225,13 @@ mod tests {
         // "one\ntwo\n\nthree"
         assert_eq!(begins(Coding::Base64, "b25l\nCnR3\nbwoK\ndGhy\nZWU=\n"), [3, 4, 5, 6, 6, 6]);
     }
+
+    #[test]
+    fn a_line_end_belongs_to_the_line_that_it_ends() {
+        let mail = b"Subject: x\n\nab\n\nc\n";
+        let sent = Sent { bytes: mail, numbering: &Numbering::WHOLE };
+        let lines = Lines::new(sent, 12..mail.len(), Shape::Lines(Coding::Plain));
+        let of_each: Vec<_> = (0..6).map(|offset| lines.line_of("ab\n\nc\n", offset).unwrap()).collect();
+        assert_eq!(of_each, [3, 3, 3, 4, 5, 5]);
+    }
 }
