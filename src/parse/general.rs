@@ -186,7 +186,9 @@ pub(super) fn read_codes(recipient: &mut Recipient, table: &Words) {
     let reply = reply.map(|(at, code)| (reply::said_in_full(words.as_str(), at), code));
     let status = reply::status_beside(words.as_str(), reply, table);
     if recipient.diagnostic.is_none() {
-        let code_at = reply.map(|r| r.0).or(status.map(|s| s.0));
+        // qmail and its kin put the status behind their words: `Sorry, no mailbox here by that name. (#5.1.1)`.
+        let leading = status.filter(|(at, _)| !words.as_str()[..*at].ends_with("(#"));
+        let code_at = reply.map(|r| r.0).or(leading.map(|s| s.0));
         let said = code_at.map_or_else(|| own_lines(recipient), |at| words.slice(at..words.as_str().len()));
         let paragraph = said.as_str().find("\n\n").unwrap_or(said.as_str().len());
         let diagnostic = said.clipped(paragraph.min(MOST_DIAGNOSTIC)).on_one_line();
