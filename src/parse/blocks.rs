@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, ops::Range};
 
+use super::reply::begins_with_code;
 use crate::text::addresses;
 
 /// Whether a block says nothing but addresses.
@@ -19,25 +20,40 @@ pub(super) const MOST_ABOUT: usize = 4096;
 ///
 /// A line that names an address opens its block; the block goes on to the next blank line after it has said
 /// something, or to the next address. Addresses listed one under the other share the block that follows, except what
-/// stands in brackets: that is said of the last one. One pass over the text, and at most [`MOST_ABOUT`] octets for each address.
+/// stands in brackets: that is said of the last one. Behind a blank line, what begins with a code goes on with the
+/// block of the only one named last. One pass over the text, and at most [`MOST_ABOUT`] octets for each address.
 pub(super) fn blocks(words: &str, addresses_wanted: &[&str]) -> Vec<Vec<Range<usize>>> {
     let index: HashMap<&str, usize> = addresses_wanted.iter().enumerate().map(|(i, a)| (*a, i)).collect();
     let mut out = vec![Vec::new(); addresses_wanted.len()];
     let mut taken_up = vec![0; addresses_wanted.len()];
     let mut current: Vec<usize> = Vec::new();
+    // Whose block a blank line has ended.
+    let mut last = None;
     // Whether the block has said something, and whether other lines stand between its addresses and this one.
     let (mut said, mut interrupted) = (false, false);
     let mut start = 0;
     for line in words.split_inclusive('\n') {
         let range = start..start + line.len();
         start = range.end;
-        let named: Vec<_> = addresses(line).filter_map(|(r, a)| Some((r, *index.get(a.normalised())?))).collect();
+        let mut names_others = false;
+        let named = addresses(line).filter_map(|(range, address)| {
+            let wanted = index.get(address.normalised());
+            names_others |= wanted.is_none();
+            Some((range, *wanted?))
+        });
+        let named: Vec<_> = named.collect();
         if named.is_empty() {
             if line.trim().is_empty() {
-                if said {
+                if said && !current.is_empty() {
+                    last = Some(current[0]).filter(|_| current.len() == 1);
                     current.clear();
                 }
                 continue;
+            }
+            if let Some(last) = last.filter(|_| current.is_empty() && begins_with_code(behind_label(line))) {
+                current.push(last);
+            } else if names_others {
+                last = None;
             }
             // Sendmail lists addresses, and below one of them its own "(reason: …)" or "(expanded from: …)".
             if let (true, Some(&last)) = (line.trim_start().starts_with('('), current.last()) {
@@ -47,6 +63,7 @@ pub(super) fn blocks(words: &str, addresses_wanted: &[&str]) -> Vec<Vec<Range<us
             // "because:" announces what stands behind the blank line.
             said = !line.trim_end().ends_with(':');
         } else {
+            last = None;
             if said || interrupted || is_answer(line) || current.len() >= MOST_SHARING {
                 current.clear();
             }
@@ -71,6 +88,21 @@ fn is_answer(line: &str) -> bool {
     let line = line.trim_start();
     line.len() > 3 && line.bytes().take(3).all(|b| b.is_ascii_digit()) && line.as_bytes()[3].is_ascii_whitespace()
 }
+
+/// Without the label before a code: `Reported error: 550 5.1.1 no such user`.
+fn behind_label(line: &str) -> &str {
+    match line.split_once([':', '：']) {
+        Some((label, rest))
+            if label.len() <= LONGEST_LABEL && !label.contains(|c: char| c.is_ascii_digit() || c == '@') =>
+        {
+            rest.trim_start()
+        }
+        _ => line.trim_start(),
+    }
+}
+
+/// In octets.
+const LONGEST_LABEL: usize = 60;
 
 /// So many addresses may share one block of text.
 const MOST_SHARING: usize = 64;

@@ -60,8 +60,10 @@ pub(super) enum Certainty {
     Weak,
     /// At the start of a line, after a colon or bracket, or said to be a code.
     Strong,
-    /// Followed by an enhanced status code, or quoted from the remote server.
+    /// Followed by an enhanced status code.
     Paired,
+    /// That, and where a reply begins: at the start of a line or behind a colon; or quoted from the remote server.
+    Quoted,
 }
 
 /// Every possible reply code of class 4 or 5 in a text, with its byte offset.
@@ -98,7 +100,9 @@ pub(super) fn replies<'t>(text: &'t str, words: &'t Words) -> impl Iterator<Item
         }
         // Sendmail puts its own code before an address and the remote server's behind it: `554 <a@b>... 550 text`.
         let quoted = text[..at].ends_with("... ");
-        let certainty = if status_follows(text, at + 4) || quoted {
+        let certainty = if quoted || (status_follows(text, at + 4) && begins_reply(&text[..at])) {
+            Certainty::Quoted
+        } else if status_follows(text, at + 4) {
             Certainty::Paired
         } else if (starts_reply(&text[..at], words) || address_follows(after)) && !counts_something(after, words) {
             Certainty::Strong
@@ -126,6 +130,13 @@ fn address_follows(after: &[u8]) -> bool {
 
 /// RFC 5321 §4.5.3.1.3, with a blank.
 const LONGEST_PATH: usize = 257;
+
+/// Whether a reply begins behind these words, and no remark within a sentence: `(550 5.1.1)`.
+fn begins_reply(before: &str) -> bool {
+    let line = before.trim_end_matches([' ', '\t']);
+    line.is_empty()
+        || line.ends_with(['\n', ':', ';', '#', '<', '-', '\'', '"', '：', '「', '『', '“', '„', '‘', '‚', '«'])
+}
 
 /// Whether what stands before three digits announces a reply code.
 fn starts_reply(before: &str, words: &Words) -> bool {
@@ -235,7 +246,7 @@ pub(super) fn status_beside(
 /// its class digit before `x.0.0`, and the first among equals.
 pub(super) fn best_status(text: &str, words: &Words) -> Option<(usize, EnhancedStatusCode)> {
     let paired: Vec<usize> =
-        replies(text, words).filter(|r| r.2 == Certainty::Paired).map(|(at, ..)| at).take(MOST_PAIRS).collect();
+        replies(text, words).filter(|r| r.2 >= Certainty::Paired).map(|(at, ..)| at).take(MOST_PAIRS).collect();
     let follows_reply = |at: usize| paired.iter().any(|&reply| (reply + 4..=reply + 8).contains(&at));
     let rank = |&(at, code): &(usize, EnhancedStatusCode)| (code.is_bare(), !follows_reply(at));
     statuses(text).take(MOST_PAIRS).min_by_key(rank)
@@ -251,7 +262,7 @@ pub(super) fn cause_of_expiry<'t>(text: &'t str, words: &Words) -> Option<&'t st
     if (first.subject(), first.detail()) != (4, 7) {
         return None;
     }
-    let quoted = replies(text, words).filter(|r| r.2 == Certainty::Paired).nth(1)?;
+    let quoted = replies(text, words).filter(|r| r.2 >= Certainty::Paired).nth(1)?;
     Some(&text[quoted.0..])
 }
 
