@@ -332,6 +332,9 @@ impl Classifier {
                     } else if fit.is_alternative {
                         // What may as well be something else proves nothing, whatever the code beside it says.
                         weighed.rank = weighed.rank.max(Rank::UnmistakablePhrase);
+                    } else if fit.is_conditional {
+                        // "If the mailbox is full, try later" is advice beside the reason.
+                        weighed.rank = weighed.rank.min(Rank::GenericPhrase);
                     }
                     found.push(weighed);
                 }

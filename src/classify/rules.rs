@@ -10,7 +10,7 @@ use super::{
     shapes::{Order, Term, ends_word, in_one_sentence, together},
 };
 use crate::{
-    codes::{Class, EnhancedStatusCode, Judgement, ReplyCode, Variant},
+    codes::{Class, EnhancedStatusCode, Fault, Judgement, ReplyCode, Variant},
     text::{Asides, IN_REPLY_TO, fold, is_unspaced},
 };
 
@@ -183,7 +183,7 @@ pub(super) struct Fit<'r> {
     pub range: Range<usize>,
     /// Whether the words offer it beside another class: "does not exist or is full".
     pub is_alternative: bool,
-    /// Whether it is hard and said of what may be: "if the user does not exist".
+    /// Whether it speaks of the recipient and is said of what may be: "if the user does not exist".
     pub is_conditional: bool,
 }
 
@@ -308,7 +308,7 @@ impl Rules {
     pub(super) fn fits(&self, found: &Matches<'_>, speaker: &Speaker<'_>) -> Vec<Fit<'_>> {
         let called = found.called.iter().map(|&rule| &self.rules[rule]);
         let mut fits: Vec<_> = called.filter_map(|rule| self.fit(rule, found, speaker)).collect();
-        for fit in fits.iter_mut().filter(|fit| fit.is_hard()) {
+        for fit in fits.iter_mut().filter(|fit| fit.is_hard() || fit.rule.judgement.fault == Fault::Recipient) {
             fit.is_conditional = self.is_conditional(&found.text[..fit.range.start]);
         }
         let (hard, others): (Vec<_>, Vec<_>) = (0..fits.len()).partition(|&n| fits[n].is_hard());

@@ -279,7 +279,7 @@ fn announcing(line: &str, start: usize) -> Option<Announcing> {
     let colon = match ends {
         Some(_) if line.len() <= LONGEST_ANNOUNCEMENT => None,
         Some(_) => return None,
-        None if !line.starts_with(|c: char| c.is_ascii_alphanumeric()) => return None,
+        None if !begins_with_host(line) => return None,
         None => Some(line[..line.floor_char_boundary(LONGEST_ANNOUNCEMENT)].find([':', '：'])?),
     };
     let before = ends.unwrap_or(&line[..colon.unwrap_or_default()]);
@@ -301,6 +301,13 @@ fn announcing(line: &str, start: usize) -> Option<Announcing> {
     is_one.then_some(Announcing { announcement, answer: Some(start + answer) })
 }
 
+/// Whether a line may begin with the name of a host: most lines don't, and need no closer look.
+fn begins_with_host(line: &str) -> bool {
+    let of_host = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
+    let length = line.bytes().take(LONGEST_ANNOUNCEMENT).take_while(|&b| of_host(b)).count();
+    length >= SHORTEST_HOST && line[..length - 1].contains('.')
+}
+
 /// In octets.
 const LONGEST_ANNOUNCEMENT: usize = 200;
 /// Shorter ones are abbreviations: `p.ej.:`
@@ -313,8 +320,8 @@ fn quotes_code(line: &str) -> bool {
     if let Some(marked) = line.strip_prefix('#') {
         return begins_with_code(marked.trim_start_matches([' ', '<', '#']));
     }
-    memchr::memchr2(b'4', b'5', line.as_bytes()).is_some()
-        && line.match_indices(QUOTES).any(|(at, quote)| begins_with_code(line[at + quote.len()..].trim_start()))
+    memchr::memchr2_iter(b'4', b'5', line.as_bytes())
+        .any(|at| line[..at].trim_end_matches(' ').ends_with(QUOTES) && begins_with_code(&line[at..]))
 }
 
 /// What opens a quotation.

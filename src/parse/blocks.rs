@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, ops::Range};
 
-use super::reply::begins_with_code;
+use super::reply::{begins_with_code, begins_with_status};
 use crate::text::addresses;
 
 /// Whether a block says nothing but addresses.
@@ -50,7 +50,7 @@ pub(super) fn blocks(words: &str, addresses_wanted: &[&str]) -> Vec<Vec<Range<us
                 }
                 continue;
             }
-            if let Some(last) = last.filter(|_| current.is_empty() && begins_with_code(behind_label(line))) {
+            if let Some(last) = last.filter(|_| current.is_empty() && begins_with_answer(line)) {
                 current.push(last);
             } else if names_others {
                 last = None;
@@ -89,16 +89,12 @@ fn is_answer(line: &str) -> bool {
     line.len() > 3 && line.bytes().take(3).all(|b| b.is_ascii_digit()) && line.as_bytes()[3].is_ascii_whitespace()
 }
 
-/// Without the label before a code: `Reported error: 550 5.1.1 no such user`.
-fn behind_label(line: &str) -> &str {
-    match line.split_once([':', '：']) {
-        Some((label, rest))
-            if label.len() <= LONGEST_LABEL && !label.contains(|c: char| c.is_ascii_digit() || c == '@') =>
-        {
-            rest.trim_start()
-        }
-        _ => line.trim_start(),
-    }
+/// `550 no such user`, `Reported error: 550 5.1.1 no such user`.
+fn begins_with_answer(line: &str) -> bool {
+    let line = line.trim_start();
+    let is_label = |text: &str| text.len() <= LONGEST_LABEL && !text.contains(|c: char| c.is_ascii_digit() || c == '@');
+    let labelled = line.split_once([':', '：']).filter(|(label, _)| is_label(label));
+    begins_with_code(line) || labelled.is_some_and(|(_, behind)| begins_with_status(behind.trim_start()))
 }
 
 /// In octets.
@@ -138,6 +134,28 @@ mod tests {
     fn an_answer_below_a_list_speaks_of_the_one_that_it_names() {
         let blocks = blocks("<a@x.org>\n<b@x.org>\n550 <b@x.org>: no such user\n", &["a@x.org", "b@x.org"]);
         assert_eq!(blocks, ["<a@x.org>\n<b@x.org>\n", "<b@x.org>\n550 <b@x.org>: no such user\n"]);
+    }
+
+    #[test]
+    fn a_code_behind_a_blank_line_speaks_of_the_only_one_named_last() {
+        for (text, of_a, of_b) in [
+            ("a@x.org\nno\n\n550 a\n\nb@x.org\nno\n\n552 b\n", "a@x.org\nno\n550 a\n", "b@x.org\nno\n552 b\n"),
+            (
+                "a@x.org\nno\n\nhelp\n\nError: 550 5.1.1\nb@x.org\nno\n",
+                "a@x.org\nno\nError: 550 5.1.1\n",
+                "b@x.org\nno\n",
+            ),
+            // Of two, of somebody else, of nobody yet, and what is no code.
+            ("a@x.org\nb@x.org\nno\n\n550 a\n", "a@x.org\nb@x.org\nno\n", "b@x.org\nno\n"),
+            ("a@x.org\nno\n\ne@x.org\n\n550 e\n\nb@x.org\nno\n", "a@x.org\nno\n", "b@x.org\nno\n"),
+            (
+                "550 x\n\na@x.org\nno\n\nsize: 552 bytes\n\nno: 7: 550 5.1.1\n\nb@x.org\nno\n",
+                "a@x.org\nno\n",
+                "b@x.org\nno\n",
+            ),
+        ] {
+            assert_eq!(blocks(text, &["a@x.org", "b@x.org"]), [of_a, of_b], "{text}");
+        }
     }
 
     #[test]

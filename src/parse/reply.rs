@@ -53,6 +53,11 @@ pub(super) fn begins_with_code(text: &str) -> bool {
     matches!(bytes.first(), Some(b'4' | b'5')) && (is_status() || is_reply())
 }
 
+/// Whether it begins with an enhanced status code, or with a reply code and one: `size: 552 bytes` has none.
+pub(super) fn begins_with_status(text: &str) -> bool {
+    begins_with_code(text) && (status_follows(text, 0) || status_follows(text, "550 ".len()))
+}
+
 /// How sure it is that three digits are a reply code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Certainty {
