@@ -262,7 +262,7 @@ impl Classifier {
             addresses.filter_map(|address| address.rsplit_once('@')).map(|(_, domain)| fold(domain).into_string());
         let parties: Vec<String> = domains.chain(hosts.iter().cloned()).collect();
         let speaker = Speaker { hosts: &hosts, status: recipient.status(), reply: recipient.reply() };
-        self.listen(diagnostic, &parties, &speaker, &mut found, &mut variants);
+        self.listen(diagnostic, Heard::All, &parties, &speaker, &mut found, &mut variants);
         if recipient.text.as_str() != diagnostic.as_str() {
             // The text variants of a code are asked for the words beside it only.
             let mut others = Vec::new();
@@ -270,9 +270,8 @@ impl Classifier {
             let said = found.len();
             // Where the server's own words leave no doubt, the text around the recipient is asked for the command alone.
             let certain = found.iter().any(|weighed| weighed.rank >= Rank::UnmistakablePhrase);
-            self.listen(&recipient.text, &parties, &speaker, &mut found, variants);
-            let around = found.split_off(said);
-            found.extend(around.into_iter().filter(|weighed| !certain || weighed.frame));
+            let heard = if certain { Heard::Frames } else { Heard::All };
+            self.listen(&recipient.text, heard, &parties, &speaker, &mut found, variants);
             // A scanner's footer speaks of viruses and spam, a notice of its own being temporary; a status that means
             // one thing says what became of the recipient.
             let mut rows = recipient.statuses.iter().filter_map(|status| self.codes.status_row(status.value));
@@ -312,6 +311,7 @@ impl Classifier {
     fn listen<'t>(
         &'t self,
         text: &Excerpt,
+        heard: Heard,
         parties: &[String],
         speaker: &Speaker<'_>,
         found: &mut Vec<Weighed<'t>>,
@@ -321,9 +321,14 @@ impl Classifier {
             return;
         }
         let folded = fold(text.as_str());
+        // Few texts have a frame, and reading a text for all rows is dear.
+        if heard == Heard::Frames && !self.rules.may_frame(folded.as_str()) {
+            return;
+        }
         let asides = Asides::find(folded.as_str(), parties);
         for fit in self.rules.fits(&self.rules.read(folded.as_str(), &asides), speaker) {
             match fit.rule.table {
+                _ if heard == Heard::Frames && !fit.rule.frame => {}
                 RuleTable::Phrases => {
                     let evidence = text.evidence(folded.origin_of(fit.range.clone()));
                     let mut weighed = weigh_rule(&fit, evidence);
@@ -361,6 +366,14 @@ impl Classifier {
         let beyond_doubt = conflict && best >= Some(Rank::UnmistakablePhrase);
         (conflict, limit.filter(|_| !beyond_doubt))
     }
+}
+
+/// Which rows are asked about a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Heard {
+    All,
+    /// Those that say which command was refused.
+    Frames,
 }
 
 /// The worst class that a first digit allows.

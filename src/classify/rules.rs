@@ -261,6 +261,8 @@ pub(super) struct Rules {
     or_same: Vec<Term>,
     /// What begins a condition, with the blank behind it.
     conditions: AhoCorasick,
+    /// What stands in every text for which a frame row may fit.
+    frames: AhoCorasick,
 }
 
 impl Rules {
@@ -274,6 +276,11 @@ impl Rules {
         let hosts = self.scopes.iter().flat_map(|scope| scope.hosts.iter().cloned());
         let words = self.words.iter().map(Term::to_string);
         self.patterns.iter().cloned().chain(words).chain(hosts)
+    }
+
+    /// Whether a row may fit a folded text that says which command was refused.
+    pub(super) fn may_frame(&self, text: &str) -> bool {
+        self.frames.is_match(text)
     }
 
     /// Reads a folded text, past what stands aside in it.
@@ -544,11 +551,33 @@ impl Builder {
             uses[numbers[word.head()]].1.push(number);
         }
         let conditions = AhoCorasick::new(&conditions).expect("a few words compile");
+        let of_frame = |rule: &Rule| {
+            let Conditions { says, words: whole, shapes, .. } = &rule.conditions;
+            let of_shape = shapes.iter().flat_map(|shape| shape.says.iter());
+            let heads = of_shape.chain(whole.iter().copied()).map(|word| words[word].head());
+            heads.chain(says.iter().map(|&pattern| patterns[pattern].as_str())).map(str::to_owned).collect::<Vec<_>>()
+        };
+        let frames: Vec<String> = rules.iter().filter(|rule| rule.frame).flat_map(of_frame).collect();
+        let frames = AhoCorasick::new(frames).expect("a few words compile");
         let mut in_asides: Vec<_> =
             patterns.iter().map(|p| p.contains(['.', '/', '@', '#', '=']) || p.contains(IN_REPLY_TO)).collect();
         scopes.iter().flat_map(|scope| &scope.texts).for_each(|&pattern| in_asides[pattern] = true);
         let matcher = AhoCorasick::new(&patterns).expect("tables are far below the automaton's limits");
-        Rules { rules, scopes, words, matcher, patterns, in_asides, uses, predicates, or, or_else, or_same, conditions }
+        Rules {
+            rules,
+            scopes,
+            words,
+            matcher,
+            patterns,
+            in_asides,
+            uses,
+            predicates,
+            or,
+            or_else,
+            or_same,
+            conditions,
+            frames,
+        }
     }
 }
 
