@@ -1,8 +1,10 @@
 //! What golden files leave out of a reading, or cannot hold: the returned original, wrappers, reports in odd company.
 
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
 use bounced::{
     app::Judge,
-    report::{Kind, Original},
+    report::{Action, Excerpt, Kind, Location, Original, Report},
 };
 
 /// The original as a bounce returns it, behind whatever other messages hang on the bounce.
@@ -72,4 +74,43 @@ fn a_report_is_read_whatever_surrounds_it() {
                 Final-Recipient: rfc822; bob@example.com\nAction: failed\nStatus: 5.1.1\n--b--\n";
     let (report, verdicts) = Judge::embedded().judge(mail.as_bytes());
     assert_eq!((report.kind, verdicts.len()), (Kind::Bounce, 1));
+}
+
+/// A report with these words and these fields of one recipient.
+fn report(words: &str, fields: &str) -> Report {
+    let mail = format!(
+        "From: MAILER-DAEMON@mx.example.org\nSubject: Undelivered Mail Returned to Sender\n\
+         Content-Type: multipart/report; report-type=delivery-status; boundary=b\n\n\
+         --b\n\n{words}\n\n--b\nContent-Type: message/delivery-status\n\nReporting-MTA: dns; mx.example.org\n\n{fields}\n\n\
+         --b\nContent-Type: text/rfc822-headers\n\nFrom: news@shop.example\nTo: anna@example.com\n\n--b--\n"
+    );
+    Judge::embedded().judge(mail.as_bytes()).0
+}
+
+#[test]
+fn an_action_that_nobody_knows_is_a_failure() {
+    let report = report("Sorry.", "Final-Recipient: rfc822; bob@example.com\nAction: gone astray\nStatus: 5.1.1");
+    assert_eq!((report.kind, report.recipients[0].action), (Kind::Bounce, Action::Failed));
+}
+
+#[test]
+fn what_is_no_address_is_not_the_one_whom_the_original_names() {
+    let report = report("Sorry.", "Final-Recipient: rfc822; a@b@example.com\nAction: failed\nStatus: 5.1.1");
+    assert_eq!((report.recipients.len(), &report.recipients[0].address), (1, &None));
+}
+
+#[test]
+fn what_the_remote_server_said_is_found_in_the_transcript_and_says_so() {
+    let words = "   ----- Transcript of session follows -----\n... while talking to mx.example.com.:\n\
+                 >>> RCPT To:<bob@example.com>\n<<< 550 5.1.1 no such user\n550 5.1.1 <bob@example.com>... User unknown";
+    let report = report(words, "Final-Recipient: rfc822; bob@example.com\nAction: failed\nStatus: 5.1.1");
+    let said = report.recipients[0].diagnostic.as_ref().map(Excerpt::evidence_of_start).unwrap();
+    assert_eq!((said.location, said.words.as_str()), (Location::Transcript, "550 5.1.1 no such user"));
+}
+
+#[test]
+fn a_report_without_fields_says_why_its_recipients_failed() {
+    let mail = "From: MAILER-DAEMON@mx.example.org\nSubject: Delivery failed\n\n<bob@example.com>: 550 no such user\n";
+    let because = Judge::embedded().judge(mail.as_bytes()).0.recipients.remove(0).action_because.unwrap();
+    assert_eq!((because.location.to_string().as_str(), because.line), ("Subject", Some(2)));
 }
