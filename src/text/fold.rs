@@ -156,8 +156,14 @@ fn cluster(text: &str) -> &str {
 }
 
 fn continues(c: char) -> bool {
+    if stays(c) {
+        return false;
+    }
+    // Tibetan vowels, and Hangul letters that stand alone or are half-width, become such marks only now.
+    let becomes_another = c >= '\u{f00}';
+    let first = if becomes_another { std::iter::once(c).nfkd().next().unwrap_or(c) } else { c };
     // Hangul vowels and finals, and the half-width voicing marks of Japanese, are no combining marks.
-    matches!(c, '\u{1160}'..='\u{11ff}' | '\u{ff9e}' | '\u{ff9f}') || canonical_combining_class(c) != 0
+    matches!(first, '\u{1160}'..='\u{11ff}' | '\u{ff9e}' | '\u{ff9f}') || canonical_combining_class(first) != 0
 }
 
 /// Han, kana and Hangul syllables: most of a text in these scripts, and always as they should be.
@@ -207,6 +213,7 @@ mod tests {
             ("GEÇERSİZ ALICI", "gecersiz alici"),
             ("メールボックス　満杯", "メールボックス 満杯"),
             ("ﾒｰﾙﾎﾞｯｸｽ", "メールボックス"),
+            ("ㅁㅏㅁￂ", "마마"),
             ("ＵＳＥＲ（５５０）：unknown", "user(550):unknown"),
             ("Straße Œuvre Ærø", "strasse oeuvre aero"),
         ] {
