@@ -11,17 +11,15 @@ use crate::{
     store::{Store, StoreError},
 };
 
-/// The files that a configured mailbox can't do without and that are not there, a line each.
+/// What to say of the first file that a configured mailbox can't do without and that is not there.
 #[must_use]
-pub fn missing_files(config: &Config) -> Vec<String> {
-    let of_mailbox = |Mailbox { section, name, settings }: Mailbox<'_>| {
-        let missing = settings.needs().into_iter().filter_map(|(key, path)| Some((key, path, File::open(path).err()?)));
-        let line = |(key, path, error): (&str, &Path, io::Error)| {
-            format!("[{section}.{name}] {key} {}: {error}; give the file that is meant", path.display())
-        };
-        missing.map(line).collect::<Vec<_>>()
-    };
-    config.mailboxes().into_iter().flat_map(of_mailbox).collect()
+pub fn missing_file(config: &Config) -> Option<String> {
+    config.mailboxes().into_iter().find_map(|Mailbox { section, name, settings }| {
+        settings.needs().into_iter().find_map(|(key, path)| {
+            let error = File::open(path).err()?;
+            Some(format!("[{section}.{name}] {key} {}: {error}; give the file that is meant", path.display()))
+        })
+    })
 }
 
 /// Tries the store, the published list and every mailbox, and tells `told` of each in turn.

@@ -9,7 +9,7 @@ mod record;
 mod shown;
 mod status;
 
-pub use check::{missing_files, try_out};
+pub use check::{missing_file, try_out};
 pub use judge::Judge;
 pub use list::List;
 pub use open::open_store;

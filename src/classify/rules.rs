@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     codes::{Class, EnhancedStatusCode, Fault, Judgement, ReplyCode, Variant},
-    text::{Asides, IN_REPLY_TO, fold, is_unspaced},
+    text::{Asides, IN_REPLY_TO, fold, is_under, is_unspaced},
 };
 
 /// Shorter phrases would fit almost any text.
@@ -428,11 +428,8 @@ impl Rules {
 
 impl Scope {
     fn holds(&self, found: &Matches<'_>, speaker: &Speaker<'_>) -> bool {
-        let under = |host: &str, domain: &str| {
-            host.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-        };
         self.texts.iter().any(|&p| found.has(p))
-            || speaker.hosts.iter().any(|host| self.hosts.iter().any(|domain| under(host, domain)))
+            || speaker.hosts.iter().any(|host| self.hosts.iter().any(|domain| is_under(host, domain)))
     }
 }
 

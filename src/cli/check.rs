@@ -27,7 +27,7 @@ impl Check {
         let config = globals.config()?;
         Judge::new(&config).map_err(|error| Failure::new(Exit::Config, error))?;
         describe(&config, &mut io::stdout().lock())?;
-        if let Some(missing) = app::missing_files(&config).into_iter().next() {
+        if let Some(missing) = app::missing_file(&config) {
             return Err(Failure::new(Exit::Config, missing));
         }
         if let Some(advice) = config.lacks_mailbox() {

@@ -16,8 +16,8 @@ use crate::{
     store::{Heartbeat, StoreError},
 };
 
-/// The first and the longest wait before a lost connection or a busy database is tried again: a server that is back is found soon,
-/// and one connection in half a minute hurts none.
+/// The first and the longest wait before a lost connection or a busy database is tried again: a server that is back is
+/// found soon, and one connection in half a minute hurts none.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// A mailbox that refuses needs a person; until one comes it is asked now and then, not hammered.
 const REFUSED_RETRY: Duration = Duration::from_secs(300);

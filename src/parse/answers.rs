@@ -12,7 +12,7 @@
 
 use std::{collections::HashMap, ops::Range};
 
-use super::reply::begins_with_code;
+use super::reply::{QUOTES, begins_with_code};
 use crate::text::{Address, addresses, host_names};
 
 /// An answer of a server.
@@ -97,7 +97,7 @@ pub(super) fn read(text: &str, wanted: &[&str]) -> Option<Answers> {
         (answers.own[0], answers.contradicted[0]) = ((0..answers.all.len()).collect(), false);
         return Some(answers).filter(|answers| !answers.all.is_empty());
     }
-    let agree = of_nobody.windows(2).all(|two| says_the_same(text, &answers.all, two));
+    let agree = say_the_same(text, &answers.all, &of_nobody);
     (of_nobody.len() < answers.all.len() || !agree).then_some(answers)
 }
 
@@ -232,7 +232,7 @@ impl<'t> Reader<'t> {
         listed.dedup();
         if let ([one], false) = (listed.as_slice(), with_others) {
             self.answers.own[*one].extend(numbers);
-        } else if numbers.windows(2).all(|two| says_the_same(self.text, &self.answers.all, two)) {
+        } else if say_the_same(self.text, &self.answers.all, &numbers) {
             // Once will do.
             let once = numbers.first();
             listed.into_iter().for_each(|i| self.answers.shared[i].extend(once));
@@ -245,9 +245,9 @@ impl<'t> Reader<'t> {
 /// So many addresses may share one answer.
 const MOST_SHARING: usize = 64;
 
-fn says_the_same(text: &str, answers: &[Answer], two: &[usize]) -> bool {
+fn say_the_same(text: &str, answers: &[Answer], numbers: &[usize]) -> bool {
     let words = |n: &usize| text[answers[*n].range.clone()].split_whitespace();
-    two.windows(2).all(|two| words(&two[0]).eq(words(&two[1])))
+    numbers.windows(2).all(|two| words(&two[0]).eq(words(&two[1])))
 }
 
 /// A line that says nothing but who is meant: addresses, and names before addresses in brackets.
@@ -323,9 +323,6 @@ fn quotes_code(line: &str) -> bool {
     memchr::memchr2_iter(b'4', b'5', line.as_bytes())
         .any(|at| line[..at].trim_end_matches(' ').ends_with(QUOTES) && begins_with_code(&line[at..]))
 }
-
-/// What opens a quotation.
-const QUOTES: [char; 9] = ['\'', '"', '“', '„', '‘', '‚', '«', '「', '『'];
 
 #[cfg(test)]
 mod tests {

@@ -42,13 +42,18 @@ fn code_length(bytes: &[u8]) -> Option<usize> {
     ((1..=3).contains(&detail) && !goes_on).then_some(end)
 }
 
+/// The second digit of every code in use is 0 to 5, or 7 (572).
+fn is_in_use(code: ReplyCode) -> bool {
+    (code.get() / 10) % 10 <= 7
+}
+
 /// Whether a text begins with a code of class 4 or 5.
 pub(super) fn begins_with_code(text: &str) -> bool {
     let bytes = text.as_bytes();
     let is_status = || bytes.len() >= 5 && bytes[1] == b'.' && code_length(bytes).is_some();
     let is_reply = || {
         let code = text.get(..3).filter(|_| matches!(bytes.get(3), None | Some(b' ' | b'-')));
-        code.and_then(|code| code.parse::<ReplyCode>().ok()).is_some_and(|code| (code.get() / 10) % 10 <= 7)
+        code.and_then(|code| code.parse::<ReplyCode>().ok()).is_some_and(is_in_use)
     };
     matches!(bytes.first(), Some(b'4' | b'5')) && (is_status() || is_reply())
 }
@@ -81,7 +86,6 @@ pub(super) fn replies<'t>(text: &'t str, words: &'t Words) -> impl Iterator<Item
         }) {
             return None;
         }
-        // The second digit of every code in use is 0 to 5, or 7 (572).
         let code: ReplyCode = text.get(at..at + 3)?.parse().ok()?;
         let after = &bytes[at + 3..];
         let ends = match after.first() {
@@ -100,7 +104,7 @@ pub(super) fn replies<'t>(text: &'t str, words: &'t Words) -> impl Iterator<Item
                     )
             }
         };
-        if !ends || (code.get() / 10) % 10 > 7 {
+        if !ends || !is_in_use(code) {
             return None;
         }
         // Sendmail puts its own code before an address and the remote server's behind it: `554 <a@b>... 550 text`.
@@ -143,14 +147,18 @@ fn begins_reply(before: &str) -> bool {
         || line.ends_with(['\n', ':', ';', '#', '<', '-', '\'', '"', '：', '「', '『', '“', '„', '‘', '‚', '«'])
 }
 
+/// What opens a quotation.
+pub(super) const QUOTES: [char; 9] = ['\'', '"', '“', '„', '‘', '‚', '«', '「', '『'];
+
 /// Whether what stands before three digits announces a reply code.
 fn starts_reply(before: &str, words: &Words) -> bool {
     let line = before.trim_end_matches([' ', '\t']);
     let Some(last) = line.bytes().last() else { return true };
     // MDaemon marks what the server said in a transcript: `<-- 550 text`.
-    if line.ends_with(['：', '（', '，', '。', '「', '『', '“', '„', '‘', '‚', '«'])
+    if line.ends_with(['：', '（', '，', '。'])
+        || line.ends_with(QUOTES)
         || line.ends_with("<--")
-        || matches!(last, b'\n' | b':' | b';' | b'>' | b'<' | b'(' | b'[' | b'"' | b'\'' | b'#' | b'=' | b'|')
+        || matches!(last, b'\n' | b':' | b';' | b'>' | b'<' | b'(' | b'[' | b'#' | b'=' | b'|')
         || ends_with_bracketed_number(line)
         || ends_with_address(line)
     {

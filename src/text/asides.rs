@@ -76,7 +76,8 @@ impl Asides {
 const MOST_PARTIES: usize = 16;
 
 /// Whether a host is named as the domain is or lies under it.
-fn is_under(host: &str, domain: &str) -> bool {
+#[must_use]
+pub fn is_under(host: &str, domain: &str) -> bool {
     host.strip_suffix(domain).is_some_and(|above| above.is_empty() || above.ends_with('.'))
 }
 
