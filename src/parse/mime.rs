@@ -75,7 +75,7 @@ impl Field<'_> {
     /// The value, unfolded, as written.
     #[must_use]
     pub fn value(&self) -> &str {
-        self.unfolded.get_or_init(|| on_one_line(&String::from_utf8_lossy(self.raw)))
+        self.unfolded.get_or_init(|| on_one_line(&legible_octets(self.raw)))
     }
 
     /// Where it stands.
@@ -99,7 +99,7 @@ impl Field<'_> {
         let first = self.sent.breaks_before(self.at);
         let mut value = Excerpt::default();
         let mut at = 0;
-        for (n, line) in String::from_utf8_lossy(self.raw).split_inclusive('\n').enumerate() {
+        for (n, line) in legible_octets(self.raw).split_inclusive('\n').enumerate() {
             value.push(&location, line, at, self.sent.numbering.line(first + n));
             at += line.len();
         }
@@ -236,9 +236,10 @@ impl<'a> Part<'a> {
     }
 }
 
-/// Parses only the fields that [`Mail`] has; a mail's many Received fields would cost as much as all of them.
+/// Parses only the fields that [`Mail`] has; a mail's many Received fields would cost as much as all of them. Where the
+/// others stand is known all the same.
 static PARSER: LazyLock<MessageParser> =
-    LazyLock::new(|| MessageParser::new().with_minimal_headers().with_message_ids());
+    LazyLock::new(|| MessageParser::new().with_minimal_headers().with_message_ids().default_header_ignore());
 
 /// Reads a mail; `None` for what has no header at all. At most `most` bytes are looked at.
 #[must_use]
@@ -274,7 +275,7 @@ pub(super) fn within_bounds(raw: &[u8], most: usize) -> &[u8] {
 fn bearable(raw: &[u8]) -> usize {
     static UNDECODED: LazyLock<MessageParser> = LazyLock::new(|| {
         let types = MessageParser::new().header_content_type(HeaderName::ContentType);
-        types.ignore_header(HeaderName::ContentTransferEncoding)
+        types.default_header_ignore()
     });
     let mut pending: Vec<Message<'_>> = UNDECODED.parse(raw).into_iter().collect();
     let (mut cut, mut nested) = (raw.len(), 0);
@@ -447,9 +448,14 @@ const ENDS: [(&str, &str); 10] = [
 
 fn lossy(bytes: Cow<'_, [u8]>) -> Cow<'_, str> {
     match bytes {
-        Cow::Borrowed(b) => String::from_utf8_lossy(b),
-        Cow::Owned(b) => Cow::Owned(String::from_utf8_lossy(&b).into_owned()),
+        Cow::Borrowed(b) => legible_octets(b),
+        Cow::Owned(b) => Cow::Owned(legible_octets(&b).into_owned()),
     }
+}
+
+/// UTF-8, with marks where it is none; what is whole is not looked at octet by octet.
+fn legible_octets(octets: &[u8]) -> Cow<'_, str> {
+    std::str::from_utf8(octets).map_or_else(|_| String::from_utf8_lossy(octets), Cow::Borrowed)
 }
 
 /// CRLF and lone CR become LF.
