@@ -277,8 +277,16 @@ struct Process {
 
 impl Process {
     fn start(place: &Place, environment: &[(&str, &str)]) -> Self {
-        let config = "[database]\npath = 'bounced.db'\n[suppressions]\npath = 'list.db'\n[codes]\nfiles = ['codes.toml']\n\
-                      [maildir.box]\npath = 'box'\npoll = '20ms'\n";
+        Self::start_with(place, "", environment)
+    }
+
+    /// With more mailboxes than the one.
+    fn start_with(place: &Place, more: &str, environment: &[(&str, &str)]) -> Self {
+        let config =
+            "[database]\npath = 'bounced.db'\n[suppressions]\npath = 'list.db'\n[codes]\nfiles = ['codes.toml']\n\
+                      [maildir.box]\npath = 'box'\npoll = '20ms'\n"
+                .to_owned()
+                + more;
         fs::write(place.path("bounced.toml"), config).unwrap();
         if !place.path("codes.toml").exists() {
             fs::write(place.path("codes.toml"), "").unwrap();
@@ -592,4 +600,58 @@ async fn a_file_that_can_not_be_read_waits_and_comes_when_it_can() {
     place.bounce("3.c", "carl@example.org", UNKNOWN);
     recorded(&config, 3).await;
     running.stop().await;
+}
+
+#[test]
+fn with_three_mailboxes_each_line_says_of_which_it_is() {
+    let place = Place::new();
+    for name in ["second", "third"] {
+        ["new", "cur", "tmp"].iter().for_each(|part| fs::create_dir_all(place.path(name).join(part)).unwrap());
+    }
+    place.bounce("1", "ann@example.com", UNKNOWN);
+    // A file in the place of the folder: this mailbox refuses.
+    fs::write(place.path("third/.Processed"), "").unwrap();
+    let process =
+        Process::start_with(&place, "[maildir.second]\npath = 'second'\n[maildir.third]\npath = 'third'\n", &[]);
+    let mut seen = String::new();
+    for text in ["third/.Processed", "read 1 messages"] {
+        if !seen.contains(text) {
+            seen += &process.up_to(text);
+        }
+    }
+    let of_a_mailbox = |line: &&str| {
+        ["Maildir opened", "third/.Processed", "read 1", "suppressed"].iter().any(|text| line.contains(text))
+    };
+    let lines: Vec<&str> = seen.lines().filter(of_a_mailbox).collect();
+    assert!(lines.len() >= 4, "{seen}");
+    for line in lines {
+        assert!(["box", "second", "third"].iter().any(|name| line.contains(&format!("mailbox=\"{name}\""))), "{line}");
+    }
+}
+
+/// Whatever a source says it says of one mailbox.
+#[test]
+fn no_source_logs_a_line_without_the_name_of_its_mailbox() {
+    fn look(directory: &std::path::Path, found: &mut usize, wrong: &mut Vec<String>) {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                look(&path, found, wrong);
+                continue;
+            }
+            let text = fs::read_to_string(&path).unwrap();
+            for (at, call) in
+                ["error!(", "warn!(", "info!(", "debug!("].iter().flat_map(|call| text.match_indices(call))
+            {
+                *found += 1;
+                if !text[at + call.len()..].trim_start().starts_with("mailbox") {
+                    let line = text[..at].lines().count();
+                    wrong.push(format!("{}:{line}", path.display()));
+                }
+            }
+        }
+    }
+    let (mut found, mut wrong) = (0, Vec::new());
+    look(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/source"), &mut found, &mut wrong);
+    assert!(found >= 10 && wrong.is_empty(), "of {found}: {wrong:?}");
 }

@@ -77,6 +77,11 @@ async fn a_server_that_goes_away_is_waited_for() {
     let mut daemon = bounced.run();
     recorded(&bounced, 1).await;
 
+    let log = bounced.log();
+    assert!(log.contains("folder=INBOX") && log.contains("folder=Processed"), "{log}");
+    let without_name = |line: &&str| line.contains("folder") && !line.contains("mailbox=\"bounces\"");
+    assert_eq!(log.lines().find(without_name), None);
+
     dovecot.stop();
     until("the daemon says so", Duration::from_secs(30), async || bounced.log().contains("WARN").then_some(())).await;
     assert!(daemon.is_running());

@@ -401,3 +401,54 @@ async fn exim_refuses_whom_the_list_names_while_it_is_replaced() {
     assert_eq!(place.run(&["suppressions", "remove", "ann@example.org"]).0, Some(0));
     assert_eq!(session(&["ann@example.org"]), ["250 Accepted"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_changes_the_list_is_told_truly_whether_it_was_changed() {
+    let place = Place::new();
+    let change = |args: &[&str]| {
+        let output = place.bounced.command(args).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    assert_eq!(change(&["suppressions", "add", "ann@example.com"]).0, Some(0));
+    let listed = |address: &str| change(&["suppressions", "check", address]).0 == Some(0);
+
+    // A reader that does not let go of the published list.
+    let options = SqliteConnectOptions::new().filename(place.bounced.published());
+    let mut reader = SqliteConnection::connect_with(&options).await.unwrap();
+    reader.execute("BEGIN; SELECT count(*) FROM suppression").await.unwrap();
+    let (code, said) = change(&["suppressions", "add", "bob@example.com"]);
+    assert_eq!(code, Some(75), "{said}");
+    assert!(said.contains("the change is in the database") && !said.contains("nothing"), "{said}");
+    assert!(listed("bob@example.com"));
+    // What is not published yet can't be published now, either: this is found out before.
+    let (code, said) = change(&["suppressions", "remove", "ann@example.com"]);
+    assert_eq!(code, Some(75), "{said}");
+    assert!(said.contains("the list was not changed"), "{said}");
+    assert!(listed("ann@example.com"));
+    reader.close().await.unwrap();
+    assert_eq!(change(&["suppressions", "remove", "ann@example.com"]).0, Some(0));
+    assert!(!listed("ann@example.com"));
+}
+
+#[test]
+fn what_root_makes_before_the_first_start_belongs_to_whose_directory_it_is() {
+    use std::os::unix::fs::{MetadataExt, chown};
+
+    let place = Place::new();
+    let directory = place.bounced.database().parent().unwrap().to_owned();
+    if chown(&directory, Some(65_534), Some(65_534)).is_err() {
+        println!("SKIP: only root gives files away");
+        return;
+    }
+    let status = place.bounced.command(&["suppressions", "add", "ann@example.com"]).output().unwrap().status;
+    assert!(status.success());
+    // As `postmap -q` leaves it.
+    fs::remove_file(place.bounced.published()).unwrap();
+    fs::write(place.bounced.published(), "").unwrap();
+    let status = place.bounced.command(&["suppressions", "add", "bob@example.com"]).output().unwrap().status;
+    assert!(status.success());
+    for file in [place.bounced.database(), place.bounced.published(), place.bounced.cdb()] {
+        let made = file.metadata().unwrap();
+        assert_eq!((made.uid(), made.gid()), (65_534, 65_534), "{}", file.display());
+    }
+}

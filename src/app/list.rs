@@ -69,16 +69,28 @@ impl List {
         }
     }
 
+    /// Changes the list and publishes that. What is refused says whether the change was made: an entry that is in the
+    /// database is found by whoever asks there, and comes to the published lists later.
+    async fn change<T>(&self, change: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        let changed = async {
+            self.prepare().await?;
+            change.await
+        };
+        let changed = changed.await.map_err(|error| error.and("the list was not changed"))?;
+        let published = self.followers.follow(&self.store).await;
+        published.map_err(|error| {
+            error.and("the change is in the database, and is published by the daemon or with the next change")
+        })?;
+        Ok(changed)
+    }
+
     /// Puts an address on the list, whatever the policy says, and publishes it; says whether it is new to the list.
     /// `at` is in seconds since 1970-01-01 UTC.
     ///
     /// # Errors
     /// See [`StoreError`]; [`StoreError::Foreign`]: nothing was changed.
     pub async fn suppress(&self, address: &Address, note: Option<&str>, at: i64) -> Result<bool, StoreError> {
-        self.prepare().await?;
-        let new = self.store.suppress(address, note, at).await?;
-        self.followers.follow(&self.store).await?;
-        Ok(new)
+        self.change(self.store.suppress(address, note, at)).await
     }
 
     /// Takes an address off the list and publishes that; says whether it was on it. Only a hard bounce received at `at`
@@ -87,10 +99,7 @@ impl List {
     /// # Errors
     /// As for [`List::suppress`].
     pub async fn release(&self, address: &Address, at: i64) -> Result<bool, StoreError> {
-        self.prepare().await?;
-        let listed = self.store.release(address, at).await?;
-        self.followers.follow(&self.store).await?;
-        Ok(listed)
+        self.change(self.store.release(address, at)).await
     }
 
     /// The addresses that wait for a person, message by message.
@@ -104,10 +113,7 @@ impl List {
     /// # Errors
     /// As for [`List::suppress`].
     pub async fn answer_held(&self, selection: &HeldSelection, answer: HeldAnswer, at: i64) -> Result<u64, StoreError> {
-        self.prepare().await?;
-        let answered = self.store.answer_held(selection, answer, at).await?;
-        self.followers.follow(&self.store).await?;
-        Ok(answered)
+        self.change(self.store.answer_held(selection, answer, at)).await
     }
 
     /// Closes the store.

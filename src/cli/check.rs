@@ -69,7 +69,11 @@ async fn connect(config: &Config) -> Result<Exit, Failure> {
     let mut failures = Vec::new();
     let tell = |part: &str, outcome: Result<(), Halt>| {
         let _ = writeln!(io::stdout(), "{:<15} {part}", if outcome.is_ok() { "ok" } else { "FAILED" });
-        failures.extend(outcome.err().map(Failure::from));
+        failures.extend(outcome.err().map(|halt| match &halt {
+            // A mailbox's own words name its server or its directory.
+            Halt::Source(_) => Failure::from(halt).of(part),
+            Halt::Store(_) => halt.into(),
+        }));
     };
     app::try_out(config, tell).await;
     let mut failures = failures.into_iter();

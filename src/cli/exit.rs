@@ -68,6 +68,11 @@ impl Failure {
         Self { exit, text: text.to_string() }
     }
 
+    /// The same of one mailbox among several.
+    pub(super) fn of(self, mailbox: &str) -> Self {
+        Self { text: format!("{mailbox}: {}", self.text), ..self }
+    }
+
     /// Prints the line and gives the code.
     pub(super) fn report(self) -> ExitCode {
         if self.exit != Exit::Yes {

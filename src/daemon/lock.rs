@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::DaemonError;
-use crate::store::StoreError;
+use crate::store::{StoreError, sqlite::give_to_owner_of_directory};
 
 /// What the file says then.
 const STOPPED: &str = "stopped";
@@ -34,6 +34,7 @@ impl Lock {
                 path.display()
             )))
         };
+        let is_new = !path.exists();
         let file = File::options()
             .create(true)
             .truncate(false)
@@ -43,6 +44,9 @@ impl Lock {
             .custom_flags(libc::O_NOFOLLOW)
             .open(&path)
             .map_err(unusable)?;
+        if is_new {
+            give_to_owner_of_directory(&file, &path);
+        }
         match file.try_lock() {
             Ok(()) => Self::begin(file).map_err(unusable),
             Err(TryLockError::WouldBlock) => Err(DaemonError::Locked(format!(

@@ -53,7 +53,7 @@ pub(super) enum FirstAttempt {
     /// It can be read, or perhaps later.
     Going,
     /// A retry can't help, the text says what does.
-    Refused(String),
+    Refused { mailbox: String, why: String },
 }
 
 /// The task of one mailbox.
@@ -146,12 +146,19 @@ impl<S: Source> Watch<S> {
             batch = match fetched? {
                 Fetched::Batch(batch) => batch,
                 Fetched::Stopped => {
-                    return self.recorder.settle(&self.mailbox, &mut self.source, recorded, now()).await;
+                    self.recorder.settle(&self.mailbox, &mut self.source, recorded, now()).await?;
+                    if settles {
+                        self.heartbeat(false).await?;
+                    }
+                    return Ok(());
                 }
                 Fetched::Abandoned => return Ok(()),
             };
             let idle = batch.is_empty() && recorded.is_empty();
-            self.heartbeat(idle).await?;
+            // What was only fetched may fail to be recorded or moved, again and again.
+            if idle || settles {
+                self.heartbeat(idle).await?;
+            }
             waits.source.until(PATIENCE);
             if idle && !self.catch_up().await? {
                 waits.source.until(PATIENCE);
@@ -209,7 +216,7 @@ impl<S: Source> Watch<S> {
             }
             // The first refusal is told by whoever supervises, as the reason to give up or as an error line.
             None if self.supervisor.is_some() => {
-                self.tell_supervisor(FirstAttempt::Refused(why)).await;
+                self.tell_supervisor(FirstAttempt::Refused { mailbox: self.mailbox.clone(), why }).await;
                 Ok(REFUSED_RETRY)
             }
             None => {

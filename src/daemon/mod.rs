@@ -168,16 +168,17 @@ async fn supervise(
             () = control.stop.cancelled() => return Ok(()),
             Some(attempt) = attempts.recv() => {
                 awaited -= 1;
-                if let FirstAttempt::Refused(why) = attempt {
-                    refused.push(why);
+                if let FirstAttempt::Refused { mailbox, why } = attempt {
+                    refused.push((mailbox, why));
                 }
                 if awaited == 0 {
                     // One that can be read is reason enough to go on; the others are tried again and again.
                     if refused.len() == config.mailboxes().len() {
-                        return Err(DaemonError::Refused(refused.join("; ")));
+                        let all: Vec<_> = refused.iter().map(|(mailbox, why)| format!("{mailbox}: {why}")).collect();
+                        return Err(DaemonError::Refused(all.join("; ")));
                     }
-                    for why in refused.drain(..) {
-                        tracing::error!("{why}");
+                    for (mailbox, why) in refused.drain(..) {
+                        tracing::error!(mailbox, "{why}");
                     }
                     systemd::ready();
                 }

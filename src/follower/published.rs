@@ -187,7 +187,8 @@ impl Published {
 
     async fn try_to_follow(&self, store: &Store) -> Result<(), StoreError> {
         let whole = self.unchecked.load(Ordering::Relaxed);
-        if !self.path.exists() {
+        // An empty one may be somebody else's, whose look-up made it: it can be replaced and not written.
+        if self.path.metadata().map_or(true, |found| found.is_file() && found.len() == 0) {
             self.build(store).await?;
         }
         match self.bring_up(store, whole).await {
@@ -592,5 +593,23 @@ mod tests {
         assert!(!published.follow_at_once(&store).await, "left to the next turn");
         published.follow(&store).await.unwrap();
         assert!(published.follow_at_once(&store).await);
+    }
+
+    #[tokio::test]
+    async fn an_empty_file_that_may_not_be_written_is_replaced() {
+        use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("bounced.db")).await.unwrap();
+        store.suppress(&Address::parse("ann@example.org").unwrap(), None, 0).await.unwrap();
+        let published = Published::new(dir.path().join("suppressions.db"));
+        // As somebody's look-up leaves it: `postmap -q` as root.
+        std::fs::write(published.path(), "").unwrap();
+        std::fs::set_permissions(published.path(), std::fs::Permissions::from_mode(0o400)).unwrap();
+        let before = published.path().metadata().unwrap();
+        published.follow(&store).await.unwrap();
+        let after = published.path().metadata().unwrap();
+        assert_ne!((before.ino(), before.mode() & 0o777), (after.ino(), after.mode() & 0o777));
+        assert_eq!(after.mode() & 0o777, 0o644, "mail servers can read it");
     }
 }

@@ -8,6 +8,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::store::sqlite::give_to_owner_of_directory;
+
 /// The new file; goes away again when it is dropped.
 #[derive(Debug)]
 pub(super) struct Replacement {
@@ -35,11 +37,15 @@ impl Replacement {
         let this = Self { path: path.to_owned(), temporary, file };
         if let Some(like) = [Some(path), model].into_iter().flatten().find_map(|path| fs::symlink_metadata(path).ok())
             && like.is_file()
+            // Somebody's look-up of a list that was not there yet makes an empty one of his own.
+            && like.len() > 0
         {
             // Only root may give files away; whoever may not keeps its own. The group first: it may clear mode bits.
             let _ = fchown(&this.file, None, Some(like.gid()));
             let _ = fchown(&this.file, Some(like.uid()), None);
             this.file.set_permissions(fs::Permissions::from_mode(like.mode() & 0o777))?;
+        } else {
+            give_to_owner_of_directory(&this.file, path);
         }
         Ok(this)
     }
@@ -132,7 +138,7 @@ mod tests {
     fn the_new_file_has_the_mode_of_the_old_one_and_leaves_nothing_behind() {
         let dir = tempfile::tempdir().unwrap();
         let (path, model) = (dir.path().join("list"), dir.path().join("model"));
-        fs::write(&model, "").unwrap();
+        fs::write(&model, "a list").unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         for expected in [0o640, 0o604] {
             let like = if path.exists() { &path } else { &model };

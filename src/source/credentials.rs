@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, de::Error as _};
 use tokio::{io::AsyncReadExt, process::Command, time::timeout};
@@ -107,17 +108,34 @@ fn read_file(file: &Path, mailbox: &str) -> io::Result<String> {
     Ok(text)
 }
 
+/// A command and all that it started, while it runs: whoever gives it up ends all of them.
+struct Family(Option<Pid>);
+
+impl Drop for Family {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            // Where none is left there is nobody to end.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
 async fn run(command: &str) -> io::Result<String> {
     let mut child = Command::new("/bin/sh")
         .args(["-c", command])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .kill_on_drop(true)
+        // A group of its own, which ends as a whole.
+        .process_group(0)
         .spawn()?;
+    let mut family = Family(child.id().and_then(|id| Pid::from_raw(id.cast_signed())));
     let mut text = String::new();
     let output = child.stdout.take().expect("stdout was piped just above");
     output.take(LONGEST).read_to_string(&mut text).await?;
     let status = child.wait().await?;
+    // What it leaves running when it is done, as an agent that keeps keys, is meant to run.
+    family.0 = None;
     if status.success() { Ok(text) } else { Err(io::Error::other(status.to_string())) }
 }
 
@@ -157,6 +175,44 @@ mod tests {
     async fn a_command_that_hangs_is_given_up() {
         let slow = PasswordSource::Command("exec sleep 1000".into()).fetch("test", Duration::from_millis(1)).await;
         assert!(slow.unwrap_err().contains("took longer than 1ms"));
+    }
+
+    #[tokio::test]
+    async fn a_command_that_is_given_up_takes_its_children_along() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("pids");
+        let text = format!("sleep 1000 & echo $! > {0}.new; mv {0}.new {0}; wait", file.display());
+        let child = async || {
+            loop {
+                match fs::read_to_string(&file) {
+                    Ok(pid) => return PathBuf::from(format!("/proc/{}", pid.trim())),
+                    Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+                }
+            }
+        };
+        // Whoever takes it away by force may not be its parent: it stays in the table as a zombie for a moment.
+        let is_alive =
+            |process: &Path| fs::read_to_string(process.join("stat")).is_ok_and(|stat| !stat.contains(") Z "));
+        let ended = async |process: PathBuf| {
+            let gone = async {
+                while is_alive(&process) {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            timeout(LIMIT, gone).await.expect("it ends soon");
+        };
+        let slow = PasswordSource::Command(text.clone());
+        let (gave_up, process) = tokio::join!(slow.fetch("test", Duration::from_secs(2)), child());
+        assert!(gave_up.is_err());
+        ended(process).await;
+
+        // As a daemon that is told to stop drops what it waits for.
+        fs::remove_file(&file).unwrap();
+        let process = tokio::select! {
+            _ = slow.fetch("test", LIMIT) => panic!("it ends by no means"),
+            process = child() => process,
+        };
+        ended(process).await;
     }
 
     #[test]

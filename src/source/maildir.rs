@@ -66,15 +66,14 @@ impl MaildirSource {
         &mut self,
         work: impl FnOnce(&mut Session, &MaildirSettings) -> Result<T, SourceError> + Send + 'static,
     ) -> Result<T, SourceError> {
-        let name = &self.mailbox;
-        let mut session = self.session.take().ok_or_else(|| SourceError::Lost(format!("{name}: not open")))?;
+        let mut session = self.session.take().ok_or_else(|| SourceError::Lost("not open".to_owned()))?;
         let settings = self.settings.clone();
         let (session, done) = spawn_blocking(move || {
             let done = work(&mut session, &settings)?;
             Ok((session, done))
         })
         .await
-        .map_err(|error| SourceError::Lost(format!("{name}: reading stopped: {error}")))??;
+        .map_err(|error| SourceError::Lost(format!("reading stopped: {error}")))??;
         self.session = Some(session);
         Ok(done)
     }
@@ -220,7 +219,7 @@ impl Source for MaildirSource {
     }
 
     async fn open(&mut self, resume: Resume) -> Result<(), SourceError> {
-        let maildir = Maildir::new(self.settings.path.clone());
+        let maildir = Maildir::new(&self.mailbox, self.settings.path.clone());
         self.session = Some(Session {
             maildir,
             destination: Destination::Unchanged,

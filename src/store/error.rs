@@ -3,7 +3,7 @@
 /// Why a database did not serve; each variant is another thing that a caller does about it.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Locked, or the disk is full: nothing was written, so back off and try again.
+    /// Locked, or the disk is full: back off and try again.
     #[error("{0}")]
     Busy(String),
     /// A retry can't help: damaged, not writable, not ours. The text says what to do.
@@ -16,4 +16,18 @@ pub enum StoreError {
     /// The file that is open is no longer the one at its path: what is written now is lost. Opening anew helps.
     #[error("{0}")]
     Replaced(String),
+}
+
+impl StoreError {
+    /// The same with something more for the person: the store knows what failed, and its caller what was done before.
+    #[must_use]
+    pub fn and(self, more: &str) -> Self {
+        let longer = |text: String| format!("{text}; {more}");
+        match self {
+            Self::Busy(text) => Self::Busy(longer(text)),
+            Self::Unusable(text) => Self::Unusable(longer(text)),
+            Self::Foreign(text) => Self::Foreign(longer(text)),
+            Self::Replaced(text) => Self::Replaced(longer(text)),
+        }
+    }
 }

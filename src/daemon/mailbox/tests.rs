@@ -236,7 +236,7 @@ async fn a_connection_lost_at_first_is_no_refusal() {
         let refused = Halt::Source(SourceError::Refused("wrong password".into()));
         assert_eq!(fixture.watch.failed(refused).await.unwrap(), REFUSED_RETRY);
     }
-    assert!(matches!(fixture.attempts.try_recv(), Ok(FirstAttempt::Refused(why)) if why == "wrong password"));
+    assert!(matches!(fixture.attempts.try_recv(), Ok(FirstAttempt::Refused { why, .. }) if why == "wrong password"));
     assert!(fixture.attempts.try_recv().is_err(), "only the first attempt is told");
 }
 
@@ -292,4 +292,21 @@ async fn what_a_person_should_mend_is_told_although_reading_goes_on() {
     let status = fixture.store.status().await.unwrap().remove(0);
     assert!(status.read_at.is_some());
     assert_eq!(status.failure.as_deref(), Some("two at once"));
+}
+
+#[tokio::test]
+async fn a_mailbox_whose_mail_is_fetched_and_not_recorded_counts_as_unread_whatever_the_cause() {
+    let mut fixture = Fixture::new().await;
+    // Recorded, settled, and nothing more is there.
+    fixture.source.script().waits.push_back(lost());
+    fixture.wait_after([mail("1"), Ok(Batch::default()), Ok(Batch::default())]).await;
+    let read_at = fixture.store.status().await.unwrap()[0].read_at;
+    assert!(read_at.is_some());
+
+    let mut fixture = Fixture::new().await;
+    for attempt in 1..=3 {
+        fixture.wait_after([mail(&attempt.to_string()), lost()]).await;
+        let status = fixture.store.status().await.unwrap().remove(0);
+        assert_eq!((status.read_at, status.failures), (None, attempt), "{status:?}");
+    }
 }

@@ -61,7 +61,7 @@ pub struct ImapSource {
 
 impl ImapSource {
     fn session(&mut self) -> Result<&mut Session, SourceError> {
-        self.session.as_mut().ok_or_else(|| SourceError::Lost(format!("{}: not connected", self.mailbox)))
+        self.session.as_mut().ok_or_else(|| SourceError::Lost("not connected".to_owned()))
     }
 
     /// After an error the session is dropped, and with it the socket.

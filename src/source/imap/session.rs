@@ -172,7 +172,7 @@ impl Session {
             None => 0,
         };
         let idle = settings.idle && connection.can("IDLE");
-        info!(mailbox, folder = settings.folder, after_uid = cursor, idle, "folder opened");
+        info!(mailbox, folder = %settings.folder, after_uid = cursor, idle, "folder opened");
         Ok(Self {
             connection,
             mailbox: mailbox.to_owned(),

@@ -19,7 +19,12 @@ const MOST_HALVINGS: usize = 24;
 /// The commands that settle messages on this server.
 pub(super) enum SettleCommands {
     Move {
+        /// As the server wants it.
         folder: String,
+        /// As the configuration has it, for people.
+        name: String,
+        /// Whose messages they are, for the log.
+        mailbox: String,
         by: Mover,
     },
     /// The flags, in parentheses.
@@ -96,9 +101,10 @@ impl SettleCommands {
                     );
                 }
                 let folder = words::folder(target);
-                let ready = if only_looks { Ok(()) } else { ensure_folder(connection, &folder, target).await? };
+                let ready =
+                    if only_looks { Ok(()) } else { ensure_folder(connection, mailbox, &folder, target).await? };
                 Ok(match ready {
-                    Ok(()) => Self::Move { folder, by },
+                    Ok(()) => Self::Move { folder, name: target.clone(), mailbox: mailbox.to_owned(), by },
                     Err(obstacle) => Self::Unable(obstacle),
                 })
             }
@@ -140,11 +146,14 @@ impl SettleCommands {
                 Self::Flag(flags) => {
                     step(connection, &format!("UID STORE {set} +FLAGS.SILENT {flags}"), "flag").await?.map(|()| 0)
                 }
-                Self::Move { folder, by: Mover::Move } => {
-                    let moved = transfer(connection, &format!("UID MOVE {set} {folder}"), folder).await?;
+                Self::Move { folder, name, mailbox, by: Mover::Move } => {
+                    let moved =
+                        transfer(connection, &format!("UID MOVE {set}"), Target { folder, name, mailbox }).await?;
                     moved.map(|moved| moved.map_or(0, |moved| words::count(&set).saturating_sub(moved)))
                 }
-                Self::Move { folder, by } => copy_and_remove(connection, &set, folder, *by).await?,
+                Self::Move { folder, name, mailbox, by } => {
+                    copy_and_remove(connection, &set, Target { folder, name, mailbox }, *by).await?
+                }
             };
             match done {
                 Ok(gone) => vanished += gone,
@@ -155,16 +164,24 @@ impl SettleCommands {
     }
 }
 
+/// The folder to move to.
+#[derive(Clone, Copy)]
+struct Target<'a> {
+    folder: &'a str,
+    name: &'a str,
+    mailbox: &'a str,
+}
+
 async fn copy_and_remove(
     connection: &mut Connection,
     set: &str,
-    folder: &str,
+    target: Target<'_>,
     by: Mover,
 ) -> Result<Result<usize, String>, SourceError> {
     // What is marked as deleted was copied before the last crash.
     let uncopied = uid_search(connection, &format!("UNDELETED UID {set}")).await?;
     for set in words::uid_sets(&uncopied) {
-        let copied = transfer(connection, &format!("UID COPY {set} {folder}"), folder).await?;
+        let copied = transfer(connection, &format!("UID COPY {set}"), target).await?;
         if let Err(why) = copied {
             return Ok(Err(why));
         }
@@ -194,6 +211,7 @@ pub(super) async fn remove(connection: &mut Connection, uids: &[u32]) -> Result<
 
 async fn ensure_folder(
     connection: &mut Connection,
+    mailbox: &str,
     folder: &str,
     target: &str,
 ) -> Result<Result<(), Obstacle>, SourceError> {
@@ -209,7 +227,7 @@ async fn ensure_folder(
         );
         return Ok(Err(Obstacle { why, passes: created.is_temporary() }));
     }
-    info!(folder = target, "created the folder for processed messages");
+    info!(mailbox, folder = %target, "created the folder for processed messages");
     // A folder without subscription works; it is only hidden from some mail programs.
     connection.command(&format!("SUBSCRIBE {folder}")).await.map(|_| Ok(()))
 }
@@ -219,16 +237,17 @@ async fn ensure_folder(
 async fn transfer(
     connection: &mut Connection,
     command: &str,
-    folder: &str,
+    Target { folder, name, mailbox }: Target<'_>,
 ) -> Result<Result<Option<usize>, String>, SourceError> {
-    let (end, moved) = counted(connection, command).await?;
+    let command = format!("{command} {folder}");
+    let (end, moved) = counted(connection, &command).await?;
     // RFC 9051 §6.4.7
     if end.keyword() != "TRYCREATE" {
         return Ok(judge(&end, "move").map(|()| moved));
     }
-    Ok(match ensure_folder(connection, folder, folder).await? {
+    Ok(match ensure_folder(connection, mailbox, folder, name).await? {
         Ok(()) => {
-            let (end, moved) = counted(connection, command).await?;
+            let (end, moved) = counted(connection, &command).await?;
             judge(&end, "move").map(|()| moved)
         }
         Err(obstacle) => Err(obstacle.why),

@@ -27,6 +27,8 @@ const DELIVERED: [&str; 2] = ["new", "cur"];
 /// One directory with `new`, `cur` and `tmp`.
 #[derive(Debug)]
 pub(super) struct Maildir {
+    /// What the log calls it.
+    mailbox: String,
     path: PathBuf,
 }
 
@@ -60,8 +62,8 @@ pub(super) enum Destination {
 }
 
 impl Maildir {
-    pub(super) fn new(path: PathBuf) -> Self {
-        Self { path }
+    pub(super) fn new(mailbox: &str, path: PathBuf) -> Self {
+        Self { mailbox: mailbox.to_owned(), path }
     }
 
     /// Checks that this is a Maildir, and says where its messages go.
@@ -152,7 +154,11 @@ impl Maildir {
                 false => Err(SourceError::Lost(format!("the folder of {} is gone", target.display()))),
             },
             Err(error) if error.kind() == ErrorKind::InvalidFilename => {
-                warn!("{}: the name is too long for flags, so the message stays where it is", file.path.display());
+                warn!(
+                    mailbox = self.mailbox,
+                    path = %file.path.display(),
+                    "the name is too long for flags, so the message stays where it is"
+                );
                 Ok(true)
             }
             Err(error) => Err(trouble("can't move a message to", &target, &error)),

@@ -67,12 +67,10 @@ impl StoreError {
             _ => None,
         };
         match code {
-            Some(code::BUSY | code::LOCKED) => Self::Busy(format!(
-                "database {file} is locked by another program; nothing was written, trying again helps"
-            )),
-            Some(code::FULL) => Self::Busy(format!(
-                "database {file} cannot grow: the disk is full; nothing was written, free some space"
-            )),
+            Some(code::BUSY | code::LOCKED) => {
+                Self::Busy(format!("database {file} is locked by another program; trying again helps"))
+            }
+            Some(code::FULL) => Self::Busy(format!("database {file} cannot grow: the disk is full; free some space")),
             Some(code::IOERR) => {
                 Self::Busy(format!("database {file} cannot be read or written ({error}); check the disk and its quota"))
             }

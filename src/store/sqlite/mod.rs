@@ -11,7 +11,7 @@ mod review;
 use std::{
     error::Error,
     fs::{self, File},
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, fchown},
     path::Path,
     str::FromStr,
     sync::Arc,
@@ -149,6 +149,10 @@ impl SqliteStore {
     }
 
     fn error(&self, error: sqlx::Error) -> StoreError {
+        // SQLite says of a file that is gone that it can't be written, or that the disk fails.
+        if self.inode.is_some() && inode(&self.path) != self.inode {
+            return StoreError::replaced(&self.path);
+        }
         StoreError::of_sqlite(&self.path, error)
     }
 }
@@ -163,7 +167,18 @@ fn inode(path: &Path) -> Option<Inode> {
 /// Who bounced is nobody else's business, so the file is made for its owner and group alone; SQLite gives its companions
 /// the same mode. Errors are left to SQLite, which meets them again.
 fn make_private(path: &Path) {
-    let _ = File::options().write(true).create_new(true).mode(0o640).open(path);
+    if let Ok(made) = File::options().write(true).create_new(true).mode(0o640).open(path) {
+        give_to_owner_of_directory(&made, path);
+    }
+}
+
+/// A file that root makes, as by a command before the first start, is for the user whose directory it lies in.
+pub(crate) fn give_to_owner_of_directory(made: &File, path: &Path) {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if let Ok(directory) = fs::metadata(parent) {
+        // Only root may give files away; whoever may not keeps its own.
+        let _ = fchown(made, Some(directory.uid()), Some(directory.gid()));
+    }
 }
 
 /// A value as an argument for `json_each`.
@@ -222,5 +237,15 @@ mod tests {
         busy(&error, &store.path, "locked by another program");
         held.rollback().await.unwrap();
         assert!(store.suppress(&ann(), None, 0).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_database_that_was_deleted_is_said_to_be_gone_and_not_to_be_unwritable() {
+        let (dir, store) = store().await;
+        for file in fs::read_dir(dir.path()).unwrap() {
+            fs::remove_file(file.unwrap().path()).unwrap();
+        }
+        let error = store.suppress(&ann(), None, 0).await.err().or(store.check_in_place().err());
+        assert!(matches!(&error, Some(StoreError::Replaced(why)) if why.contains("deleted")), "{error:?}");
     }
 }
