@@ -78,8 +78,12 @@ impl List {
         };
         let changed = changed.await.map_err(|error| error.and("the list was not changed"))?;
         let published = self.followers.follow(&self.store).await;
-        published.map_err(|error| {
-            error.and("the change is in the database, and is published by the daemon or with the next change")
+        published.map_err(|error| match error {
+            StoreError::Busy(_) | StoreError::Unusable(_) => {
+                error.and("the change is in the database, and is published by the daemon or with the next change")
+            }
+            // These say themselves what becomes of it: a database that was replaced has lost it.
+            StoreError::Foreign(_) | StoreError::Replaced(_) => error,
         })?;
         Ok(changed)
     }
