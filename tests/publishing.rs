@@ -9,6 +9,10 @@ use std::{
     collections::BTreeSet,
     fs,
     io::Write,
+    os::unix::{
+        fs::{MetadataExt, chown},
+        process::CommandExt,
+    },
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
@@ -430,25 +434,46 @@ async fn whoever_changes_the_list_is_told_truly_whether_it_was_changed() {
     assert!(!listed("ann@example.com"));
 }
 
-#[test]
-fn what_root_makes_before_the_first_start_belongs_to_whose_directory_it_is() {
-    use std::os::unix::fs::{MetadataExt, chown};
+/// The user and group `nobody` of Debian.
+const NOBODY: (u32, u32) = (65_534, 65_534);
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_root_leaves_behind_keeps_the_daemons_own_user_from_nothing() {
     let place = Place::new();
-    let directory = place.bounced.database().parent().unwrap().to_owned();
-    if chown(&directory, Some(65_534), Some(65_534)).is_err() {
-        println!("SKIP: only root gives files away");
-        return;
+    let directories = [place.dir.path(), place.bounced.database().parent().unwrap()].map(Path::to_owned);
+    let given = directories.iter().try_for_each(|directory| chown(directory, Some(NOBODY.0), Some(NOBODY.1)));
+    if let Err(error) = given {
+        return support::skip("what_root_leaves_behind", &format!("only root can give files away: {error}"));
     }
-    let status = place.bounced.command(&["suppressions", "add", "ann@example.com"]).output().unwrap().status;
-    assert!(status.success());
-    // As `postmap -q` leaves it.
-    fs::remove_file(place.bounced.published()).unwrap();
-    fs::write(place.bounced.published(), "").unwrap();
-    let status = place.bounced.command(&["suppressions", "add", "bob@example.com"]).output().unwrap().status;
-    assert!(status.success());
+    let as_nobody = |args: &[&str]| {
+        let output = place.bounced.command(args).uid(NOBODY.0).gid(NOBODY.1).output().unwrap();
+        (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+    };
+    // Before the daemon ever ran.
+    assert_eq!(place.run(&["suppressions", "add", "ann@example.org"]).0, Some(0));
     for file in [place.bounced.database(), place.bounced.published(), place.bounced.cdb()] {
         let made = file.metadata().unwrap();
-        assert_eq!((made.uid(), made.gid()), (65_534, 65_534), "{}", file.display());
+        assert_eq!((made.uid(), made.gid()), NOBODY, "{}", file.display());
     }
+    let (code, text) = as_nobody(&["suppressions", "add", "bob@example.org"]);
+    assert_eq!(code, Some(0), "{text}");
+    // `postmap -q` makes an empty file where there is none; a copy that root put back is root's.
+    for empty in [true, false] {
+        for list in [place.bounced.published(), place.bounced.cdb()] {
+            let held = if empty { Vec::new() } else { fs::read(&list).unwrap() };
+            fs::remove_file(&list).unwrap();
+            fs::write(&list, held).unwrap();
+        }
+        let (code, text) =
+            as_nobody(&["suppressions", "add", if empty { "carl@example.org" } else { "dora@example.org" }]);
+        assert_eq!(code, Some(0), "{text}");
+        place.listed(if empty { 3 } else { 4 }).await;
+    }
+    // What holds something else is nobody's to replace.
+    fs::remove_file(place.bounced.published()).unwrap();
+    fs::write(place.bounced.published(), "a person's notes").unwrap();
+    let (code, text) = as_nobody(&["suppressions", "add", "emil@example.org"]);
+    assert_eq!(code, Some(74), "{text}");
+    assert!(text.contains("belongs to another user") && text.contains("mv "), "{text}");
+    assert_eq!(fs::read_to_string(place.bounced.published()).unwrap(), "a person's notes");
 }

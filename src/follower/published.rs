@@ -14,6 +14,7 @@
 use std::{
     collections::HashSet,
     io,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -23,6 +24,7 @@ use std::{
 };
 
 use futures::TryStreamExt;
+use rustix::fs::Access;
 use sqlx::{
     AssertSqlSafe, Connection, Executor, FromRow, QueryBuilder, Sqlite, SqliteConnection,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
@@ -187,9 +189,10 @@ impl Published {
 
     async fn try_to_follow(&self, store: &Store) -> Result<(), StoreError> {
         let whole = self.unchecked.load(Ordering::Relaxed);
-        // An empty one may be somebody else's, whose look-up made it: it can be replaced and not written.
-        if self.path.metadata().map_or(true, |found| found.is_file() && found.len() == 0) {
+        if !self.path.exists() {
             self.build(store).await?;
+        } else if self.is_foreign() {
+            self.replace_foreign(store).await?;
         }
         match self.bring_up(store, whole).await {
             Err(Halt::Damaged) => {
@@ -296,6 +299,37 @@ impl Published {
             kept.display()
         );
         Ok(())
+    }
+
+    /// Whether the file can't be written, or holds nothing and is not of the user whose directory it lies in.
+    fn is_foreign(&self) -> bool {
+        let directory = self.path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let owners = self.path.metadata().ok().zip(directory.metadata().ok());
+        rustix::fs::access(&self.path, Access::WRITE_OK).is_err()
+            || owners.is_some_and(|(file, directory)| file.len() == 0 && file.uid() != directory.uid())
+    }
+
+    /// Puts a file of our own in the place of one that belongs to somebody else, as `postmap -q` and copies made by root
+    /// leave it: one that holds nothing, or what this store may change.
+    async fn replace_foreign(&self, store: &Store) -> Result<(), StoreError> {
+        let empty = self.path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() == 0);
+        let held = if empty { None } else { Some(self.state().await?.ok_or_else(|| self.not_ours())?) };
+        if let Some(held) = held.filter(|_| !self.accepts.load(Ordering::Relaxed)) {
+            held.permits(&self.path, &store.id().await?, store.newest_revision().await?)?;
+        }
+        self.build(store).await.map_err(|_| self.not_ours())?;
+        tracing::warn!(
+            "published list {} belonged to another user and is made anew; reload mail servers that have it open",
+            self.path.display()
+        );
+        Ok(())
+    }
+
+    fn not_ours(&self) -> StoreError {
+        let file = self.path.display();
+        StoreError::Unusable(format!(
+            "published list {file} belongs to another user and cannot be written; move it away (`mv {file} {file}.old`), it is made anew"
+        ))
     }
 
     fn journal(&self) -> PathBuf {
@@ -593,23 +627,5 @@ mod tests {
         assert!(!published.follow_at_once(&store).await, "left to the next turn");
         published.follow(&store).await.unwrap();
         assert!(published.follow_at_once(&store).await);
-    }
-
-    #[tokio::test]
-    async fn an_empty_file_that_may_not_be_written_is_replaced() {
-        use std::os::unix::fs::{MetadataExt, PermissionsExt};
-
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(&dir.path().join("bounced.db")).await.unwrap();
-        store.suppress(&Address::parse("ann@example.org").unwrap(), None, 0).await.unwrap();
-        let published = Published::new(dir.path().join("suppressions.db"));
-        // As somebody's look-up leaves it: `postmap -q` as root.
-        std::fs::write(published.path(), "").unwrap();
-        std::fs::set_permissions(published.path(), std::fs::Permissions::from_mode(0o400)).unwrap();
-        let before = published.path().metadata().unwrap();
-        published.follow(&store).await.unwrap();
-        let after = published.path().metadata().unwrap();
-        assert_ne!((before.ino(), before.mode() & 0o777), (after.ino(), after.mode() & 0o777));
-        assert_eq!(after.mode() & 0o777, 0o644, "mail servers can read it");
     }
 }
