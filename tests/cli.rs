@@ -450,3 +450,39 @@ fn links_beside_the_database_are_not_followed() {
     assert!(refusal.contains("bounced.db.lock"), "{refusal}");
     assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
 }
+
+#[test]
+fn a_check_that_is_stopped_takes_its_password_command_along() {
+    let place = Place::new();
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let pid = place.path("pid");
+    let command = format!("sleep 1000 & echo $! > {0}.new; mv {0}.new {0}; wait", pid.display());
+    place.configure(&format!(
+        "[database]\npath = 'bounced.db'\n[suppressions]\npath = 'list.db'\n[imap.box]\nhost = '127.0.0.1'\n\
+         port = {}\ntls = 'plain'\nuser = 'bob'\npassword = {{ command = '{command}' }}\n",
+        server.local_addr().unwrap().port()
+    ));
+    let mut check = std::process::Command::new(env!("CARGO_BIN_EXE_bounced"))
+        .arg("--config")
+        .arg(place.path("bounced.toml"))
+        .args(["check", "--connect"])
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let (mut connection, _) = server.accept().unwrap();
+    std::io::Write::write_all(&mut connection, b"* OK ready\r\n").unwrap();
+    let child = loop {
+        match fs::read_to_string(&pid) {
+            Ok(child) => break child.trim().to_owned(),
+            Err(_) => std::thread::sleep(std::time::Duration::from_millis(5)),
+        }
+    };
+    let sent = std::process::Command::new("kill").args(["-INT", &check.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+    assert_eq!(check.wait().unwrap().code(), Some(75));
+    // Nobody may have waited for it yet.
+    let lives = || fs::read_to_string(format!("/proc/{child}/stat")).is_ok_and(|stat| !stat.contains(") Z "));
+    while lives() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+}

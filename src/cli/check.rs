@@ -75,7 +75,11 @@ async fn connect(config: &Config) -> Result<Exit, Failure> {
             Halt::Store(_) => halt.into(),
         }));
     };
-    app::try_out(config, tell).await;
+    tokio::select! {
+        () = app::try_out(config, tell) => {}
+        // A password command has a process group of its own: whoever only dies leaves it behind.
+        _ = tokio::signal::ctrl_c() => return Err(Failure::new(Exit::Later, "stopped by Ctrl-C")),
+    }
     let mut failures = failures.into_iter();
     let Some(first) = failures.next() else { return Ok(Exit::Yes) };
     for failure in failures {
