@@ -39,14 +39,18 @@ pub async fn try_out(config: &Config, mut told: impl FnMut(&str, Result<(), Halt
 /// there yet is not made: it would belong to whoever checks, not to whoever runs.
 async fn try_store(config: &Config) -> Result<(), StoreError> {
     let path = &config.database.path;
-    if !path.exists() {
+    if path.metadata().map_or(true, |metadata| metadata.len() == 0) {
         permit_new_store(config).await?;
+        writable(path)?;
         return makeable(path);
     }
-    let store = Store::open_existing(path).await?;
+    let store = Store::open_to_read(path).await?;
     let permitted = Followers::configured(config).permit(&store).await;
     store.close().await;
-    permitted
+    permitted?;
+    writable(path)?;
+    // SQLite makes its companions beside it.
+    makeable(path)
 }
 
 /// Whether the file can be written, or made.

@@ -25,15 +25,26 @@ impl List {
     /// # Errors
     /// See [`StoreError`].
     pub async fn open(config: &Config) -> Result<Self, StoreError> {
+        if config.database.path.exists() {
+            return Self::open_existing(config).await;
+        }
         Ok(Self::of(open_store(config).await?, config))
     }
 
-    /// For whoever asks, or takes off the list: a store that was never made could only answer for a wrong path.
+    /// For whoever takes off the list: a store that was never made could only answer for a wrong path.
     ///
     /// # Errors
     /// See [`StoreError`].
     pub async fn open_existing(config: &Config) -> Result<Self, StoreError> {
         Ok(Self::of(Store::open_existing(&config.database.path).await?, config))
+    }
+
+    /// For whoever only asks: no permission to write is needed, and no writer is waited for.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn open_to_read(config: &Config) -> Result<Self, StoreError> {
+        Ok(Self::of(Store::open_to_read(&config.database.path).await?, config))
     }
 
     fn of(store: Store, config: &Config) -> Self {

@@ -90,7 +90,7 @@ pub struct Status {
 /// # Errors
 /// See [`StoreError`]; a store that was never made is one.
 pub async fn status(config: &Config, max_age: Duration, now: Moment) -> Result<Status, StoreError> {
-    let store = Store::open_existing(&config.database.path).await?;
+    let store = Store::open_to_read(&config.database.path).await?;
     let (known, waiting, held) = (store.status().await?, store.pending().await?, store.held_count().await?);
     let troubles = Followers::configured(config).troubles(&store, now.wall).await?;
     store.close().await;

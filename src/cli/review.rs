@@ -99,7 +99,10 @@ impl Review {
         let config = globals.config()?;
         let mut out = BufWriter::new(io::stdout().lock());
         let exit = block_on(async {
-            let list = List::open_existing(&config).await?;
+            let list = match self.task {
+                Task::List { .. } => List::open_to_read(&config).await?,
+                Task::Approve { .. } | Task::Reject { .. } => List::open_existing(&config).await?,
+            };
             let exit = self.task.run(&list, &mut out).await?;
             list.close().await;
             Ok(exit)

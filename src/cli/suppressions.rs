@@ -101,7 +101,8 @@ impl Task {
         // Adding may well be the first thing that happens to a store; the rest would only answer for a wrong path.
         let list = match self {
             Self::Add { .. } => List::open(config).await?,
-            _ => List::open_existing(config).await?,
+            Self::Remove { .. } => List::open_existing(config).await?,
+            Self::List { .. } | Self::Check { .. } | Self::Export { .. } => List::open_to_read(config).await?,
         };
         let exit = match self {
             Self::List { json: false } => table(&list, out).await?,

@@ -368,6 +368,17 @@ fn file_error(path: &Path, error: &io::Error) -> StoreError {
     }
 }
 
+/// The second form of an address, for mail servers that look up what their client wrote (RFC 6531 §3.2):
+/// `bob@xn--bcher-kva.example` -> `bob@bücher.example`; `None` where that is the same.
+fn with_u_labels(address: &str) -> Option<String> {
+    let (local, domain) = address.rsplit_once('@')?;
+    if !domain.contains("xn--") {
+        return None;
+    }
+    let (unicode, valid) = idna::domain_to_unicode(domain);
+    (valid.is_ok() && unicode != domain).then(|| format!("{local}@{unicode}"))
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
@@ -440,5 +451,13 @@ mod tests {
         assert!(may(held("ours", 7, false)) && may(held("ours", 3, false)));
         assert!(may(held("", 0, true)) && may(held("theirs", 3, true)) && may(held("ours", 8, true)));
         assert!(!may(held("theirs", 3, false)) && !may(held("ours", 8, false)) && !may(held("", 0, false)));
+    }
+
+    #[test]
+    fn only_an_internationalised_domain_has_a_second_form() {
+        assert_eq!(with_u_labels("bob@xn--bcher-kva.example").as_deref(), Some("bob@bücher.example"));
+        for address in ["bob@example.org", "xn--bob@example.org", "bob@xn--.example", "bob"] {
+            assert_eq!(with_u_labels(address), None, "{address}");
+        }
     }
 }

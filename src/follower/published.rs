@@ -12,6 +12,7 @@
 //! moment of writing tears is found out by the next start and made again, as all of it can be.
 
 use std::{
+    borrow::Cow,
     collections::HashSet,
     io,
     os::unix::fs::MetadataExt,
@@ -34,6 +35,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::{
     FileState, Follower, Turn, file_error,
     replace::{Replacement, keep_damaged},
+    with_u_labels,
 };
 use crate::{
     config::Config,
@@ -468,12 +470,15 @@ async fn collect(file: &mut SqliteConnection, store: &Store, extent: &Extent) ->
 }
 
 async fn insert_entries(file: &mut SqliteConnection, table: &str, entries: &[Entry]) -> Result<(), sqlx::Error> {
-    for chunk in entries.chunks(ROWS_A_STATEMENT) {
+    let second = entries.iter().filter_map(|entry| Some((Cow::Owned(with_u_labels(&entry.address)?), entry)));
+    let both: Vec<(Cow<str>, &Entry)> =
+        entries.iter().map(|entry| (Cow::Borrowed(&*entry.address), entry)).chain(second).collect();
+    for chunk in both.chunks(ROWS_A_STATEMENT) {
         // OR REPLACE: while it was read, the list may have changed.
         QueryBuilder::<Sqlite>::new(format!("INSERT OR REPLACE INTO {table} (email, origin, reason, since) "))
-            .push_values(chunk, |mut row, entry| {
+            .push_values(chunk, |mut row, (address, entry)| {
                 let origin = entry.origin.as_str();
-                row.push_bind(&entry.address)
+                row.push_bind(&**address)
                     .push_bind(origin)
                     .push_bind(entry.reason.as_deref().unwrap_or(origin))
                     .push_bind(entry.since);
@@ -487,11 +492,12 @@ async fn insert_entries(file: &mut SqliteConnection, table: &str, entries: &[Ent
 }
 
 async fn insert_changed(file: &mut SqliteConnection, addresses: &HashSet<String>) -> Result<(), sqlx::Error> {
-    let addresses: Vec<&String> = addresses.iter().collect();
+    let second = addresses.iter().filter_map(|address| with_u_labels(address)).map(Cow::Owned);
+    let addresses: Vec<Cow<str>> = addresses.iter().map(|address| Cow::Borrowed(&**address)).chain(second).collect();
     for chunk in addresses.chunks(ROWS_A_STATEMENT) {
         QueryBuilder::<Sqlite>::new("INSERT INTO temp.changed (email) ")
             .push_values(chunk, |mut row, address| {
-                row.push_bind(*address);
+                row.push_bind(&**address);
             })
             .build()
             .persistent(chunk.len() == ROWS_A_STATEMENT)

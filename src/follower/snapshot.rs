@@ -23,6 +23,7 @@ use super::{
     cdb::{self, Writer},
     file_error,
     replace::{Replacement, keep_damaged},
+    with_u_labels,
 };
 use crate::{
     config::Config,
@@ -172,28 +173,5 @@ fn add(writer: &mut Writer, entry: &Entry) -> io::Result<()> {
     match with_u_labels(&entry.address) {
         Some(address) => writer.add(address.as_bytes(), value.as_bytes()),
         None => Ok(()),
-    }
-}
-
-/// `bob@xn--bcher-kva.example` -> `bob@bücher.example`; `None` where that is the same.
-fn with_u_labels(address: &str) -> Option<String> {
-    let (local, domain) = address.rsplit_once('@')?;
-    if !domain.contains("xn--") {
-        return None;
-    }
-    let (unicode, valid) = idna::domain_to_unicode(domain);
-    (valid.is_ok() && unicode != domain).then(|| format!("{local}@{unicode}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_an_internationalised_domain_has_a_second_form() {
-        assert_eq!(with_u_labels("bob@xn--bcher-kva.example").as_deref(), Some("bob@bücher.example"));
-        for address in ["bob@example.org", "xn--bob@example.org", "bob@xn--.example", "bob"] {
-            assert_eq!(with_u_labels(address), None, "{address}");
-        }
     }
 }

@@ -64,7 +64,8 @@ pub struct Committed {
 }
 
 impl Store {
-    /// Opens the database, makes it when it is missing (but not its directory), and brings its tables up to date.
+    /// Opens the database, makes it when it is missing (but not its directory), brings its tables up to date, and lets
+    /// others read it while it is written. For who keeps it open.
     ///
     /// # Errors
     /// See [`StoreError`]; the text names the path and says what to do.
@@ -72,7 +73,8 @@ impl Store {
         SqliteStore::open(path).await.map(Self::Sqlite)
     }
 
-    /// Like [`Store::open`], for commands that have nothing to say about a store that was never made.
+    /// Opens a database that is there, and brings its tables up to date. For commands: they have nothing to say about a
+    /// store that was never made, and leave it to others how it is read.
     ///
     /// # Errors
     /// Besides those of [`Store::open`]: [`StoreError::Unusable`] when there is no such database.
@@ -80,7 +82,17 @@ impl Store {
         SqliteStore::open_existing(path).await.map(Self::Sqlite)
     }
 
-    /// Finishes what is under way and closes the database.
+    /// Opens the database for whoever only asks: nothing is made or mended, no writer is waited for, and no permission to
+    /// write is needed. What changes a store fails on this one.
+    ///
+    /// # Errors
+    /// See [`StoreError`]; [`StoreError::Unusable`] when there is no such database, or one of another version.
+    pub async fn open_to_read(path: &Path) -> Result<Self, StoreError> {
+        SqliteStore::open_to_read(path).await.map(Self::Sqlite)
+    }
+
+    /// Finishes what is under way and closes the database: what [`Store::open`] opened is one file afterwards that can be
+    /// read alone, unless others have it open.
     pub async fn close(&self) {
         match self {
             Self::Sqlite(store) => store.close().await,

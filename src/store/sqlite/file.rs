@@ -1,7 +1,7 @@
 //! What every SQLite file of ours needs, the store as well as a follower's: a mark that it is ours, patience with other
 //! processes, and each of SQLite's errors as one line for a person, with whether a retry can help.
 
-use std::{path::Path, time::Duration};
+use std::{io, path::Path, time::Duration};
 
 use sqlx::{Executor, SqliteConnection, migrate::MigrateError};
 
@@ -12,17 +12,30 @@ pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Marks an empty database file as ours; `false` when it is another program's, or another kind of ours.
 pub(crate) async fn claim(connection: &mut SqliteConnection, id: i64) -> Result<bool, sqlx::Error> {
-    let (found, tables): (i64, i64) = sqlx::query_as(
-        "SELECT (SELECT application_id FROM pragma_application_id), (SELECT count(*) FROM sqlite_schema)",
-    )
-    .fetch_one(&mut *connection)
-    .await?;
-    if found == 0 && tables == 0 {
+    if owner(&mut *connection).await? == Owner::Nobody {
         // A pragma takes no bound values.
         connection.execute(sqlx::AssertSqlSafe(format!("PRAGMA application_id = {id}"))).await?;
         return Ok(true);
     }
-    Ok(found == id)
+    Ok(owner(connection).await? == Owner::Marked(id))
+}
+
+/// Whose a database file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// There is nothing in it.
+    Nobody,
+    /// What stands in its head; 0 where its program doesn't say.
+    Marked(i64),
+}
+
+pub(super) async fn owner(connection: &mut SqliteConnection) -> Result<Owner, sqlx::Error> {
+    let (mark, tables): (i64, i64) = sqlx::query_as(
+        "SELECT (SELECT application_id FROM pragma_application_id), (SELECT count(*) FROM sqlite_schema)",
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(if (mark, tables) == (0, 0) { Owner::Nobody } else { Owner::Marked(mark) })
 }
 
 /// errno(3), the same on every Unix: too many open files in the system.
@@ -58,15 +71,24 @@ pub(crate) fn is_damage(error: &sqlx::Error) -> bool {
     }
 }
 
+/// SQLite's result code without its details.
+fn primary(error: &sqlx::Error) -> Option<i32> {
+    match error {
+        sqlx::Error::Database(e) => e.code().and_then(|c| c.parse::<i32>().ok()).map(|c| c & 0xff),
+        sqlx::Error::PoolTimedOut => Some(code::BUSY),
+        _ => None,
+    }
+}
+
+/// Whether something ran out for a moment.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
+}
+
 impl StoreError {
     pub(crate) fn of_sqlite(path: &Path, error: sqlx::Error) -> Self {
         let file = path.display();
-        let code = match &error {
-            sqlx::Error::Database(e) => e.code().and_then(|c| c.parse::<i32>().ok()).map(|c| c & 0xff),
-            sqlx::Error::PoolTimedOut => Some(code::BUSY),
-            _ => None,
-        };
-        match code {
+        match primary(&error) {
             Some(code::BUSY | code::LOCKED) => {
                 Self::Busy(format!("database {file} is locked by another program; trying again helps"))
             }
@@ -75,23 +97,63 @@ impl StoreError {
                 Self::Busy(format!("database {file} cannot be read or written ({error}); check the disk and its quota"))
             }
             Some(code::CORRUPT | code::NOTADB) => Self::damaged(path),
-            Some(code::READONLY | code::PERM) => Self::Unusable(format!(
-                "database {file} cannot be written; give the user that runs bounced write permission on the file and its directory"
-            )),
+            Some(code::READONLY | code::PERM) => Self::unwritable(path),
             Some(code::CANTOPEN) => Self::unopened(path),
             _ => Self::Unusable(format!("database {file}: {error}")),
         }
     }
 
+    /// Of a store that was opened to be read alone.
+    pub(super) fn of_reading(path: &Path, error: sqlx::Error) -> Self {
+        let file = path.display();
+        match primary(&error) {
+            Some(code::CANTOPEN | code::READONLY | code::PERM) => match std::fs::File::open(path) {
+                Err(error) if !is_passing(&error) => Self::Unusable(format!(
+                    "database {file} cannot be read: {error}; run this as root or as the user that runs bounced (`sudo -u bounced bounced …`)"
+                )),
+                Err(_) => Self::unopened(path),
+                Ok(_) => Self::Unusable(format!(
+                    "database {file} was not closed in order (whoever had it open was killed, perhaps), and only who may write it and its directory can read it now; start bounced, or run this as root or as the user that runs bounced (`sudo -u bounced bounced …`)"
+                )),
+            },
+            _ => Self::of_sqlite(path, error),
+        }
+    }
+
+    pub(super) fn unwritable(path: &Path) -> Self {
+        Self::Unusable(format!(
+            "database {} cannot be written; give the user that runs bounced write permission on the file and its directory",
+            path.display()
+        ))
+    }
+
     pub(super) fn of_migration(path: &Path, error: MigrateError) -> Self {
         match error {
             MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => Self::of_sqlite(path, error),
-            MigrateError::VersionMissing(_) | MigrateError::VersionMismatch(_) => Self::Unusable(format!(
-                "database {} was made by another version of bounced; install the newer version again",
-                path.display()
-            )),
+            MigrateError::VersionMissing(_) | MigrateError::VersionMismatch(_) => Self::other_version(path),
             error => Self::Unusable(format!("database {}: {error}", path.display())),
         }
+    }
+
+    pub(super) fn other_version(path: &Path) -> Self {
+        Self::Unusable(format!(
+            "database {} was made by another version of bounced; install the newer version again",
+            path.display()
+        ))
+    }
+
+    pub(super) fn earlier_version(path: &Path) -> Self {
+        Self::Unusable(format!(
+            "database {} was made by an earlier version of bounced; start `bounced run`, which brings it up to date",
+            path.display()
+        ))
+    }
+
+    pub(super) fn empty_file(path: &Path) -> Self {
+        Self::Unusable(format!(
+            "database {} is empty; check the path, or start `bounced run` to fill it",
+            path.display()
+        ))
     }
 
     pub(super) fn missing_file(path: &Path) -> Self {
@@ -129,7 +191,7 @@ impl StoreError {
         let directory = parent.display();
         // Where the file can be opened after all, something ran out for a moment: descriptors, memory.
         let opened = std::fs::File::options().read(true).write(true).open(path);
-        let passing = opened.err().is_none_or(|error| matches!(error.raw_os_error(), Some(ENFILE | EMFILE)));
+        let passing = opened.err().is_none_or(|error| is_passing(&error));
         if passing && !path.is_dir() {
             return Self::Busy(format!(
                 "database {file} cannot be opened now; too many files are open perhaps, trying again helps"

@@ -11,6 +11,7 @@ mod review;
 use std::{
     error::Error,
     fs::{self, File},
+    io,
     os::unix::fs::{MetadataExt, OpenOptionsExt, fchown},
     path::Path,
     str::FromStr,
@@ -18,17 +19,28 @@ use std::{
     time::Duration,
 };
 
+use rustix::{
+    fs::{Access as Permissions, access},
+    io::Errno,
+};
 use sqlx::{
     Connection, Executor, Sqlite, SqlitePool, Transaction,
+    migrate::Migrator,
     sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous},
 };
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
-use self::file::{BUSY_TIMEOUT, claim};
+use self::file::{BUSY_TIMEOUT, Owner, claim, owner};
 use super::StoreError;
 
 /// The `application_id` of a store (https://www.sqlite.org/fileformat.html#application_id): "bncd".
 const STORE_ID: i64 = 0x626e_6364;
+
+/// The tables of this version.
+static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+
+/// How long a stop waits for the last statement, so as to leave the file as others can read it.
+const LAST_STATEMENT: Duration = Duration::from_secs(1);
 
 /// A statement costs more than its rows, up to about here.
 const ROWS_A_STATEMENT: usize = 100;
@@ -48,49 +60,102 @@ pub struct SqliteStore {
     /// One connection: SQLite has one writer at a time, and waiting here is fair where its own lock is not.
     writer: SqlitePool,
     readers: SqlitePool,
+    access: Access,
+}
+
+/// What the file was opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Access {
+    Reading,
+    /// In whatever mode the file is: one that others serve stays readable, and one that nobody serves is left alone.
+    Writing,
+    /// So that readers and the writer don't wait for each other.
+    Serving,
 }
 
 impl SqliteStore {
     pub(in crate::store) async fn open(path: &Path) -> Result<Self, StoreError> {
-        Self::connect(path, true).await
+        make_private(path);
+        let store = Self::connect(path, Access::Serving).await?;
+        store.write_ahead().await?;
+        Ok(store)
     }
 
     pub(in crate::store) async fn open_existing(path: &Path) -> Result<Self, StoreError> {
         if !path.exists() {
             return Err(StoreError::missing_file(path));
         }
-        Self::connect(path, false).await
+        // SQLite opens it all the same, and says so when something was done already. To open the file and close it again
+        // would give up its locks.
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        if [path, directory]
+            .iter()
+            .any(|place| access(*place, Permissions::WRITE_OK).is_err_and(|e| e == Errno::ACCESS))
+        {
+            return Err(StoreError::unwritable(path));
+        }
+        Self::connect(path, Access::Writing).await
     }
 
-    async fn connect(path: &Path, create: bool) -> Result<Self, StoreError> {
-        if create {
-            make_private(path);
+    pub(in crate::store) async fn open_to_read(path: &Path) -> Result<Self, StoreError> {
+        match fs::metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(StoreError::missing_file(path)),
+            Ok(found) if found.is_dir() => return Err(StoreError::unopened(path)),
+            _ => {}
         }
+        let options = SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(BUSY_TIMEOUT);
+        let readers = readers(options);
+        let store =
+            Self { path: path.into(), inode: inode(path), writer: readers.clone(), readers, access: Access::Reading };
+        store.check_version().await?;
+        Ok(store)
+    }
+
+    /// Whether the tables are those of this version. Whoever only reads can't bring them up to date.
+    async fn check_version(&self) -> Result<(), StoreError> {
+        match owner(&mut *self.readers.acquire().await.map_err(|error| self.error(error))?).await {
+            Ok(Owner::Nobody) => return Err(StoreError::empty_file(&self.path)),
+            Ok(Owner::Marked(STORE_ID)) => {}
+            Ok(Owner::Marked(_)) => return Err(StoreError::foreign_file(&self.path)),
+            Err(error) => return Err(self.error(error)),
+        }
+        let found = sqlx::query_as("SELECT version, checksum FROM _sqlx_migrations WHERE success ORDER BY version");
+        let found: Vec<(i64, Vec<u8>)> = found.fetch_all(&self.readers).await.map_err(|error| self.error(error))?;
+        let mut known = MIGRATIONS.iter();
+        let is_known = |(version, checksum): &(i64, Vec<u8>)| {
+            known.next().is_some_and(|known| known.version == *version && *known.checksum == **checksum)
+        };
+        if !found.iter().all(is_known) {
+            return Err(StoreError::other_version(&self.path));
+        }
+        known.next().map_or(Ok(()), |_| Err(StoreError::earlier_version(&self.path)))
+    }
+
+    async fn connect(path: &Path, access: Access) -> Result<Self, StoreError> {
         let options = SqliteConnectOptions::new()
             .filename(path)
-            .create_if_missing(create)
+            .create_if_missing(access == Access::Serving)
             // A mail is moved away once its rows are committed, so the commit has to outlive a power cut.
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT)
             // A batch fills SQLite's own 1,000 pages, and each checkpoint waits for the disk twice.
             .pragma("wal_autocheckpoint", "4000");
-        let pool = || SqlitePoolOptions::new().acquire_timeout(BUSY_TIMEOUT);
-        let writer = pool()
+        let writer = SqlitePoolOptions::new()
+            .acquire_timeout(BUSY_TIMEOUT)
             .max_connections(1)
+            // As long as one connection lives, nobody else's end takes away the log that those who may only read need.
+            .idle_timeout(None)
+            .max_lifetime(None)
             // On a full disk SQLite rolls back by itself, and sqlx goes on counting a transaction that is gone.
             .before_acquire(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) }))
             // In KiB. SQLite's own 2 MB are less than a large batch changes, which then goes to the disk more than once.
             .connect_with(options.clone().pragma("cache_size", "-8000"))
             .await
             .map_err(|error| StoreError::of_sqlite(path, error))?;
-        let readers = pool().max_connections(4).connect_lazy_with(
-            // A long list comes row by row from another thread, and each time that the buffer is full one waits for the other.
-            options.pragma("query_only", "on").row_buffer_size(1_000),
-        );
-        let store = Self { path: path.into(), inode: inode(path), writer, readers };
+        let readers = readers(options.pragma("query_only", "on"));
+        let store = Self { path: path.into(), inode: inode(path), writer, readers, access };
         store.migrate().await?;
-        store.write_ahead().await?;
         Ok(store)
     }
 
@@ -113,16 +178,22 @@ impl SqliteStore {
             return Err(StoreError::foreign_file(&self.path));
         }
         // `run` takes anything that can be acquired, and its future is then not `Send` for every lifetime.
-        sqlx::migrate!("./migrations")
+        MIGRATIONS
             .run_direct(None, &mut *tx, false)
             .await
             .map_err(|error| StoreError::of_migration(&self.path, error))?;
         tx.commit().await.map_err(|error| self.error(error))
     }
 
-    /// The file's `-wal` companion goes away with the last process.
+    /// A file in WAL mode that nobody has open can't be opened by who may only read. So it is left in the other mode, and
+    /// its companions go away. Where others have it open SQLite refuses that, and they keep it readable.
     pub(in crate::store) async fn close(&self) {
         self.readers.close().await;
+        if self.access == Access::Serving
+            && let Ok(Ok(mut last)) = timeout(LAST_STATEMENT, self.writer.acquire()).await
+        {
+            let _ = last.execute("PRAGMA journal_mode = DELETE").await;
+        }
         self.writer.close().await;
     }
 
@@ -153,8 +224,17 @@ impl SqliteStore {
         if self.inode.is_some() && inode(&self.path) != self.inode {
             return StoreError::replaced(&self.path);
         }
-        StoreError::of_sqlite(&self.path, error)
+        match self.access {
+            Access::Reading => StoreError::of_reading(&self.path, error),
+            Access::Writing | Access::Serving => StoreError::of_sqlite(&self.path, error),
+        }
     }
+}
+
+fn readers(options: SqliteConnectOptions) -> SqlitePool {
+    // A long list comes row by row from another thread, and each time that the buffer is full one waits for the other.
+    let options = options.row_buffer_size(1_000);
+    SqlitePoolOptions::new().acquire_timeout(BUSY_TIMEOUT).max_connections(4).connect_lazy_with(options)
 }
 
 /// Device and number: what a file is, whatever it is called.
