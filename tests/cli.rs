@@ -486,3 +486,42 @@ fn a_check_that_is_stopped_takes_its_password_command_along() {
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
 }
+
+#[test]
+fn the_list_takes_many_addresses_files_and_standard_input() {
+    let place = Place::new();
+    fs::write(place.path("gone.txt"), "# gone\nAnn B. <ann@example.org>\n\nmailto:bob@example.org\n").unwrap();
+    let file = place.path("gone.txt").display().to_string();
+    let told = |output: &Output| String::from_utf8(output.stdout.clone()).unwrap();
+    assert!(place.complaint(&["suppressions", "add", "eve@example.org", "*@example.org"], 2).contains("a pattern"));
+    assert!(!place.path("bounced.db").exists(), "nothing was done");
+    assert_eq!(told(&place.run(&["suppressions", "add", &file, "cid@example.org"])).lines().count(), 3);
+    let input = "ann@example.org\neve@example.org\n";
+    let check = |args: &[&str]| place.command().args(args).write_stdin(input).output().unwrap();
+    let checked = check(&["suppressions", "check", "-"]);
+    assert_eq!(
+        (checked.status.code(), told(&checked).lines().last()),
+        (Some(1), Some("eve@example.org is not on the list"))
+    );
+    assert_eq!(told(&check(&["suppressions", "export", "-"])), "ann@example.org\n");
+    assert_eq!(told(&check(&["suppressions", "list", "--json", "bob@example.org"])).matches("\"address\"").count(), 1);
+    let nobody = place.command().args(["suppressions", "export", "-"]).write_stdin("").output().unwrap();
+    assert_eq!(told(&nobody), "", "nobody named is not everybody meant");
+    fs::write(place.path("gone.txt"), "ann@example.org\nann\n").unwrap();
+    assert!(place.complaint(&["suppressions", "remove", &file], 66).contains("line 2: expected one mail address"));
+    assert_eq!(told(&place.run(&["suppressions", "export"])).lines().count(), 3);
+    let removed = place.run(&["suppressions", "remove", "ann@example.org", "eve@example.org"]);
+    assert_eq!((removed.status.code(), told(&removed).lines().count()), (Some(1), 2));
+}
+
+#[test]
+fn each_shell_gets_completions_that_know_the_commands() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let output = bare().args(["completions", shell]).output().unwrap();
+        let script = String::from_utf8(output.stdout).unwrap();
+        assert!(
+            output.status.success() && ["suppressions", "explain"].iter().all(|name| script.contains(name)),
+            "{shell}"
+        );
+    }
+}

@@ -9,7 +9,7 @@ use crate::{
     config::Config,
     parse,
     redact::Keep,
-    report::{Report, Verdict},
+    report::{Recipient, Report, Verdict},
     tables::TableError,
 };
 
@@ -70,6 +70,14 @@ impl Judge {
     /// Judges one SMTP reply on its own, as a mail log has it.
     #[must_use]
     pub fn judge_response(&self, text: &str) -> Verdict {
-        self.classifier.judge_recipient(&parse::response(text, &self.options.tables), None)
+        self.read_response(text).1
+    }
+
+    /// The same, with what was read of the reply.
+    #[must_use]
+    pub fn read_response(&self, text: &str) -> (Recipient, Verdict) {
+        let recipient = parse::response(text, &self.options.tables);
+        let verdict = self.classifier.judge_recipient(&recipient, None);
+        (recipient, verdict)
     }
 }

@@ -12,7 +12,7 @@ use super::{
     Exit, Failure, Globals,
     exit::complain,
     input,
-    terminal::{json_line, printable},
+    terminal::{Colours, count, json_line, printable},
 };
 use crate::{
     app::{Judge, Shown},
@@ -136,14 +136,16 @@ impl Classify {
     }
 
     fn judge_files(&self, judge: &Judge, out: &mut impl Write) -> Result<Exit, Failure> {
-        let files = input::files(&self.paths);
+        let input::Found { files, skipped, empty } = input::files(&self.paths);
         let progress = progress(files.len());
         let mut exit = Exit::Yes;
+        let mut sum = Sum::default();
         for path in files {
             for mail in input::mails(&path) {
                 match mail {
                     Ok(mail) => {
                         let (report, verdicts) = judge.judge(&mail.bytes);
+                        sum.add(&report, &verdicts);
                         self.write_mail(&mail.name, &report, &verdicts, out)?;
                     }
                     Err(error) => {
@@ -156,6 +158,17 @@ impl Classify {
             progress.inc(1);
         }
         progress.finish_and_clear();
+        // What was said before the answers end would stand among them on a terminal.
+        out.flush()?;
+        for directory in empty {
+            complain(&format!("{}: no mail in it", printable(&directory.display().to_string())));
+        }
+        for (path, why) in &skipped {
+            complain(&format!("{}: skipped, {why}", printable(&path.display().to_string())));
+        }
+        if self.paths.iter().any(|path| path.is_dir()) {
+            complain(&sum.told());
+        }
         Ok(exit)
     }
 
@@ -189,6 +202,37 @@ impl Classify {
     }
 }
 
+/// What became of all mails together.
+#[derive(Default)]
+struct Sum {
+    mails: u64,
+    without_recipients: u64,
+    hard: u64,
+    soft: u64,
+}
+
+impl Sum {
+    fn add(&mut self, report: &Report, verdicts: &[Verdict]) {
+        let Shown { recipients, .. } = Shown::new(report, verdicts);
+        self.mails += 1;
+        self.without_recipients += u64::from(recipients.is_empty());
+        for (_, verdict) in recipients {
+            match verdict.class {
+                Class::Hard => self.hard += 1,
+                Class::Soft => self.soft += 1,
+                _ => {}
+            }
+        }
+    }
+
+    fn told(&self) -> String {
+        let recipients = |number: u64, class: Class| count(number, &format!("{class} recipient"));
+        let (hard, soft) = (recipients(self.hard, Class::Hard), recipients(self.soft, Class::Soft));
+        let (mails, others) = (count(self.mails, "mail"), count(self.without_recipients, "mail"));
+        format!("{mails}: {hard}, {soft}, {others} that report on nobody")
+    }
+}
+
 /// One line; the first word is the kind of the report, or what became of the mail where it reached the recipient.
 fn write_recipient(
     word: &str,
@@ -200,8 +244,8 @@ fn write_recipient(
     let or_dash = |code: Option<String>| code.unwrap_or_else(|| "-".to_owned());
     writeln!(
         out,
-        "{word:<10} {:<7} {:<15} {:<3} {:<7} {:<32} {}  [{}]",
-        verdict.class,
+        "{word:<10} {} {:<15} {:<3} {:<7} {:<32} {}  [{}]",
+        Colours::of(&io::stdout()).class(verdict.class.as_str(), 7),
         verdict.reason,
         or_dash(verdict.reply.map(|c| c.to_string())),
         or_dash(verdict.status.map(|c| c.to_string())),

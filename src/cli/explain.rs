@@ -5,7 +5,10 @@ use std::{
     path::PathBuf,
 };
 
-use super::{Exit, Failure, Globals, input, terminal::printable};
+use super::{
+    Exit, Failure, Globals, input,
+    terminal::{Colours, printable},
+};
 use crate::{
     app::Shown,
     codes::Judgement,
@@ -16,20 +19,30 @@ use crate::{
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   bounced explain bounce.eml
-  bounced explain - < bounce.eml")]
+  bounced explain - < bounce.eml
+  bounced explain Inbox#2                      the second mail of an mbox
+  bounced explain --response '550 5.1.1 User unknown'")]
 pub struct Explain {
-    /// The mail, or `-` for standard input.
-    #[arg(value_name = "FILE")]
-    path: PathBuf,
+    /// Explain this SMTP reply instead of a mail.
+    #[arg(long, value_name = "TEXT", conflicts_with = "path")]
+    response: Option<String>,
+    /// The mail, `MBOX#2` for the second of an mbox, or `-` for standard input.
+    #[arg(value_name = "FILE", required_unless_present = "response")]
+    path: Option<PathBuf>,
 }
 
 impl Explain {
     pub(super) fn execute(self, globals: &Globals) -> Result<Exit, Failure> {
         let judge = globals.judge()?;
-        let unreadable =
-            |e: io::Error| Failure::new(Exit::Input, format_args!("{}: can't read it: {e}", self.path.display()));
         let mut out = io::stdout().lock();
-        for mail in input::mails(&self.path) {
+        if let Some(text) = &self.response {
+            let (recipient, verdict) = judge.read_response(text);
+            explain_recipient("(an SMTP reply names no address)", &recipient, &verdict, &mut out)?;
+        }
+        let Some(path) = self.path else { return Ok(Exit::Yes) };
+        let unreadable =
+            |e: io::Error| Failure::new(Exit::Input, format_args!("{}: can't read it: {e}", path.display()));
+        for mail in input::mails(&path) {
             let mail = mail.map_err(unreadable)?;
             let (report, verdicts) = judge.judge(&mail.bytes);
             explain(&mail.name, &report, &verdicts, &mut out)?;
@@ -68,7 +81,7 @@ fn explain(name: &str, report: &Report, verdicts: &[Verdict], out: &mut impl Wri
         writeln!(out, "  reached   {} ({})", printable(given(recipient)), recipient.action)?;
     }
     for (recipient, verdict) in recipients {
-        explain_recipient(recipient, verdict, out)?;
+        explain_recipient(given(recipient), recipient, verdict, out)?;
     }
     if report.left_out > 0 {
         let complaint = report.kind == Kind::Complaint;
@@ -78,15 +91,16 @@ fn explain(name: &str, report: &Report, verdicts: &[Verdict], out: &mut impl Wri
     Ok(())
 }
 
-fn explain_recipient(recipient: &Recipient, verdict: &Verdict, out: &mut impl Write) -> io::Result<()> {
-    writeln!(out, "\n  {}", printable(given(recipient)))?;
+fn explain_recipient(address: &str, recipient: &Recipient, verdict: &Verdict, out: &mut impl Write) -> io::Result<()> {
+    writeln!(out, "\n  {}", printable(address))?;
     if recipient.address.is_none() && recipient.address_given().is_some() {
         writeln!(out, "    address   not one that can be mailed as it stands, so it never comes onto the list")?;
     }
     if recipient.is_ours {
         writeln!(out, "    ours      the returned message came from it, so it never comes onto the list")?;
     }
-    writeln!(out, "    verdict   {} · {} (fault: {})", verdict.class, verdict.reason, verdict.fault)?;
+    let class = Colours::of(&io::stdout()).class(verdict.class.as_str(), 0);
+    writeln!(out, "    verdict   {class} · {} (fault: {})", verdict.reason, verdict.fault)?;
     let because = recipient.action_because.as_ref().map(|e| format!(" — {}", place(e))).unwrap_or_default();
     writeln!(out, "    action    {}{because}", recipient.action)?;
     for (label, value) in [("original", &recipient.original_recipient), ("final", &recipient.final_recipient)] {

@@ -8,6 +8,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use flate2::bufread::MultiGzDecoder;
+
 use crate::parse::MOST_OCTETS;
 
 /// One mail and the name by which to speak of it.
@@ -19,33 +21,54 @@ pub(super) struct Input {
     pub bytes: Vec<u8>,
 }
 
-/// The files below the given paths, in order of their names. A path that can't be read stays in the list: reading it
-/// gives the error.
-pub(super) fn files(paths: &[PathBuf]) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    for path in paths {
-        walk(path, &mut files);
-    }
-    files
+/// What lies at and below the given paths, in order of the names.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// What may be mail. A path that can't be read stays in the list: reading it gives the error.
+    pub files: Vec<PathBuf>,
+    /// What is none, and why.
+    pub skipped: Vec<(PathBuf, &'static str)>,
+    /// Directories that were named and hold no mail.
+    pub empty: Vec<PathBuf>,
 }
 
-fn walk(path: &Path, files: &mut Vec<PathBuf>) {
+/// Looks through all levels of the directories among the paths.
+pub(super) fn files(paths: &[PathBuf]) -> Found {
+    let mut found = Found::default();
+    for path in paths {
+        let before = found.files.len();
+        walk(path, &mut found);
+        if found.files.len() == before {
+            found.empty.push(path.clone());
+        }
+    }
+    found
+}
+
+fn walk(path: &Path, found: &mut Found) {
     // A link below a directory could lead round in a circle; one that was named is followed.
     if !path.is_dir() {
-        files.push(path.to_owned());
+        found.files.push(path.to_owned());
         return;
     }
     let Ok(entries) = fs::read_dir(path) else {
-        files.push(path.to_owned());
+        found.files.push(path.to_owned());
         return;
     };
     let mut below: Vec<PathBuf> = entries.flatten().map(|e| e.path()).collect();
     below.sort();
     for entry in below {
-        let linked_directory = entry.is_symlink() && entry.is_dir();
-        if !linked_directory && !is_endless(&entry) {
-            walk(&entry, files);
-        }
+        let why = if entry.is_symlink() && entry.is_dir() {
+            "a link to a directory"
+        } else if is_endless(&entry) {
+            "neither a file nor a directory"
+        } else if !entry.is_dir() && is_index(&entry) {
+            "what a mail server notes about a mailbox"
+        } else {
+            walk(&entry, found);
+            continue;
+        };
+        found.skipped.push((entry, why));
     }
 }
 
@@ -55,8 +78,42 @@ fn is_endless(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|m| !m.is_file() && !m.is_dir())
 }
 
-/// The mails of one file, or of standard input; an error is the last that comes.
-pub(super) fn mails(path: &Path) -> impl Iterator<Item = io::Result<Input>> {
+/// What Dovecot, Courier and others keep beside the mails of a Maildir or an mbox. In `new` and `cur` every file is mail.
+fn is_index(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let directory = path.parent().and_then(Path::file_name).unwrap_or_default();
+    let starts = ["dovecot-", "dovecot.", "courierimap", "courierpop3", ".imap.index", "cyrus."];
+    let names = ["dovecot", "subscriptions", "maildirfolder", "maildirsize", "maildirshared", ".subscriptions"];
+    let ends = [".cache", ".lock"];
+    directory != "new"
+        && directory != "cur"
+        && (names.contains(&&*name)
+            || starts.iter().any(|start| name.starts_with(start))
+            || ends.iter().any(|end| name.ends_with(end)))
+}
+
+/// The mails of one file, or of standard input; or, of `PATH#2`, the second alone. An error is the last that comes.
+pub(super) fn mails(path: &Path) -> Box<dyn Iterator<Item = io::Result<Input>>> {
+    let Some((mbox, number)) = numbered(path) else { return Box::new(all_mails(path)) };
+    let mut given = 0;
+    for mail in all_mails(&mbox) {
+        given += 1;
+        if given == number || mail.is_err() {
+            return Box::new(std::iter::once(mail));
+        }
+    }
+    let problem = format!("it has no mail {number}, the last is {given}");
+    Box::new(std::iter::once(Err(io::Error::new(io::ErrorKind::NotFound, problem))))
+}
+
+/// `box#2`, unless there is a file of that name -> `box`, 2
+fn numbered(path: &Path) -> Option<(PathBuf, usize)> {
+    let (mbox, number) = path.to_str()?.rsplit_once('#')?;
+    let number = number.parse().ok().filter(|number| *number > 0)?;
+    (path.symlink_metadata().is_err() && Path::new(mbox).exists()).then(|| (mbox.into(), number))
+}
+
+fn all_mails(path: &Path) -> impl Iterator<Item = io::Result<Input>> + use<> {
     let (mails, error) = match open(path) {
         Ok(mails) => (Some(mails), None),
         Err(error) => (None, Some(Err(error))),
@@ -65,21 +122,33 @@ pub(super) fn mails(path: &Path) -> impl Iterator<Item = io::Result<Input>> {
 }
 
 fn open(path: &Path) -> io::Result<Mails<Box<dyn BufRead>>> {
-    let name = path.display().to_string();
-    let source: Box<dyn BufRead> = if name == "-" {
-        Box::new(BufReader::new(io::stdin()))
-    } else {
-        let file = File::open(path)?;
-        if file.metadata()?.is_dir() {
-            return Err(io::ErrorKind::IsADirectory.into());
-        }
-        Box::new(BufReader::new(file))
-    };
-    Mails::of(name, source, may_be_mbox(path))
+    Mails::of(path.display().to_string(), text(path)?, may_be_mbox(path))
+}
+
+/// What a file holds, or standard input, unpacked where it is packed.
+pub(super) fn text(path: &Path) -> io::Result<Box<dyn BufRead>> {
+    if path == Path::new("-") {
+        return unpacked(BufReader::new(io::stdin()));
+    }
+    let file = File::open(path)?;
+    if file.metadata()?.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    unpacked(BufReader::new(file))
+}
+
+/// What gzip packed (RFC 1952 §2.3.1: it begins with these octets, and no mail does) comes out piece by piece, so that
+/// memory holds no more of it than of any other mail.
+fn unpacked(mut source: impl BufRead + 'static) -> io::Result<Box<dyn BufRead>> {
+    let is_packed = source.fill_buf()?.starts_with(&[0x1f, 0x8b, 8]);
+    Ok(if is_packed { Box::new(BufReader::new(MultiGzDecoder::new(source))) } else { Box::new(source) })
 }
 
 /// A file named as a single mail is one, whatever it quotes; `-` and names such as `Inbox` may be either.
 fn may_be_mbox(path: &Path) -> bool {
+    let is_packed = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("gz"));
+    let inner = path.with_extension("");
+    let path = if is_packed { &inner } else { path };
     path.extension().is_none_or(|e| e.eq_ignore_ascii_case("mbox") || e.eq_ignore_ascii_case("mbx"))
 }
 
@@ -234,8 +303,9 @@ fn is_separator(line: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::{os::unix, process::Command};
+    use std::{io::Write, os::unix, process::Command};
 
+    use flate2::{Compression, write::GzEncoder};
     use tempfile::TempDir;
 
     use super::*;
@@ -275,7 +345,15 @@ mod tests {
         assert_eq!(taken_apart(quotes.as_bytes(), true), [pair("box", &quotes)]);
         let both = format!("{FIRST}{SECOND}");
         assert_eq!(taken_apart(both.as_bytes(), false), [pair("box", &both)]);
-        for (path, may_be) in [("a.eml", false), ("a.mbox", true), ("A.MBX", true), ("Inbox", true), ("-", true)] {
+        for (path, may_be) in [
+            ("a.eml", false),
+            ("a.mbox", true),
+            ("A.MBX", true),
+            ("Inbox", true),
+            ("-", true),
+            ("a.eml.gz", false),
+            ("a.mbox.gz", true),
+        ] {
             assert_eq!(may_be_mbox(Path::new(path)), may_be, "{path}");
         }
     }
@@ -319,6 +397,64 @@ mod tests {
     }
 
     #[test]
+    fn the_notes_of_a_mail_server_are_no_mail_but_in_new_and_cur_everything_is() {
+        let dir = TempDir::new().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        for name in ["new", "cur"] {
+            fs::create_dir(path(name)).unwrap();
+        }
+        let mails = ["cur/dovecot.1", "new/subscriptions"];
+        let notes = ["box.cache", "dovecot-uidlist", "dovecot.index.log", "maildirsize", "subscriptions"];
+        for name in notes {
+            fs::write(path(name), "3 V1 N2").unwrap();
+        }
+        assert_eq!(files(&[dir.path().to_owned()]).empty, [dir.path()], "nothing but notes");
+        for name in mails {
+            fs::write(path(name), "").unwrap();
+        }
+        let found = files(&[dir.path().to_owned()]);
+        assert_eq!(found.files, mails.map(path));
+        assert_eq!(found.skipped.iter().map(|(path, _)| path.clone()).collect::<Vec<_>>(), notes.map(path));
+        assert!(found.empty.is_empty());
+    }
+
+    fn packed(parts: &[&[u8]]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        parts.iter().for_each(|part| encoder.write_all(part).unwrap());
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn a_packed_mail_is_unpacked_as_far_as_anybody_reads_it() {
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().join("box.mbox.gz");
+        fs::write(&path, packed(&[FIRST.as_bytes(), SECOND.as_bytes()])).unwrap();
+        let found: Vec<_> = mails(&path).map(|mail| mail.unwrap().bytes).collect();
+        assert_eq!(found, [FIRST.as_bytes(), SECOND.as_bytes()]);
+        let blank = vec![b'x'; 1 << 20];
+        let bomb = dir.path().join("bomb.eml.gz");
+        fs::write(&bomb, packed(&vec![blank.as_slice(); 300])).unwrap();
+        let error = mails(&bomb).next().unwrap().unwrap_err().to_string();
+        assert!(error.starts_with("a mail of more than 256 MiB"), "{error}");
+        fs::write(&bomb, &packed(&[FIRST.as_bytes()])[..20]).unwrap();
+        assert!(mails(&bomb).last().unwrap().is_err(), "cut short");
+    }
+
+    #[test]
+    fn one_mail_of_an_mbox_is_chosen_by_its_number() {
+        let dir = TempDir::new().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        fs::write(path("box"), format!("{FIRST}{SECOND}")).unwrap();
+        let chosen = |name: &str| mails(&path(name)).map(|mail| mail.map(|mail| mail.bytes)).collect::<Vec<_>>();
+        assert_eq!(chosen("box#2").pop().unwrap().unwrap(), SECOND.as_bytes());
+        assert_eq!(chosen("box#2").len(), 1);
+        let error = chosen("box#3").pop().unwrap().unwrap_err().to_string();
+        assert_eq!(error, "it has no mail 3, the last is 2");
+        fs::write(path("box#2"), "Subject: of that name").unwrap();
+        assert_eq!(chosen("box#2").pop().unwrap().unwrap(), b"Subject: of that name");
+    }
+
+    #[test]
     fn an_empty_file_is_an_empty_mail() {
         assert_eq!(taken_apart(b"", true), [pair("box", "")]);
     }
@@ -335,8 +471,10 @@ mod tests {
         let _socket = unix::net::UnixListener::bind(path("socket")).unwrap();
         assert!(Command::new("mkfifo").arg(path("fifo")).status().unwrap().success());
         let found = files(&[dir.path().to_owned()]);
-        assert_eq!(found, [path("below/a.eml"), path("broken.eml"), path("link.eml")]);
-        assert_eq!(files(&[path("below/circle/below")]), [path("below/circle/below/a.eml")]);
-        assert_eq!(files(&[path("fifo")]), [path("fifo")]);
+        let skipped: Vec<_> = found.skipped.iter().map(|(path, _)| path.clone()).collect();
+        assert_eq!(skipped, [path("below/circle"), path("fifo"), path("socket")], "told, one by one");
+        assert_eq!(found.files, [path("below/a.eml"), path("broken.eml"), path("link.eml")]);
+        assert_eq!(files(&[path("below/circle/below")]).files, [path("below/circle/below/a.eml")]);
+        assert_eq!(files(&[path("fifo")]).files, [path("fifo")]);
     }
 }

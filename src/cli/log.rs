@@ -3,7 +3,7 @@
 
 use std::{
     fmt::Write as _,
-    io::{self, IsTerminal, Write, stderr},
+    io::{self, Write, stderr},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -15,6 +15,7 @@ use serde_json::json;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
+use super::terminal::Colours;
 use crate::{
     config::{Log, LogFormat},
     text::is_unseen,
@@ -44,10 +45,9 @@ pub(super) fn start(log: &Log) -> Waiting {
     let (lines, guard) = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(MOST_WAITING).finish(stderr());
     let writer = Lines::new(lines, log.format);
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_target(false);
-    let colours = || stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     // An error here says that somebody else logs already.
     let _ = match log.format {
-        LogFormat::Auto => builder.with_ansi(colours()).try_init(),
+        LogFormat::Auto => builder.with_ansi(Colours::of(&stderr()).are_wanted()).try_init(),
         LogFormat::Pretty => builder.with_ansi(true).try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };

@@ -44,6 +44,7 @@ commands! {
     redact::Redact,
     suppressions::Suppressions,
     review::Review,
+    completions::Completions,
 }
 
 const EXAMPLES: &str = "\
@@ -94,9 +95,20 @@ impl Globals {
     }
 }
 
-/// An argument that is a mail address.
+/// An argument that is a mail address, alone, behind `mailto:`, or in angle brackets behind a name.
 fn address(text: &str) -> Result<Address, String> {
-    Address::parse(text).ok_or_else(|| "expected one mail address, e.g. ann@example.org".to_owned())
+    let text = text.trim();
+    let is_link = text.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("mailto:"));
+    let text = if is_link { &text[7..] } else { text };
+    if is_link && text.contains(['%', '?', ',']) {
+        return Err("expected nothing but an address behind mailto:, e.g. mailto:ann@example.org".to_owned());
+    }
+    let text = if text.ends_with('>') { text.rsplit_once('<').map_or(text, |(_, address)| address) } else { text };
+    let address = Address::parse(text).ok_or_else(|| "expected one mail address, e.g. ann@example.org".to_owned())?;
+    if address.local_part().contains('*') {
+        return Err("a pattern is no address: the list holds single addresses, so name each of them".to_owned());
+    }
+    Ok(address)
 }
 
 /// Runs what is asynchronous in a short command.
@@ -129,6 +141,24 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
+
+    #[test]
+    fn an_address_is_understood_as_people_write_it_or_refused() {
+        for text in [
+            "ann@example.org",
+            "mailto:ann@example.org",
+            "MAILTO:Ann@Example.ORG",
+            "Ann B. <ann@example.org>",
+            "<ann@example.org>",
+        ] {
+            assert_eq!(address(text).map(|a| a.normalised().to_owned()), Ok("ann@example.org".to_owned()), "{text}");
+        }
+        for text in
+            ["*@example.org", "@example.org", "mailto:ann@example.org?subject=x", "a@example.org,b@example.org", "Ann"]
+        {
+            assert!(address(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn the_command_line_is_well_formed() {

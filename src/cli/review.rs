@@ -7,7 +7,7 @@ use futures::TryStreamExt;
 
 use super::{
     Exit, Failure, Globals, address, block_on,
-    terminal::{json_line, printable},
+    terminal::{count, json_line, printable},
 };
 use crate::{
     app::List,
@@ -119,9 +119,10 @@ impl Task {
             Self::Approve { which, all } => (which.chosen(all)?, HeldAnswer::Approve, "suppressed now"),
             Self::Reject { which, all } => (which.chosen(all)?, HeldAnswer::Reject, "kept off the list"),
         };
-        let count = list.answer_held(&selection, answer, now()).await?;
-        writeln!(out, "{count} {} {became}", if count == 1 { "address is" } else { "addresses are" })?;
-        Ok(if count > 0 { Exit::Yes } else { Exit::No })
+        let answered = list.answer_held(&selection, answer, now()).await?;
+        let are = if answered == 1 { "is" } else { "are" };
+        writeln!(out, "{} {are} {became}", count(answered, "address"))?;
+        Ok(if answered > 0 { Exit::Yes } else { Exit::No })
     }
 }
 

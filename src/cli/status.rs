@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::{
     Exit, Failure, Globals, block_on,
-    terminal::{json_line, printable},
+    terminal::{count, json_line, printable},
 };
 use crate::{
     app::{self, FullDisk, MailboxHealth, Wrong},
@@ -86,8 +86,8 @@ impl Status {
             let failures = troubles.iter().map(|trouble| &trouble.failure).chain(full.iter().map(|full| &full.failure));
             failures.into_iter().try_for_each(|failure| writeln!(out, "WRONG  {}", printable(failure)))?;
             if held > 0 {
-                let wait = if held == 1 { "address waits" } else { "addresses wait" };
-                writeln!(out, "{held} {wait} for you: bounced review list")?;
+                let wait = if held == 1 { "waits" } else { "wait" };
+                writeln!(out, "{} {wait} for you: bounced review list", count(held, "address"))?;
             }
         }
         let healthy = troubles.is_empty() && full.is_empty() && mailboxes.iter().all(|mailbox| mailbox.healthy);
@@ -104,7 +104,7 @@ fn write(health: &MailboxHealth, now: i64, out: &mut impl Write) -> io::Result<(
         (_, Some(age)) => format!("read {} ago", span(age.try_into().unwrap_or(i64::MAX))),
         (_, None) => "read nobody knows when, the clock was set back".to_owned(),
     };
-    let (messages, bounces) = (count(*messages, "message"), count(*bounces, "bounce"));
+    let (messages, bounces) = (count(whole(*messages), "message"), count(whole(*bounces), "bounce"));
     write!(out, "{state:<6} {mailbox}: {read}; {messages}, {bounces}")?;
     if health.wrong.contains(&Wrong::Lagging) {
         write!(out, ", the last one recorded {} after its arrival", span(health.status.lag.unwrap_or(0)))?;
@@ -120,15 +120,15 @@ fn write(health: &MailboxHealth, now: i64, out: &mut impl Write) -> io::Result<(
     for one in &health.waiting {
         let (next, known) = (span(one.next_try - now), if one.acknowledged { ", known to you" } else { "" });
         // The place as `bounced retry` and `bounced ack` take it.
-        let (place, why, tries) = (printable(&one.place), printable(&one.why), count(one.tries, "attempt"));
+        let (place, why, tries) = (printable(&one.place), printable(&one.why), count(whole(one.tries), "attempt"));
         writeln!(out, "       message {place} could not be read ({tries}, the next in {next}{known}): {why}")?;
     }
     Ok(())
 }
 
-/// `1`, `message` -> `1 message`
-fn count(number: i64, one: &str) -> String {
-    format!("{number} {one}{}", if number == 1 { "" } else { "s" })
+/// The store counts in what SQL counts in.
+fn whole(number: i64) -> u64 {
+    number.try_into().unwrap_or(0)
 }
 
 /// `90` -> `1m 30s`

@@ -1,19 +1,37 @@
 //! `bounced suppressions`: who is not to be mailed any more, why, and the person's last word on it.
 
-use std::io::{self, BufWriter, Write};
+use std::{
+    collections::HashSet,
+    future,
+    io::{self, BufWriter, Write},
+    path::Path,
+    pin::Pin,
+};
 
 use clap::{Args, Subcommand, ValueEnum};
-use futures::TryStreamExt;
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 use serde_json::json;
 
 use super::{
-    Exit, Failure, Globals, address, block_on,
-    terminal::{json_line, printable, write_json},
+    Exit, Failure, Globals, address, block_on, input,
+    terminal::{Colours, json_line, printable, write_json},
 };
-use crate::{app::List, clock::now, config::Config, report::Address, store::Listed};
+use crate::{
+    app::List,
+    clock::now,
+    config::Config,
+    report::Address,
+    store::{Listed, StoreError},
+};
 
 /// Show the suppression list, say why an address is on it, and change it by hand.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  bounced suppressions check ann@example.org bob@example.org
+  bounced suppressions add --note 'asked on the phone' ann@example.org
+  bounced suppressions remove gone.txt          one address a line; lines that begin with # are left out
+  bounced suppressions export --format csv > list.csv
+  grep -o '[^ ]*@example.org' users | bounced suppressions check -")]
 pub struct Suppressions {
     #[command(subcommand)]
     task: Task,
@@ -21,43 +39,49 @@ pub struct Suppressions {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Print every address on the list and what put it there.
+    /// Print every address on the list and what put it there, or of those that you name.
     List {
+        /// Addresses, files with one address a line, or `-` for standard input.
+        #[arg(value_name = "ADDRESS|FILE")]
+        addresses: Vec<String>,
         /// A JSON array, one object a line.
         #[arg(long)]
         json: bool,
     },
-    /// Say whether an address is on the list, and why; exit code 0 when it is, 1 when it is not.
+    /// Say whether addresses are on the list, and why; exit code 0 when all are, 1 when one is not.
     Check {
-        /// The address.
-        #[arg(value_parser = address)]
-        address: Address,
-        /// One JSON object; `{"address": …, "suppressed": false}` when it is not on the list.
+        /// Addresses, files with one address a line, or `-` for standard input.
+        #[arg(value_name = "ADDRESS|FILE", required = true)]
+        addresses: Vec<String>,
+        /// One JSON object a line; `{"address": …, "suppressed": false}` when it is not on the list.
         #[arg(long)]
         json: bool,
     },
-    /// Put an address on the list by hand; no policy takes it off again.
+    /// Put addresses on the list by hand; no policy takes them off again.
     Add {
-        /// The address.
-        #[arg(value_parser = address)]
-        address: Address,
+        /// Addresses, files with one address a line, or `-` for standard input.
+        #[arg(value_name = "ADDRESS|FILE", required = true)]
+        addresses: Vec<String>,
         /// Why, for whoever asks later.
         #[arg(long)]
         note: Option<String>,
         #[command(flatten)]
         store: NewStore,
     },
-    /// Take an address off the list; only a hard bounce received from now on puts it back. Exit code 1 when it is
+    /// Take addresses off the list; only a hard bounce received from now on puts them back. Exit code 1 when one is
     /// not on the list.
     Remove {
-        /// The address.
-        #[arg(value_parser = address)]
-        address: Address,
+        /// Addresses, files with one address a line, or `-` for standard input.
+        #[arg(value_name = "ADDRESS|FILE", required = true)]
+        addresses: Vec<String>,
         #[command(flatten)]
         store: NewStore,
     },
-    /// Print the list for other programs.
+    /// Print the list for other programs, or of it those that you name.
     Export {
+        /// Addresses, files with one address a line, or `-` for standard input.
+        #[arg(value_name = "ADDRESS|FILE")]
+        addresses: Vec<String>,
         /// In which form.
         #[arg(long, value_enum, default_value_t)]
         format: Format,
@@ -96,8 +120,58 @@ impl Suppressions {
     }
 }
 
+/// All addresses that arguments name, each once and in their order, before anything is done with one of them.
+fn named(arguments: &[String]) -> Result<Vec<Address>, Failure> {
+    let mut found = Vec::new();
+    for argument in arguments {
+        let wrong = |what: String| Failure::new(Exit::Usage, format_args!("{}: {what}", printable(argument)));
+        let is_file = argument == "-" || (Path::new(argument).is_file() && address(argument).is_err());
+        if !is_file {
+            found.push(address(argument).map_err(wrong)?);
+            continue;
+        }
+        let unreadable =
+            |e: io::Error| Failure::new(Exit::Input, format_args!("{}: can't read it: {e}", printable(argument)));
+        for (n, line) in input::lines(input::text(argument.as_ref()).map_err(unreadable)?).enumerate() {
+            let line = line.map_err(unreadable)?.bytes;
+            let line = String::from_utf8_lossy(&line);
+            if !line.trim().is_empty() && !line.starts_with('#') {
+                let wrong = |what| {
+                    Failure::new(
+                        Exit::Input,
+                        format_args!("{}, line {}: {what}; nothing was done", printable(argument), n + 1),
+                    )
+                };
+                found.push(address(&line).map_err(wrong)?);
+            }
+        }
+    }
+    let mut seen = HashSet::new();
+    found.retain(|address| seen.insert(address.normalised().to_owned()));
+    Ok(found)
+}
+
+/// The rows of the list, or those of the addresses that somebody named.
+type Rows<'a> = Pin<Box<dyn Stream<Item = Result<Listed, StoreError>> + 'a>>;
+
+fn rows<'a>(list: &'a List, arguments: &[String]) -> Result<Rows<'a>, Failure> {
+    if arguments.is_empty() {
+        return Ok(Box::pin(list.rows()));
+    }
+    let addresses = named(arguments)?;
+    let found = stream::iter(addresses).then(move |address| async move { list.row(&address).await });
+    Ok(Box::pin(found.try_filter_map(|row| future::ready(Ok(row)))))
+}
+
 impl Task {
     async fn run(self, config: &Config, out: &mut impl Write) -> Result<Exit, Failure> {
+        // What is named wrongly is told before a store is made.
+        let addresses = match &self {
+            Self::Check { addresses, .. } | Self::Add { addresses, .. } | Self::Remove { addresses, .. } => {
+                named(addresses)?
+            }
+            Self::List { .. } | Self::Export { .. } => Vec::new(),
+        };
         // Adding may well be the first thing that happens to a store; the rest would only answer for a wrong path.
         let list = match self {
             Self::Add { .. } => List::open(config).await?,
@@ -105,24 +179,40 @@ impl Task {
             Self::List { .. } | Self::Check { .. } | Self::Export { .. } => List::open_to_read(config).await?,
         };
         let exit = match self {
-            Self::List { json: false } => table(&list, out).await?,
-            Self::List { json: true } | Self::Export { format: Format::Json } => json_array(&list, out).await?,
-            Self::Export { format: Format::Txt } => addresses(&list, out).await?,
-            Self::Export { format: Format::Csv } => csv(&list, out).await?,
-            Self::Check { address, json } => check(&list, &address, json, out).await?,
-            Self::Add { address, note, .. } => {
-                let new = list.suppress(&address, note.as_deref(), now()).await?;
-                let was = if new { "is suppressed now" } else { "was suppressed already, and stays so by hand" };
-                writeln!(out, "{} {was}", address.normalised())?;
+            Self::List { addresses: only, json: false } => table(rows(&list, &only)?, out).await?,
+            Self::List { addresses: only, json: true } | Self::Export { addresses: only, format: Format::Json } => {
+                json_array(rows(&list, &only)?, out).await?
+            }
+            Self::Export { addresses: only, format: Format::Txt } => plain(rows(&list, &only)?, out).await?,
+            Self::Export { addresses: only, format: Format::Csv } => csv(rows(&list, &only)?, out).await?,
+            Self::Check { json, .. } => {
+                let mut exit = Exit::Yes;
+                for address in &addresses {
+                    if check(&list, address, json, out).await? == Exit::No {
+                        exit = Exit::No;
+                    }
+                }
+                exit
+            }
+            Self::Add { note, .. } => {
+                for address in &addresses {
+                    let new = list.suppress(address, note.as_deref(), now()).await?;
+                    let was = if new { "is suppressed now" } else { "was suppressed already, and stays so by hand" };
+                    writeln!(out, "{} {was}", address.normalised())?;
+                }
                 Exit::Yes
             }
-            Self::Remove { address, .. } => {
-                let (is, exit) = if list.release(&address, now()).await? {
-                    ("is off the list; only a hard bounce received from now on puts it back", Exit::Yes)
-                } else {
-                    ("is not on the list", Exit::No)
-                };
-                writeln!(out, "{} {is}", address.normalised())?;
+            Self::Remove { .. } => {
+                let mut exit = Exit::Yes;
+                for address in &addresses {
+                    let is = if list.release(address, now()).await? {
+                        "is off the list; only a hard bounce received from now on puts it back"
+                    } else {
+                        exit = Exit::No;
+                        "is not on the list"
+                    };
+                    writeln!(out, "{} {is}", address.normalised())?;
+                }
                 exit
             }
         };
@@ -131,27 +221,31 @@ impl Task {
     }
 }
 
-async fn table(list: &List, out: &mut impl Write) -> Result<Exit, Failure> {
-    let mut rows = list.rows();
+async fn table(mut rows: Rows<'_>, out: &mut impl Write) -> Result<Exit, Failure> {
+    let colours = Colours::of(&io::stdout());
     while let Some(row) = rows.try_next().await? {
         let why = row.rule.as_deref().or(row.note.as_deref()).unwrap_or_default();
         let reason = row.reason.as_deref().unwrap_or("-");
         let address = printable(&row.address);
-        writeln!(out, "{address:<40} {:<6} {reason:<14} {}  {}", row.origin, row.since, printable(why))?;
+        writeln!(
+            out,
+            "{address:<40} {} {reason:<14} {}  {}",
+            colours.class(&row.origin, 6),
+            row.since,
+            printable(why)
+        )?;
     }
     Ok(Exit::Yes)
 }
 
-async fn addresses(list: &List, out: &mut impl Write) -> Result<Exit, Failure> {
-    let mut rows = list.rows();
+async fn plain(mut rows: Rows<'_>, out: &mut impl Write) -> Result<Exit, Failure> {
     while let Some(row) = rows.try_next().await? {
         writeln!(out, "{}", row.address)?;
     }
     Ok(Exit::Yes)
 }
 
-async fn json_array(list: &List, out: &mut impl Write) -> Result<Exit, Failure> {
-    let mut rows = list.rows();
+async fn json_array(mut rows: Rows<'_>, out: &mut impl Write) -> Result<Exit, Failure> {
     let mut before = "[\n";
     while let Some(row) = rows.try_next().await? {
         write!(out, "{before}")?;
@@ -162,8 +256,7 @@ async fn json_array(list: &List, out: &mut impl Write) -> Result<Exit, Failure> 
     Ok(Exit::Yes)
 }
 
-async fn csv(list: &List, out: &mut impl Write) -> Result<Exit, Failure> {
-    let mut rows = list.rows();
+async fn csv(mut rows: Rows<'_>, out: &mut impl Write) -> Result<Exit, Failure> {
     let mut writer = csv::Writer::from_writer(out);
     let written = |error: csv::Error| Failure::from(io::Error::from(error));
     writer

@@ -1,12 +1,53 @@
 //! Values with texts of strangers on their way to a terminal, a file or another program.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
 use serde_json::ser::{Formatter, Serializer};
 
-use crate::text::is_unseen;
 pub(super) use crate::text::printable;
+use crate::{codes::Class, text::is_unseen};
+
+/// Whether what is written may be coloured; the one place that decides it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Colours(bool);
+
+impl Colours {
+    /// On a terminal, unless the user asks for none (https://no-color.org).
+    pub(super) fn of(stream: &impl IsTerminal) -> Self {
+        Self(stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()))
+    }
+
+    pub(super) const fn are_wanted(self) -> bool {
+        self.0
+    }
+
+    /// `hard` in red and `soft` in yellow, followed by blanks up to a width.
+    pub(super) fn class(self, class: &str, width: usize) -> String {
+        let colour = if class == Class::Hard.as_str() { 31 } else { 33 };
+        let is_class = [Class::Hard, Class::Soft].iter().any(|known| class == known.as_str());
+        let padded = format!("{class:<width$}");
+        if self.0 && is_class { format!("\u{1b}[{colour}m{padded}\u{1b}[0m") } else { padded }
+    }
+}
+
+/// `1234`, `message` -> `1,234 messages`
+pub(super) fn count(number: u64, one: &str) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    let ending = match (number, one.ends_with("ss")) {
+        (1, _) => "",
+        (_, true) => "es",
+        (_, false) => "s",
+    };
+    format!("{grouped} {one}{ending}")
+}
 
 /// Writes a value as JSON on one line, without a line end. What a reader would not see is escaped (RFC 8259 §7), so
 /// that the line is as safe on a terminal as it is right for a program.
@@ -37,6 +78,23 @@ impl Formatter for Escaping {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_are_grouped_and_agree_with_their_noun() {
+        for (number, told) in
+            [(0, "0 mails"), (1, "1 mail"), (999, "999 mails"), (1000, "1,000 mails"), (1_234_567, "1,234,567 mails")]
+        {
+            assert_eq!(count(number, "mail"), told);
+        }
+        assert_eq!((count(1, "address"), count(2, "address")), ("1 address".into(), "2 addresses".into()));
+    }
+
+    #[test]
+    fn only_classes_are_coloured_and_only_where_it_is_wanted() {
+        assert_eq!(Colours(true).class("hard", 6), "\u{1b}[31mhard  \u{1b}[0m");
+        assert_eq!(Colours(true).class("manual", 6), "manual");
+        assert_eq!(Colours(false).class("soft", 6), "soft  ");
+    }
 
     #[test]
     fn json_is_the_same_value_and_shows_what_is_unseen() {
