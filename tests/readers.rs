@@ -14,7 +14,7 @@ use std::{
 };
 
 use sqlx::{Connection, Executor, SqliteConnection, sqlite::SqliteConnectOptions};
-use support::{cdb, daemon::Installation, until};
+use support::{cdb, daemon::Installation, database, until};
 use tempfile::TempDir;
 
 const DEAD: &str = "anna@customer.example";
@@ -45,8 +45,11 @@ impl Place {
     }
 
     async fn listed(&self) {
-        until("the list is published", Duration::from_secs(30), async || {
-            (cdb::addresses(&self.bounced.cdb()) == [DEAD]).then_some(())
+        // The note of how the mailbox fares comes last.
+        until("the mailbox is read and the list is published", Duration::from_secs(30), async || {
+            let read = "SELECT count(*) FROM mailbox WHERE read_at IS NOT NULL";
+            let noted = database::count(&self.bounced.database(), read).await == 1;
+            (noted && cdb::addresses(&self.bounced.cdb()) == [DEAD]).then_some(())
         })
         .await;
     }
