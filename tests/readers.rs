@@ -47,7 +47,7 @@ impl Place {
     async fn listed(&self) {
         // The note of how the mailbox fares comes last.
         until("the mailbox is read and the list is published", Duration::from_secs(30), async || {
-            let read = "SELECT count(*) FROM mailbox WHERE read_at IS NOT NULL";
+            let read = "SELECT count(*) FROM cursor WHERE read_at IS NOT NULL";
             let noted = database::count(&self.bounced.database(), read).await == 1;
             (noted && cdb::addresses(&self.bounced.cdb()) == [DEAD]).then_some(())
         })
