@@ -185,3 +185,28 @@ fn the_readme_asks_the_list() {
         assert_eq!(output.status.code(), Some(expected), "{line}\n{}", String::from_utf8_lossy(&output.stderr));
     }
 }
+
+/// docs/database.md's columns of the view `suppression_list` are the keys of its JSON.
+#[test]
+fn the_list_in_json_has_the_documented_names() {
+    let docs = include_str!("../docs/database.md");
+    let (_, table) = docs.split_once("\n### `suppression_list`\n").unwrap();
+    let rows = table.split("\n### ").next().unwrap().lines().filter(|line| line.starts_with("| `"));
+    let names = rows
+        .flat_map(|row| row.split('|').nth(1).unwrap().split(',').map(|name| name.trim().trim_matches('`').to_owned()));
+    let documented: std::collections::BTreeSet<String> = names.collect();
+
+    let dir = support::directory();
+    let config = dir.path().join("bounced.toml");
+    fs::write(&config, "[database]\npath = 'bounced.db'\n[suppressions]\npath = 'list.db'\n").unwrap();
+    let run = |args: &[&str]| {
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_bounced")).env_clear().arg("--config").arg(&config).args(args).output();
+        succeeds(&args.join(" "), &output.unwrap())
+    };
+    run(&["suppressions", "add", "ann@example.org"]);
+    let rows: Vec<serde_json::Map<String, serde_json::Value>> =
+        serde_json::from_str(&run(&["suppressions", "list", "--json"])).unwrap();
+    assert_eq!(rows[0]["domain"], "example.org");
+    assert_eq!(rows[0].keys().cloned().collect::<std::collections::BTreeSet<_>>(), documented);
+}

@@ -23,6 +23,8 @@ pub struct Entry {
 pub struct Listed {
     /// The normalised address.
     pub address: String,
+    /// Its domain.
+    pub domain: String,
     /// `hard`, `soft` or `manual`.
     pub origin: String,
     /// The reason of the bounce that decided.

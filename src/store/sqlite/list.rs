@@ -16,7 +16,7 @@ use crate::{
 macro_rules! listed {
     ($rest:literal) => {
         concat!(
-            "SELECT address, origin, reason, since, note, rule, status, reply, diagnostic, field, line, words, \
+            "SELECT address, domain, origin, reason, since, note, rule, status, reply, diagnostic, field, line, words, \
              lowered_from, lowered_line, lowered_words, forwarded_to, forwarded_class, forwarded_reason, \
              forwarded_fault, bounced, mailbox, place, message_id, bounce, message \
              FROM suppression_list ",
