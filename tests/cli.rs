@@ -525,3 +525,19 @@ fn each_shell_gets_completions_that_know_the_commands() {
         );
     }
 }
+
+#[test]
+fn each_command_has_a_manual_page() {
+    let place = Place::new();
+    let directory = place.path("man1");
+    let missing = place.complaint(&["manual", directory.to_str().unwrap()], 74);
+    assert!(missing.contains("man1"), "{missing}");
+    fs::create_dir(&directory).unwrap();
+    assert!(place.run(&["manual", directory.to_str().unwrap()]).status.success());
+    for (page, says) in
+        [("bounced", "exit codes"), ("bounced-run", "watch"), ("bounced-suppressions-add", "standard input")]
+    {
+        let text = fs::read_to_string(directory.join(format!("{page}.1"))).unwrap().to_lowercase();
+        assert!(text.contains(".sh name") && text.contains(says), "{page}\n{text}");
+    }
+}

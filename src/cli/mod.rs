@@ -45,6 +45,7 @@ commands! {
     suppressions::Suppressions,
     review::Review,
     completions::Completions,
+    manual::Manual,
 }
 
 const EXAMPLES: &str = "\
