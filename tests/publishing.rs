@@ -441,10 +441,10 @@ const NOBODY: (u32, u32) = (65_534, 65_534);
 async fn what_root_leaves_behind_keeps_the_daemons_own_user_from_nothing() {
     let place = Place::new();
     let directories = [place.dir.path(), place.bounced.database().parent().unwrap()].map(Path::to_owned);
-    let given = directories.iter().try_for_each(|directory| chown(directory, Some(NOBODY.0), Some(NOBODY.1)));
-    if let Err(error) = given {
-        return support::skip("what_root_leaves_behind", &format!("only root can give files away: {error}"));
+    if place.dir.path().metadata().unwrap().uid() != 0 {
+        return support::skip("what_root_leaves_behind", "only root can give files away");
     }
+    directories.iter().for_each(|directory| chown(directory, Some(NOBODY.0), Some(NOBODY.1)).unwrap());
     let as_nobody = |args: &[&str]| {
         let output = place.bounced.command(args).uid(NOBODY.0).gid(NOBODY.1).output().unwrap();
         (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
