@@ -541,3 +541,22 @@ fn each_command_has_a_manual_page() {
         assert!(text.contains(".sh name") && text.contains(says), "{page}\n{text}");
     }
 }
+
+#[test]
+fn five_answers_make_a_configuration_that_works() {
+    let place = Place::new();
+    fs::remove_file(place.path("bounced.toml")).unwrap();
+    let maildir = place.path("box");
+    let answers = format!("{}\nleave\n{}\n", maildir.display(), place.dir.path().display());
+    let said = place.command().arg("init").write_stdin(answers.clone()).output().unwrap();
+    let out = String::from_utf8(said.stdout).unwrap();
+    assert!(said.status.success() && out.contains("ok              bounces"), "{out}");
+    let again = place.command().arg("init").write_stdin(answers).output().unwrap();
+    assert!(complaint(&again, 2).contains("--force"));
+    let nothing = place.command().args(["init", "--force"]).write_stdin("").output().unwrap();
+    assert!(complaint(&nothing, 2).contains("IMAP server"));
+    assert!(
+        fs::read_to_string(place.path("bounced.toml")).unwrap().contains("maildir.bounces"),
+        "it is left as it was"
+    );
+}

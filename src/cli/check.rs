@@ -19,7 +19,7 @@ use crate::{
 pub struct Check {
     /// Try the database, the published lists and each mailbox.
     #[arg(long)]
-    connect: bool,
+    pub(super) connect: bool,
 }
 
 impl Check {

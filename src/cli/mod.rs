@@ -44,6 +44,7 @@ commands! {
     redact::Redact,
     suppressions::Suppressions,
     review::Review,
+    init::Init,
     completions::Completions,
     manual::Manual,
 }
