@@ -18,8 +18,15 @@ use support::{database, until};
 const LONG: Duration = Duration::from_secs(30);
 
 fn script(args: &[&str]) -> Command {
-    let mut command = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/demo"));
-    command.args(args).env("BOUNCED", env!("CARGO_BIN_EXE_bounced")).stdin(Stdio::null());
+    // A shell can't hear of what its parent ignores, as `nohup` does with HUP, and with INT whatever runs in the background.
+    let mut command = Command::new("env");
+    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/demo");
+    command
+        .args(["--default-signal=HUP,INT,TERM,PIPE"])
+        .arg(demo)
+        .args(args)
+        .env("BOUNCED", env!("CARGO_BIN_EXE_bounced"))
+        .stdin(Stdio::null());
     command
 }
 
