@@ -8,6 +8,7 @@ pub mod clock;
 pub mod codes;
 pub mod config;
 pub mod daemon;
+mod files;
 pub mod follower;
 pub mod message;
 pub mod parse;

@@ -48,6 +48,14 @@ struct Watching {
     dir: PathBuf,
 }
 
+/// A test that fails leaves none running: what the demo has started ends with it.
+impl Drop for Watching {
+    fn drop(&mut self) {
+        let _ = self.script.kill();
+        let _ = self.script.wait();
+    }
+}
+
 impl Watching {
     fn start() -> Self {
         let mut script = script(&[]).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();

@@ -99,22 +99,22 @@ impl List {
         Ok(changed)
     }
 
-    /// Puts an address on the list, whatever the policy says, and publishes it; says whether it is new to the list.
-    /// `at` is in seconds since 1970-01-01 UTC.
+    /// Puts addresses on the list, whatever the policy says, and publishes that; says of each whether it is new to the
+    /// list. `at` is in seconds since 1970-01-01 UTC.
     ///
     /// # Errors
     /// See [`StoreError`]; [`StoreError::Foreign`]: nothing was changed.
-    pub async fn suppress(&self, address: &Address, note: Option<&str>, at: i64) -> Result<bool, StoreError> {
-        self.change(self.store.suppress(address, note, at)).await
+    pub async fn suppress(&self, addresses: &[Address], note: Option<&str>, at: i64) -> Result<Vec<bool>, StoreError> {
+        self.change(self.store.suppress_all(addresses, note, at)).await
     }
 
-    /// Takes an address off the list and publishes that; says whether it was on it. Only a hard bounce received at `at`
-    /// (seconds since 1970-01-01 UTC) or later puts it back.
+    /// Takes addresses off the list and publishes that; says of each whether it was on it. Only a hard bounce received at
+    /// `at` (seconds since 1970-01-01 UTC) or later puts one back.
     ///
     /// # Errors
     /// As for [`List::suppress`].
-    pub async fn release(&self, address: &Address, at: i64) -> Result<bool, StoreError> {
-        self.change(self.store.release(address, at)).await
+    pub async fn release(&self, addresses: &[Address], at: i64) -> Result<Vec<bool>, StoreError> {
+        self.change(self.store.release_all(addresses, at)).await
     }
 
     /// The addresses that wait for a person, message by message.

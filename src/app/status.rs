@@ -12,6 +12,7 @@ use crate::{
     clock::Moment,
     codes::words,
     config::Config,
+    files::directory_of,
     follower::{Followers, Trouble},
     message::Place,
     store::{MailboxStatus, PendingAnswer, PendingMessage, Store, StoreError},
@@ -105,13 +106,8 @@ const ENOUGH_ROOM: u64 = 16 << 20;
 /// What a disk that is full prevents can't be noted in the database: it is looked for.
 fn full_disks(config: &Config, room: impl Fn(&Path) -> Option<u64>) -> Vec<FullDisk> {
     let (database, lists) = (&config.database.path, &config.suppressions);
-    let directories: BTreeSet<PathBuf> = [database, &lists.path, &lists.cdb_path()]
-        .into_iter()
-        .map(|file| match file.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-            _ => PathBuf::from("."),
-        })
-        .collect();
+    let directories: BTreeSet<PathBuf> =
+        [database, &lists.path, &lists.cdb_path()].into_iter().map(|file| directory_of(file).to_owned()).collect();
     let full = directories.into_iter().filter_map(|disk| {
         let left = room(&disk).filter(|left| *left < ENOUGH_ROOM)?;
         let failure = format!(

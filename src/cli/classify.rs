@@ -145,8 +145,9 @@ impl Classify {
                 match mail {
                     Ok(mail) => {
                         let (report, verdicts) = judge.judge(&mail.bytes);
-                        sum.add(&report, &verdicts);
-                        self.write_mail(&mail.name, &report, &verdicts, out)?;
+                        let shown = Shown::new(&report, &verdicts);
+                        sum.add(&shown);
+                        self.write_mail(&mail.name, &report, shown, out)?;
                     }
                     Err(error) => {
                         // The rest goes on; the exit code tells at the end.
@@ -172,8 +173,8 @@ impl Classify {
         Ok(exit)
     }
 
-    fn write_mail(&self, file: &str, report: &Report, verdicts: &[Verdict], out: &mut impl Write) -> io::Result<()> {
-        let Shown { recipients, reached } = Shown::new(report, verdicts);
+    fn write_mail(&self, file: &str, report: &Report, shown: Shown<'_>, out: &mut impl Write) -> io::Result<()> {
+        let Shown { recipients, reached } = shown;
         if self.json {
             let recipients = recipients.iter().map(|(recipient, verdict)| recipient_line(recipient, verdict)).collect();
             let delivered = reached.iter().filter_map(|(recipient, _)| given(recipient)).collect();
@@ -212,11 +213,10 @@ struct Sum {
 }
 
 impl Sum {
-    fn add(&mut self, report: &Report, verdicts: &[Verdict]) {
-        let Shown { recipients, .. } = Shown::new(report, verdicts);
+    fn add(&mut self, shown: &Shown<'_>) {
         self.mails += 1;
-        self.without_recipients += u64::from(recipients.is_empty());
-        for (_, verdict) in recipients {
+        self.without_recipients += u64::from(shown.recipients.is_empty());
+        for (_, verdict) in &shown.recipients {
             match verdict.class {
                 Class::Hard => self.hard += 1,
                 Class::Soft => self.soft += 1,

@@ -2,14 +2,12 @@
 
 use std::{
     fmt::Write as _,
-    fs::File,
     io::{self, BufRead, Write},
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
 use super::{Exit, Failure, Globals, check::Check};
-use crate::config::DEFAULT_FILE;
+use crate::{config::DEFAULT_FILE, files::Replacement};
 
 /// Ask five questions, write a commented configuration of the answers, and try it.
 ///
@@ -60,14 +58,11 @@ impl Init {
     }
 }
 
-/// Beside it first: whoever reads it meanwhile finds the old one, or all of the new one.
+/// Whoever reads it meanwhile finds the old one, or all of the new one.
 fn write(path: &Path, text: &str) -> io::Result<()> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".new");
-    let mut file = File::options().write(true).create(true).truncate(true).mode(0o644).open(&name)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    std::fs::rename(&name, path)
+    let new = Replacement::begin(path, None)?;
+    new.file()?.write_all(text.as_bytes())?;
+    new.commit()
 }
 
 impl Answers {

@@ -195,8 +195,8 @@ impl Task {
                 exit
             }
             Self::Add { note, .. } => {
-                for address in &addresses {
-                    let new = list.suppress(address, note.as_deref(), now()).await?;
+                let are_new = list.suppress(&addresses, note.as_deref(), now()).await?;
+                for (address, new) in addresses.iter().zip(are_new) {
                     let was = if new { "is suppressed now" } else { "was suppressed already, and stays so by hand" };
                     writeln!(out, "{} {was}", address.normalised())?;
                 }
@@ -204,8 +204,9 @@ impl Task {
             }
             Self::Remove { .. } => {
                 let mut exit = Exit::Yes;
-                for address in &addresses {
-                    let is = if list.release(address, now()).await? {
+                let were_listed = list.release(&addresses, now()).await?;
+                for (address, was_listed) in addresses.iter().zip(were_listed) {
+                    let is = if was_listed {
                         "is off the list; only a hard bounce received from now on puts it back"
                     } else {
                         exit = Exit::No;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::DaemonError;
-use crate::store::{StoreError, sqlite::give_to_owner_of_directory};
+use crate::{files::give_to_owner_of_directory, store::StoreError};
 
 /// What the file says then.
 const STOPPED: &str = "stopped";

@@ -156,7 +156,8 @@ impl<S: Source> Watch<S> {
             };
             let idle = batch.is_empty() && recorded.is_empty();
             // What was only fetched may fail to be recorded or moved, again and again.
-            if idle || settles {
+            let succeeds = idle || settles;
+            if succeeds {
                 self.heartbeat(idle).await?;
             }
             waits.source.until(PATIENCE);
@@ -168,7 +169,7 @@ impl<S: Source> Watch<S> {
                 }
             }
             // Not sooner: a mailbox that opens but then always fails must not be hammered.
-            if idle || settles {
+            if succeeds {
                 self.refused.reset();
                 self.backoff.reset();
             }

@@ -4,7 +4,6 @@
 //! store, or from a later state of this one, is left alone until a person decides. Knows no mail and no rule.
 
 mod cdb;
-mod replace;
 
 use std::{
     io,

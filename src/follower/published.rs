@@ -32,13 +32,10 @@ use sqlx::{
 };
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{
-    FileState, Follower, Turn, file_error,
-    replace::{Replacement, keep_damaged},
-    with_u_labels,
-};
+use super::{FileState, Follower, Turn, file_error, with_u_labels};
 use crate::{
     config::Config,
+    files::{Replacement, directory_of, keep_damaged},
     store::{
         Entry, Store, StoreError,
         sqlite::file::{claim, is_damage},
@@ -305,8 +302,7 @@ impl Published {
 
     /// Whether the file can't be written, or holds nothing and is not of the user whose directory it lies in.
     fn is_foreign(&self) -> bool {
-        let directory = self.path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let owners = self.path.metadata().ok().zip(directory.metadata().ok());
+        let owners = self.path.metadata().ok().zip(directory_of(&self.path).metadata().ok());
         rustix::fs::access(&self.path, Access::WRITE_OK).is_err()
             || owners.is_some_and(|(file, directory)| file.len() == 0 && file.uid() != directory.uid())
     }

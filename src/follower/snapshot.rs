@@ -21,12 +21,11 @@ use futures::TryStreamExt;
 use super::{
     FileState, Follower, Turn,
     cdb::{self, Writer},
-    file_error,
-    replace::{Replacement, keep_damaged},
-    with_u_labels,
+    file_error, with_u_labels,
 };
 use crate::{
     config::Config,
+    files::{Replacement, keep_damaged},
     store::{Entry, Store, StoreError},
 };
 

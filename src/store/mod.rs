@@ -350,8 +350,21 @@ impl Store {
     /// # Errors
     /// See [`StoreError`].
     pub async fn suppress(&self, address: &Address, note: Option<&str>, at: i64) -> Result<bool, StoreError> {
+        self.suppress_all(std::slice::from_ref(address), note, at).await.map(|new| new == [true])
+    }
+
+    /// Puts all of these addresses on the list as [`Store::suppress`] does, or none; says of each whether it is new.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn suppress_all(
+        &self,
+        addresses: &[Address],
+        note: Option<&str>,
+        at: i64,
+    ) -> Result<Vec<bool>, StoreError> {
         match self {
-            Self::Sqlite(store) => store.suppress(address, note, at).await,
+            Self::Sqlite(store) => store.suppress(addresses, note, at).await,
         }
     }
 
@@ -361,8 +374,16 @@ impl Store {
     /// # Errors
     /// See [`StoreError`].
     pub async fn release(&self, address: &Address, at: i64) -> Result<bool, StoreError> {
+        self.release_all(std::slice::from_ref(address), at).await.map(|listed| listed == [true])
+    }
+
+    /// Takes all of these addresses off the list as [`Store::release`] does, or none; says of each whether it was on it.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn release_all(&self, addresses: &[Address], at: i64) -> Result<Vec<bool>, StoreError> {
         match self {
-            Self::Sqlite(store) => store.release(address, at).await,
+            Self::Sqlite(store) => store.release(addresses, at).await,
         }
     }
 

@@ -352,8 +352,8 @@ impl Session {
     /// Of these messages nobody knows whether they were copied: takes those away whose copy is there, so that there are
     /// no two.
     pub(super) async fn finish_moves(&mut self, uids: &[u32]) -> Result<(), SourceError> {
-        let SettleCommands::Move { folder, .. } = &self.settle_commands else { return Ok(()) };
-        let examine = format!("EXAMINE {folder}");
+        let SettleCommands::Move { target, .. } = &self.settle_commands else { return Ok(()) };
+        let examine = format!("EXAMINE {}", target.folder);
         let mut prints = Vec::new();
         for uid in self.still_there(uids).await? {
             if let One::Came(message) = self.read_one(uid).await? {

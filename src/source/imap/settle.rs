@@ -19,12 +19,7 @@ const MOST_HALVINGS: usize = 24;
 /// The commands that settle messages on this server.
 pub(super) enum SettleCommands {
     Move {
-        /// As the server wants it.
-        folder: String,
-        /// As the configuration has it, for people.
-        name: String,
-        /// Whose messages they are, for the log.
-        mailbox: String,
+        target: Target,
         by: Mover,
     },
     /// The flags, in parentheses.
@@ -100,11 +95,10 @@ impl SettleCommands {
                          behind marked as deleted, until a mail program expunges the folder"
                     );
                 }
-                let folder = words::folder(target);
-                let ready =
-                    if only_looks { Ok(()) } else { ensure_folder(connection, mailbox, &folder, target).await? };
+                let target = Target::new(mailbox, target);
+                let ready = if only_looks { Ok(()) } else { ensure_folder(connection, &target).await? };
                 Ok(match ready {
-                    Ok(()) => Self::Move { folder, name: target.clone(), mailbox: mailbox.to_owned(), by },
+                    Ok(()) => Self::Move { target, by },
                     Err(obstacle) => Self::Unable(obstacle),
                 })
             }
@@ -146,14 +140,11 @@ impl SettleCommands {
                 Self::Flag(flags) => {
                     step(connection, &format!("UID STORE {set} +FLAGS.SILENT {flags}"), "flag").await?.map(|()| 0)
                 }
-                Self::Move { folder, name, mailbox, by: Mover::Move } => {
-                    let moved =
-                        transfer(connection, &format!("UID MOVE {set}"), Target { folder, name, mailbox }).await?;
+                Self::Move { target, by: Mover::Move } => {
+                    let moved = transfer(connection, &format!("UID MOVE {set}"), target).await?;
                     moved.map(|moved| moved.map_or(0, |moved| words::count(&set).saturating_sub(moved)))
                 }
-                Self::Move { folder, name, mailbox, by } => {
-                    copy_and_remove(connection, &set, Target { folder, name, mailbox }, *by).await?
-                }
+                Self::Move { target, by } => copy_and_remove(connection, &set, target, *by).await?,
             };
             match done {
                 Ok(gone) => vanished += gone,
@@ -165,17 +156,25 @@ impl SettleCommands {
 }
 
 /// The folder to move to.
-#[derive(Clone, Copy)]
-struct Target<'a> {
-    folder: &'a str,
-    name: &'a str,
-    mailbox: &'a str,
+pub(super) struct Target {
+    /// As the server wants it.
+    pub(super) folder: String,
+    /// As the configuration has it, for people.
+    name: String,
+    /// Whose messages they are, for the log.
+    mailbox: String,
+}
+
+impl Target {
+    fn new(mailbox: &str, name: &str) -> Self {
+        Self { folder: words::folder(name), name: name.to_owned(), mailbox: mailbox.to_owned() }
+    }
 }
 
 async fn copy_and_remove(
     connection: &mut Connection,
     set: &str,
-    target: Target<'_>,
+    target: &Target,
     by: Mover,
 ) -> Result<Result<usize, String>, SourceError> {
     // What is marked as deleted was copied before the last crash.
@@ -211,9 +210,7 @@ pub(super) async fn remove(connection: &mut Connection, uids: &[u32]) -> Result<
 
 async fn ensure_folder(
     connection: &mut Connection,
-    mailbox: &str,
-    folder: &str,
-    target: &str,
+    Target { folder, name, mailbox }: &Target,
 ) -> Result<Result<(), Obstacle>, SourceError> {
     if connection.command(&format!("STATUS {folder} (UIDVALIDITY)")).await?.status == Status::Ok {
         return Ok(Ok(()));
@@ -222,12 +219,12 @@ async fn ensure_folder(
     if created.status != Status::Ok && created.keyword() != "ALREADYEXISTS" {
         let said = created.said();
         let why = format!(
-            "the folder {target} can't be created ({said}); create it, or correct after (some servers want INBOX. before \
+            "the folder {name} can't be created ({said}); create it, or correct after (some servers want INBOX. before \
              the name)"
         );
         return Ok(Err(Obstacle { why, passes: created.is_temporary() }));
     }
-    info!(mailbox, folder = %target, "created the folder for processed messages");
+    info!(mailbox, folder = %name, "created the folder for processed messages");
     // A folder without subscription works; it is only hidden from some mail programs.
     connection.command(&format!("SUBSCRIBE {folder}")).await.map(|_| Ok(()))
 }
@@ -237,15 +234,15 @@ async fn ensure_folder(
 async fn transfer(
     connection: &mut Connection,
     command: &str,
-    Target { folder, name, mailbox }: Target<'_>,
+    target: &Target,
 ) -> Result<Result<Option<usize>, String>, SourceError> {
-    let command = format!("{command} {folder}");
+    let command = format!("{command} {}", target.folder);
     let (end, moved) = counted(connection, &command).await?;
     // RFC 9051 §6.4.7
     if end.keyword() != "TRYCREATE" {
         return Ok(judge(&end, "move").map(|()| moved));
     }
-    Ok(match ensure_folder(connection, mailbox, folder, name).await? {
+    Ok(match ensure_folder(connection, target).await? {
         Ok(()) => {
             let (end, moved) = counted(connection, &command).await?;
             judge(&end, "move").map(|()| moved)

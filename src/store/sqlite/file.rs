@@ -5,7 +5,7 @@ use std::{io, path::Path, time::Duration};
 
 use sqlx::{Executor, SqliteConnection, migrate::MigrateError};
 
-use crate::store::StoreError;
+use crate::{files::directory_of, store::StoreError};
 
 /// How long a statement waits for another process to finish its transaction.
 pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -63,21 +63,25 @@ mod code {
 /// Whether a file contradicts itself, or lacks tables and rows that were made with it.
 pub(crate) fn is_damage(error: &sqlx::Error) -> bool {
     match error {
-        sqlx::Error::Database(e) => e.code().and_then(|code| code.parse::<i32>().ok()).is_some_and(|found| {
+        sqlx::Error::RowNotFound | sqlx::Error::ColumnDecode { .. } => true,
+        error => result_code(error).is_some_and(|found| {
             [code::CORRUPT, code::NOTADB, code::ERROR].contains(&(found & 0xff)) || found == code::IOERR_SHORT_READ
         }),
-        sqlx::Error::RowNotFound | sqlx::Error::ColumnDecode { .. } => true,
-        _ => false,
     }
 }
 
-/// SQLite's result code without its details.
-fn primary(error: &sqlx::Error) -> Option<i32> {
+/// SQLite's extended result code.
+fn result_code(error: &sqlx::Error) -> Option<i32> {
     match error {
-        sqlx::Error::Database(e) => e.code().and_then(|c| c.parse::<i32>().ok()).map(|c| c & 0xff),
+        sqlx::Error::Database(e) => e.code().and_then(|code| code.parse().ok()),
         sqlx::Error::PoolTimedOut => Some(code::BUSY),
         _ => None,
     }
+}
+
+/// The same without its details.
+fn primary(error: &sqlx::Error) -> Option<i32> {
+    result_code(error).map(|code| code & 0xff)
 }
 
 /// Whether something ran out for a moment.
@@ -120,11 +124,16 @@ impl StoreError {
         }
     }
 
+    /// Of the store's own file.
+    fn unusable(path: &Path, what: &str) -> Self {
+        Self::Unusable(format!("database {} {what}", path.display()))
+    }
+
     pub(super) fn unwritable(path: &Path) -> Self {
-        Self::Unusable(format!(
-            "database {} cannot be written; give the user that runs bounced write permission on the file and its directory",
-            path.display()
-        ))
+        Self::unusable(
+            path,
+            "cannot be written; give the user that runs bounced write permission on the file and its directory",
+        )
     }
 
     pub(super) fn of_migration(path: &Path, error: MigrateError) -> Self {
@@ -136,38 +145,29 @@ impl StoreError {
     }
 
     pub(super) fn other_version(path: &Path) -> Self {
-        Self::Unusable(format!(
-            "database {} was made by another version of bounced; install the newer version again",
-            path.display()
-        ))
+        Self::unusable(path, "was made by another version of bounced; install the newer version again")
     }
 
     pub(super) fn earlier_version(path: &Path) -> Self {
-        Self::Unusable(format!(
-            "database {} was made by an earlier version of bounced; start `bounced run`, which brings it up to date",
-            path.display()
-        ))
+        Self::unusable(
+            path,
+            "was made by an earlier version of bounced; start `bounced run`, which brings it up to date",
+        )
     }
 
     pub(super) fn empty_file(path: &Path) -> Self {
-        Self::Unusable(format!(
-            "database {} is empty; check the path, or start `bounced run` to fill it",
-            path.display()
-        ))
+        Self::unusable(path, "is empty; check the path, or start `bounced run` to fill it")
     }
 
     pub(super) fn missing_file(path: &Path) -> Self {
-        Self::Unusable(format!(
-            "database {} does not exist; check the path, or start `bounced run` to make it",
-            path.display()
-        ))
+        Self::unusable(path, "does not exist; check the path, or start `bounced run` to make it")
     }
 
     pub(crate) fn damaged(path: &Path) -> Self {
-        Self::Unusable(format!(
-            "database {} is damaged or no SQLite database; restore it from a backup, or move it away and a new one is made",
-            path.display()
-        ))
+        Self::unusable(
+            path,
+            "is damaged or no SQLite database; restore it from a backup, or move it away and a new one is made",
+        )
     }
 
     pub(super) fn replaced(path: &Path) -> Self {
@@ -187,7 +187,7 @@ impl StoreError {
     /// SQLite says no more than "unable to open"; the file system knows why.
     pub(crate) fn unopened(path: &Path) -> Self {
         let file = path.display();
-        let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let parent = directory_of(path);
         let directory = parent.display();
         // Where the file can be opened after all, something ran out for a moment: descriptors, memory.
         let opened = std::fs::File::options().read(true).write(true).open(path);

@@ -70,73 +70,83 @@ impl SqliteStore {
 
     pub(in crate::store) async fn suppress(
         &self,
-        address: &Address,
+        addresses: &[Address],
         note: Option<&str>,
         at: i64,
-    ) -> Result<bool, StoreError> {
-        self.put(address, note, at).await.map_err(|error| self.error(error))
+    ) -> Result<Vec<bool>, StoreError> {
+        self.put(addresses, note, at).await.map_err(|error| self.error(error))
     }
 
-    async fn put(&self, address: &Address, note: Option<&str>, at: i64) -> Result<bool, sqlx::Error> {
+    async fn put(&self, addresses: &[Address], note: Option<&str>, at: i64) -> Result<Vec<bool>, sqlx::Error> {
         let mut tx = self.writer.begin_with("BEGIN IMMEDIATE").await?;
-        let listed: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM suppression WHERE address = ?1)")
+        let mut are_new = Vec::with_capacity(addresses.len());
+        for address in addresses {
+            let listed: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM suppression WHERE address = ?1)")
+                .bind(address.normalised())
+                .fetch_one(&mut *tx)
+                .await?;
+            review::forget(&mut tx, &[address.normalised()]).await?;
+            sqlx::query(
+                "INSERT INTO suppression (address, domain, origin, since, note) VALUES (?1, ?2, ?3, ?4, ?5)
+                 ON CONFLICT (address) DO UPDATE SET origin = excluded.origin, note = coalesce(excluded.note, note)",
+            )
             .bind(address.normalised())
-            .fetch_one(&mut *tx)
+            .bind(address.domain())
+            .bind(Origin::Manual.as_str())
+            .bind(at)
+            .bind(note)
+            .execute(&mut *tx)
             .await?;
-        review::forget(&mut tx, &[address.normalised()]).await?;
-        sqlx::query(
-            "INSERT INTO suppression (address, domain, origin, since, note) VALUES (?1, ?2, ?3, ?4, ?5)
-             ON CONFLICT (address) DO UPDATE SET origin = excluded.origin, note = coalesce(excluded.note, note)",
-        )
-        .bind(address.normalised())
-        .bind(address.domain())
-        .bind(Origin::Manual.as_str())
-        .bind(at)
-        .bind(note)
-        .execute(&mut *tx)
-        .await?;
-        let event = NewEvent {
-            at,
-            kind: EventKind::Suppressed,
-            address: Some(address.normalised()),
-            origin: Some(Origin::Manual),
-            bounce: None,
-            complaint: None,
-            note,
-        };
-        events::insert(&mut tx, &[event]).await?;
+            let event = NewEvent {
+                at,
+                kind: EventKind::Suppressed,
+                address: Some(address.normalised()),
+                origin: Some(Origin::Manual),
+                bounce: None,
+                complaint: None,
+                note,
+            };
+            events::insert(&mut tx, &[event]).await?;
+            are_new.push(!listed);
+        }
         tx.commit().await?;
-        Ok(!listed)
+        Ok(are_new)
     }
 
-    pub(in crate::store) async fn release(&self, address: &Address, at: i64) -> Result<bool, StoreError> {
-        self.take_off(address, at).await.map_err(|error| self.error(error))
+    pub(in crate::store) async fn release(&self, addresses: &[Address], at: i64) -> Result<Vec<bool>, StoreError> {
+        self.take_off(addresses, at).await.map_err(|error| self.error(error))
     }
 
-    async fn take_off(&self, address: &Address, at: i64) -> Result<bool, sqlx::Error> {
+    async fn take_off(&self, addresses: &[Address], at: i64) -> Result<Vec<bool>, sqlx::Error> {
         let mut tx = self.writer.begin_with("BEGIN IMMEDIATE").await?;
-        let origin: Option<String> = sqlx::query_scalar("DELETE FROM suppression WHERE address = ?1 RETURNING origin")
-            .bind(address.normalised())
-            .fetch_optional(&mut *tx)
-            .await?;
-        // Whoever waits to come onto the list is meant as well.
-        let held: Option<String> = sqlx::query_scalar("DELETE FROM held WHERE address = ?1 RETURNING origin")
-            .bind(address.normalised())
-            .fetch_optional(&mut *tx)
-            .await?;
-        let Some(origin) = origin.or(held) else { return Ok(false) };
-        let event = NewEvent {
-            at,
-            kind: EventKind::Released,
-            address: Some(address.normalised()),
-            origin: Some(parsed(&origin)?),
-            bounce: None,
-            complaint: None,
-            note: None,
-        };
-        events::insert(&mut tx, &[event]).await?;
+        let mut were_listed = Vec::with_capacity(addresses.len());
+        for address in addresses {
+            let listed: Option<String> =
+                sqlx::query_scalar("DELETE FROM suppression WHERE address = ?1 RETURNING origin")
+                    .bind(address.normalised())
+                    .fetch_optional(&mut *tx)
+                    .await?;
+            // Whoever waits to come onto the list is meant as well.
+            let held: Option<String> = sqlx::query_scalar("DELETE FROM held WHERE address = ?1 RETURNING origin")
+                .bind(address.normalised())
+                .fetch_optional(&mut *tx)
+                .await?;
+            let origin = listed.or(held);
+            were_listed.push(origin.is_some());
+            let Some(origin) = origin else { continue };
+            let event = NewEvent {
+                at,
+                kind: EventKind::Released,
+                address: Some(address.normalised()),
+                origin: Some(parsed(&origin)?),
+                bounce: None,
+                complaint: None,
+                note: None,
+            };
+            events::insert(&mut tx, &[event]).await?;
+        }
         tx.commit().await?;
-        Ok(true)
+        Ok(were_listed)
     }
 }
 

@@ -12,7 +12,7 @@ use std::{
     error::Error,
     fs::{self, File},
     io,
-    os::unix::fs::{MetadataExt, OpenOptionsExt, fchown},
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::Path,
     str::FromStr,
     sync::Arc,
@@ -32,6 +32,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use self::file::{BUSY_TIMEOUT, Owner, claim, owner};
 use super::StoreError;
+use crate::files::{directory_of, give_to_owner_of_directory};
 
 /// The `application_id` of a store (https://www.sqlite.org/fileformat.html#application_id): "bncd".
 const STORE_ID: i64 = 0x626e_6364;
@@ -87,8 +88,7 @@ impl SqliteStore {
         }
         // SQLite opens it all the same, and says so when something was done already. To open the file and close it again
         // would give up its locks.
-        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        if [path, directory]
+        if [path, directory_of(path)]
             .iter()
             .any(|place| access(*place, Permissions::WRITE_OK).is_err_and(|e| e == Errno::ACCESS))
         {
@@ -252,15 +252,6 @@ fn make_private(path: &Path) {
     }
 }
 
-/// A file that root makes, as by a command before the first start, is for the user whose directory it lies in.
-pub(crate) fn give_to_owner_of_directory(made: &File, path: &Path) {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if let Ok(directory) = fs::metadata(parent) {
-        // Only root may give files away; whoever may not keeps its own.
-        let _ = fchown(made, Some(directory.uid()), Some(directory.gid()));
-    }
-}
-
 /// A value as an argument for `json_each`.
 fn json(value: &impl serde::Serialize) -> Result<String, sqlx::Error> {
     serde_json::to_string(value).map_err(|e| sqlx::Error::Encode(e.into()))
@@ -298,12 +289,12 @@ mod tests {
         // SQLite's own limit gives the answer of a full disk.
         store.writer.execute("PRAGMA max_page_count = 1").await.unwrap();
         let note = "long ".repeat(100_000);
-        let error = store.suppress(&ann(), Some(&note), 0).await.expect_err("full");
+        let error = store.suppress(&[ann()], Some(&note), 0).await.expect_err("full");
         busy(&error, &store.path, "the disk is full");
         assert_eq!(store.suppression(&ann()).await.unwrap(), None);
 
         // The limit ended with its connection, as a full disk ends when space is freed.
-        assert!(store.suppress(&ann(), Some(&note), 0).await.unwrap());
+        assert_eq!(store.suppress(&[ann()], Some(&note), 0).await.unwrap(), [true]);
     }
 
     #[tokio::test]
@@ -313,10 +304,10 @@ mod tests {
         let other = SqlitePool::connect_with(other).await.unwrap();
         let held = other.begin_with("BEGIN IMMEDIATE").await.unwrap();
         store.writer.execute("PRAGMA busy_timeout = 0").await.unwrap();
-        let error = store.suppress(&ann(), None, 0).await.expect_err("locked");
+        let error = store.suppress(&[ann()], None, 0).await.expect_err("locked");
         busy(&error, &store.path, "locked by another program");
         held.rollback().await.unwrap();
-        assert!(store.suppress(&ann(), None, 0).await.unwrap());
+        assert_eq!(store.suppress(&[ann()], None, 0).await.unwrap(), [true]);
     }
 
     #[tokio::test]
@@ -325,7 +316,7 @@ mod tests {
         for file in fs::read_dir(dir.path()).unwrap() {
             fs::remove_file(file.unwrap().path()).unwrap();
         }
-        let error = store.suppress(&ann(), None, 0).await.err().or(store.check_in_place().err());
+        let error = store.suppress(&[ann()], None, 0).await.err().or(store.check_in_place().err());
         assert!(matches!(&error, Some(StoreError::Replaced(why)) if why.contains("deleted")), "{error:?}");
     }
 }

@@ -8,11 +8,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::store::sqlite::give_to_owner_of_directory;
+use super::{directory_of, give_to_owner_of_directory};
 
 /// The new file; goes away again when it is dropped.
 #[derive(Debug)]
-pub(super) struct Replacement {
+pub(crate) struct Replacement {
     path: PathBuf,
     temporary: PathBuf,
     file: File,
@@ -21,7 +21,7 @@ pub(super) struct Replacement {
 impl Replacement {
     /// Begins a file that is to lie at `path`, with the mode, owner and group of the first of these that is there:
     /// `path` itself, then `model`.
-    pub(super) fn begin(path: &Path, model: Option<&Path>) -> io::Result<Self> {
+    pub(crate) fn begin(path: &Path, model: Option<&Path>) -> io::Result<Self> {
         sweep(path);
         let (temporary, file) = loop {
             let temporary = beside(path, &format!("{MARK}{:08x}", rand::random::<u32>()));
@@ -51,21 +51,20 @@ impl Replacement {
     }
 
     /// Where it lies until it is complete.
-    pub(super) fn temporary(&self) -> &Path {
+    pub(crate) fn temporary(&self) -> &Path {
         &self.temporary
     }
 
     /// The file as it is written; begins at its start.
-    pub(super) fn file(&self) -> io::Result<File> {
+    pub(crate) fn file(&self) -> io::Result<File> {
         self.file.try_clone()
     }
 
     /// Makes it last and puts it into its place. Waits for the disk.
-    pub(super) fn commit(self) -> io::Result<()> {
+    pub(crate) fn commit(self) -> io::Result<()> {
         self.file.sync_all()?;
         fs::rename(&self.temporary, &self.path)?;
-        let directory = self.path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        File::open(directory)?.sync_all()
+        File::open(directory_of(&self.path))?.sync_all()
     }
 }
 
@@ -77,7 +76,7 @@ impl Drop for Replacement {
 }
 
 /// Keeps what lies at `path` under another name as well, for a person to look at.
-pub(super) fn keep_damaged(path: &Path) -> io::Result<PathBuf> {
+pub(crate) fn keep_damaged(path: &Path) -> io::Result<PathBuf> {
     let kept = beside(path, ".damaged");
     match fs::remove_file(&kept) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -99,10 +98,10 @@ fn beside(path: &Path, ending: &str) -> PathBuf {
 
 /// Removes what killed processes have left.
 fn sweep(path: &Path) {
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return };
+    let Some(name) = path.file_name() else { return };
     let mut start = OsString::from(name);
     start.push(MARK);
-    let Ok(entries) = fs::read_dir(if parent.as_os_str().is_empty() { Path::new(".") } else { parent }) else { return };
+    let Ok(entries) = fs::read_dir(directory_of(path)) else { return };
     for entry in entries.flatten() {
         // Locked until it is gone: whoever has just made it sees by that that it is taken from him.
         let left = || {

@@ -1,0 +1,25 @@
+//! What every file of ours needs: its directory, an owner who can open it again, and a way to be replaced as a whole. Knows
+//! nothing of what files hold.
+
+mod replace;
+
+use std::{
+    fs::{self, File},
+    os::unix::fs::{MetadataExt, fchown},
+    path::Path,
+};
+
+pub(crate) use replace::{Replacement, keep_damaged};
+
+/// The directory that a file lies in, or is to lie in.
+pub(crate) fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// A file that root makes, as by a command before the first start, is for the user whose directory it lies in.
+pub(crate) fn give_to_owner_of_directory(made: &File, path: &Path) {
+    if let Ok(directory) = fs::metadata(directory_of(path)) {
+        // Only root may give files away; whoever may not keeps its own.
+        let _ = fchown(made, Some(directory.uid()), Some(directory.gid()));
+    }
+}
