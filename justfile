@@ -25,6 +25,10 @@ bench *args:
 bench-imap *args:
     scripts/bench-imap {{args}}
 
+# A database of ten million bounces: what every query and command takes.
+bench-large *args:
+    scripts/bench-large {{args}}
+
 # Everything goes wrong at once for some minutes, and the books must balance.
 soak *args:
     scripts/soak {{args}}

@@ -1,5 +1,12 @@
 //! Batches of judged messages into SQLite, in messages a second, and a long list into its published files:
-//! `cargo bench --bench store`.
+//! `cargo bench --bench store`. `BOUNCED_STORE=FILE cargo bench --bench store commit_new` commits into a store that is there, as
+//! `scripts/bench-large --keep` leaves it, and leaves the rows in it.
+
+use std::{
+    env,
+    path::PathBuf,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use bounced::{
     codes::{Class, Fault, Judgement, Reason},
@@ -23,8 +30,8 @@ fn main() {
 /// New messages, one recipient each; half of them hard, so that the suppression list grows as well.
 #[divan::bench(args = [1, 100, 500, 1_000])]
 fn commit_new(bencher: Bencher<'_, '_>, batch: u32) {
-    let bench = Bench::new();
-    let mut next = 0;
+    let bench = Bench::of(env::var_os("BOUNCED_STORE").map(PathBuf::from));
+    let mut next = unused();
     bencher
         .counter(ItemsCount::new(batch))
         .with_inputs(move || {
@@ -75,9 +82,14 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
+        Self::of(None)
+    }
+
+    fn of(file: Option<PathBuf>) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let runtime = Runtime::new().expect("a runtime");
-        let store = runtime.block_on(Store::open(&dir.path().join("bounced.db"))).expect("a store");
+        let file = file.unwrap_or_else(|| dir.path().join("bounced.db"));
+        let store = runtime.block_on(Store::open(&file)).expect("a store");
         Self { runtime, store, dir }
     }
 
@@ -109,6 +121,12 @@ impl Bench {
         let committed = self.store.commit("bench", entries, &reading, &policy);
         divan::black_box(self.runtime.block_on(committed).expect("a commit"));
     }
+}
+
+/// The first of a million numbers that no earlier run has used: what a kept store knows would be no new message.
+fn unused() -> u32 {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+    (seconds % 4_000) as u32 * 1_000_000
 }
 
 fn entry(uid: u32) -> JudgedMessage {
