@@ -328,6 +328,100 @@ async fn a_database_that_is_replaced_while_in_use_settles_no_mail() {
     }
 }
 
+/// SQLite goes on in the file that has no name any more, and nobody else sees what it writes there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_of_the_database_that_is_deleted_while_in_use_settles_no_mail_and_loses_nothing() {
+    if !Path::new("/proc/self/fd").exists() {
+        support::skip("a deleted log of the database", "nobody tells which files are open");
+        return;
+    }
+    let place = Place::new();
+    let mut daemon = place.bounced.run();
+    place.bounce(0);
+    place.moved(1).await;
+    let log = place.bounced.database().with_extension("db-wal");
+    fs::remove_file(log).unwrap();
+    place.bounce(1);
+    assert_eq!(daemon.exit().await.code(), Some(75), "{}", place.bounced.log());
+    assert!(place.bounced.log().contains("bounced.db-wal, a part of database"), "{}", place.bounced.log());
+    assert_eq!(support::messages(&place.maildir()), 1, "not moved away");
+    let _daemon = place.bounced.run();
+    place.moved(2).await;
+}
+
+/// A file system of its own, which a test may fill.
+struct Disk(PathBuf);
+
+impl Disk {
+    /// `None`, with a line that says so, where none can be mounted.
+    fn mount(at: &Path) -> Option<Self> {
+        fs::create_dir_all(at).unwrap();
+        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=40m,mode=755", "bounced"]).arg(at).output();
+        if !mount.is_ok_and(|mount| mount.status.success()) {
+            support::skip("a full disk", "no small file system can be mounted here");
+            return None;
+        }
+        Some(Self(at.to_owned()))
+    }
+
+    fn fill(&self) {
+        let mut filler = fs::File::create(self.0.join("filler")).unwrap();
+        while filler.write_all(&[0; 4096]).is_ok() {}
+    }
+
+    fn free(&self) {
+        fs::remove_file(self.0.join("filler")).unwrap();
+    }
+
+    fn remount(&self, how: &str) {
+        let done = Command::new("mount").args(["-o", &format!("remount,{how}")]).arg(&self.0).status().unwrap();
+        assert!(done.success());
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_shows_in_the_status_of_the_mailbox_at_once_and_not_when_there_is_room_again() {
+    let place = Place::new();
+    let Some(disk) = Disk::mount(place.bounced.database().parent().unwrap()) else { return };
+    let mailbox = format!("[maildir.bounces]\npath = \"{}\"\npoll = \"20ms\"\n", place.maildir().display());
+    let bounced = Installation::new(place.dir.path(), &mailbox);
+    let daemon = bounced.run();
+    place.bounce(0);
+    place.moved(1).await;
+    let status = || {
+        let (code, text) = place.run(&["status"]);
+        let line = text.lines().find(|line| line.contains(" bounces: ")).unwrap_or(&text).to_owned();
+        (code, line, text)
+    };
+    until("all is well", SOON, async || (status().0 == Some(0)).then_some(())).await;
+    disk.fill();
+    place.bounce(1);
+    // Long before the mailbox is stale, and before five attempts have failed.
+    let line = until("it is told", Duration::from_secs(6), async || {
+        let (code, line, _) = status();
+        (code == Some(1) && line.starts_with("FAILING")).then_some(line)
+    })
+    .await;
+    assert!(line.contains("last attempt failed") && line.contains("cannot grow: the disk is full"), "{line}");
+    let (_, json) = place.run(&["status", "--json"]);
+    assert!(json.contains("\"wrong\":[\"failing\"]") && json.contains("the disk is full"), "{json}");
+    disk.free();
+    place.moved(2).await;
+    until("all is well again", SOON, async || (status().0 == Some(0)).then_some(())).await;
+    assert_eq!(daemon.terminate().await.code(), Some(0));
+
+    disk.remount("ro");
+    let (code, _, text) = status();
+    assert!(code == Some(1) && text.contains("WRONG") && text.contains("is mounted read-only"), "{text}");
+    disk.remount("rw");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_brings_both_lists_up_to_date_where_no_daemon_runs() {
     let place = Place::new();

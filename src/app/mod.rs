@@ -1,6 +1,7 @@
 //! The use cases: what the daemon, the command line and whatever door comes next ask for. It knows every floor below and
 //! wires them; it knows no arguments, no terminal and no signals, and asks no clock: the time comes in.
 
+pub mod beside;
 mod check;
 mod judge;
 mod list;

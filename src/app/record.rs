@@ -14,7 +14,7 @@ use std::{
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::Judge;
+use super::{Judge, beside::Notes};
 use crate::{
     clock::Moment,
     config::Config,
@@ -45,6 +45,8 @@ pub struct Recorder {
     suspects: Mutex<HashMap<String, HashSet<Place>>>,
     /// Of each mailbox, why messages could not be settled, as the log has it, and since when.
     said: Mutex<HashMap<String, (String, i64)>>,
+    /// How mailboxes fare that the store could not be told of.
+    untold: Mutex<Notes>,
 }
 
 /// Seconds after which the log tells once more why messages can't be settled.
@@ -129,6 +131,7 @@ impl Recorder {
             processed: config.report.processed.clone(),
             suspects: Mutex::new(suspects),
             said: Mutex::default(),
+            untold: Mutex::new(Notes::new(&config.database.path)),
         })
     }
 
@@ -137,12 +140,20 @@ impl Recorder {
         *self.judge.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(judge);
     }
 
-    /// Notes at `at` how reading a mailbox went.
+    /// Notes at `at` how reading a mailbox went. A failure of which the store can't be told is noted beside it.
     ///
     /// # Errors
     /// See [`StoreError`].
     pub async fn heartbeat(&self, mailbox: &str, at: Moment, beat: Heartbeat<'_>) -> Result<(), StoreError> {
-        self.store.heartbeat(mailbox, at, beat).await
+        let told = self.store.heartbeat(mailbox, at, beat).await;
+        let mut untold = self.untold.lock().unwrap_or_else(PoisonError::into_inner);
+        match (&told, beat) {
+            (Ok(()), _) => untold.clear(mailbox),
+            (Err(_), Heartbeat::Failed(why)) => untold.add(mailbox, at.wall, why),
+            // The caller meets the error as the next failure.
+            (Err(_), Heartbeat::Read) => {}
+        }
+        told
     }
 
     /// Carries to the followers what is recorded and what others change in the store, and makes again what is missing,

@@ -6,8 +6,10 @@ use std::{
     time::Duration,
 };
 
+use rustix::fs::StatVfsMountFlags;
 use serde::Serialize;
 
+use super::beside::{Untold, untold};
 use crate::{
     clock::Moment,
     codes::words,
@@ -51,7 +53,7 @@ words! {
     Wrong {
         /// It was not read successfully for longer than allowed.
         Stale = "stale",
-        /// It failed several times in a row.
+        /// It failed several times in a row, or so that the database could not be told.
         Failing = "failing",
         /// What arrives is recorded long after.
         Lagging = "lagging",
@@ -64,7 +66,7 @@ words! {
     }
 }
 
-/// The disk of a directory is full, or about to be.
+/// Nothing can be written to the disk of a directory: it is full, or about to be, or mounted so that it is only read.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct FullDisk {
     /// The directory.
@@ -80,7 +82,7 @@ pub struct Status {
     pub mailboxes: Vec<MailboxHealth>,
     /// The published lists that do not follow the database.
     pub troubles: Vec<Trouble>,
-    /// The directories of the database and the lists that have no room left.
+    /// The directories of the database and the lists that have no room left, or can't be written.
     pub full: Vec<FullDisk>,
     /// How many addresses wait for a person, because their message named too many.
     pub held: u64,
@@ -97,35 +99,52 @@ pub async fn status(config: &Config, max_age: Duration, now: Moment) -> Result<S
     store.close().await;
     let names = config.mailboxes().into_iter().map(|mailbox| mailbox.name);
     let full = full_disks(config, room);
-    Ok(Status { mailboxes: health(names, known, &waiting, max_age, now), troubles, full, held })
+    let untold = untold(&config.database.path);
+    Ok(Status { mailboxes: health(names, known, &untold, &waiting, max_age, now), troubles, full, held })
 }
 
 /// So much room, in octets, the database may take for itself before it hands it back: 4,000 pages of its log.
 const ENOUGH_ROOM: u64 = 16 << 20;
 
 /// What a disk that is full prevents can't be noted in the database: it is looked for.
-fn full_disks(config: &Config, room: impl Fn(&Path) -> Option<u64>) -> Vec<FullDisk> {
+fn full_disks(config: &Config, room: impl Fn(&Path) -> Option<Room>) -> Vec<FullDisk> {
     let (database, lists) = (&config.database.path, &config.suppressions);
     let directories: BTreeSet<PathBuf> =
         [database, &lists.path, &lists.cdb_path()].into_iter().map(|file| directory_of(file).to_owned()).collect();
     let full = directories.into_iter().filter_map(|disk| {
-        let left = room(&disk).filter(|left| *left < ENOUGH_ROOM)?;
-        let failure = format!(
-            "the disk of {} has {} KiB left: bounces are recorded and published only when there is room; free some space",
-            disk.display(),
-            left / 1024
-        );
+        let shown = disk.display();
+        let failure = match room(&disk)? {
+            Room::Left(ENOUGH_ROOM..) => return None,
+            Room::Left(left) => format!(
+                "the disk of {shown} has {} KiB left: bounces are recorded and published only when there is room; free some space",
+                left / 1024
+            ),
+            Room::ReadOnly => format!(
+                "the disk of {shown} is mounted read-only: nothing is recorded or published; find out why (a fault of the disk, perhaps) and mount it to be written"
+            ),
+        };
         Some(FullDisk { disk, failure })
     });
     full.collect()
 }
 
-/// How many octets a user may still write to the disk of a directory; `None` where nobody can tell.
-fn room(directory: &Path) -> Option<u64> {
+/// What may be written to a disk.
+#[derive(Debug, Clone, Copy)]
+enum Room {
+    /// So many octets.
+    Left(u64),
+    ReadOnly,
+}
+
+/// What a user may still write to the disk of a directory; `None` where nobody can tell.
+fn room(directory: &Path) -> Option<Room> {
     let disk = rustix::fs::statvfs(directory).ok()?;
+    if disk.f_flag.contains(StatVfsMountFlags::RDONLY) {
+        return Some(Room::ReadOnly);
+    }
     // Not every file system counts files.
     let has_files = disk.f_files == 0 || disk.f_favail > 0;
-    Some(if has_files { disk.f_bavail.saturating_mul(disk.f_frsize) } else { 0 })
+    Some(Room::Left(if has_files { disk.f_bavail.saturating_mul(disk.f_frsize) } else { 0 }))
 }
 
 /// A person's word about messages that could not be read: all, those of a mailbox, or one. Says how many they are.
@@ -148,6 +167,7 @@ pub async fn answer_pending(
 fn health<'a>(
     mailboxes: impl Iterator<Item = &'a str>,
     mut known: Vec<MailboxStatus>,
+    untold: &[Untold],
     waiting: &[PendingMessage],
     max_age: Duration,
     now: Moment,
@@ -155,21 +175,26 @@ fn health<'a>(
     mailboxes
         .map(|name| {
             let found = known.iter().position(|status| status.mailbox == name).map(|at| known.swap_remove(at));
-            let status = found.unwrap_or_else(|| MailboxStatus::never_tried(name));
+            let mut status = found.unwrap_or_else(|| MailboxStatus::never_tried(name));
+            let untold = untold.iter().find(|untold| untold.mailbox == name);
+            if let Some(Untold { at, failures, why, .. }) = untold {
+                status.failures += failures;
+                (status.failed_at, status.failure) = (Some(*at), Some(why.clone()));
+            }
             let age = status.read().and_then(|read| read.age(now));
-            let wrong = wrong(&status, age, max_age, now.wall);
+            let wrong = wrong(&status, untold.is_some(), age, max_age, now.wall);
             let waiting = waiting.iter().filter(|one| one.mailbox == name).cloned().collect();
             MailboxHealth { healthy: wrong.is_empty(), wrong, age, status, waiting }
         })
         .collect()
 }
 
-fn wrong(status: &MailboxStatus, age: Option<u64>, max_age: Duration, now: i64) -> Vec<Wrong> {
+fn wrong(status: &MailboxStatus, is_untold: bool, age: Option<u64>, max_age: Duration, now: i64) -> Vec<Wrong> {
     let lasts = |since: Option<i64>| since.is_some_and(|since| now - since >= LASTING);
     let reads = status.recorded.is_some_and(|recorded| now - recorded < STILL_READING);
     let all = [
         (age.is_none_or(|age| age > max_age.as_secs()), Wrong::Stale),
-        (status.failures >= MOST_FAILURES, Wrong::Failing),
+        (status.failures >= MOST_FAILURES || is_untold, Wrong::Failing),
         (reads && status.lag.is_some_and(|lag| lag > MOST_LAG), Wrong::Lagging),
         (lasts(status.pending_since), Wrong::Pending),
         (status.set_aside > 0, Wrong::SetAside),
@@ -213,9 +238,23 @@ mod tests {
         ];
         let now = Moment { wall: NOW, uptime: 500_000 };
         for (status, expected) in cases {
-            let found = health(["box"].into_iter(), vec![status.clone()], &[], Duration::from_secs(900), now);
+            let found = health(["box"].into_iter(), vec![status.clone()], &[], &[], Duration::from_secs(900), now);
             assert_eq!((&found[0].wrong[..], found[0].healthy), (expected, expected.is_empty()), "{status:?}");
         }
+    }
+
+    #[test]
+    fn what_the_database_could_not_be_told_is_wrong_at_once() {
+        let untold =
+            |mailbox: &str| Untold { mailbox: mailbox.to_owned(), at: NOW, failures: 1, why: "no room".into() };
+        let now = Moment { wall: NOW, uptime: 500_000 };
+        let names = ["box", "new", "fine"].into_iter();
+        let known = vec![MailboxStatus { failures: 1, ..read("box", 3) }, read("fine", 3)];
+        let found = health(names, known, &[untold("box"), untold("new")], &[], Duration::from_secs(900), now);
+        let told = |at: usize| (found[at].status.failures, found[at].status.failure.as_deref(), &found[at].wrong[..]);
+        assert_eq!(told(0), (2, Some("no room"), &[Wrong::Failing][..]));
+        assert_eq!(told(1), (1, Some("no room"), &[Wrong::Stale, Wrong::Failing][..]));
+        assert_eq!(told(2), (0, None, &[][..]));
     }
 
     #[test]
@@ -223,13 +262,17 @@ mod tests {
         let mut config = Config::default();
         config.database.path = "/data/bounced.db".into();
         config.suppressions.path = "/lists/suppressions.db".into();
-        let with = |left: Option<u64>| {
-            let full = full_disks(&config, |disk| if disk == Path::new("/data") { left } else { Some(1 << 30) });
+        let with = |left: Option<Room>| {
+            let elsewhere = Some(Room::Left(1 << 30));
+            let full = full_disks(&config, |disk| if disk == Path::new("/data") { left } else { elsewhere });
             full.into_iter().map(|full| full.disk.display().to_string()).collect::<Vec<_>>()
         };
-        assert_eq!(with(Some((16 << 20) - 1)), ["/data"]);
-        assert!(with(Some(16 << 20)).is_empty() && with(None).is_empty());
-        assert_eq!(full_disks(&config, |_| Some(0)).len(), 2, "two lists in one directory are told once");
+        for bad in [Room::Left((16 << 20) - 1), Room::Left(0), Room::ReadOnly] {
+            assert_eq!(with(Some(bad)), ["/data"], "{bad:?}");
+        }
+        assert!(with(Some(Room::Left(16 << 20))).is_empty() && with(None).is_empty());
+        let all = full_disks(&config, |_| Some(Room::Left(0)));
+        assert_eq!(all.len(), 2, "two lists in one directory are told once");
     }
 
     #[test]
@@ -245,7 +288,7 @@ mod tests {
         };
         let (known, now) = (vec![read("gone", 0), read("fresh", 0)], Moment { wall: NOW, uptime: 500_000 });
         let waiting = [waiting("gone"), waiting("fresh")];
-        let found = health(["fresh", "new"].into_iter(), known, &waiting, Duration::from_secs(900), now);
+        let found = health(["fresh", "new"].into_iter(), known, &[], &waiting, Duration::from_secs(900), now);
         let found: Vec<_> = found.iter().map(|m| (m.status.mailbox.as_str(), m.healthy, m.waiting.len())).collect();
         assert_eq!(found, [("fresh", true, 1), ("new", false, 0)]);
     }

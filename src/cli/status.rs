@@ -22,14 +22,15 @@ use crate::{
 /// Say how each mailbox fares; exit with 1 when something is wrong with one, a published list does not follow the database,
 /// or a disk is full.
 ///
-/// Wrong is a mailbox that was not read for long (stale), failed several times in a row (failing), is read a day behind
+/// Wrong is a mailbox that was not read for long (stale), failed several times in a row or so that the database could not be
+/// told (failing), is read a day behind
 /// (lagging), holds messages that can't be read for an hour (pending) or over which the process died twice (set_aside), or
 /// can't be told for an hour what was recorded (unsettled). `bounced retry` and `bounced ack` answer for messages.
 ///
 /// With --json one array: [{"mailbox", "healthy", "wrong", "age", "read_at", "failed_at", "failure", "failures", "messages",
 /// "bounces", "newest", "lag", "unsettled", "pending", "waiting": [{"place", "why", "tries", "next_try", …}], …}], times in
 /// seconds since 1970-01-01 UTC; behind them {"list", "healthy", "failure"} for each published list that does not follow the
-/// database, {"disk", "healthy", "failure"} for each directory without room, and last {"held", "healthy"}: how many addresses
+/// database, {"disk", "healthy", "failure"} for each directory that has no room or can't be written, and last {"held", "healthy"}: how many addresses
 /// wait for a person.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:

@@ -1,18 +1,14 @@
-//! One daemon a database: two would read the same mailboxes and fight over every message. The file says as well whether
-//! the last one ended because it was told to.
+//! One daemon a database: two would read the same mailboxes and fight over every message. What the file says is no business
+//! of the lock; see [`beside`].
 
 use std::{
     fs::{File, TryLockError},
-    io::{Read, Seek, Write},
     os::unix::fs::OpenOptionsExt,
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use super::DaemonError;
-use crate::{files::give_to_owner_of_directory, store::StoreError};
-
-/// What the file says then.
-const STOPPED: &str = "stopped";
+use crate::{app::beside, files::give_to_owner_of_directory, store::StoreError};
 
 /// Held as long as it lives; the kernel lets go of it even after `kill -9`.
 #[derive(Debug)]
@@ -25,9 +21,7 @@ pub(super) struct Lock {
 impl Lock {
     /// Locks a file beside the database. Not the database itself: closing any handle on it would drop SQLite's locks.
     pub(super) fn take(database: &Path) -> Result<Self, DaemonError> {
-        let mut path = database.as_os_str().to_owned();
-        path.push(".lock");
-        let path = PathBuf::from(path);
+        let path = beside::lock_file(database);
         let unusable = |error: std::io::Error| {
             DaemonError::Store(StoreError::Unusable(format!(
                 "{} can't be locked: {error}; the directory must exist and the user that runs bounced must be able to write in it",
@@ -48,7 +42,10 @@ impl Lock {
             give_to_owner_of_directory(&file, &path);
         }
         match file.try_lock() {
-            Ok(()) => Self::begin(file).map_err(unusable),
+            Ok(()) => {
+                let last_was_stopped = beside::begin(&file).map_err(unusable)?;
+                Ok(Self { file, last_was_stopped })
+            }
             Err(TryLockError::WouldBlock) => Err(DaemonError::Locked(format!(
                 "another `bounced run` works on {}; stop it, or give this one a database of its own",
                 database.display()
@@ -56,17 +53,9 @@ impl Lock {
             Err(TryLockError::Error(error)) => Err(unusable(error)),
         }
     }
-    fn begin(mut file: File) -> std::io::Result<Self> {
-        let mut said = String::new();
-        // More than our own word is somebody else's.
-        (&file).take(16).read_to_string(&mut said)?;
-        file.set_len(0)?;
-        file.rewind()?;
-        Ok(Self { file, last_was_stopped: said == STOPPED })
-    }
 
     /// Says that this daemon ends because it was told to. Where that can't be written it counts as one that died.
-    pub(super) fn note_stop(&mut self) {
-        let _ = self.file.write_all(STOPPED.as_bytes());
+    pub(super) fn note_stop(&self) {
+        beside::note_stop(&self.file);
     }
 }

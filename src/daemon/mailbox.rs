@@ -185,6 +185,9 @@ impl<S: Source> Watch<S> {
 
     /// Says what failed and how long to wait before the next attempt.
     async fn failed(&mut self, halt: Halt) -> Result<Duration, StoreError> {
+        self.last_heartbeat = None;
+        // The log tells the person already; where the store can't be told, it is noted beside it.
+        let _ = self.recorder.heartbeat(&self.mailbox, Moment::now(), Heartbeat::Failed(&halt.to_string())).await;
         let (why, wait) = match halt {
             Halt::Store(error @ (StoreError::Unusable(_) | StoreError::Foreign(_) | StoreError::Replaced(_))) => {
                 return Err(error);
@@ -194,9 +197,6 @@ impl<S: Source> Watch<S> {
                 (why, Some(self.backoff.next_wait()))
             }
         };
-        self.last_heartbeat = None;
-        // The log tells the person already; a store that is busy now hears it the next time.
-        let _ = self.recorder.heartbeat(&self.mailbox, Moment::now(), Heartbeat::Failed(&why)).await;
         // A store that does not know will be asked again.
         let worked = self.recorder.worked(&self.mailbox).await.unwrap_or(true);
         match wait {

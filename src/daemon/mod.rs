@@ -74,7 +74,7 @@ pub async fn run(config: Config, mut control: Control) -> Result<(), DaemonError
     }
     let count = config.mailboxes().len();
     let judge = Judge::new(&config)?;
-    let mut lock = Lock::take(&config.database.path)?;
+    let lock = Lock::take(&config.database.path)?;
     let Some(recorder) = control.stop.clone().run_until_cancelled(open(&config, judge, &lock)).await else {
         lock.note_stop();
         return Ok(());

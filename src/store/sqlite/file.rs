@@ -132,7 +132,7 @@ impl StoreError {
     pub(super) fn unwritable(path: &Path) -> Self {
         Self::unusable(
             path,
-            "cannot be written; give the user that runs bounced write permission on the file and its directory",
+            "cannot be written; run this as root or as the user that runs bounced (`sudo -u bounced bounced …`), who needs write permission on the file and its directory",
         )
     }
 
@@ -177,6 +177,13 @@ impl StoreError {
         ))
     }
 
+    pub(super) fn lost_log(path: &Path) -> Self {
+        let file = path.display();
+        Self::Replaced(format!(
+            "{file}-wal, a part of database {file}, was deleted while in use; no mail is moved away any more, because others would not see what is written now; bounced must open it anew"
+        ))
+    }
+
     pub(crate) fn foreign_file(path: &Path) -> Self {
         Self::Unusable(format!(
             "{} belongs to something else; give the store and the published list files of their own",
@@ -205,7 +212,7 @@ impl StoreError {
             format!("database {file} cannot be made: {directory} is no directory; name another path")
         } else {
             format!(
-                "database {file} cannot be opened; give the user that runs bounced write permission on it and on {directory}"
+                "database {file} cannot be opened; run this as root or as the user that runs bounced (`sudo -u bounced bounced …`), who needs write permission on it and on {directory}"
             )
         })
     }

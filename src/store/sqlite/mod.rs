@@ -10,6 +10,7 @@ mod review;
 
 use std::{
     error::Error,
+    ffi::OsString,
     fs::{self, File},
     io,
     os::unix::fs::{MetadataExt, OpenOptionsExt},
@@ -198,11 +199,13 @@ impl SqliteStore {
     }
 
     pub(in crate::store) fn check_in_place(&self) -> Result<(), StoreError> {
-        if self.inode.is_some() && inode(&self.path) == self.inode {
-            Ok(())
-        } else {
-            Err(StoreError::replaced(&self.path))
+        if self.inode.is_none() || inode(&self.path) != self.inode {
+            return Err(StoreError::replaced(&self.path));
         }
+        if log_is_deleted(&self.path) {
+            return Err(StoreError::lost_log(&self.path));
+        }
+        Ok(())
     }
 
     pub(in crate::store) async fn id(&self) -> Result<String, StoreError> {
@@ -242,6 +245,15 @@ type Inode = (u64, u64);
 
 fn inode(path: &Path) -> Option<Inode> {
     fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
+}
+
+/// Whether a connection of ours writes into a log that somebody has deleted: the next one to open the database makes another
+/// log, and neither knows of the other. What is open is told by Linux alone; elsewhere nobody notices.
+fn log_is_deleted(database: &Path) -> bool {
+    let (Ok(database), Ok(open)) = (fs::canonicalize(database), fs::read_dir("/proc/self/fd")) else { return false };
+    let mut deleted = OsString::from(database);
+    deleted.push("-wal (deleted)");
+    open.flatten().any(|file| fs::read_link(file.path()).is_ok_and(|target| target.as_os_str() == deleted))
 }
 
 /// Who bounced is nobody else's business, so the file is made for its owner and group alone; SQLite gives its companions
