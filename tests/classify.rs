@@ -163,6 +163,26 @@ fn every_mail_of_an_mbox_is_judged() {
 }
 
 #[test]
+fn all_cores_answer_and_the_answers_come_in_the_order_of_the_mails() {
+    let dir = tempfile::tempdir().unwrap();
+    let bounce = fs::read_to_string(format!("{SAMPLES}/postfix-user-unknown.eml")).expect("a sample");
+    // Short ones overtake long ones, unless somebody sees to it.
+    let mail = |n: usize| {
+        format!("From x@example.org Mon Nov 23 10:00:00 2026\n{bounce}{}\n\n", "word ".repeat(n % 7 * 9_999))
+    };
+    fs::write(dir.path().join("a"), (1..=150).map(mail).collect::<String>()).unwrap();
+    for n in 100..250 {
+        fs::write(dir.path().join(format!("b{n}.eml")), mail(n).split_once('\n').unwrap().1).unwrap();
+    }
+    let output = bounced().args(["classify", "--json"]).arg(dir.path()).assert().success();
+    let path = |name: String| dir.path().join(name).display().to_string();
+    let expected = (1..=150).map(|n| path(format!("a#{n}"))).chain((100..250).map(|n| path(format!("b{n}.eml"))));
+    let told = json_lines(&output.get_output().stdout);
+    assert!(told.iter().map(|line| line["file"].as_str().unwrap()).eq(expected), "{told:?}");
+    assert!(told.iter().all(|line| line["recipients"][0]["class"] == "hard"), "{told:?}");
+}
+
+#[test]
 fn explain_names_the_line_the_row_and_what_lost() {
     let file = Path::new(SAMPLES).join("postfix-mailbox-full.eml");
     let output = bounced().arg("explain").arg(&file).assert().success();

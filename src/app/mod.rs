@@ -3,6 +3,7 @@
 
 pub mod beside;
 mod check;
+mod cores;
 mod judge;
 mod list;
 mod open;
@@ -11,6 +12,7 @@ mod shown;
 mod status;
 
 pub use check::{missing_file, try_out};
+pub use cores::{Load, in_order};
 pub use judge::Judge;
 pub use list::List;
 pub use open::open_store;

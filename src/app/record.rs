@@ -7,6 +7,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    ops::ControlFlow,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, PoisonError, RwLock},
 };
@@ -14,7 +15,7 @@ use std::{
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Judge, beside::Notes};
+use super::{Judge, Load, beside::Notes, in_order};
 use crate::{
     clock::Moment,
     config::Config,
@@ -52,9 +53,13 @@ pub struct Recorder {
 /// Seconds after which the log tells once more why messages can't be settled.
 const SAY_AGAIN: i64 = 60;
 
-/// One commit records so many recipients, and those of its last message: what a thousand of them say takes some
-/// megabytes.
+/// One commit records so many recipients, and those of the messages that are judged beside the last of these: what a
+/// thousand of them say takes some megabytes.
 const MOST_RECIPIENTS: usize = 2_000;
+
+/// So many octets of messages are judged at once, or one message that has more. Who would bring as many recipients as a
+/// message may has to write about this much.
+const MOST_OCTETS_AT_ONCE: usize = 128 * 1024;
 
 /// Messages whose rows are committed, and of which their mailbox has not heard yet. Only [`Recorder::record`] makes one
 /// with messages in it: a message marked done before its rows exist would be lost.
@@ -379,8 +384,8 @@ impl Recorder {
         self.store.close().await;
     }
 
-    /// Judges messages until what they say takes as much memory as one commit may, and gives back the rest. On a thread
-    /// of its own, so that other mailboxes are not held up.
+    /// Judges messages until what they say takes as much memory as one commit may, and gives back the rest. All cores do
+    /// it, on threads of their own, so that other mailboxes are not held up.
     async fn judge_some(
         &self,
         mailbox: &str,
@@ -393,14 +398,14 @@ impl Recorder {
             let read = |raw: &[u8]| judge.judge(raw);
             let mut messages = messages.into_iter();
             let (mut judged, mut recipients) = (Vec::new(), 0);
-            while recipients < MOST_RECIPIENTS
-                && let Some(message) = messages.next()
-            {
-                let one = judge_one(read, &mailbox, &processed, message, describe);
+            let load = Load { most: MOST_OCTETS_AT_ONCE, of: |message: &Message| message.body.len() };
+            let work = |message| judge_one(read, &mailbox, &processed, message, describe);
+            let waited = in_order(&mut messages, load, work, |one| {
                 recipients += one.verdicts.len();
                 judged.push(one);
-            }
-            (judged, messages.collect())
+                if recipients < MOST_RECIPIENTS { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            });
+            (judged, waited.into_iter().chain(messages).collect())
         });
         judged.await.expect("a panic over a message is caught there, and nobody aborts the task")
     }

@@ -2,6 +2,8 @@
 
 use std::{
     io::{self, BufRead, IsTerminal, Write},
+    iter,
+    ops::ControlFlow,
     path::PathBuf,
 };
 
@@ -11,11 +13,11 @@ use serde::Serialize;
 use super::{
     Exit, Failure, Globals,
     exit::complain,
-    input,
+    input::{self, Input},
     terminal::{Colours, count, json_line, printable},
 };
 use crate::{
-    app::{Judge, Shown},
+    app::{Judge, Load, Shown, in_order},
     codes::{Class, EnhancedStatusCode, Fault, Judgement, Reason, ReplyCode},
     report::{Action, Address, Evidence, Excerpt, Finding, Kind, Recipient, Report, Verdict},
 };
@@ -140,24 +142,31 @@ impl Classify {
         let progress = progress(files.len());
         let mut exit = Exit::Yes;
         let mut sum = Sum::default();
-        for path in files {
-            for mail in input::mails(&path) {
-                match mail {
-                    Ok(mail) => {
-                        let (report, verdicts) = judge.judge(&mail.bytes);
-                        let shown = Shown::new(&report, &verdicts);
-                        sum.add(&shown);
-                        self.write_mail(&mail.name, &report, shown, out)?;
+        let mut written = Ok(());
+        let steps = files.into_iter().flat_map(steps);
+        in_order(
+            steps,
+            LOAD,
+            |step| self.judge_step(judge, step),
+            |told| {
+                match told {
+                    // What was judged beside the last that could be written.
+                    Told::Answer(..) if written.is_err() => {}
+                    Told::Answer(text, of_one) => {
+                        sum.add(&of_one);
+                        written = out.write_all(&text);
                     }
-                    Err(error) => {
+                    Told::Unreadable(path, error) => {
                         // The rest goes on; the exit code tells at the end.
                         progress.suspend(|| complain(&format!("{}: can't read it: {error}", path.display())));
                         exit = Exit::Input;
                     }
+                    Told::EndOfFile => progress.inc(1),
                 }
-            }
-            progress.inc(1);
-        }
+                if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            },
+        );
+        written?;
         progress.finish_and_clear();
         // What was said before the answers end would stand among them on a terminal.
         out.flush()?;
@@ -171,6 +180,21 @@ impl Classify {
             complain(&sum.told());
         }
         Ok(exit)
+    }
+
+    fn judge_step(&self, judge: &Judge, step: Step) -> Told {
+        match step {
+            Step::Mail(mail) => {
+                let (report, verdicts) = judge.judge(&mail.bytes);
+                let shown = Shown::new(&report, &verdicts);
+                let sum = Sum::of(&shown);
+                let mut text = Vec::new();
+                self.write_mail(&mail.name, &report, shown, &mut text).expect("memory takes what is written");
+                Told::Answer(text, sum)
+            }
+            Step::Unreadable(path, error) => Told::Unreadable(path, error),
+            Step::EndOfFile => Told::EndOfFile,
+        }
     }
 
     fn write_mail(&self, file: &str, report: &Report, shown: Shown<'_>, out: &mut impl Write) -> io::Result<()> {
@@ -203,7 +227,39 @@ impl Classify {
     }
 }
 
-/// What became of all mails together.
+/// What is found in the files, one after the other.
+enum Step {
+    Mail(Input),
+    Unreadable(PathBuf, io::Error),
+    EndOfFile,
+}
+
+/// What is said of it.
+enum Told {
+    Answer(Vec<u8>, Sum),
+    Unreadable(PathBuf, io::Error),
+    EndOfFile,
+}
+
+/// So many octets of mails are judged at once, and their answers wait for those before them; each counts for something,
+/// however short it is.
+const LOAD: Load<Step> = Load {
+    most: 4 << 20,
+    of: |step| match step {
+        Step::Mail(mail) => 4096 + mail.bytes.len(),
+        Step::Unreadable(..) | Step::EndOfFile => 4096,
+    },
+};
+
+fn steps(path: PathBuf) -> impl Iterator<Item = Step> {
+    let mails = input::mails(&path).map(move |mail| match mail {
+        Ok(mail) => Step::Mail(mail),
+        Err(error) => Step::Unreadable(path.clone(), error),
+    });
+    mails.chain(iter::once(Step::EndOfFile))
+}
+
+/// What became of mails together.
 #[derive(Default)]
 struct Sum {
     mails: u64,
@@ -213,16 +269,18 @@ struct Sum {
 }
 
 impl Sum {
-    fn add(&mut self, shown: &Shown<'_>) {
-        self.mails += 1;
-        self.without_recipients += u64::from(shown.recipients.is_empty());
-        for (_, verdict) in &shown.recipients {
-            match verdict.class {
-                Class::Hard => self.hard += 1,
-                Class::Soft => self.soft += 1,
-                _ => {}
-            }
-        }
+    /// Of one mail.
+    fn of(shown: &Shown<'_>) -> Self {
+        let count = |class| shown.recipients.iter().filter(|(_, verdict)| verdict.class == class).count() as u64;
+        let without_recipients = u64::from(shown.recipients.is_empty());
+        Self { mails: 1, without_recipients, hard: count(Class::Hard), soft: count(Class::Soft) }
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.mails += other.mails;
+        self.without_recipients += other.without_recipients;
+        self.hard += other.hard;
+        self.soft += other.soft;
     }
 
     fn told(&self) -> String {

@@ -93,7 +93,7 @@ fn is_index(path: &Path) -> bool {
 }
 
 /// The mails of one file, or of standard input; or, of `PATH#2`, the second alone. An error is the last that comes.
-pub(super) fn mails(path: &Path) -> Box<dyn Iterator<Item = io::Result<Input>>> {
+pub(super) fn mails(path: &Path) -> Box<dyn Iterator<Item = io::Result<Input>> + Send> {
     let Some((mbox, number)) = numbered(path) else { return Box::new(all_mails(path)) };
     let mut given = 0;
     for mail in all_mails(&mbox) {
@@ -113,7 +113,7 @@ fn numbered(path: &Path) -> Option<(PathBuf, usize)> {
     (path.symlink_metadata().is_err() && Path::new(mbox).exists()).then(|| (mbox.into(), number))
 }
 
-fn all_mails(path: &Path) -> impl Iterator<Item = io::Result<Input>> + use<> {
+fn all_mails(path: &Path) -> impl Iterator<Item = io::Result<Input>> + Send + use<> {
     let (mails, error) = match open(path) {
         Ok(mails) => (Some(mails), None),
         Err(error) => (None, Some(Err(error))),
@@ -121,12 +121,12 @@ fn all_mails(path: &Path) -> impl Iterator<Item = io::Result<Input>> + use<> {
     mails.into_iter().flatten().chain(error)
 }
 
-fn open(path: &Path) -> io::Result<Mails<Box<dyn BufRead>>> {
+fn open(path: &Path) -> io::Result<Mails<Box<dyn BufRead + Send>>> {
     Mails::of(path.display().to_string(), text(path)?, may_be_mbox(path))
 }
 
 /// What a file holds, or standard input, unpacked where it is packed.
-pub(super) fn text(path: &Path) -> io::Result<Box<dyn BufRead>> {
+pub(super) fn text(path: &Path) -> io::Result<Box<dyn BufRead + Send>> {
     if path == Path::new("-") {
         return unpacked(BufReader::new(io::stdin()));
     }
@@ -139,7 +139,7 @@ pub(super) fn text(path: &Path) -> io::Result<Box<dyn BufRead>> {
 
 /// What gzip packed (RFC 1952 §2.3.1: it begins with these octets, and no mail does) comes out piece by piece, so that
 /// memory holds no more of it than of any other mail.
-fn unpacked(mut source: impl BufRead + 'static) -> io::Result<Box<dyn BufRead>> {
+fn unpacked(mut source: impl BufRead + Send + 'static) -> io::Result<Box<dyn BufRead + Send>> {
     let is_packed = source.fill_buf()?.starts_with(&[0x1f, 0x8b, 8]);
     Ok(if is_packed { Box::new(BufReader::new(MultiGzDecoder::new(source))) } else { Box::new(source) })
 }
