@@ -171,7 +171,7 @@ async fn killed_at_any_moment_it_leaves_whole_lists_that_anybody_can_read() {
     let left: Vec<_> = fs::read_dir(published.parent().unwrap())
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter(|name| name.contains(".new-") || name.contains(".damaged"))
+        .filter(|name| [".new-", ".damaged", "-writing"].iter().any(|left| name.contains(left)))
         .collect();
     assert!(left.is_empty(), "{left:?}");
 }
@@ -198,6 +198,32 @@ async fn what_was_recorded_but_not_published_is_on_both_lists_after_the_next_sta
     place.moved(3).await;
     assert!(daemon.terminate().await.success());
     assert_eq!(cdb::addresses(&place.bounced.cdb()).len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_compares_only_a_list_that_may_not_be_as_it_was_left() {
+    let place = Place::new();
+    let config = fs::read_to_string(place.bounced.config()).unwrap();
+    place.bounced.configure(&format!("[log]\nlevel = \"debug\"\n{config}"));
+    let mark = place.bounced.published().with_extension("db-writing");
+    for (n, compared) in [0, 0, 0, 1, 1].into_iter().enumerate() {
+        if n == 3 {
+            // As a kill in the middle of writing leaves it.
+            fs::write(&mark, "").unwrap();
+        }
+        let daemon = place.bounced.run();
+        place.bounce(n);
+        place.moved(n + 1).await;
+        place.listed(n + 1).await;
+        if n == 1 {
+            daemon.kill();
+        } else {
+            assert!(daemon.terminate().await.success());
+        }
+        let found = place.bounced.log().matches("is compared with the database").count();
+        assert_eq!(found, compared, "{n}: {}", place.bounced.log());
+        assert!(!mark.exists());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -271,7 +297,7 @@ async fn a_foreign_list_under_a_running_daemon_is_said_shown_and_left_alone_and_
     place.bounce(0);
     place.moved(1).await;
     place.listed(1).await;
-    assert_eq!(place.run(&["status"]).0, Some(0));
+    until("it is healthy", SOON, async || (place.run(&["status"]).0 == Some(0)).then_some(())).await;
     for (path, list) in [place.bounced.published(), place.bounced.cdb()].iter().zip(&theirs) {
         let beside = path.with_extension("moved");
         fs::write(&beside, list).unwrap();

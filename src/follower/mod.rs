@@ -4,6 +4,7 @@
 //! store, or from a later state of this one, is left alone until a person decides. Knows no mail and no rule.
 
 mod cdb;
+mod mark;
 
 use std::{
     io,
@@ -44,6 +45,9 @@ trait Follower {
     /// How many times as long as a turn took the next one waits.
     const REST: u32;
 
+    /// How long it rests at least, so that changes that come one after the other are carried over together.
+    const SPACING: Duration;
+
     /// The one that the configuration asks for; nothing is opened yet.
     fn configured(config: &Config) -> Self;
 
@@ -53,7 +57,7 @@ trait Follower {
     /// What the file says of itself; `None` where nothing can be lost: it is missing, empty or damaged.
     async fn state(&self) -> Result<Option<FileState>, StoreError>;
 
-    /// Makes the file equal to what the store says, whatever it held.
+    /// Makes the file equal to what the store says.
     async fn start(&self, store: &Store) -> Result<(), StoreError>;
 
     /// Carries over what happened since the last time.
@@ -314,7 +318,7 @@ async fn keep_up<F: Follower>(
         store.check_in_place()?;
         let began = Instant::now();
         let turn = follower.follow(store).await;
-        rest = began.elapsed() * F::REST;
+        rest = (began.elapsed() * F::REST).max(F::SPACING);
         more = matches!(turn, Ok(Turn::More));
         failures.note(follower.path(), turn.err());
         if failures.in_a_row > 0 {
@@ -389,6 +393,7 @@ mod tests {
 
     impl Follower for Slow {
         const REST: u32 = 9;
+        const SPACING: Duration = Duration::ZERO;
 
         fn configured(_: &Config) -> Self {
             Self(AtomicU32::new(0))

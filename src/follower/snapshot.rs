@@ -14,6 +14,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use futures::TryStreamExt;
@@ -54,6 +55,7 @@ enum Found {
 impl Follower for Snapshot {
     // A tenth of the time at most.
     const REST: u32 = 9;
+    const SPACING: Duration = Duration::ZERO;
 
     fn configured(config: &Config) -> Self {
         Self {

@@ -236,24 +236,118 @@ async fn a_store_restored_from_a_backup_is_followed_again_once_a_person_says_so(
 }
 
 #[tokio::test]
-async fn an_edited_list_is_mended_at_the_start() {
+async fn an_edited_list_is_mended_with_the_next_turn_and_at_the_start() {
     let l = List::new().await;
     l.bounce(1, "ann@example.org").await;
     l.bounce(2, "bob@example.org").await;
-    l.published.follow(&l.f.store).await.unwrap();
-    sqlx::raw_sql(
-        "DELETE FROM suppression WHERE email = 'ann@example.org';
-         UPDATE suppression SET reason = 'spam';
-         INSERT INTO suppression VALUES ('eve@example.org', 'hard', 'user_unknown', 0)",
-    )
-    .execute(&mut l.open().await)
-    .await
-    .unwrap();
-    // What is only followed is not compared as a whole: that would take long with each change.
-    l.published.follow(&l.f.store).await.unwrap();
-    assert_eq!(l.rows().await, ["bob@example.org hard spam", "eve@example.org hard user_unknown"]);
     l.published.start(&l.f.store).await.unwrap();
+    for edit in [
+        "DELETE FROM suppression WHERE email = 'ann@example.org'",
+        "UPDATE suppression SET reason = 'spam' WHERE email = 'ann@example.org'",
+        "INSERT INTO suppression VALUES ('eve@example.org', 'hard', 'user_unknown', 0)",
+        "DELETE FROM suppression",
+    ] {
+        for at_start in [false, true] {
+            sqlx::raw_sql(edit).execute(&mut l.open().await).await.unwrap();
+            let other = Published::new(l.path());
+            let mended = if at_start { other.start(&l.f.store).await } else { l.published.follow(&l.f.store).await };
+            mended.unwrap();
+            assert_eq!(
+                l.rows().await,
+                ["ann@example.org hard user_unknown", "bob@example.org hard user_unknown"],
+                "{edit} {at_start}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_written_before_the_machine_started_is_compared_at_the_start_whoever_wrote_since() {
+    let l = List::new().await;
+    l.bounce(1, "ann@example.org").await;
+    l.published.start(&l.f.store).await.unwrap();
+    // A power cut took a change of the last seconds back, and left the file sound.
+    sqlx::raw_sql("DELETE FROM suppression; UPDATE following SET boot = 'before'")
+        .execute(&mut l.open().await)
+        .await
+        .unwrap();
+    // As a command before the daemon: it carries over its own change, and knows nothing of the rest.
+    l.bounce(2, "bob@example.org").await;
+    Published::new(l.path()).follow(&l.f.store).await.unwrap();
+    assert_eq!(l.rows().await, ["bob@example.org hard user_unknown"]);
+    Published::new(l.path()).start(&l.f.store).await.unwrap();
     assert_eq!(l.rows().await, ["ann@example.org hard user_unknown", "bob@example.org hard user_unknown"]);
+}
+
+/// The mark that lies beside the list while it is written.
+fn mark(l: &List) -> PathBuf {
+    l.f.path("suppressions.db-writing")
+}
+
+#[tokio::test]
+async fn what_a_kill_tears_in_the_middle_of_writing_is_mended_with_the_next_turn_and_at_the_start() {
+    const PAGE: usize = 4_096;
+    let l = List::new().await;
+    let many: Vec<_> = (0..500).map(|uid| entry(uid, START, &[(&format!("u{uid}@example.org"), HARD)])).collect();
+    l.f.commit(&many).await;
+    l.published.start(&l.f.store).await.unwrap();
+    let before = fs::read(l.path()).unwrap();
+    let more: Vec<_> = (500..700).map(|uid| entry(uid, START, &[(&format!("u{uid}@example.org"), HARD)])).collect();
+    l.f.commit(&more).await;
+    l.published.follow(&l.f.store).await.unwrap();
+    let (after, rows) = (fs::read(l.path()).unwrap(), l.rows().await);
+    assert!(!mark(&l).exists() && after.len() > before.len());
+    // Pages are written one after the other, the file's own account of itself among the first.
+    for pages in 1..after.len() / PAGE {
+        let torn = [&after[..pages * PAGE], before.get(pages * PAGE..).unwrap_or_default()].concat();
+        for at_start in [false, true] {
+            fs::write(l.path(), &torn).unwrap();
+            fs::write(mark(&l), "").unwrap();
+            let other = Published::new(l.path());
+            if at_start { other.start(&l.f.store).await } else { other.follow(&l.f.store).await }.unwrap();
+            assert_eq!(l.rows().await, rows, "{pages} of the new pages");
+            assert!(!mark(&l).exists());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_comparison_that_breaks_off_is_made_again() {
+    let l = List::new().await;
+    let many: Vec<_> = (0..900).map(|uid| entry(uid, START, &[(&format!("u{uid:03}@example.org"), HARD)])).collect();
+    l.f.commit(&many).await;
+    l.published.start(&l.f.store).await.unwrap();
+    let rows = l.rows().await;
+    // Without a note in the file, as a power cut or a kill would have it.
+    let torn = "CREATE TEMP TABLE kept AS SELECT boot FROM following;
+         DELETE FROM suppression;
+         UPDATE following SET boot = (SELECT boot FROM kept);
+         CREATE TRIGGER fails BEFORE INSERT ON suppression WHEN NEW.email = 'u800@example.org'
+         BEGIN SELECT RAISE(ABORT, 'no'); END";
+    sqlx::raw_sql(torn).execute(&mut l.open().await).await.unwrap();
+    fs::write(mark(&l), "").unwrap();
+    l.published.follow(&l.f.store).await.expect_err("it breaks off");
+    let midway = l.rows().await.len();
+    assert!((1..900).contains(&midway), "{midway}");
+    sqlx::raw_sql("DROP TRIGGER fails").execute(&mut l.open().await).await.unwrap();
+    Published::new(l.path()).start(&l.f.store).await.unwrap();
+    assert_eq!(l.rows().await, rows);
+}
+
+#[tokio::test]
+async fn the_mark_of_somebody_who_is_writing_is_left_to_him() {
+    let l = List::new().await;
+    l.bounce(1, "ann@example.org").await;
+    l.published.start(&l.f.store).await.unwrap();
+    let mut writer = l.open().await;
+    let held = writer.begin_with("BEGIN IMMEDIATE").await.unwrap();
+    fs::write(mark(&l), "").unwrap();
+    let error = l.published.follow(&l.f.store).await.expect_err("he is not done");
+    assert!(matches!(error, StoreError::Busy(_)), "{error}");
+    assert!(mark(&l).exists());
+    held.rollback().await.unwrap();
+    l.published.follow(&l.f.store).await.unwrap();
+    assert!(!mark(&l).exists(), "he died");
 }
 
 #[tokio::test]
@@ -325,18 +419,21 @@ async fn a_hundred_thousand_changes_take_many_short_locks_and_never_leave_a_jour
     let before = changes(&l.path());
     let done = Arc::new(AtomicBool::new(false));
     let watch = std::thread::spawn({
-        let (journal, done) = (l.f.path("suppressions.db-journal"), Arc::clone(&done));
+        let (journal, mark, done) = (l.f.path("suppressions.db-journal"), mark(&l), Arc::clone(&done));
         move || {
-            let mut seen = 0;
+            let mut seen = (0, 0);
             while !done.load(Ordering::Relaxed) {
-                seen += u32::from(journal.exists());
+                seen.0 += u32::from(journal.exists());
+                seen.1 += u32::from(mark.exists());
             }
             seen
         }
     });
     l.published.follow(&l.f.store).await.unwrap();
     done.store(true, Ordering::Relaxed);
-    assert_eq!(watch.join().unwrap(), 0, "a reader could not roll it back");
+    let (journals, marks) = watch.join().unwrap();
+    assert_eq!(journals, 0, "a reader could not roll it back");
+    assert!(marks > 0, "whoever comes after a kill could not see that it was in the middle of writing");
     assert_eq!(l.rows().await.len(), 100_001);
     let locks = changes(&l.path()) - before;
     assert!(locks >= 100_000 / 500, "{locks} locks for all of it are long ones");
@@ -357,6 +454,7 @@ async fn a_reader_that_stays_is_not_waited_for_and_keeps_no_other_reader_out() {
     // Ten seconds, when nobody thought of those who wait behind the writer.
     assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
     assert_eq!(l.rows().await.len(), 1, "another reader gets in");
+    assert!(!mark(&l).exists(), "nothing was written");
     held.rollback().await.unwrap();
     l.published.follow(&l.f.store).await.unwrap();
     assert_eq!(l.rows().await.len(), 2);

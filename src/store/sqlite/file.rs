@@ -70,6 +70,16 @@ pub(crate) fn is_damage(error: &sqlx::Error) -> bool {
     }
 }
 
+/// Whether somebody else has locked a file.
+pub(crate) fn is_busy(error: &sqlx::Error) -> bool {
+    primary(error) == Some(code::BUSY)
+}
+
+/// Whether nothing of a commit that failed so is left in the file.
+pub(crate) fn is_undone(error: &sqlx::Error) -> bool {
+    [Some(code::BUSY), Some(code::FULL)].contains(&primary(error))
+}
+
 /// SQLite's extended result code.
 fn result_code(error: &sqlx::Error) -> Option<i32> {
     match error {
