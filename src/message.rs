@@ -1,7 +1,8 @@
 //! A message as it lies in a mailbox, before anybody has read it: the types that sources and store share.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{fmt, sync::Arc};
 
+use futures::future::BoxFuture;
 use sha2::{Digest, Sha256};
 
 /// Where one message lies within its mailbox, in a form that only the source that made it reads: everybody else keeps
@@ -174,11 +175,43 @@ pub struct Resume {
     pub pending: Vec<Pending>,
     /// Whether the mailbox was ever read: what refuses it now did not always, and may stop doing so.
     pub worked: bool,
-    /// What is committed and needs no second look, for a source that
-    /// [`asks for it`](crate::source::Source::ASKS_FOR_KNOWN).
-    pub known: HashSet<Place>,
+    /// Whom to ask what needs no second look.
+    pub unrecorded: Unrecorded,
     /// Whether somebody only asks if the mailbox could be read: then nothing is made in it.
     pub only_looks: bool,
+}
+
+/// Tells which of some places hold a message of which nothing is recorded, for a source that no cursor describes. The
+/// default knows of no record.
+#[derive(Clone, Default)]
+pub struct Unrecorded(Option<Arc<Ask>>);
+
+type Ask = dyn Fn(Vec<Place>) -> BoxFuture<'static, Result<Vec<Place>, String>> + Send + Sync;
+
+impl Unrecorded {
+    /// Of whoever keeps the records, and says in words why it can't answer now.
+    pub fn told_by(
+        ask: impl Fn(Vec<Place>) -> BoxFuture<'static, Result<Vec<Place>, String>> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Some(Arc::new(ask)))
+    }
+
+    /// Which of these nothing is known of.
+    ///
+    /// # Errors
+    /// Why nobody can tell now.
+    pub async fn of(&self, places: Vec<Place>) -> Result<Vec<Place>, String> {
+        match &self.0 {
+            Some(ask) if !places.is_empty() => ask(places).await,
+            _ => Ok(places),
+        }
+    }
+}
+
+impl fmt::Debug for Unrecorded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Unrecorded")
+    }
 }
 
 #[cfg(test)]

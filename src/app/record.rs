@@ -20,7 +20,7 @@ use crate::{
     clock::Moment,
     config::Config,
     follower::Followers,
-    message::{Batch, Disposition, Message, Pending, Place, Reading, Retry, Unsettled},
+    message::{Batch, Disposition, Message, Pending, Place, Reading, Retry, Unrecorded, Unsettled},
     policy::Policy,
     report::{Evidence, Finding, Kind, Report, Verdict},
     source::{Source, SourceError},
@@ -190,11 +190,13 @@ impl Recorder {
     ///
     /// # Errors
     /// The store can't be read, or the mailbox can't be opened.
-    pub async fn open<S: Source>(&self, mailbox: &str, source: &mut S) -> Result<(), Halt> {
+    pub async fn open(&self, mailbox: &str, source: &mut impl Source) -> Result<(), Halt> {
         let mut resume = self.store.resume(mailbox).await?;
-        if S::ASKS_FOR_KNOWN {
-            resume.known = self.store.known(mailbox).await?;
-        }
+        let (store, name): (_, Arc<str>) = (self.store.clone(), mailbox.into());
+        resume.unrecorded = Unrecorded::told_by(move |places| {
+            let (store, name) = (store.clone(), Arc::clone(&name));
+            Box::pin(async move { store.unrecorded(&name, places).await.map_err(|error| error.to_string()) })
+        });
         Ok(source.open(resume).await?)
     }
 
@@ -465,7 +467,7 @@ mod tests {
 
     /// A mailbox that remembers what it was told, and fails when it is to.
     #[derive(Default)]
-    struct Fake<const ASKS: bool> {
+    struct Fake {
         fails: bool,
         resumed: Resume,
         settled: Vec<(Place, Disposition)>,
@@ -474,7 +476,7 @@ mod tests {
         reread: Vec<Place>,
     }
 
-    impl<const ASKS: bool> Fake<ASKS> {
+    impl Fake {
         fn refuses(&self, place: &Place) -> bool {
             self.refuses.contains(&place.as_str())
         }
@@ -484,9 +486,8 @@ mod tests {
         }
     }
 
-    impl<const ASKS: bool> Source for Fake<ASKS> {
+    impl Source for Fake {
         type Settings = MaildirSettings;
-        const ASKS_FOR_KNOWN: bool = ASKS;
 
         fn new(_: &str, _: Self::Settings) -> Self {
             Self::default()
@@ -555,7 +556,7 @@ mod tests {
                 rest: None,
             });
             self.recorder
-                .record::<Fake<false>>("box", Batch { messages: messages.into(), reading: Reading::default() })
+                .record::<Fake>("box", Batch { messages: messages.into(), reading: Reading::default() })
                 .await
                 .unwrap()
         }
@@ -577,21 +578,19 @@ mod tests {
     async fn what_an_earlier_run_left_is_noted_as_settled_only_when_the_mailbox_was_told() {
         let f = Fixture::new().await;
         drop(f.record().await);
-        let mut source = Fake::<false> { fails: true, ..Fake::default() };
+        let mut source = Fake { fails: true, ..Fake::default() };
         assert!(matches!(f.recorder.settle_due("box", &mut source, 5).await, Err(Halt::Source(_))));
         assert_eq!(f.unsettled().await, ["bounce", "letter"]);
 
         source.fails = false;
         f.recorder.open("box", &mut source).await.unwrap();
-        assert!(source.resumed.known.is_empty(), "nobody asked");
         assert!(f.recorder.settle_due("box", &mut source, 5).await.unwrap());
         let left = [(Place::new("bounce"), Disposition::Processed), (Place::new("letter"), Disposition::Untouched)];
         assert_eq!(source.settled, left);
         assert!(f.unsettled().await.is_empty());
         assert!(!f.recorder.settle_due("box", &mut source, 5).await.unwrap());
-        let mut asks = Fake::<true>::default();
-        f.recorder.open("box", &mut asks).await.unwrap();
-        assert_eq!(asks.resumed.known.len(), 2);
+        let asked = ["letter", "new", "bounce"].map(Place::new).into();
+        assert_eq!(source.resumed.unrecorded.of(asked).await.unwrap(), [Place::new("new")]);
     }
 
     #[tokio::test]
@@ -603,7 +602,7 @@ mod tests {
         let logging = tracing::subscriber::set_default(subscriber);
         let pending = vec![Pending { place: Place::new("7:1"), retry: Retry::after(None, 5, "no") }];
         let reading = Reading { pending, gone: vec![Place::new("7:2")], ..Reading::default() };
-        drop(f.recorder.record::<Fake<false>>("box", Batch { messages: Vec::new(), reading }).await.unwrap());
+        drop(f.recorder.record::<Fake>("box", Batch { messages: Vec::new(), reading }).await.unwrap());
         drop(logging);
         let log = std::fs::read_to_string(path).unwrap();
         let lines: Vec<&str> = log.lines().collect();
@@ -617,7 +616,7 @@ mod tests {
     async fn what_the_mailbox_refuses_to_settle_waits_alone_and_is_tried_again() {
         let f = Fixture::new().await;
         let (_, recorded) = f.record().await;
-        let mut source = Fake::<false> { refuses: vec!["bounce"], ..Fake::default() };
+        let mut source = Fake { refuses: vec!["bounce"], ..Fake::default() };
         f.recorder.settle("box", &mut source, recorded, 1_000).await.unwrap();
         assert_eq!(source.settled.len(), 1);
         let news =
@@ -638,7 +637,7 @@ mod tests {
     async fn a_message_of_which_the_store_knows_nothing_is_read_again() {
         let f = Fixture::new().await;
         let _ = f.record().await;
-        let mut source = Fake::<false> { doubtful: vec![Place::new("bounce")], ..Fake::default() };
+        let mut source = Fake { doubtful: vec![Place::new("bounce")], ..Fake::default() };
         assert!(!f.recorder.reconcile("box", &mut source).await.unwrap());
         source.doubtful = ["bounce", "lost", "letter"].map(Place::new).into();
         assert!(f.recorder.reconcile("box", &mut source).await.unwrap());
@@ -649,7 +648,7 @@ mod tests {
     async fn the_mailbox_is_told_first_and_then_the_store_that_it_was() {
         let f = Fixture::new().await;
         let (_, recorded) = f.record().await;
-        let mut source = Fake::<false> { fails: true, ..Fake::default() };
+        let mut source = Fake { fails: true, ..Fake::default() };
         assert!(f.recorder.settle("box", &mut source, recorded, 5).await.is_err());
         assert_eq!(f.unsettled().await.len(), 2);
 
@@ -706,7 +705,7 @@ mod tests {
         let third_fails = "CREATE TRIGGER third_fails BEFORE INSERT ON message \
                            WHEN (SELECT count(*) FROM message) >= 2 BEGIN SELECT RAISE(ABORT, 'no'); END";
         sqlx::raw_sql(third_fails).execute(&mut file).await.unwrap();
-        assert!(f.recorder.record::<Fake<false>>("box", long_reports()).await.is_err());
+        assert!(f.recorder.record::<Fake>("box", long_reports()).await.is_err());
         assert_eq!((f.unsettled().await.len(), f.recorder.store.resume("box").await.unwrap().cursor), (2, None));
     }
 
@@ -716,7 +715,7 @@ mod tests {
         let describe = |place: &Place| place.as_str().to_owned();
         let (judged, rest) = f.recorder.judge_some("box", long_reports().messages, describe).await;
         assert_eq!((judged.len(), rest.len()), (2, 3), "the second brings more than one commit takes");
-        let (tally, recorded) = f.recorder.record::<Fake<false>>("box", long_reports()).await.unwrap();
+        let (tally, recorded) = f.recorder.record::<Fake>("box", long_reports()).await.unwrap();
         assert_eq!((tally.new, tally.kinds.get(&Kind::Bounce), recorded.0.len()), (5, Some(&5), 5));
         // One message suppresses so many, whatever it is committed with.
         assert_eq!(tally.suppressed, 5 * 50);

@@ -1,29 +1,48 @@
 //! A Maildir as a [`Source`]: files in `new` and `cur`, oldest name first. Trusts nothing that lies in them: only
 //! regular files are opened, and only so much of them is read. Knows nothing of bounces.
+//!
+//! What is new is told by a watch, name by name, and costs what those cost. The whole is listed at the start, where the
+//! watch lost something, and as a safety net when the directories changed, which is all there is without a watch. Either
+//! way the names come in chunks before whoever keeps the records: nothing of what was read is remembered here once it
+//! is settled.
 
 mod files;
 mod settings;
+mod watch;
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     path::PathBuf,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
-use files::{Destination, Maildir, MessageFile};
+use files::{Destination, Maildir, MessageFile, Name, Stamps};
 pub use settings::MaildirSettings;
-use tokio::task::spawn_blocking;
+use tokio::{task::spawn_blocking, time::timeout};
 use tracing::info;
+use watch::{Appeared, Watch};
 
 use super::{After, PATIENCE, Progress, Source, SourceError, settings::BATCH_OCTETS};
 use crate::{
     clock::now,
-    message::{Batch, Disposition, Message, Pending, Place, Reading, Resume, Retry},
+    message::{Batch, Disposition, Message, Pending, Place, Reading, Resume, Retry, Unrecorded},
 };
 
 /// A directory that changed less than this before it was listed may have changed again without a new time stamp:
 /// some file systems count in whole seconds.
 const RACY: Duration = Duration::from_secs(2);
+
+/// So many names are kept at most; a listing that has more is made again behind the last of them.
+const MOST_NAMES: usize = 100_000;
+
+/// So many names are looked at, and asked after, at once.
+const CHUNK: usize = 1_000;
+
+/// A listing that changed directories alone ask for takes so small a part of the time: of a mailbox that keeps a million
+/// messages it takes a second or two.
+const REST_WATCHED: u32 = 1_000;
+/// The same where nothing else tells what is new.
+const REST: u32 = 10;
 
 /// Reads one Maildir.
 #[derive(Debug)]
@@ -39,16 +58,37 @@ pub struct MaildirSource {
 struct Session {
     maildir: Maildir,
     destination: Destination,
-    /// What needs no second look.
-    known: HashSet<Place>,
+    unrecorded: Unrecorded,
     /// What could not be read, or killed the process that read it, and when it is tried again.
     pending: HashMap<Place, Retry>,
-    /// Listed but not read, oldest first.
+    /// Nobody has looked at these yet.
+    names: BTreeMap<Name, Appeared>,
+    /// Looked at, and asked after right now.
+    asked: Vec<MessageFile>,
+    /// They come next, oldest first: nothing is recorded of them.
     unread: VecDeque<MessageFile>,
-    /// The files of messages when they were read; until they are settled.
-    paths: HashMap<Place, PathBuf>,
-    /// When the directories changed last, as of the last listing, and when that was.
-    last_listing: Option<([Option<SystemTime>; 2], SystemTime)>,
+    /// The files of messages that were read and are not settled.
+    under_way: HashMap<Place, PathBuf>,
+    /// `None` where there can't be one.
+    watch: Option<Watch>,
+    /// Whether it was said that there is none.
+    said: bool,
+    listing: Option<Listing>,
+    /// Whether the next listing has a reason of its own.
+    is_due: bool,
+    /// See [`MOST_NAMES`].
+    most_names: usize,
+}
+
+/// The last listing.
+#[derive(Debug)]
+struct Listing {
+    stamps: Stamps,
+    at: SystemTime,
+    ended: Instant,
+    took: Duration,
+    /// The last name that it took, where there are others behind.
+    goes_on_behind: Option<Name>,
 }
 
 /// What a glance at the directories says.
@@ -66,7 +106,7 @@ impl MaildirSource {
         &mut self,
         work: impl FnOnce(&mut Session, &MaildirSettings) -> Result<T, SourceError> + Send + 'static,
     ) -> Result<T, SourceError> {
-        let mut session = self.session.take().ok_or_else(|| SourceError::Lost("not open".to_owned()))?;
+        let mut session = self.session.take().ok_or_else(not_open)?;
         let settings = self.settings.clone();
         let (session, done) = spawn_blocking(move || {
             let done = work(&mut session, &settings)?;
@@ -77,34 +117,121 @@ impl MaildirSource {
         self.session = Some(session);
         Ok(done)
     }
+
+    fn session(&mut self) -> Result<&mut Session, SourceError> {
+        self.session.as_mut().ok_or_else(not_open)
+    }
+}
+
+fn not_open() -> SourceError {
+    SourceError::Lost("not open".to_owned())
 }
 
 impl Session {
-    fn fetch(&mut self, settings: &MaildirSettings) -> Result<Batch, SourceError> {
-        let mut reading = Reading::default();
-        if self.unread.is_empty() {
-            self.last_listing = Some((self.maildir.changed(), SystemTime::now()));
-            let now = now();
-            let waits = |place: &Place| self.pending.get(place).is_some_and(|retry| !retry.is_due(now));
-            let mut there = HashSet::new();
-            let wanted = self.maildir.list(|place| {
-                if self.pending.contains_key(place) {
-                    there.insert(place.clone());
-                }
-                !self.known.contains(place) && !waits(place)
-            })?;
-            self.unread = wanted.into();
-            reading.gone.extend(self.pending.keys().filter(|place| !there.contains(place)).cloned());
-            reading.gone.iter().for_each(|place| {
-                self.pending.remove(place);
-            });
+    /// Finds out what there is to look at, where nothing is left of what was found before. Gives the places that were
+    /// pending and hold no message any more.
+    fn find(&mut self, settings: &MaildirSettings) -> Result<Vec<Place>, SourceError> {
+        let mut gone = Vec::new();
+        if !self.unread.is_empty() || !self.names.is_empty() {
+            return Ok(gone);
         }
-        let (mut messages, mut octets) = (Vec::new(), 0);
+        if self.pending_is_due() {
+            gone = self.find_pending()?;
+        }
+        self.notice();
+        if self.is_due || self.goes_on() {
+            self.list(settings)?;
+        }
+        Ok(gone)
+    }
+
+    /// Takes over what the watch has noticed; whether there is anything.
+    fn notice(&mut self) -> bool {
+        let Some(watch) = &self.watch else { return false };
+        let noticed = watch.noticed();
+        let is_something = noticed.is_something();
+        self.is_due |= noticed.overflowed || noticed.ended;
+        if noticed.ended {
+            self.watch = None;
+        }
+        for (name, appeared) in noticed.names {
+            let known = self.names.entry(name).or_insert(appeared);
+            *known = appeared.max(*known);
+        }
+        is_something
+    }
+
+    /// Lists everything, or what lies behind the end of a listing that was too long.
+    fn list(&mut self, settings: &MaildirSettings) -> Result<(), SourceError> {
+        let began = Instant::now();
+        let stamps = self.maildir.stamps();
+        let inodes = |stamps: &Stamps| stamps.map(|stamp| stamp.map(|(device, inode, _)| (device, inode)));
+        if self.watch.as_ref().is_none_or(|watch| inodes(&watch.stamps) != inodes(&stamps)) {
+            self.watch = self.begin_watch(settings);
+        }
+        let behind = match self.listing.take() {
+            Some(last) if !self.is_due => Some(last),
+            _ => None,
+        };
+        let (stamps, at) = behind.as_ref().map_or((stamps, SystemTime::now()), |last| (last.stamps, last.at));
+        let last = behind.and_then(|last| last.goes_on_behind);
+        let (names, more) = self.maildir.names(self.most_names, |name| last.as_ref().is_none_or(|last| name > last))?;
+        let goes_on_behind = names.last().filter(|_| more).cloned();
+        for name in names {
+            self.names.entry(name).or_insert(Appeared::Whole);
+        }
+        self.listing = Some(Listing { stamps, at, ended: Instant::now(), took: began.elapsed(), goes_on_behind });
+        self.is_due = false;
+        Ok(())
+    }
+
+    fn begin_watch(&mut self, settings: &MaildirSettings) -> Option<Watch> {
+        let watch = Watch::new(&self.maildir);
+        if let Err(error) = &watch
+            && !std::mem::replace(&mut self.said, true)
+        {
+            let (mailbox, path, poll) = (&self.maildir.mailbox, settings.path.display(), settings.poll);
+            info!(mailbox, %path, "can't be watched ({error}), is looked at every {poll:?} instead");
+        }
+        watch.ok()
+    }
+
+    /// Whether the last listing has more names than were kept.
+    fn goes_on(&self) -> bool {
+        self.listing.as_ref().is_some_and(|listing| listing.goes_on_behind.is_some())
+    }
+
+    /// Looks at some of the names, and gives the places that are to be asked after.
+    fn look_at_names(&mut self) -> Result<Vec<Place>, SourceError> {
+        while self.asked.len() < CHUNK
+            && self.unread.is_empty()
+            && let Some((name, appeared)) = self.names.pop_first()
+        {
+            let Some(MessageFile { place, path }) = self.maildir.file(&name, appeared)? else { continue };
+            if let Some(known) = self.under_way.get_mut(&place) {
+                *known = path;
+            } else if !self.pending.contains_key(&place) {
+                self.asked.push(MessageFile { place, path });
+            }
+        }
+        Ok(self.asked.iter().map(|file| file.place.clone()).collect())
+    }
+
+    /// Of those that were asked after these are to be read.
+    fn answered(&mut self, unrecorded: Vec<Place>) {
+        let unrecorded: HashSet<Place> = unrecorded.into_iter().collect();
+        let asked = std::mem::take(&mut self.asked);
+        self.unread.extend(asked.into_iter().filter(|file| unrecorded.contains(&file.place)));
+    }
+
+    /// Reads some of what is to be read, and notes what can't be.
+    fn read(&mut self, settings: &MaildirSettings) -> Batch {
+        let (mut messages, mut reading, mut octets) = (Vec::new(), Reading::default(), 0);
         while messages.len() < settings.batch.max(1) && octets < BATCH_OCTETS {
             let Some(MessageFile { place, path }) = self.unread.pop_front() else { break };
             let read = match files::read(&path, settings.max_message) {
                 Ok(Some(read)) => read,
-                // Somebody moved or removed it meanwhile. Under its new name it is listed again.
+                // Somebody moved or removed it meanwhile. Under its new name it is found again.
                 Ok(None) => continue,
                 // One unreadable file must not stop the rest.
                 Err(error) => {
@@ -116,8 +243,7 @@ impl Session {
             };
             self.pending.remove(&place);
             octets += read.body.len() as u64;
-            self.known.insert(place.clone());
-            self.paths.insert(place.clone(), path);
+            self.under_way.insert(place.clone(), path);
             messages.push(Message {
                 place,
                 received: read.modified,
@@ -126,35 +252,79 @@ impl Session {
                 rest: read.rest,
             });
         }
-        Ok(Batch { messages, reading })
+        Batch { messages, reading }
     }
 
     /// Whether something that could not be read is to be tried again.
-    fn is_due(&self) -> bool {
+    fn pending_is_due(&self) -> bool {
         let now = now();
         self.pending.values().any(|retry| retry.is_due(now))
     }
 
+    /// Finds the files of what is pending; those that are due come next. Gives the places that hold no message any more.
+    fn find_pending(&mut self) -> Result<Vec<Place>, SourceError> {
+        let found = self.maildir.find(&self.pending.keys().collect())?;
+        let there: HashSet<&Place> = found.iter().map(|file| &file.place).collect();
+        let gone: Vec<Place> = self.pending.keys().filter(|place| !there.contains(place)).cloned().collect();
+        gone.iter().for_each(|place| {
+            self.pending.remove(place);
+        });
+        let now = now();
+        let is_due = |file: &MessageFile| self.pending.get(&file.place).is_some_and(|retry| retry.is_due(now));
+        self.unread.extend(found.into_iter().filter(is_due));
+        Ok(gone)
+    }
+
+    /// Whether there is something to fetch without a look at the directories.
+    fn has_more(&mut self) -> bool {
+        self.notice();
+        !self.unread.is_empty() || !self.names.is_empty() || self.is_due || self.goes_on() || self.pending_is_due()
+    }
+
     /// Compares the directories with what they were when they were listed.
     fn look(&self) -> Look {
-        let Some((then, at)) = self.last_listing else { return Look::Changed };
-        if self.is_due() {
-            return Look::Changed;
+        let Some(listing) = &self.listing else { return Look::Changed };
+        if !self.rest().is_zero() {
+            return Look::Quiet;
         }
-        let now = self.maildir.changed();
-        let settled = |time: &SystemTime| at.duration_since(*time).is_ok_and(|age| age >= RACY);
-        match then == now {
+        let now = self.maildir.stamps();
+        let settled = |time: SystemTime| listing.at.duration_since(time).is_ok_and(|age| age >= RACY);
+        match listing.stamps == now {
             false => Look::Changed,
-            true if now.iter().flatten().all(settled) => Look::Quiet,
+            true if now.iter().flatten().all(|(.., time)| settled(*time)) => Look::Quiet,
             true => Look::Unsure,
         }
+    }
+
+    /// How long the next listing has to wait that has no reason but changed directories.
+    fn rest(&self) -> Duration {
+        let times = if self.watch.is_some() { REST_WATCHED } else { REST };
+        self.listing.as_ref().map_or(Duration::ZERO, |last| (last.took * times).saturating_sub(last.ended.elapsed()))
+    }
+
+    /// How long to wait for the watch.
+    fn until_next_look(&self, poll: Duration) -> Duration {
+        let now = now();
+        let next_try = self.pending.values().map(|retry| retry.next_try - now).min();
+        next_try.map_or(poll, |wait| poll.min(Duration::from_secs(wait.max(0).unsigned_abs())))
+    }
+
+    /// Returns when the watch has noticed something; never where there is none.
+    async fn hears(&mut self) {
+        while let Some(watch) = &self.watch {
+            watch.happens().await;
+            if self.notice() {
+                return;
+            }
+        }
+        std::future::pending().await
     }
 
     /// Says which could not be moved or flagged, and why.
     fn settle(&mut self, done: &[(Place, Disposition)]) -> Vec<(Place, String)> {
         let (mut lost, mut failed) = (HashSet::new(), Vec::new());
         for (place, disposition) in done {
-            let path = self.paths.remove(place);
+            let path = self.under_way.remove(place);
             if *disposition == Disposition::Untouched || self.destination == Destination::Unchanged {
                 continue;
             }
@@ -168,7 +338,7 @@ impl Session {
                 }
             }
         }
-        let found = if lost.is_empty() { Ok(Vec::new()) } else { self.maildir.list(|place| lost.contains(place)) };
+        let found = if lost.is_empty() { Ok(Vec::new()) } else { self.maildir.find(&lost) };
         match found {
             Ok(files) => failed.extend(files.into_iter().filter_map(|file| {
                 let error = self.maildir.settle(&file, &self.destination).err()?;
@@ -204,8 +374,6 @@ impl Session {
 impl Source for MaildirSource {
     type Settings = MaildirSettings;
 
-    const ASKS_FOR_KNOWN: bool = true;
-
     fn new(mailbox: &str, settings: MaildirSettings) -> Self {
         Self { mailbox: mailbox.to_owned(), settings, session: None, progress: Progress::default() }
     }
@@ -219,15 +387,20 @@ impl Source for MaildirSource {
     }
 
     async fn open(&mut self, resume: Resume) -> Result<(), SourceError> {
-        let maildir = Maildir::new(&self.mailbox, self.settings.path.clone());
         self.session = Some(Session {
-            maildir,
+            maildir: Maildir::new(&self.mailbox, self.settings.path.clone()),
             destination: Destination::Unchanged,
-            known: resume.known,
+            unrecorded: resume.unrecorded,
             pending: resume.pending.into_iter().map(|Pending { place, retry }| (place, retry)).collect(),
+            names: BTreeMap::new(),
+            asked: Vec::new(),
             unread: VecDeque::new(),
-            paths: HashMap::new(),
-            last_listing: None,
+            under_way: HashMap::new(),
+            watch: None,
+            said: false,
+            listing: None,
+            is_due: true,
+            most_names: MOST_NAMES,
         });
         let only_looks = resume.only_looks;
         self.blocking(move |session, settings| {
@@ -244,7 +417,22 @@ impl Source for MaildirSource {
     }
 
     async fn fetch(&mut self) -> Result<Batch, SourceError> {
-        self.blocking(Session::fetch).await
+        let gone = self.blocking(Session::find).await?;
+        loop {
+            let session = self.session()?;
+            if session.unread.is_empty() && session.names.is_empty() {
+                return Ok(Batch { reading: Reading { gone, ..Reading::default() }, ..Batch::default() });
+            }
+            let asked = self.blocking(|session, _| session.look_at_names()).await?;
+            let session = self.session()?;
+            let unrecorded = session.unrecorded.of(asked).await.map_err(SourceError::Lost)?;
+            session.answered(unrecorded);
+            let mut batch = self.blocking(|session, settings| Ok(session.read(settings))).await?;
+            if !batch.is_empty() {
+                batch.reading.gone = gone;
+                return Ok(batch);
+            }
+        }
     }
 
     async fn settle(&mut self, done: &[(Place, Disposition)]) -> Result<Vec<(Place, String)>, SourceError> {
@@ -260,21 +448,140 @@ impl Source for MaildirSource {
     }
 
     async fn wait(&mut self) -> Result<(), SourceError> {
-        loop {
+        // What happened until now a watch has told.
+        if self.session()?.watch.is_none() {
             let look = self.blocking(|session, _| Ok(session.look())).await?;
-            if look == Look::Changed {
-                return Ok(());
-            }
-            self.progress.until(self.settings.poll);
-            tokio::time::sleep(self.settings.poll).await;
-            self.progress.until(PATIENCE);
-            if look == Look::Unsure {
-                return Ok(());
-            }
+            self.session()?.is_due |= look == Look::Changed;
         }
+        let poll = self.settings.poll;
+        let session = self.session()?;
+        if session.has_more() {
+            return Ok(());
+        }
+        let wait = session.until_next_look(poll);
+        self.progress.until(wait);
+        let heard = timeout(wait, self.session()?.hears()).await;
+        self.progress.until(PATIENCE);
+        if heard.is_err() {
+            let look = self.blocking(|session, _| Ok(session.look())).await?;
+            self.session()?.is_due |= look != Look::Quiet;
+        }
+        Ok(())
     }
 
     async fn close(&mut self) {
         self.session = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// A Maildir with these messages in `new`, and a source that has opened it.
+    async fn opened(names: &[&str]) -> (tempfile::TempDir, MaildirSource) {
+        let dir = tempfile::tempdir().unwrap();
+        ["new", "cur", "tmp"].iter().for_each(|part| fs::create_dir(dir.path().join(part)).unwrap());
+        names.iter().for_each(|name| fs::write(dir.path().join("new").join(name), "old").unwrap());
+        let settings = format!("path = '{}'\npoll = '10ms'\nbatch = 2\nafter = 'leave'", dir.path().display());
+        let mut source = MaildirSource::new("test", toml::from_str(&settings).unwrap());
+        source.open(Resume::default()).await.unwrap();
+        (dir, source)
+    }
+
+    async fn fetched(source: &mut MaildirSource) -> Vec<String> {
+        let batch = source.fetch().await.unwrap();
+        batch.messages.iter().map(|message| MaildirSource::describe(&message.place)).collect()
+    }
+
+    #[tokio::test]
+    async fn without_a_watch_looking_finds_what_is_new() {
+        let (dir, mut source) = opened(&[]).await;
+        assert!(fetched(&mut source).await.is_empty());
+        let session = source.session().unwrap();
+        session.watch = None;
+        session.listing.as_mut().unwrap().took = Duration::ZERO;
+        fs::write(dir.path().join("new/1"), "new").unwrap();
+        source.wait().await.unwrap();
+        assert_eq!(fetched(&mut source).await, ["1"]);
+    }
+
+    #[tokio::test]
+    async fn what_a_watch_does_not_tell_is_found_by_looking_at_last() {
+        let (dir, mut source) = opened(&[]).await;
+        assert!(fetched(&mut source).await.is_empty());
+        fs::write(dir.path().join("new/1"), "new").unwrap();
+        // What another machine does to a network file system is not told.
+        let session = source.session().unwrap();
+        let _ = session.watch.as_ref().unwrap().noticed();
+        session.listing.as_mut().unwrap().took = Duration::ZERO;
+        source.wait().await.unwrap();
+        assert_eq!(fetched(&mut source).await, ["1"]);
+    }
+
+    #[tokio::test]
+    async fn more_names_than_are_kept_come_one_part_after_the_other_and_each_once() {
+        let (dir, mut source) = opened(&["1", "2", "3", "4", "5", "6", "7"]).await;
+        source.session().unwrap().most_names = 3;
+        let mut all = Vec::new();
+        for _ in 0..5 {
+            all.extend(fetched(&mut source).await);
+            assert!(source.session().unwrap().names.len() <= 3);
+        }
+        // It comes before the end of the list, while that is still gone through.
+        fs::write(dir.path().join("new/0"), "new").unwrap();
+        while !source.session().unwrap().names.is_empty() || source.session().unwrap().has_more() {
+            all.extend(fetched(&mut source).await);
+        }
+        all.sort();
+        assert_eq!(all, ["0", "1", "2", "3", "4", "5", "6", "7"]);
+    }
+
+    /// Long ago, so that nobody can doubt it.
+    fn age(dir: &tempfile::TempDir) {
+        for part in ["new", "cur"] {
+            let part = fs::File::open(dir.path().join(part)).unwrap();
+            part.set_modified(SystemTime::now() - Duration::from_secs(3600)).unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_quiet_mailbox_is_not_listed_again_and_again() {
+        let (dir, mut source) = opened(&["1"]).await;
+        age(&dir);
+        assert_eq!(fetched(&mut source).await, ["1"]);
+        let listed = |source: &mut MaildirSource| source.session().unwrap().listing.as_ref().unwrap().at;
+        let at = listed(&mut source);
+        for watched in [true, false] {
+            if !watched {
+                source.session().unwrap().watch = None;
+            }
+            for _ in 0..3 {
+                source.wait().await.unwrap();
+                assert!(fetched(&mut source).await.is_empty());
+            }
+        }
+        assert_eq!(listed(&mut source), at);
+    }
+
+    #[tokio::test]
+    async fn a_listing_that_takes_long_rests_long() {
+        let (dir, mut source) = opened(&[]).await;
+        assert!(fetched(&mut source).await.is_empty());
+        age(&dir);
+        let session = source.session().unwrap();
+        session.listing.as_mut().unwrap().took = Duration::ZERO;
+        assert_eq!(session.look(), Look::Changed);
+        session.listing.as_mut().unwrap().took = Duration::from_secs(2);
+        assert_eq!(session.look(), Look::Quiet);
+        assert!(session.rest() > Duration::from_secs(1_900));
+        session.watch = None;
+        assert!(session.rest() <= Duration::from_secs(20) && session.look() == Look::Quiet);
+        assert_eq!(session.until_next_look(Duration::from_secs(10)).as_secs(), 10);
+        let retry = Retry { first_failed: 0, tries: 1, next_try: now(), why: String::new() };
+        session.pending.insert(Place::new("1/1"), retry);
+        assert!(session.until_next_look(Duration::from_secs(10)).is_zero(), "what is due does not wait for it");
     }
 }

@@ -60,9 +60,6 @@ pub trait Source: Send + Sized + 'static {
     /// What the configuration says about one mailbox of this kind.
     type Settings: Settings + Clone;
 
-    /// Whether `open` wants to hear which places are committed already: for a mailbox that no cursor describes.
-    const ASKS_FOR_KNOWN: bool = false;
-
     /// Nothing is opened yet. `mailbox` is its name in the configuration, in the log and in the database.
     fn new(mailbox: &str, settings: Self::Settings) -> Self;
 
@@ -77,7 +74,7 @@ pub trait Source: Send + Sized + 'static {
     fn open(&mut self, resume: Resume) -> impl Future<Output = Result<(), SourceError>> + Send;
 
     /// The next batch, oldest first, at most the configured number of messages; empty when there is none now. What was
-    /// fetched since the last `open` does not come again, whether it was settled or not.
+    /// fetched since the last `open` does not come again, unless it was settled and is not recorded.
     fn fetch(&mut self) -> impl Future<Output = Result<Batch, SourceError>> + Send;
 
     /// Carries out the dispositions, and says of which messages that failed, and why: those are brought again later.

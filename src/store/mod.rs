@@ -182,23 +182,13 @@ impl Store {
         }
     }
 
-    /// What an earlier run left of a mailbox, but for the places that [`Store::known`] gives.
+    /// What an earlier run left of a mailbox; [`Store::unrecorded`] tells what else it left.
     ///
     /// # Errors
     /// See [`StoreError`].
     pub async fn resume(&self, mailbox: &str) -> Result<Resume, StoreError> {
         match self {
             Self::Sqlite(store) => store.resume(mailbox).await,
-        }
-    }
-
-    /// The places of all messages of a mailbox that are recorded, for a source that asks for them.
-    ///
-    /// # Errors
-    /// See [`StoreError`].
-    pub async fn known(&self, mailbox: &str) -> Result<HashSet<Place>, StoreError> {
-        match self {
-            Self::Sqlite(store) => store.known(mailbox).await,
         }
     }
 

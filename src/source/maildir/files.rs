@@ -1,7 +1,8 @@
 //! The files of a Maildir (<https://cr.yp.to/proto/maildir.html>) and of its folders (Maildir++). Blocks.
 
 use std::{
-    fs::{self, DirBuilder, File, Metadata, OpenOptions},
+    collections::{BinaryHeap, HashSet},
+    fs::{self, DirBuilder, DirEntry, File, Metadata, OpenOptions},
     io::{self, ErrorKind, Read},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
@@ -15,6 +16,7 @@ use rustix::{
 use sha2::{Digest, Sha256};
 use tracing::warn;
 
+use super::watch::Appeared;
 use crate::{
     clock::now,
     message::Place,
@@ -28,9 +30,34 @@ const DELIVERED: [&str; 2] = ["new", "cur"];
 #[derive(Debug)]
 pub(super) struct Maildir {
     /// What the log calls it.
-    mailbox: String,
+    pub mailbox: String,
     path: PathBuf,
 }
+
+/// What a file is called, and in which of the directories. Names begin with the time of delivery: the oldest is the least.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Name {
+    name: Box<str>,
+    /// The number of the directory in [`DELIVERED`].
+    part: usize,
+}
+
+impl Name {
+    /// `None` for what is no message.
+    pub(super) fn new(name: &str, part: usize) -> Option<Self> {
+        (!name.starts_with('.')).then(|| Self { name: name.into(), part })
+    }
+
+    /// The part that stays when a file is renamed or flagged.
+    pub(super) fn unique(&self) -> &str {
+        unique(&self.name)
+    }
+}
+
+/// Which directory it is, and when it changed; `None` where it can't be seen.
+pub(super) type Stamp = Option<(u64, u64, SystemTime)>;
+/// Of `new` and `cur`.
+pub(super) type Stamps = [Stamp; 2];
 
 /// One message file.
 #[derive(Debug)]
@@ -68,7 +95,7 @@ impl Maildir {
 
     /// Checks that this is a Maildir, and says where its messages go.
     pub(super) fn destination(&self, after: &After) -> Result<Destination, SourceError> {
-        for part in DELIVERED.map(|part| self.path.join(part)) {
+        for part in self.parts() {
             // Listing tells at once what reading would run into later.
             fs::read_dir(&part).map_err(|error| trouble("this is no readable Maildir:", &part, &error))?;
         }
@@ -103,39 +130,72 @@ impl Maildir {
         File::create(&mark).map(drop).map_err(|error| trouble("can't write", &mark, &error))
     }
 
-    /// The messages whose place `wanted` takes, by name: names begin with the time of delivery.
-    pub(super) fn list(&self, mut wanted: impl FnMut(&Place) -> bool) -> Result<Vec<MessageFile>, SourceError> {
-        let mut found = Vec::new();
-        for part in DELIVERED.map(|part| self.path.join(part)) {
-            let listing = fs::read_dir(&part).and_then(|files| {
+    /// Where delivered messages lie.
+    pub(super) fn parts(&self) -> [PathBuf; 2] {
+        DELIVERED.map(|part| self.path.join(part))
+    }
+
+    /// The names that are `wanted`, sorted, at most so many, and whether there are others behind them. No file is looked at.
+    pub(super) fn names(
+        &self,
+        most: usize,
+        mut wanted: impl FnMut(&Name) -> bool,
+    ) -> Result<(Vec<Name>, bool), SourceError> {
+        let (mut found, mut more) = (BinaryHeap::new(), false);
+        for (part, path) in self.parts().iter().enumerate() {
+            let listing = fs::read_dir(path).and_then(|files| {
                 for file in files {
                     let file = file?;
                     // A name that is no UTF-8 was made by no delivery agent. Links and directories are a trap.
                     let Ok(name) = file.file_name().into_string() else { continue };
-                    if name.starts_with('.') || !file.file_type()?.is_file() {
+                    let Some(name) = Name::new(&name, part) else { continue };
+                    if !wanted(&name) || !is_file(&file)? {
                         continue;
                     }
-                    let place = match file.metadata() {
-                        Ok(metadata) => place(&name, &metadata),
-                        // Somebody moved or removed it meanwhile.
-                        Err(error) if error.kind() == ErrorKind::NotFound => continue,
-                        Err(error) => return Err(error),
-                    };
-                    if wanted(&place) {
-                        found.push(MessageFile { place, path: file.path() });
+                    found.push(name);
+                    if found.len() > most {
+                        found.pop();
+                        more = true;
                     }
                 }
                 Ok(())
             });
-            listing.map_err(|error| trouble("can't list", &part, &error))?;
+            listing.map_err(|error| trouble("can't list", path, &error))?;
         }
-        found.sort_unstable_by(|a, b| a.place.as_str().cmp(b.place.as_str()));
+        Ok((found.into_sorted_vec(), more))
+    }
+
+    /// The file of this name; `None` where it is gone or no message. One that was only just made may still be written, and
+    /// is none before that is over.
+    pub(super) fn file(&self, name: &Name, appeared: Appeared) -> Result<Option<MessageFile>, SourceError> {
+        let path = self.path.join(DELIVERED[name.part]).join(&*name.name);
+        match fs::symlink_metadata(&path) {
+            Ok(metadata) if !metadata.is_file() => Ok(None),
+            Ok(metadata) if appeared == Appeared::Made && !is_finished(&metadata) => Ok(None),
+            Ok(metadata) => Ok(Some(MessageFile { place: place(&name.name, &metadata), path })),
+            // Somebody moved or removed it meanwhile.
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(trouble("can't look at", &path, &error)),
+        }
+    }
+
+    /// The files of these places, whatever they are called by now.
+    pub(super) fn find(&self, places: &HashSet<&Place>) -> Result<Vec<MessageFile>, SourceError> {
+        let uniques: HashSet<&str> = places.iter().map(|place| describe(place)).collect();
+        let (names, _) = self.names(usize::MAX, |name| uniques.contains(name.unique()))?;
+        let mut found = Vec::new();
+        for name in names {
+            found.extend(self.file(&name, Appeared::Whole)?.filter(|file| places.contains(&file.place)));
+        }
         Ok(found)
     }
 
-    /// When `new` and `cur` changed.
-    pub(super) fn changed(&self) -> [Option<SystemTime>; 2] {
-        DELIVERED.map(|part| fs::metadata(self.path.join(part)).and_then(|meta| meta.modified()).ok())
+    /// What `new` and `cur` are, and when they changed.
+    pub(super) fn stamps(&self) -> Stamps {
+        self.parts().map(|part| {
+            let metadata = fs::metadata(part).ok()?;
+            Some((metadata.dev(), metadata.ino(), metadata.modified().ok()?))
+        })
     }
 
     /// Moves or flags one message; false when it is not where it was.
@@ -172,13 +232,28 @@ impl Maildir {
             Destination::Seen => None,
             Destination::Unchanged => return Ok(()),
         };
-        for directory in target.into_iter().chain(DELIVERED.map(|part| self.path.join(part))) {
+        for directory in target.into_iter().chain(self.parts()) {
             File::open(&directory)
                 .and_then(|directory| directory.sync_all())
                 .map_err(|error| trouble("can't sync", &directory, &error))?;
         }
         Ok(())
     }
+}
+
+/// Where that is not known from the listing it is looked up, and somebody may have moved or removed the file meanwhile.
+fn is_file(file: &DirEntry) -> io::Result<bool> {
+    match file.file_type() {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        kind => Ok(kind?.is_file()),
+    }
+}
+
+/// Of a file that was made in its place each change so far was a write. One that was written elsewhere and linked has
+/// another name still, or had one taken away since.
+fn is_finished(metadata: &Metadata) -> bool {
+    let written = (metadata.mtime(), metadata.mtime_nsec());
+    metadata.nlink() > 1 || (metadata.ctime(), metadata.ctime_nsec()) != written
 }
 
 /// Reads at most `limit` octets of a regular file; `None` when it is gone, or something else has taken its place.

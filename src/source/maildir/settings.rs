@@ -15,8 +15,8 @@ pub struct MaildirSettings {
     /// What happens to a message once its rows are committed.
     #[serde(default)]
     pub after: After,
-    /// How often to look whether something was delivered.
-    #[serde(default = "half_second", deserialize_with = "settings::time")]
+    /// How often to look whether something was delivered of which nobody told.
+    #[serde(default = "ten_seconds", deserialize_with = "settings::time")]
     pub poll: Duration,
     /// The most messages in one batch; a batch also ends at 8 MiB.
     #[serde(default = "settings::batch", deserialize_with = "settings::some")]
@@ -40,8 +40,8 @@ impl Settings for MaildirSettings {
     }
 }
 
-fn half_second() -> Duration {
-    Duration::from_millis(500)
+fn ten_seconds() -> Duration {
+    Duration::from_secs(10)
 }
 
 #[cfg(test)]

@@ -1,7 +1,5 @@
 //! What the store knows of each mailbox: how far it was read, what is not settled yet, and how it fares.
 
-use std::collections::HashSet;
-
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 use super::{ROWS_A_STATEMENT, SqliteStore, is_kept, json};
@@ -101,17 +99,6 @@ impl SqliteStore {
         .await
         .map_err(|error| self.error(error))?;
         Ok(found.into_iter().map(Place::new).collect())
-    }
-
-    pub(in crate::store) async fn known(&self, mailbox: &str) -> Result<HashSet<Place>, StoreError> {
-        let known: Vec<String> = sqlx::query_scalar(
-            "SELECT place FROM message WHERE mailbox = ?1 UNION ALL SELECT place FROM passed WHERE mailbox = ?1",
-        )
-        .bind(mailbox)
-        .fetch_all(&self.readers)
-        .await
-        .map_err(|error| self.error(error))?;
-        Ok(known.into_iter().map(Place::new).collect())
     }
 
     pub(in crate::store) async fn settled(&self, mailbox: &str, done: &[Place]) -> Result<(), StoreError> {
