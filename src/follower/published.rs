@@ -77,10 +77,10 @@ const PAUSE: u32 = 4;
 const PATIENCE: Duration = Duration::from_millis(10);
 
 /// How long those who read are waited for. No new reader is let in meanwhile, and a look-up takes microseconds.
-const LONGEST_LOCK: Duration = Duration::from_millis(4);
+const LONGEST_LOCK: Duration = Duration::from_millis(2);
 
 /// How often a portion is tried while somebody reads for longer.
-const TRIES: u32 = 5;
+const TRIES: u32 = 8;
 
 /// How long whoever records a mail waits for the list.
 const MOMENT: Duration = Duration::from_millis(500);
