@@ -15,7 +15,7 @@ use std::{
 use serde::Serialize;
 use tokio::{
     sync::watch,
-    time::{Instant, sleep},
+    time::{Instant, sleep, sleep_until, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -137,7 +137,7 @@ macro_rules! followers {
                 }
             }
 
-            /// Makes each one equal to what the store says, whatever it held. For the start of the daemon. One that is
+            /// Makes each one equal to what the store says. For the start of the daemon. One that is
             /// busy is left to [`Followers::keep_up`].
             ///
             /// # Errors
@@ -189,7 +189,8 @@ macro_rules! followers {
                 changed: &watch::Sender<()>,
                 stop: &CancellationToken,
             ) -> Result<(), StoreError> {
-                tokio::try_join!($(keep_up(&self.$module, store, changed.subscribe(), stop)),+).map(drop)
+                let ticks = Instant::now();
+                tokio::try_join!($(keep_up(&self.$module, store, changed.subscribe(), ticks, stop)),+).map(drop)
             }
 
             /// Whether all of them may carry over what this store says.
@@ -297,20 +298,27 @@ async fn follow_to_the_end(follower: &impl Follower, store: &Store) -> Result<()
     }
 }
 
+/// When to ask next: all followers at the same moments, so that an idle process wakes up once for all of them.
+fn next_tick(ticks: Instant) -> Instant {
+    let passed = ticks.elapsed().as_millis() / ASK.as_millis();
+    ticks + ASK * u32::try_from(passed + 1).unwrap_or(u32::MAX)
+}
+
 async fn keep_up<F: Follower>(
     follower: &F,
     store: &Store,
     mut changed: watch::Receiver<()>,
+    ticks: Instant,
     stop: &CancellationToken,
 ) -> Result<(), StoreError> {
     let mut failures = Failures::default();
-    let mut rest = Duration::ZERO;
+    let mut rested = Instant::now();
     let mut more = false;
     loop {
         let wait = async {
-            sleep(rest).await;
             // The sender is whoever awaits this; it can't be gone.
-            let _ = tokio::time::timeout(if more { Duration::ZERO } else { ASK }, changed.changed()).await;
+            let _ = timeout_at(if more { Instant::now() } else { next_tick(ticks) }, changed.changed()).await;
+            sleep_until(rested).await;
         };
         if stop.run_until_cancelled(wait).await.is_none() {
             return Ok(());
@@ -318,12 +326,13 @@ async fn keep_up<F: Follower>(
         store.check_in_place()?;
         let began = Instant::now();
         let turn = follower.follow(store).await;
-        rest = (began.elapsed() * F::REST).max(F::SPACING);
+        let mut rest = (began.elapsed() * F::REST).max(F::SPACING);
         more = matches!(turn, Ok(Turn::More));
         failures.note(follower.path(), turn.err());
         if failures.in_a_row > 0 {
             rest = rest.max(ASK);
         }
+        rested = Instant::now() + rest;
     }
 }
 
@@ -443,7 +452,7 @@ mod tests {
             }
             stop.cancel();
         };
-        let (kept, ()) = tokio::join!(keep_up(&slow, &store, changed.subscribe(), &stop), everything);
+        let (kept, ()) = tokio::join!(keep_up(&slow, &store, changed.subscribe(), Instant::now(), &stop), everything);
         kept.unwrap();
         assert!((9..=11).contains(&turns()), "{} turns of 2 s in 200 s", turns());
     }
