@@ -560,3 +560,126 @@ fn five_answers_make_a_configuration_that_works() {
         "it is left as it was"
     );
 }
+
+/// Every command that prints, and a list with somebody on it.
+fn printing(place: &Place) -> Vec<Vec<String>> {
+    assert!(place.run(&["suppressions", "add", "ann@example.org"]).status.success());
+    let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/samples/postfix-mailbox-full.eml");
+    let commands = [
+        "status",
+        "status --json",
+        "check",
+        "suppressions list",
+        "suppressions list --json",
+        "suppressions export",
+        "suppressions export --format csv",
+        "suppressions check ann@example.org",
+        "suppressions check nobody@example.org --json",
+        "suppressions add bob@example.org",
+        "suppressions remove eve@example.org",
+        "review approve --all",
+        "retry",
+        "ack",
+        "codes",
+        "codes --json",
+        "codes 550",
+        "codes nothing",
+        "phrases",
+        "phrases --json",
+        "phrases nothing",
+        "classify SAMPLE",
+        "classify --json SAMPLE",
+        "classify --response 550",
+        "explain SAMPLE",
+        "explain --response 550",
+        "redact SAMPLE",
+        "completions zsh",
+        "help",
+        "--help",
+        "--version",
+        "suppressions --help",
+    ];
+    let words = |command: &str| command.split(' ').map(|word| word.replace("SAMPLE", sample)).collect();
+    commands.into_iter().map(words).collect()
+}
+
+/// As `bounced … | head` closes it.
+#[test]
+fn a_pipe_that_is_closed_is_no_failure_and_says_nothing() {
+    let place = Place::new();
+    for args in printing(&place) {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_bounced"));
+        let output = command.env_clear().arg("--config").arg(place.path("bounced.toml")).args(&args).stdout(writer);
+        let output = output.stderr(std::process::Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {output:?}");
+        assert!(output.stderr.is_empty(), "{args:?}: {output:?}");
+    }
+}
+
+#[test]
+fn an_answer_that_can_not_be_written_is_told() {
+    let place = Place::new();
+    for args in printing(&place) {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_bounced"));
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = command.env_clear().arg("--config").arg(place.path("bounced.toml")).args(&args).stdout(full);
+        let output = output.stderr(std::process::Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
+        assert!(complaint(&output, 74).contains("can't write the answer"), "{args:?}");
+    }
+}
+
+#[test]
+fn what_waits_is_answered_for_by_many_addresses_files_and_standard_input() {
+    let place = Place::new();
+    assert!(place.run(&["suppressions", "add", "ann@example.org"]).status.success());
+    for (args, code) in [(&["a@example.org", "b@example.org"][..], 1), (&["-"], 1), (&["gone"], 2), (&[], 2)] {
+        let args = [&["review", "approve"], args].concat();
+        let output = place.command().args(&args).write_stdin("c@example.org\n").output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {output:?}");
+    }
+    assert!(place.complaint(&["review", "reject", "gone"], 2).contains("or a file of them that is there"));
+}
+
+/// So that no more is in memory than of any other mail, however much was packed.
+#[test]
+fn what_gzip_packed_is_read_in_bounded_memory() {
+    let place = Place::new();
+    // 100 MB, of which the first 10 MiB are read.
+    let pack = "(printf 'From: MAILER-DAEMON@a.example\\nSubject: failure\\n\\n550 User unknown\\n'; \
+                yes 'nothing else' | head -c 100000000) | gzip -1 > long.gz";
+    let packed = std::process::Command::new("sh").args(["-c", pack]).current_dir(place.dir.path()).status().unwrap();
+    assert!(packed.success());
+    // The program itself, its tables and threads take most of it.
+    let classify = format!("ulimit -v 140000; exec '{}' classify long.gz", env!("CARGO_BIN_EXE_bounced"));
+    let output = std::process::Command::new("sh").args(["-c", &classify]).current_dir(place.dir.path()).output();
+    let output = output.unwrap();
+    let (out, told) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(out.starts_with("bounce ") && out.contains("long.gz"), "{out} {told}");
+}
+
+#[test]
+fn init_replaces_the_sample_and_writes_nothing_of_what_can_not_work() {
+    let place = Place::new();
+    place.configure(include_str!("../config/bounced.toml"));
+    let answer = |answers: &str| place.command().arg("init").write_stdin(answers).output().unwrap();
+    let refused = answer("imaps://mail.example.org\nbob\n\n\n\n");
+    let told = complaint(&refused, 78);
+    assert!(told.contains("host: expected a host name") && told.contains("nothing was written"), "{told}");
+    let asked = String::from_utf8_lossy(&refused.stderr);
+    assert!(asked.contains("User there: bob\n"), "each question has a line: {asked}");
+    assert_eq!(
+        fs::read_to_string(place.path("bounced.toml")).unwrap(),
+        include_str!("../config/bounced.toml"),
+        "it is left as it was"
+    );
+    let maildir = format!("{}\n\n{}\n", place.path("box").display(), place.dir.path().display());
+    assert!(answer(&maildir).status.success(), "the sample holds nothing of anybody's");
+    assert!(complaint(&answer(&maildir), 2).contains("--force"));
+
+    let nowhere = place.path("nowhere/bounced.toml");
+    let output = bare().arg("--config").arg(&nowhere).arg("init").write_stdin(maildir).output().unwrap();
+    let told = complaint(&output, 74);
+    assert!(told.contains("can't write") && !String::from_utf8_lossy(&output.stderr).contains("IMAP server"), "{told}");
+}

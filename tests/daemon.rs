@@ -363,7 +363,7 @@ fn a_reload_takes_a_good_table_and_refuses_a_broken_one() {
     let process = Process::start(&place, &[]);
     place.bounce("1", "ann@example.com", "550 5.1.1 zzz");
     assert!(process.says("suppressed").contains("codes:5.1.1"));
-    process.says("read 1 messages");
+    process.says("read 1 message:");
 
     fs::write(place.path("codes.toml"), "[[status]]\ncode = 'five'").unwrap();
     process.signal("HUP");
@@ -371,7 +371,7 @@ fn a_reload_takes_a_good_table_and_refuses_a_broken_one() {
     assert!(refused.contains("codes.toml:"), "names file and line: {refused}");
     place.bounce("2", "bob@example.com", "550 5.1.1 zzz");
     process.says("bob@example.com");
-    process.says("read 1 messages");
+    process.says("read 1 message:");
 
     let soft = "[[status]]\ncode = 'x.1.1'\nreplaces = '5.1.1'\n5 = { reason = 'mailbox_full' }\n\
                 description = 'd'\nreference = 'r'\n";
@@ -379,7 +379,7 @@ fn a_reload_takes_a_good_table_and_refuses_a_broken_one() {
     process.signal("HUP");
     process.says("read anew");
     place.bounce("3", "eve@example.com", "550 5.1.1 zzz");
-    let read = process.says("read 1 messages");
+    let read = process.says("read 1 message:");
     assert!(read.contains("suppressed=0"), "{read}");
     process.signal("TERM");
     assert_eq!(process.exit(), Some(0));
@@ -614,7 +614,7 @@ fn with_three_mailboxes_each_line_says_of_which_it_is() {
     let process =
         Process::start_with(&place, "[maildir.second]\npath = 'second'\n[maildir.third]\npath = 'third'\n", &[]);
     let mut seen = String::new();
-    for text in ["third/.Processed", "read 1 messages"] {
+    for text in ["third/.Processed", "read 1 message:"] {
         if !seen.contains(text) {
             seen += &process.up_to(text);
         }

@@ -185,8 +185,8 @@ fn assert_refused<T: std::fmt::Debug>(result: Result<T, SourceError>, why: &str)
 async fn what_ends_a_fetch_early_is_a_lost_connection_and_yields_nothing() {
     let endless = [b"* ".as_slice(), &vec![b'x'; 9 << 20]].concat();
     let cases: [(&str, Vec<u8>); 6] = [
-        ("a literal of 419430400 octets", b"* 1 FETCH (UID 1 BODY[] {419430400}\r\nabc".to_vec()),
-        ("a literal of 1000000000000 octets", b"* 1 FETCH (UID 1 BODY[] {1000000000000}\r\nabc".to_vec()),
+        ("a literal of 419,430,400 octets", b"* 1 FETCH (UID 1 BODY[] {419430400}\r\nabc".to_vec()),
+        ("a literal of 1,000,000,000,000 octets", b"* 1 FETCH (UID 1 BODY[] {1000000000000}\r\nabc".to_vec()),
         ("a line of more than", endless),
         ("goodbye: shutting down", b"* 1 FETCH (UID 1 BODY[] {5}\r\nfirst)\r\n* BYE shutting down\r\n".to_vec()),
         ("the server closed", b"* 1 FETCH (UID 1 BODY[] {5}\r\nfirst)\r\n".to_vec()),
@@ -555,7 +555,7 @@ async fn what_takes_memory_without_end_is_lost() {
         (command == "CAPABILITY").then(|| Reply::SayAndClose(format!("* X {}\r\n", "y".repeat(70_000)).into_bytes()))
     })
     .await;
-    assert_lost(server.source().open(Resume::default()).await, "a line of more than 65536");
+    assert_lost(server.source().open(Resume::default()).await, "a line of more than 65,536");
     // Many small responses are as bad as a large one.
     let noise = "* 5 EXISTS\r\n".repeat(8 << 20);
     let server = Server::start("* OK hello", move |command| {

@@ -26,6 +26,7 @@ use crate::{
     source::{Source, SourceError},
     store::{Committed, Death, Heartbeat, JudgedMessage, Store, StoreError},
     suppression::Suppression,
+    text::count,
 };
 
 /// How many messages a mailbox is told of at once, of those that it could not be told of before. Each may have to be looked
@@ -230,7 +231,7 @@ impl Recorder {
             }
             let lost = self.store.unrecorded(mailbox, doubtful).await?;
             if !lost.is_empty() {
-                tracing::warn!(mailbox, "{} messages were passed over by mistake; they are read now", lost.len());
+                tracing::warn!(mailbox, "passed over by mistake and read now: {}", count(lost.len() as u64, "message"));
                 source.reread(lost);
                 return Ok(true);
             }

@@ -18,6 +18,7 @@ use crate::{
     follower::{Followers, Trouble},
     message::Place,
     store::{MailboxStatus, PendingAnswer, PendingMessage, Store, StoreError},
+    text::grouped,
 };
 
 /// A fault that has lasted so long, in seconds, no longer looks like a passing one.
@@ -117,7 +118,7 @@ fn full_disks(config: &Config, room: impl Fn(&Path) -> Option<Room>) -> Vec<Full
             Room::Left(ENOUGH_ROOM..) => return None,
             Room::Left(left) => format!(
                 "the disk of {shown} has {} KiB left: bounces are recorded and published only when there is room; free some space",
-                left / 1024
+                grouped(left / 1024)
             ),
             Room::ReadOnly => format!(
                 "the disk of {shown} is mounted read-only: nothing is recorded or published; find out why (a fault of the disk, perhaps) and mount it to be written"

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{Exit, Failure, Globals, block_on};
+use super::{Exit, Failure, Globals, block_on, terminal::grouped};
 use crate::{
     app::{self, Halt, Judge},
     config::{Config, DEFAULT_FILE, Mailbox},
@@ -50,7 +50,10 @@ fn describe(config: &Config, out: &mut impl Write) -> io::Result<()> {
     writeln!(
         out,
         "suppresses      hard bounces at once; {} soft ones within {} days, at least {} days apart; at most {} a message",
-        policy.soft_count, policy.soft_window_days, policy.soft_min_days, policy.most_per_message
+        grouped(policy.soft_count.into()),
+        grouped(policy.soft_window_days.into()),
+        grouped(policy.soft_min_days.into()),
+        grouped(policy.most_per_message as u64)
     )?;
     for (name, table) in config.tables() {
         let own = table.files.iter().map(|file| format!("{}, over the ", file.display()));

@@ -45,7 +45,8 @@ pub struct Classify {
     /// Judge this SMTP reply instead of mails; `-` reads one reply a line from standard input. Output is JSON lines.
     #[arg(long, value_name = "TEXT", conflicts_with = "paths")]
     response: Option<String>,
-    /// Mail files, mbox files, directories (searched through all levels), or `-` for standard input.
+    /// Mail files, mbox files, directories (searched through all levels), or `-` for standard input; what gzip packed is
+    /// unpacked.
     #[arg(value_name = "PATH", required_unless_present = "response")]
     paths: Vec<PathBuf>,
 }

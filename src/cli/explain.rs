@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     Exit, Failure, Globals, input,
-    terminal::{Colours, printable},
+    terminal::{Colours, grouped, printable},
 };
 use crate::{
     app::Shown,
@@ -86,7 +86,7 @@ fn explain(name: &str, report: &Report, verdicts: &[Verdict], out: &mut impl Wri
     if report.left_out > 0 {
         let complaint = report.kind == Kind::Complaint;
         let (who, done) = if complaint { ("complainers", "recorded") } else { ("recipients", "judged") };
-        writeln!(out, "\n  and {} more {who}, which are counted and not {done}", report.left_out)?;
+        writeln!(out, "\n  and {} more {who}, which are counted and not {done}", grouped(report.left_out as u64))?;
     }
     Ok(())
 }

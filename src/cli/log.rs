@@ -15,7 +15,7 @@ use serde_json::json;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
-use super::terminal::Colours;
+use super::terminal::{Colours, grouped};
 use crate::{
     config::{Log, LogFormat},
     text::is_unseen,
@@ -82,7 +82,7 @@ impl Lines {
 const TOO_SLOW: &str = "log lines were dropped: whoever reads the log is too slow";
 
 fn of_dropped_text(count: usize) -> String {
-    format!("{:.6}  WARN {count} {TOO_SLOW}\n", Timestamp::now())
+    format!("{:.6}  WARN {} {TOO_SLOW}\n", Timestamp::now(), grouped(count as u64))
 }
 
 fn of_dropped_json(count: usize) -> String {

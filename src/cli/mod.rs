@@ -1,18 +1,24 @@
 //! The command line: arguments in, text or JSON out, and an exit code that scripts and systemd can act upon.
 //! Knows no rules of its own; every answer comes from the floors below.
 
+mod addresses;
 mod columns;
 mod exit;
 mod input;
 mod log;
 mod terminal;
 
-use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+use std::{
+    ffi::OsString,
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use clap::Parser;
 pub use exit::{Exit, Failure};
 
-use crate::{app::Judge, config::Config, report::Address};
+use crate::{app::Judge, config::Config};
 
 /// The one list of commands: each is a module of this floor with its arguments as a struct of the same name.
 /// The struct's docstring is its help text.
@@ -53,7 +59,7 @@ const EXAMPLES: &str = "\
 Examples:
   bounced classify bounce.eml            what one mail says, judged
   bounced explain bounce.eml             why it was judged so
-  bounced redact bounce.eml > copy.eml   a copy without names, to report a misread
+  bounced redact bounce.eml > copy.eml   a copy without names, for a report
   bounced codes 5.1.1                    what a code means and what to do
   bounced phrases user.unknown           which words lead to a verdict
   bounced check --connect                try the configuration
@@ -97,22 +103,6 @@ impl Globals {
     }
 }
 
-/// An argument that is a mail address, alone, behind `mailto:`, or in angle brackets behind a name.
-fn address(text: &str) -> Result<Address, String> {
-    let text = text.trim();
-    let is_link = text.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("mailto:"));
-    let text = if is_link { &text[7..] } else { text };
-    if is_link && text.contains(['%', '?', ',']) {
-        return Err("expected nothing but an address behind mailto:, e.g. mailto:ann@example.org".to_owned());
-    }
-    let text = if text.ends_with('>') { text.rsplit_once('<').map_or(text, |(_, address)| address) } else { text };
-    let address = Address::parse(text).ok_or_else(|| "expected one mail address, e.g. ann@example.org".to_owned())?;
-    if address.local_part().contains('*') {
-        return Err("a pattern is no address: the list holds single addresses, so name each of them".to_owned());
-    }
-    Ok(address)
-}
-
 /// Runs what is asynchronous in a short command.
 fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -130,7 +120,13 @@ fn run_with(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         // Help and version are "errors" to clap; it knows which stream and code they want.
-        Err(error) => error.exit(),
+        Err(asked) => {
+            return match asked.print().and_then(|()| io::stdout().flush()) {
+                Err(unwritten) if !asked.use_stderr() => Failure::from(unwritten).report(),
+                _ if asked.use_stderr() => Exit::Usage.into(),
+                _ => Exit::Yes.into(),
+            };
+        }
     };
     match cli.command.execute(&cli.globals) {
         Ok(exit) => exit.into(),
@@ -145,25 +141,37 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_understood_as_people_write_it_or_refused() {
-        for text in [
-            "ann@example.org",
-            "mailto:ann@example.org",
-            "MAILTO:Ann@Example.ORG",
-            "Ann B. <ann@example.org>",
-            "<ann@example.org>",
-        ] {
-            assert_eq!(address(text).map(|a| a.normalised().to_owned()), Ok("ann@example.org".to_owned()), "{text}");
-        }
-        for text in
-            ["*@example.org", "@example.org", "mailto:ann@example.org?subject=x", "a@example.org,b@example.org", "Ann"]
-        {
-            assert!(address(text).is_err(), "{text}");
-        }
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    /// A command and all below it.
+    fn all(command: clap::Command) -> Vec<clap::Command> {
+        let below: Vec<_> = command.get_subcommands().cloned().flat_map(all).collect();
+        std::iter::once(command).chain(below).collect()
     }
 
     #[test]
-    fn the_command_line_is_well_formed() {
-        Cli::command().debug_assert();
+    fn help_wraps_between_words_and_loses_none() {
+        let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        for command in all(Cli::command()) {
+            let render = |width: usize| command.clone().term_width(width).render_long_help().to_string();
+            let (narrow, wide) = (render(72), render(0));
+            assert_eq!(words(&narrow), words(&wide), "{}", command.get_name());
+        }
+        let narrow = Cli::command().term_width(72).render_long_help().to_string();
+        let before_examples = narrow.split("Examples:").next().unwrap_or_default();
+        assert!(before_examples.lines().all(|line| line.chars().count() <= 72), "{narrow}");
+    }
+
+    /// An example that is broken can't be pasted.
+    #[test]
+    fn examples_fit_a_terminal_of_eighty_columns() {
+        for command in all(Cli::command()) {
+            let examples = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            for line in examples.lines().filter(|line| line.contains("bounced ")) {
+                assert!(line.chars().count() <= 80, "{}: {line}", command.get_name());
+            }
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{Exit, Failure, Globals, block_on};
+use super::{Exit, Failure, Globals, block_on, terminal::count};
 use crate::{app, message::Place, store::PendingAnswer};
 
 /// Try messages again now that could not be read, or that were set aside; exit code 1 when there are none.
@@ -40,10 +40,10 @@ impl Which {
         }
         let place = self.place.map(Place::new);
         let answered = app::answer_pending(&config, self.mailbox.as_deref(), place.as_ref(), answer);
-        let count = block_on(async { Ok(answered.await?) })?;
-        let are = if count == 1 { "message is" } else { "messages are" };
-        writeln!(io::stdout(), "{count} {are} {became}")?;
-        Ok(if count > 0 { Exit::Yes } else { Exit::No })
+        let answered = block_on(async { Ok(answered.await?) })?;
+        let are = if answered == 1 { "is" } else { "are" };
+        writeln!(io::stdout(), "{} {are} {became}", count(answered, "message"))?;
+        Ok(if answered > 0 { Exit::Yes } else { Exit::No })
     }
 }
 

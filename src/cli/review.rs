@@ -6,8 +6,10 @@ use clap::{Args, Subcommand};
 use futures::TryStreamExt;
 
 use super::{
-    Exit, Failure, Globals, address, block_on,
-    terminal::{count, json_line, printable},
+    Exit, Failure, Globals,
+    addresses::named,
+    block_on,
+    terminal::{Colours, count, json_line, printable},
 };
 use crate::{
     app::List,
@@ -20,6 +22,7 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   bounced review list                       what waits, message by message
+  bounced review approve ann@example.org bob@example.org
   bounced review approve --message 17       that message is genuine
   bounced review reject --domain example.org")]
 pub struct Review {
@@ -58,9 +61,9 @@ enum Task {
 /// What is said together has to fit together.
 #[derive(Debug, Args)]
 struct Which {
-    /// One address.
-    #[arg(value_parser = address)]
-    address: Option<Address>,
+    /// Addresses, files with one address a line, or `-` for standard input.
+    #[arg(value_name = "ADDRESS|FILE")]
+    addresses: Vec<String>,
     /// The number of a message, as `bounced review list` shows it.
     #[arg(long, value_name = "NUMBER")]
     message: Option<i64>,
@@ -75,19 +78,20 @@ fn domain(text: &str) -> Result<String, String> {
 }
 
 impl Which {
-    fn selection(&self) -> HeldSelection {
-        HeldSelection {
-            address: self.address.as_ref().map(|address| address.normalised().to_owned()),
+    fn selection(&self) -> Result<HeldSelection, Failure> {
+        let addresses = (!self.addresses.is_empty()).then(|| named(&self.addresses)).transpose()?;
+        Ok(HeldSelection {
+            addresses: addresses.map(|all| all.iter().map(|address| address.normalised().to_owned()).collect()),
             domain: self.domain.clone(),
             message: self.message,
-        }
+        })
     }
 
     /// Nothing said is not everything meant.
     fn chosen(&self, all: bool) -> Result<HeldSelection, Failure> {
-        let selection = self.selection();
+        let selection = self.selection()?;
         if !all && selection == HeldSelection::default() {
-            let what = "say which: an address, --message NUMBER, --domain DOMAIN, or --all";
+            let what = "say which: addresses, --message NUMBER, --domain DOMAIN, or --all";
             return Err(Failure::new(Exit::Usage, what));
         }
         Ok(selection)
@@ -97,13 +101,15 @@ impl Which {
 impl Review {
     pub(super) fn execute(self, globals: &Globals) -> Result<Exit, Failure> {
         let config = globals.config()?;
+        // What is named wrongly is told before anything is opened.
+        let selection = self.task.selection()?;
         let mut out = BufWriter::new(io::stdout().lock());
         let exit = block_on(async {
             let list = match self.task {
                 Task::List { .. } => List::open_to_read(&config).await?,
                 Task::Approve { .. } | Task::Reject { .. } => List::open_existing(&config).await?,
             };
-            let exit = self.task.run(&list, &mut out).await?;
+            let exit = self.task.run(selection, &list, &mut out).await?;
             list.close().await;
             Ok(exit)
         })?;
@@ -113,11 +119,19 @@ impl Review {
 }
 
 impl Task {
-    async fn run(self, list: &List, out: &mut impl Write) -> Result<Exit, Failure> {
-        let (selection, answer, became) = match self {
-            Self::List { which, json } => return show(list, &which.selection(), json, out).await,
-            Self::Approve { which, all } => (which.chosen(all)?, HeldAnswer::Approve, "suppressed now"),
-            Self::Reject { which, all } => (which.chosen(all)?, HeldAnswer::Reject, "kept off the list"),
+    /// Which addresses are meant.
+    fn selection(&self) -> Result<HeldSelection, Failure> {
+        match self {
+            Self::List { which, .. } => which.selection(),
+            Self::Approve { which, all } | Self::Reject { which, all } => which.chosen(*all),
+        }
+    }
+
+    async fn run(self, selection: HeldSelection, list: &List, out: &mut impl Write) -> Result<Exit, Failure> {
+        let (answer, became) = match self {
+            Self::List { json, .. } => return show(list, &selection, json, out).await,
+            Self::Approve { .. } => (HeldAnswer::Approve, "suppressed now"),
+            Self::Reject { .. } => (HeldAnswer::Reject, "kept off the list"),
         };
         let answered = list.answer_held(&selection, answer, now()).await?;
         let are = if answered == 1 { "is" } else { "are" };
@@ -129,6 +143,7 @@ impl Task {
 /// A heading for each message, and below it what it says of whom.
 async fn show(list: &List, selection: &HeldSelection, json: bool, out: &mut impl Write) -> Result<Exit, Failure> {
     let (mut rows, mut exit, mut before) = (list.held(selection), Exit::No, None);
+    let colours = Colours::of(&io::stdout());
     while let Some(row) = rows.try_next().await? {
         exit = Exit::Yes;
         if json {
@@ -143,7 +158,8 @@ async fn show(list: &List, selection: &HeldSelection, json: bool, out: &mut impl
             before = Some(row.message);
         }
         let [reason, rule] = [&row.reason, &row.rule].map(|value| value.as_deref().unwrap_or("-"));
-        writeln!(out, "  {:<40} {:<6} {reason:<14} {}", printable(&row.address), row.origin, printable(rule))?;
+        let origin = colours.class(&row.origin, 6);
+        writeln!(out, "  {:<40} {origin} {reason:<14} {}", printable(&row.address), printable(rule))?;
     }
     Ok(exit)
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::{
     Exit, Failure, Globals, block_on,
-    terminal::{count, json_line, printable},
+    terminal::{count, grouped, json_line, printable},
 };
 use crate::{
     app::{self, FullDisk, MailboxHealth, Wrong},
@@ -111,10 +111,11 @@ fn write(health: &MailboxHealth, now: i64, out: &mut impl Write) -> io::Result<(
         write!(out, ", the last one recorded {} after its arrival", span(health.status.lag.unwrap_or(0)))?;
     }
     if *unsettled > 0 {
-        write!(out, ", {unsettled} not settled yet")?;
+        write!(out, ", {} not settled yet", grouped(whole(*unsettled)))?;
     }
     if let Some(failure) = failure {
-        let times = if *failures > 1 { format!(", {failures} times in a row") } else { String::new() };
+        let times =
+            if *failures > 1 { format!(", {} in a row", count(whole(*failures), "time")) } else { String::new() };
         write!(out, "; last attempt failed{times}: {}", printable(failure))?;
     }
     writeln!(out)?;

@@ -1,10 +1,8 @@
 //! `bounced suppressions`: who is not to be mailed any more, why, and the person's last word on it.
 
 use std::{
-    collections::HashSet,
     future,
     io::{self, BufWriter, Write},
-    path::Path,
     pin::Pin,
 };
 
@@ -13,7 +11,9 @@ use futures::{Stream, StreamExt, TryStreamExt, stream};
 use serde_json::json;
 
 use super::{
-    Exit, Failure, Globals, address, block_on, input,
+    Exit, Failure, Globals,
+    addresses::named,
+    block_on,
     terminal::{Colours, json_line, printable, write_json},
 };
 use crate::{
@@ -29,7 +29,7 @@ use crate::{
 #[command(after_help = "Examples:
   bounced suppressions check ann@example.org bob@example.org
   bounced suppressions add --note 'asked on the phone' ann@example.org
-  bounced suppressions remove gone.txt          one address a line; lines that begin with # are left out
+  bounced suppressions remove gone.txt    one address a line, or # and a note
   bounced suppressions export --format csv > list.csv
   grep -o '[^ ]*@example.org' users | bounced suppressions check -")]
 pub struct Suppressions {
@@ -118,37 +118,6 @@ impl Suppressions {
         out.flush()?;
         Ok(exit)
     }
-}
-
-/// All addresses that arguments name, each once and in their order, before anything is done with one of them.
-fn named(arguments: &[String]) -> Result<Vec<Address>, Failure> {
-    let mut found = Vec::new();
-    for argument in arguments {
-        let wrong = |what: String| Failure::new(Exit::Usage, format_args!("{}: {what}", printable(argument)));
-        let is_file = argument == "-" || (Path::new(argument).is_file() && address(argument).is_err());
-        if !is_file {
-            found.push(address(argument).map_err(wrong)?);
-            continue;
-        }
-        let unreadable =
-            |e: io::Error| Failure::new(Exit::Input, format_args!("{}: can't read it: {e}", printable(argument)));
-        for (n, line) in input::lines(input::text(argument.as_ref()).map_err(unreadable)?).enumerate() {
-            let line = line.map_err(unreadable)?.bytes;
-            let line = String::from_utf8_lossy(&line);
-            if !line.trim().is_empty() && !line.starts_with('#') {
-                let wrong = |what| {
-                    Failure::new(
-                        Exit::Input,
-                        format_args!("{}, line {}: {what}; nothing was done", printable(argument), n + 1),
-                    )
-                };
-                found.push(address(&line).map_err(wrong)?);
-            }
-        }
-    }
-    let mut seen = HashSet::new();
-    found.retain(|address| seen.insert(address.normalised().to_owned()));
-    Ok(found)
 }
 
 /// The rows of the list, or those of the addresses that somebody named.
@@ -330,7 +299,8 @@ fn more(row: &Listed) -> Vec<String> {
 /// The way from an address back to the mail that put it on the list.
 fn explain(list: &List, row: &Listed, out: &mut impl Write) -> io::Result<()> {
     let reason = row.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
-    writeln!(out, "{} is suppressed since {} ({}{reason})", printable(&row.address), row.since, row.origin)?;
+    let origin = Colours::of(&io::stdout()).class(&row.origin, 0);
+    writeln!(out, "{} is suppressed since {} ({origin}{reason})", printable(&row.address), row.since)?;
     let code = [row.reply.map(|reply| reply.to_string()), row.status.clone()].into_iter().flatten().collect::<Vec<_>>();
     let line = |line: Option<i64>| line.map(|line| format!(", line {line}")).unwrap_or_default();
     let lowered = row.lowered_from.as_ref().map(|from| {

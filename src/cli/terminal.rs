@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use serde::Serialize;
 use serde_json::ser::{Formatter, Serializer};
 
-pub(super) use crate::text::printable;
+pub(super) use crate::text::{count, grouped, printable};
 use crate::{codes::Class, text::is_unseen};
 
 /// Whether what is written may be coloured; the one place that decides it.
@@ -29,24 +29,6 @@ impl Colours {
         let padded = format!("{class:<width$}");
         if self.0 && is_class { format!("\u{1b}[{colour}m{padded}\u{1b}[0m") } else { padded }
     }
-}
-
-/// `1234`, `message` -> `1,234 messages`
-pub(super) fn count(number: u64, one: &str) -> String {
-    let digits = number.to_string();
-    let mut grouped = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    let ending = match (number, one.ends_with("ss")) {
-        (1, _) => "",
-        (_, true) => "es",
-        (_, false) => "s",
-    };
-    format!("{grouped} {one}{ending}")
 }
 
 /// Writes a value as JSON on one line, without a line end. What a reader would not see is escaped (RFC 8259 §7), so
@@ -78,16 +60,6 @@ impl Formatter for Escaping {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_are_grouped_and_agree_with_their_noun() {
-        for (number, told) in
-            [(0, "0 mails"), (1, "1 mail"), (999, "999 mails"), (1000, "1,000 mails"), (1_234_567, "1,234,567 mails")]
-        {
-            assert_eq!(count(number, "mail"), told);
-        }
-        assert_eq!((count(1, "address"), count(2, "address")), ("1 address".into(), "2 addresses".into()));
-    }
 
     #[test]
     fn only_classes_are_coloured_and_only_where_it_is_wanted() {

@@ -274,7 +274,7 @@ impl Config {
         let sections = MAILBOX_SECTIONS.join(" or ");
         self.mailboxes()
             .is_empty()
-            .then(|| format!("no mailbox is configured; add {sections} to {file}, or name another file with --config"))
+            .then(|| format!("no mailbox is configured; add {sections} to {file}, let `bounced init` write it, or name another file with --config"))
     }
 
     /// Relative paths start at the directory of the configuration file, whatever the working directory is.

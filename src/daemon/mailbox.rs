@@ -14,6 +14,7 @@ use crate::{
     message::Batch,
     source::{Backoff, PATIENCE, Progress, Source, SourceError},
     store::{Heartbeat, StoreError},
+    text::{self, grouped},
 };
 
 /// The first and the longest wait before a lost connection or a busy database is tried again: a server that is back is
@@ -254,14 +255,15 @@ impl<S: Source> Watch<S> {
     fn summarise(&mut self) {
         let Tally { new, duplicates, kinds, suppressed } = std::mem::take(&mut self.tally);
         if new + duplicates > 0 {
-            let kinds: Vec<String> = kinds.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+            let kinds: Vec<String> =
+                kinds.iter().map(|(kind, count)| format!("{} {kind}", grouped(*count as u64))).collect();
             tracing::info!(
                 mailbox = self.mailbox,
                 new,
                 duplicates,
                 suppressed,
-                "read {} messages: {}",
-                new + duplicates,
+                "read {}: {}",
+                text::count((new + duplicates) as u64, "message"),
                 kinds.join(", ")
             );
         }

@@ -38,8 +38,8 @@ pub enum HeldAnswer {
 /// Which of them: those that fit everything that is said here; all where nothing is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HeldSelection {
-    /// One normalised address.
-    pub address: Option<String>,
+    /// Normalised addresses.
+    pub addresses: Option<Vec<String>>,
     /// A domain, in the form that normalised addresses have.
     pub domain: Option<String>,
     /// A row in `message`.

@@ -4,6 +4,7 @@
 mod address;
 mod addresses;
 mod asides;
+mod count;
 mod fold;
 mod mailbox;
 mod script;
@@ -12,6 +13,7 @@ mod unseen;
 pub use address::Address;
 pub use addresses::{address_of, addresses, is_address_label, unescaped};
 pub use asides::{Asides, IN_REPLY_TO, host_names, is_under};
+pub use count::{count, grouped};
 pub use fold::{Folded, fold, fold_words};
 pub use mailbox::{is_internal, is_same_mailbox, organisation};
 pub use script::is_unspaced;

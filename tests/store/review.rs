@@ -69,6 +69,22 @@ async fn a_person_approves_and_rejects_by_address_domain_and_message() {
 }
 
 #[tokio::test]
+async fn a_person_answers_for_many_addresses_at_once() {
+    let f = five().await;
+    let of = |names: &[&str]| HeldSelection {
+        addresses: Some(names.iter().map(|&name| name.to_owned()).collect()),
+        ..HeldSelection::default()
+    };
+    assert!(held(&f, of(&[])).await.is_empty(), "nobody named is not everybody meant");
+    let both = of(&["d@two.example", "a@one.example", "e@one.example"]);
+    assert_eq!(held(&f, both.clone()).await.len(), 2);
+    let domain = HeldSelection { domain: Some("two.example".to_owned()), ..both };
+    assert_eq!(f.store.answer_held(&domain, HeldAnswer::Approve, START).await.unwrap(), 1);
+    assert_eq!(f.store.answer_held(&of(&["e@one.example"]), HeldAnswer::Reject, START).await.unwrap(), 1);
+    assert_eq!(f.store.held_count().await.unwrap(), 0);
+}
+
+#[tokio::test]
 async fn whoever_comes_onto_the_list_otherwise_waits_no_longer() {
     let f = five().await;
     f.commit(&[entry(2, START, &[("d@two.example", HARD)])]).await;

@@ -13,9 +13,12 @@ use super::{
     settings::{ImapSettings, Timeouts},
     wire::Wire,
 };
-use crate::source::{
-    Progress, SourceError,
-    tls::{self, Stream, Tls},
+use crate::{
+    source::{
+        Progress, SourceError,
+        tls::{self, Stream, Tls},
+    },
+    text::grouped,
 };
 
 /// Read ahead this much: small messages then arrive many to a system call.
@@ -378,7 +381,7 @@ impl Connection {
                 return Err(self.lost(format!("no answer within {limit:?}")));
             }
             if arrived < SLOWEST.saturating_mul(limit.as_secs().max(1)) {
-                return Err(self.lost(format!("only {arrived} octets of an answer within {limit:?}")));
+                return Err(self.lost(format!("only {} octets of an answer within {limit:?}", grouped(arrived))));
             }
         }
     }

@@ -25,6 +25,7 @@ use crate::{
     clock::now,
     message::{Disposition, Message, Place, Resume},
     source::{Progress, SourceError, settings::BATCH_OCTETS},
+    text,
 };
 
 /// Sizes and dates are asked for this many messages at once.
@@ -490,7 +491,10 @@ impl Session {
             let claimed = self.still_there(&unknown).await?;
             if claimed.len() > MOST_PHANTOMS {
                 let count = claimed.len();
-                return Err(self.connection.lost(format!("SEARCH names {count} messages that FETCH knows nothing of")));
+                return Err(self.connection.lost(format!(
+                    "SEARCH names {} that FETCH knows nothing of",
+                    text::count(count as u64, "message")
+                )));
             }
             there.retain(|uid| known.contains_key(uid) || claimed.binary_search(uid).is_ok());
         }

@@ -6,6 +6,8 @@ use std::io;
 use bytes::{Bytes, BytesMut};
 use tokio_util::codec::Decoder;
 
+use crate::text::grouped;
+
 /// The most octets of one response outside of its literals. The longest honest one is the answer to SEARCH: 11 octets a
 /// message at most.
 const LONGEST_LINE: usize = 8 << 20;
@@ -50,7 +52,7 @@ impl Wire {
     fn check_lines(&self, end: usize) -> io::Result<()> {
         let limit = self.longest_line;
         if end - self.literals.0 > limit {
-            Err(too_long(format!("a line of more than {limit} octets")))
+            Err(too_long(format!("a line of more than {} octets", grouped(limit as u64))))
         } else {
             Ok(())
         }
@@ -79,7 +81,9 @@ impl Decoder for Wire {
                     if self.literals.0 > self.largest_literal {
                         let limit = self.largest_literal;
                         return Err(too_long(format!(
-                            "a literal of {length} octets where {limit} were expected at most"
+                            "a literal of {} octets where {} were expected at most",
+                            grouped(length as u64),
+                            grouped(limit as u64)
                         )));
                     }
                     self.line = end + 1 + length;

@@ -16,10 +16,10 @@ impl SqliteStore {
                     strftime('%Y-%m-%dT%H:%M:%SZ', h.since, 'unixepoch') AS since,
                     m.id AS message, m.mailbox, m.message_id
              FROM held AS h LEFT JOIN bounce AS b ON b.id = h.bounce LEFT JOIN message AS m ON m.id = b.message
-             WHERE (?1 IS NULL OR h.address = ?1) AND (?2 IS NULL OR h.domain = ?2) AND (?3 IS NULL OR b.message = ?3)
+             WHERE (?1 IS NULL OR h.address IN (SELECT value FROM json_each(?1))) AND (?2 IS NULL OR h.domain = ?2) AND (?3 IS NULL OR b.message = ?3)
              ORDER BY m.id, h.address",
         )
-        .bind(selection.address.clone())
+        .bind(selection.addresses.as_ref().map(|all| serde_json::json!(all).to_string()))
         .bind(selection.domain.clone())
         .bind(selection.message)
         .fetch(&self.readers)
@@ -50,9 +50,9 @@ impl SqliteStore {
             .await?;
         sqlx::query(
             "INSERT INTO temp.answered SELECT h.address FROM main.held AS h LEFT JOIN main.bounce AS b ON b.id = h.bounce
-             WHERE (?1 IS NULL OR h.address = ?1) AND (?2 IS NULL OR h.domain = ?2) AND (?3 IS NULL OR b.message = ?3)",
+             WHERE (?1 IS NULL OR h.address IN (SELECT value FROM json_each(?1))) AND (?2 IS NULL OR h.domain = ?2) AND (?3 IS NULL OR b.message = ?3)",
         )
-        .bind(&selection.address)
+        .bind(selection.addresses.as_ref().map(json).transpose()?)
         .bind(&selection.domain)
         .bind(selection.message)
         .execute(&mut *tx)
