@@ -22,9 +22,7 @@ CREATE TABLE message (
     left_out     INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
-CREATE INDEX message_by_mailbox ON message (mailbox, kind, received);
 CREATE INDEX message_by_place ON message (mailbox, place);
-CREATE INDEX message_by_message_id ON message (message_id) WHERE message_id IS NOT NULL;
 
 CREATE TABLE bounce (
     id                  INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -64,7 +62,8 @@ CREATE TABLE bounce (
     UNIQUE (message, position)
 ) STRICT;
 
-CREATE INDEX bounce_by_address ON bounce (address, at);
+-- With all that the history of an address is made of, so that the rows themselves are not looked up.
+CREATE INDEX bounce_by_address ON bounce (address, at, class, counts);
 CREATE INDEX bounce_by_domain ON bounce (domain, at);
 CREATE INDEX bounce_by_time ON bounce (at);
 
@@ -87,8 +86,10 @@ CREATE TABLE complaint (
 ) STRICT;
 
 CREATE INDEX complaint_by_address ON complaint (address, at);
+CREATE INDEX complaint_by_time ON complaint (at);
 
--- The entries in force, and nothing else.
+-- The entries in force, and nothing else. No foreign key, here and in held: each erased bounce would search the whole
+-- table. A trigger finds the entry by the bounce's address.
 CREATE TABLE suppression (
     address    TEXT    NOT NULL PRIMARY KEY,
     domain     TEXT    NOT NULL,
@@ -96,12 +97,12 @@ CREATE TABLE suppression (
     reason     TEXT,
     rule       TEXT,
     diagnostic TEXT,
-    bounce     INTEGER REFERENCES bounce (id) ON DELETE SET NULL,
+    bounce     INTEGER,
     since      INTEGER NOT NULL,
     note       TEXT
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX suppression_by_bounce ON suppression (bounce) WHERE bounce IS NOT NULL;
+CREATE INDEX suppression_by_time ON suppression (since);
 
 -- Addresses that one message too many brought: not on the list before a person has approved them.
 CREATE TABLE held (
@@ -111,7 +112,7 @@ CREATE TABLE held (
     reason     TEXT,
     rule       TEXT,
     diagnostic TEXT,
-    bounce     INTEGER REFERENCES bounce (id) ON DELETE CASCADE,
+    bounce     INTEGER,
     since      INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
@@ -187,37 +188,139 @@ CREATE TABLE passed (
     PRIMARY KEY (mailbox, place)
 ) STRICT, WITHOUT ROWID;
 
+-- How many there are, so that nobody counts millions of rows. A commit adds a batch at once; triggers follow what is
+-- corrected or erased later. scripts/recount.sql counts everything anew.
+
+-- `newest`, `recorded` and `lag` tell of what was recorded last, whatever became of its row.
+CREATE TABLE total_by_mailbox (
+    mailbox  TEXT    NOT NULL PRIMARY KEY,
+    messages INTEGER NOT NULL,
+    bounces  INTEGER NOT NULL,
+    newest   INTEGER,
+    recorded INTEGER,
+    lag      INTEGER
+) STRICT, WITHOUT ROWID;
+
+-- Failed recipients, here and below. `day` is the second in which it begins.
+CREATE TABLE total_by_day (
+    day     INTEGER NOT NULL,
+    class   TEXT    NOT NULL,
+    reason  TEXT    NOT NULL,
+    fault   TEXT    NOT NULL,
+    bounces INTEGER NOT NULL,
+    PRIMARY KEY (day, class, reason, fault)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE total_by_domain (
+    domain       TEXT    NOT NULL PRIMARY KEY,
+    bounces      INTEGER NOT NULL,
+    hard         INTEGER NOT NULL,
+    soft         INTEGER NOT NULL,
+    bad_domain   INTEGER NOT NULL,
+    sender_fault INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE total_by_campaign (
+    campaign TEXT    NOT NULL,
+    class    TEXT    NOT NULL,
+    reason   TEXT    NOT NULL,
+    bounces  INTEGER NOT NULL,
+    PRIMARY KEY (campaign, class, reason)
+) STRICT, WITHOUT ROWID;
+
 CREATE TRIGGER message_erased AFTER DELETE ON message BEGIN
     INSERT OR IGNORE INTO passed (mailbox, place) VALUES (OLD.mailbox, OLD.place);
+    UPDATE total_by_mailbox SET messages = messages - 1, bounces = bounces - (OLD.kind = 'bounce')
+    WHERE mailbox = OLD.mailbox;
 END;
 
+CREATE TRIGGER message_corrected AFTER UPDATE OF mailbox, kind ON message BEGIN
+    UPDATE total_by_mailbox SET messages = messages - 1, bounces = bounces - (OLD.kind = 'bounce')
+    WHERE mailbox = OLD.mailbox;
+    INSERT INTO total_by_mailbox (mailbox, messages, bounces) VALUES (NEW.mailbox, 1, NEW.kind = 'bounce')
+    ON CONFLICT (mailbox) DO UPDATE SET messages = messages + 1, bounces = bounces + excluded.bounces;
+END;
+
+-- An entry whose bounce is gone stays, and leads nowhere; who waits because of it waits no longer.
+CREATE TRIGGER bounce_erased AFTER DELETE ON bounce BEGIN
+    UPDATE suppression SET bounce = NULL WHERE address = OLD.address AND bounce = OLD.id;
+    DELETE FROM held WHERE address = OLD.address AND bounce = OLD.id;
+END;
+
+CREATE TRIGGER failure_erased AFTER DELETE ON bounce WHEN OLD.action = 'failed' BEGIN
+    UPDATE total_by_day SET bounces = bounces - 1
+    WHERE day = OLD.at - OLD.at % 86400 AND class = OLD.class AND reason = OLD.reason AND fault = OLD.fault;
+    DELETE FROM total_by_day
+    WHERE day = OLD.at - OLD.at % 86400 AND class = OLD.class AND reason = OLD.reason AND fault = OLD.fault
+      AND bounces = 0;
+    UPDATE total_by_domain
+    SET bounces = bounces - 1, hard = hard - (OLD.class = 'hard'), soft = soft - (OLD.class = 'soft'),
+        bad_domain = bad_domain - (OLD.reason = 'bad_domain'), sender_fault = sender_fault - (OLD.fault = 'sender')
+    WHERE domain = OLD.domain;
+    DELETE FROM total_by_domain WHERE domain = OLD.domain AND bounces = 0;
+    UPDATE total_by_campaign SET bounces = bounces - 1
+    WHERE campaign = OLD.campaign AND class = OLD.class AND reason = OLD.reason;
+    DELETE FROM total_by_campaign
+    WHERE campaign = OLD.campaign AND class = OLD.class AND reason = OLD.reason AND bounces = 0;
+END;
+
+CREATE TRIGGER failure_corrected AFTER UPDATE OF action, domain, class, reason, fault, campaign, at ON bounce BEGIN
+    UPDATE total_by_day SET bounces = bounces - 1
+    WHERE day = OLD.at - OLD.at % 86400 AND class = OLD.class AND reason = OLD.reason AND fault = OLD.fault AND OLD.action = 'failed';
+    DELETE FROM total_by_day
+    WHERE day = OLD.at - OLD.at % 86400 AND class = OLD.class AND reason = OLD.reason AND fault = OLD.fault
+      AND bounces = 0;
+    UPDATE total_by_domain
+    SET bounces = bounces - 1, hard = hard - (OLD.class = 'hard'), soft = soft - (OLD.class = 'soft'),
+        bad_domain = bad_domain - (OLD.reason = 'bad_domain'), sender_fault = sender_fault - (OLD.fault = 'sender')
+    WHERE domain = OLD.domain AND OLD.action = 'failed';
+    DELETE FROM total_by_domain WHERE domain = OLD.domain AND bounces = 0;
+    UPDATE total_by_campaign SET bounces = bounces - 1
+    WHERE campaign = OLD.campaign AND class = OLD.class AND reason = OLD.reason AND OLD.action = 'failed';
+    DELETE FROM total_by_campaign
+    WHERE campaign = OLD.campaign AND class = OLD.class AND reason = OLD.reason AND bounces = 0;
+    INSERT INTO total_by_day (day, class, reason, fault, bounces)
+    SELECT NEW.at - NEW.at % 86400, NEW.class, NEW.reason, NEW.fault, 1 WHERE NEW.action = 'failed'
+    ON CONFLICT (day, class, reason, fault) DO UPDATE SET bounces = bounces + 1;
+    INSERT INTO total_by_domain (domain, bounces, hard, soft, bad_domain, sender_fault)
+    SELECT NEW.domain, 1, NEW.class = 'hard', NEW.class = 'soft', NEW.reason = 'bad_domain', NEW.fault = 'sender'
+    WHERE NEW.action = 'failed' AND NEW.domain IS NOT NULL
+    ON CONFLICT (domain) DO UPDATE SET bounces = bounces + 1, hard = hard + excluded.hard, soft = soft + excluded.soft,
+        bad_domain = bad_domain + excluded.bad_domain, sender_fault = sender_fault + excluded.sender_fault;
+    INSERT INTO total_by_campaign (campaign, class, reason, bounces)
+    SELECT NEW.campaign, NEW.class, NEW.reason, 1 WHERE NEW.action = 'failed' AND NEW.campaign IS NOT NULL
+    ON CONFLICT (campaign, class, reason) DO UPDATE SET bounces = bounces + 1;
+END;
+
+-- Each view has the integer that an index is by, `at`, beside the time that people read. LEFT JOIN: whoever asks for none
+-- of the message's columns has none of its rows looked up.
 CREATE VIEW hard_bounces AS
 SELECT b.address, b.domain, b.reason, b.fault, b.status, b.reply, b.diagnostic, b.remote_mta, b.reporting_mta,
        b.original_message_id, b.campaign, b.list_id, b.rule,
        b.forwarded_to, b.forwarded_class, b.forwarded_reason, b.forwarded_fault,
-       strftime('%Y-%m-%dT%H:%M:%SZ', b.at, 'unixepoch') AS time,
-       m.mailbox, m.message_id, b.id AS bounce, m.id AS message
-FROM bounce AS b JOIN message AS m ON m.id = b.message
+       strftime('%Y-%m-%dT%H:%M:%SZ', b.at, 'unixepoch') AS time, b.at,
+       m.mailbox, m.message_id, b.id AS bounce, b.message
+FROM bounce AS b LEFT JOIN message AS m ON m.id = b.message
 WHERE b.action = 'failed' AND b.class = 'hard';
 
 CREATE VIEW soft_bounces AS
 SELECT b.address, b.domain, b.reason, b.fault, b.status, b.reply, b.diagnostic, b.remote_mta, b.reporting_mta,
        b.original_message_id, b.campaign, b.list_id, b.rule,
        b.forwarded_to, b.forwarded_class, b.forwarded_reason, b.forwarded_fault,
-       strftime('%Y-%m-%dT%H:%M:%SZ', b.at, 'unixepoch') AS time,
-       m.mailbox, m.message_id, b.id AS bounce, m.id AS message
-FROM bounce AS b JOIN message AS m ON m.id = b.message
+       strftime('%Y-%m-%dT%H:%M:%SZ', b.at, 'unixepoch') AS time, b.at,
+       m.mailbox, m.message_id, b.id AS bounce, b.message
+FROM bounce AS b LEFT JOIN message AS m ON m.id = b.message
 WHERE b.action = 'failed' AND b.class = 'soft';
 
 CREATE VIEW complaints AS
 SELECT c.address, c.domain, c.original_message_id, c.campaign, c.list_id, c.field, c.line, c.words,
-       strftime('%Y-%m-%dT%H:%M:%SZ', c.at, 'unixepoch') AS time,
-       m.mailbox, m.message_id, c.id AS complaint, m.id AS message
-FROM complaint AS c JOIN message AS m ON m.id = c.message;
+       strftime('%Y-%m-%dT%H:%M:%SZ', c.at, 'unixepoch') AS time, c.at,
+       m.mailbox, m.message_id, c.id AS complaint, c.message
+FROM complaint AS c LEFT JOIN message AS m ON m.id = c.message;
 
 CREATE VIEW suppression_list AS
 SELECT s.address, s.domain, s.origin, s.reason,
-       strftime('%Y-%m-%dT%H:%M:%SZ', s.since, 'unixepoch') AS since,
+       strftime('%Y-%m-%dT%H:%M:%SZ', s.since, 'unixepoch') AS since, s.since AS at,
        s.note, s.rule, b.status, b.reply, s.diagnostic, b.field, b.line, b.words,
        b.lowered_from, b.lowered_line, b.lowered_words,
        b.forwarded_to, b.forwarded_class, b.forwarded_reason, b.forwarded_fault,
@@ -227,23 +330,25 @@ FROM suppression AS s
 LEFT JOIN bounce AS b ON b.id = s.bounce
 LEFT JOIN message AS m ON m.id = b.message;
 
+-- The times are looked up: a bounce that is erased takes its time with it, which no total could follow.
 CREATE VIEW bounces_by_domain AS
-SELECT domain,
-       count(*) AS bounces,
-       sum(class = 'hard') AS hard,
-       sum(class = 'soft') AS soft,
-       count(DISTINCT address) AS addresses,
-       strftime('%Y-%m-%dT%H:%M:%SZ', min(at), 'unixepoch') AS first,
-       strftime('%Y-%m-%dT%H:%M:%SZ', max(at), 'unixepoch') AS last
-FROM bounce WHERE action = 'failed' AND domain IS NOT NULL
-GROUP BY domain;
+SELECT d.domain, d.bounces, d.hard, d.soft, d.bad_domain, d.sender_fault,
+       (SELECT strftime('%Y-%m-%dT%H:%M:%SZ', b.at, 'unixepoch') FROM bounce AS b
+        WHERE b.domain = d.domain AND b.action = 'failed' ORDER BY b.at LIMIT 1) AS first,
+       (SELECT strftime('%Y-%m-%dT%H:%M:%SZ', b.at, 'unixepoch') FROM bounce AS b
+        WHERE b.domain = d.domain AND b.action = 'failed' ORDER BY b.at DESC LIMIT 1) AS last
+FROM total_by_domain AS d;
 
 CREATE VIEW bounces_by_reason AS
 SELECT class, reason, fault,
-       count(*) AS bounces,
-       count(DISTINCT address) AS addresses,
-       count(DISTINCT domain) AS domains,
-       strftime('%Y-%m-%dT%H:%M:%SZ', min(at), 'unixepoch') AS first,
-       strftime('%Y-%m-%dT%H:%M:%SZ', max(at), 'unixepoch') AS last
-FROM bounce WHERE action = 'failed'
+       sum(bounces) AS bounces,
+       date(min(day), 'unixepoch') AS first,
+       date(max(day), 'unixepoch') AS last
+FROM total_by_day
 GROUP BY class, reason, fault;
+
+CREATE VIEW bounces_by_day AS
+SELECT date(day, 'unixepoch') AS day, day AS at, class, reason, fault, bounces FROM total_by_day;
+
+CREATE VIEW bounces_by_campaign AS
+SELECT campaign, class, reason, bounces FROM total_by_campaign;

@@ -8,7 +8,7 @@ use crate::{
     follower::Followers,
     message::Place,
     report::Address,
-    store::{Held, HeldAnswer, HeldSelection, Listed, Store, StoreError},
+    store::{Entry, Held, HeldAnswer, HeldSelection, Listed, Store, StoreError},
 };
 
 /// The list of one installation.
@@ -54,6 +54,11 @@ impl List {
     /// The list in the order of its addresses, with everything that led to it.
     pub fn rows(&self) -> impl Stream<Item = Result<Listed, StoreError>> + Send + Unpin + '_ {
         self.store.suppressions()
+    }
+
+    /// The entries in force in the order of their addresses, many at once, and nothing that led to them.
+    pub fn entries(&self) -> impl Stream<Item = Result<Vec<Entry>, StoreError>> + Send + Unpin + '_ {
+        self.store.entries()
     }
 
     /// The row of one address, if it is on the list.

@@ -152,7 +152,8 @@ impl Task {
             Self::List { addresses: only, json: true } | Self::Export { addresses: only, format: Format::Json } => {
                 json_array(rows(&list, &only)?, out).await?
             }
-            Self::Export { addresses: only, format: Format::Txt } => plain(rows(&list, &only)?, out).await?,
+            Self::Export { addresses: only, format: Format::Txt } if only.is_empty() => plain(&list, out).await?,
+            Self::Export { addresses: only, format: Format::Txt } => plain_of(rows(&list, &only)?, out).await?,
             Self::Export { addresses: only, format: Format::Csv } => csv(rows(&list, &only)?, out).await?,
             Self::Check { json, .. } => {
                 let mut exit = Exit::Yes;
@@ -208,7 +209,18 @@ async fn table(mut rows: Rows<'_>, out: &mut impl Write) -> Result<Exit, Failure
     Ok(Exit::Yes)
 }
 
-async fn plain(mut rows: Rows<'_>, out: &mut impl Write) -> Result<Exit, Failure> {
+/// The whole list, of which nothing but the addresses is read.
+async fn plain(list: &List, out: &mut impl Write) -> Result<Exit, Failure> {
+    let mut pages = list.entries();
+    while let Some(entries) = pages.try_next().await? {
+        for entry in entries {
+            writeln!(out, "{}", entry.address)?;
+        }
+    }
+    Ok(Exit::Yes)
+}
+
+async fn plain_of(mut rows: Rows<'_>, out: &mut impl Write) -> Result<Exit, Failure> {
     while let Some(row) = rows.try_next().await? {
         writeln!(out, "{}", row.address)?;
     }

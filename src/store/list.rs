@@ -18,7 +18,7 @@ pub struct Entry {
     pub since: i64,
 }
 
-/// One row of the view `suppression_list`: an address and everything that led to it. Times are ISO 8601 in UTC.
+/// One row of the view `suppression_list`: an address and everything that led to it. Times are ISO 8601 in UTC, but for `at`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, FromRow)]
 pub struct Listed {
     /// The normalised address.
@@ -31,6 +31,8 @@ pub struct Listed {
     pub reason: Option<String>,
     /// Since when.
     pub since: String,
+    /// The same in seconds since 1970-01-01 UTC.
+    pub at: i64,
     /// What a person noted.
     pub note: Option<String>,
     /// The rule of the bounce that decided.

@@ -10,6 +10,7 @@ mod mailbox;
 mod plan;
 mod review;
 pub(crate) mod sqlite;
+mod totals;
 
 use std::{collections::HashSet, path::Path};
 
@@ -288,8 +289,8 @@ impl Store {
         }
     }
 
-    /// The suppression list with everything that led to it, in the order of the addresses, row by row, so that a long
-    /// one needs no memory.
+    /// The suppression list with everything that led to it, in the order of the addresses, page by page, so that a long
+    /// one needs no memory and holds nobody up. An entry that changes meanwhile comes as it was before or as it is after.
     pub fn suppressions(&self) -> impl Stream<Item = Result<Listed, StoreError>> + Send + Unpin + '_ {
         match self {
             Self::Sqlite(store) => store.suppressions(),

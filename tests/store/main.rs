@@ -16,3 +16,4 @@ mod published;
 mod queries;
 mod review;
 mod snapshot;
+mod totals;

@@ -2,6 +2,7 @@
 
 use std::{collections::HashSet, process::Command};
 
+use futures::TryStreamExt;
 use sqlx::{Column, Connection, Executor, Row, SqliteConnection, Statement, sqlite::SqliteConnectOptions};
 
 use crate::fixture::{BLOCKED, DAY, Fixture, GONE, HARD, SOFT, complaint, entry, sqlite3};
@@ -122,8 +123,36 @@ async fn views_show_times_as_iso_8601() {
         "SELECT since FROM suppression_list",
         "SELECT bounced FROM suppression_list",
         "SELECT first FROM bounces_by_domain",
-        "SELECT last FROM bounces_by_reason",
     ] {
         assert_eq!(f.value::<String>(sql).await, "2026-01-01T00:00:00Z", "{sql}");
     }
+    for sql in
+        ["SELECT first FROM bounces_by_reason", "SELECT last FROM bounces_by_reason", "SELECT day FROM bounces_by_day"]
+    {
+        assert_eq!(f.value::<String>(sql).await, "2026-01-01", "{sql}");
+    }
+    for sql in [
+        "SELECT at FROM complaints",
+        "SELECT at FROM hard_bounces",
+        "SELECT at FROM soft_bounces",
+        "SELECT at FROM suppression_list",
+        "SELECT at FROM bounces_by_day",
+    ] {
+        assert_eq!(f.value::<i64>(sql).await, 1_767_225_600, "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn a_long_list_comes_whole_and_in_its_order() {
+    let f = Fixture::new().await;
+    f.execute(
+        "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 1234)
+         INSERT INTO suppression (address, domain, origin, since)
+         SELECT format('user%d@example.org', n * 7919 % 1234), 'example.org', 'manual', n FROM n",
+    )
+    .await;
+    let rows: Vec<_> = f.store.suppressions().try_collect().await.unwrap();
+    assert_eq!(rows.len(), 1234);
+    assert!(rows.is_sorted_by(|a, b| a.address < b.address));
+    assert!(rows.iter().all(|row| row.at > 0 && row.since.starts_with("1970-01-01T00:")));
 }

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, query_builder::Separated};
 
-use super::{ROWS_A_STATEMENT, SqliteStore, events, is_kept, json, mailbox, parsed, review};
+use super::{ROWS_A_STATEMENT, SqliteStore, events, is_kept, json, mailbox, parsed, review, totals};
 use crate::{
     message::{Place, Reading},
     policy::Policy,
@@ -53,6 +53,7 @@ async fn record(
     insert_messages(tx, mailbox, &plan.messages).await?;
     insert_bounces(tx, &plan.bounces).await?;
     insert_complaints(tx, &plan.complaints).await?;
+    totals::add(tx, mailbox, &plan).await?;
     insert_suppressions(tx, &plan.suppressions).await?;
     review::hold(tx, &plan.held).await?;
     let listed: Vec<&str> = plan.suppressions.iter().map(|new| new.address).collect();

@@ -2,7 +2,10 @@
 
 use std::collections::HashSet;
 
-use futures::{Stream, StreamExt, stream::try_unfold};
+use futures::{
+    Stream, TryStreamExt,
+    stream::{self, try_unfold},
+};
 use sqlx::{Row, SqlitePool, sqlite::SqliteRow};
 
 use super::{SqliteStore, events, json, parsed, review};
@@ -16,7 +19,7 @@ use crate::{
 macro_rules! listed {
     ($rest:literal) => {
         concat!(
-            "SELECT address, domain, origin, reason, since, note, rule, status, reply, diagnostic, field, line, words, \
+            "SELECT address, domain, origin, reason, since, at, note, rule, status, reply, diagnostic, field, line, words, \
              lowered_from, lowered_line, lowered_words, forwarded_to, forwarded_class, forwarded_reason, \
              forwarded_fault, bounced, mailbox, place, message_id, bounce, message \
              FROM suppression_list ",
@@ -27,9 +30,13 @@ macro_rules! listed {
 
 impl SqliteStore {
     pub(in crate::store) fn suppressions(&self) -> impl Stream<Item = Result<Listed, StoreError>> + Send + Unpin + '_ {
-        sqlx::query_as(listed!("ORDER BY address"))
-            .fetch(&self.readers)
-            .map(|row| row.map_err(|error| self.error(error)))
+        let pages = try_unfold(Some(String::new()), |behind| async {
+            let Some(behind) = behind else { return Ok(None) };
+            let rows = rows(&self.readers, &behind).await.map_err(|error| self.error(error))?;
+            let last = rows.last().map(|row| row.address.clone());
+            Ok(Some((stream::iter(rows.into_iter().map(Ok)), last)))
+        });
+        Box::pin(pages.try_flatten())
     }
 
     pub(in crate::store) async fn suppression(&self, address: &Address) -> Result<Option<Listed>, StoreError> {
@@ -148,6 +155,19 @@ impl SqliteStore {
         tx.commit().await?;
         Ok(were_listed)
     }
+}
+
+/// How many rows with all that led to them are read at once: the first of them has to wait for the last.
+const ROWS: u32 = 500;
+
+/// The rows behind an address. One query for all of them would keep the log of a store from being emptied for as long as
+/// somebody looks at a page of them.
+async fn rows(readers: &SqlitePool, behind: &str) -> Result<Vec<Listed>, sqlx::Error> {
+    sqlx::query_as(listed!("WHERE address > ?1 ORDER BY address LIMIT ?2"))
+        .bind(behind)
+        .bind(ROWS)
+        .fetch_all(readers)
+        .await
 }
 
 /// How many entries come as one value.

@@ -201,9 +201,7 @@ impl SqliteStore {
     pub(in crate::store) async fn status(&self) -> Result<Vec<MailboxStatus>, StoreError> {
         sqlx::query_as(
             "SELECT c.mailbox, c.read_at, c.read_uptime, c.failed_at, c.failure, c.failures,
-                    (SELECT count(*) FROM message AS m WHERE m.mailbox = c.mailbox) AS messages,
-                    (SELECT count(*) FROM message AS m WHERE m.mailbox = c.mailbox AND m.kind = 'bounce') AS bounces,
-                    (SELECT max(m.received) FROM message AS m WHERE m.mailbox = c.mailbox) AS newest,
+                    coalesce(t.messages, 0) AS messages, coalesce(t.bounces, 0) AS bounces, t.newest,
                     (SELECT count(*) FROM unsettled AS u WHERE u.mailbox = c.mailbox) AS unsettled,
                     (SELECT min(u.first_failed) FROM unsettled AS u WHERE u.mailbox = c.mailbox) AS unsettled_since,
                     (SELECT count(*) FROM pending AS p WHERE p.mailbox = c.mailbox) AS pending,
@@ -211,9 +209,8 @@ impl SqliteStore {
                         AS pending_since,
                     (SELECT count(*) FROM pending AS p JOIN attempt AS a ON a.mailbox = p.mailbox AND a.place = p.place
                      WHERE p.mailbox = c.mailbox AND p.acknowledged = 0) AS set_aside,
-                    l.recorded, l.recorded - l.received AS lag
-             FROM cursor AS c
-             LEFT JOIN message AS l ON l.id = (SELECT max(m.id) FROM message AS m WHERE m.mailbox = c.mailbox)
+                    t.recorded, t.lag
+             FROM cursor AS c LEFT JOIN total_by_mailbox AS t ON t.mailbox = c.mailbox
              ORDER BY c.mailbox",
         )
         .fetch_all(&self.readers)

@@ -7,6 +7,7 @@ pub(crate) mod file;
 mod list;
 mod mailbox;
 mod review;
+mod totals;
 
 use std::{
     error::Error,

@@ -1,0 +1,32 @@
+-- Counts anew what the totals keep, for a store whose rows were written by SQL. Stop the daemon, then:
+-- sqlite3 bounced.db < scripts/recount.sql
+BEGIN IMMEDIATE;
+
+-- What was recorded last is no sum; it is found where it is missing.
+INSERT INTO total_by_mailbox (mailbox, messages, bounces) SELECT DISTINCT mailbox, 0, 0 FROM message WHERE true
+ON CONFLICT (mailbox) DO NOTHING;
+UPDATE total_by_mailbox AS t SET messages = 0, bounces = 0;
+UPDATE total_by_mailbox AS t
+SET messages = m.messages, bounces = m.bounces, newest = coalesce(t.newest, m.newest)
+FROM (SELECT mailbox, count(*) AS messages, sum(kind = 'bounce') AS bounces, max(received) AS newest
+      FROM message GROUP BY mailbox) AS m
+WHERE m.mailbox = t.mailbox;
+UPDATE total_by_mailbox AS t SET recorded = m.recorded, lag = m.recorded - m.received
+FROM (SELECT mailbox, recorded, received, max(id) FROM message GROUP BY mailbox) AS m
+WHERE m.mailbox = t.mailbox AND t.recorded IS NULL;
+
+DELETE FROM total_by_day;
+INSERT INTO total_by_day (day, class, reason, fault, bounces)
+SELECT at - at % 86400, class, reason, fault, count(*) FROM bounce WHERE action = 'failed' GROUP BY 1, 2, 3, 4;
+
+DELETE FROM total_by_domain;
+INSERT INTO total_by_domain (domain, bounces, hard, soft, bad_domain, sender_fault)
+SELECT domain, count(*), sum(class = 'hard'), sum(class = 'soft'), sum(reason = 'bad_domain'), sum(fault = 'sender')
+FROM bounce WHERE action = 'failed' AND domain IS NOT NULL GROUP BY domain;
+
+DELETE FROM total_by_campaign;
+INSERT INTO total_by_campaign (campaign, class, reason, bounces)
+SELECT campaign, class, reason, count(*) FROM bounce
+WHERE action = 'failed' AND campaign IS NOT NULL GROUP BY campaign, class, reason;
+
+COMMIT;
