@@ -4,15 +4,25 @@
 
 use std::{
     env, fs,
-    fs::File,
+    fs::{File, TryLockError},
     io,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::OnceLock,
 };
 
-/// Lies beside a file as long as a process writes into it, and stays there when that process dies.
+use crate::files::directory_of;
+
+/// Lies beside a file as long as a process writes into it, who holds it locked, and stays there when that process dies.
 #[derive(Debug)]
 pub(super) struct Mark(PathBuf);
+
+/// A process writes. Dropped, it leaves the mark behind: what was written is not known.
+#[derive(Debug)]
+pub(super) struct Writing {
+    path: PathBuf,
+    mark: File,
+}
 
 impl Mark {
     pub(super) fn of(file: &Path) -> Self {
@@ -21,25 +31,45 @@ impl Mark {
         Self(path.into())
     }
 
-    /// Before anything is written.
-    pub(super) fn set(&self) -> io::Result<()> {
-        match File::create_new(&self.0) {
-            // Of another user perhaps, so that it can't be opened.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            made => made.map(drop),
+    /// Before anything is written; `None` while another process has not taken its own mark away.
+    pub(super) fn set(&self) -> io::Result<Option<Writing>> {
+        loop {
+            let mark = match File::create_new(&self.0) {
+                // Of another user perhaps: a lock asks for no permission to write.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => File::open(&self.0),
+                made => made,
+            };
+            let mark = match mark {
+                Err(error) if error.kind() == io::ErrorKind::NotFound && directory_of(&self.0).exists() => {
+                    continue;
+                }
+                found => found?,
+            };
+            match mark.try_lock() {
+                Err(TryLockError::WouldBlock) => return Ok(None),
+                Err(TryLockError::Error(error)) => return Err(error),
+                // Else it was taken away before it was locked.
+                Ok(()) if mark.metadata()?.nlink() > 0 => return Ok(Some(Writing { path: self.0.clone(), mark })),
+                Ok(()) => {}
+            }
         }
     }
 
+    /// Whether a process died while it wrote.
+    pub(super) fn is_left(&self) -> bool {
+        File::open(&self.0)
+            .is_ok_and(|mark| mark.try_lock().is_ok() && mark.metadata().is_ok_and(|metadata| metadata.nlink() > 0))
+    }
+}
+
+impl Writing {
     /// When all is written, or nothing.
-    pub(super) fn clear(&self) -> io::Result<()> {
-        match fs::remove_file(&self.0) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            done => done,
-        }
-    }
-
-    pub(super) fn is_set(&self) -> bool {
-        self.0.exists()
+    pub(super) fn end(self) -> io::Result<()> {
+        // Whoever made the file anew has perhaps taken it away, and another one has set his.
+        let is_ours = fs::metadata(&self.path).is_ok_and(|found| {
+            self.mark.metadata().is_ok_and(|ours| (found.dev(), found.ino()) == (ours.dev(), ours.ino()))
+        });
+        if is_ours { fs::remove_file(&self.path) } else { Ok(()) }
     }
 }
 
@@ -62,16 +92,37 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mark_stays_until_it_is_cleared_whoever_set_it() {
+    fn a_mark_stays_when_its_writer_dies_and_is_left_to_one_who_lives() {
         let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("list");
-        let (one, two) = (Mark::of(&file), Mark::of(&file));
-        assert!(!one.is_set());
-        one.set().unwrap();
-        two.set().unwrap();
-        assert!(one.is_set() && !file.exists());
-        two.clear().unwrap();
-        one.clear().unwrap();
-        assert!(!one.is_set());
+        let (one, two) = (Mark::of(&dir.path().join("list")), Mark::of(&dir.path().join("list")));
+        let lies_there = || fs::read_dir(dir.path()).unwrap().count() == 1;
+        assert!(!one.is_left());
+        let writing = one.set().unwrap().expect("nobody writes");
+        assert!(lies_there() && !two.is_left() && two.set().unwrap().is_none(), "he lives");
+        drop(writing);
+        assert!(lies_there() && two.is_left());
+        two.set().unwrap().expect("he died").end().unwrap();
+        assert!(!lies_there() && !one.is_left());
+    }
+
+    #[test]
+    fn many_writers_have_a_mark_one_after_the_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mark, inside) = (Mark::of(&dir.path().join("list")), std::sync::atomic::AtomicU32::new(0));
+        let work = || {
+            for _ in 0..200 {
+                let writing = loop {
+                    match mark.set().unwrap() {
+                        Some(writing) => break writing,
+                        None => std::thread::yield_now(),
+                    }
+                };
+                assert_eq!(inside.fetch_add(1, std::sync::atomic::Ordering::SeqCst), 0);
+                inside.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
+                writing.end().unwrap();
+            }
+        };
+        std::thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(work))));
+        assert!(!mark.is_left());
     }
 }

@@ -280,7 +280,7 @@ impl Published {
         at_start: bool,
         journal: bool,
     ) -> Result<(), Halt> {
-        let mut all = journal || self.was_left(file).await? || following(file).await?.is_doubtful(at_start);
+        let mut all = journal || self.mark().is_left() || following(file).await?.is_doubtful(at_start);
         if (all || at_start) && !is_sound(file).await? {
             return Err(Halt::Damaged);
         }
@@ -335,7 +335,7 @@ impl Published {
         let count = work_out(file, extent).await?;
         // All was right: what happened since the file's own revision is read next, and may be no reason to write either.
         let is_right = held.store == carried.store && held.revision <= carried.revision && held.boot == carried.boot;
-        if count == 0 && matches!(extent, Extent::All) && is_right && !self.mark().is_set() {
+        if count == 0 && matches!(extent, Extent::All) && is_right && !self.mark().is_left() {
             return Ok(true);
         }
         // Each row that is written makes the file doubtful; so it stays until the last of a comparison.
@@ -372,7 +372,15 @@ impl Published {
     /// what can be done before or after is.
     async fn commit(&self, file: &mut SqliteConnection) -> Result<(), Halt> {
         let (mark, failed) = (self.mark(), |error: io::Error| file_error(&self.path, &error));
-        mark.set().map_err(failed)?;
+        let began = Instant::now();
+        let writing = loop {
+            match mark.set().map_err(failed)? {
+                Some(writing) => break writing,
+                // Whoever wrote before is about to take his away.
+                None if began.elapsed() < PATIENCE => yield_now().await,
+                None => return Err(failed(io::ErrorKind::ResourceBusy.into()).into()),
+            }
+        };
         // SQLite's own patience sleeps for milliseconds, with all readers kept out.
         wait_for_others(file, Duration::ZERO).await?;
         let began = Instant::now();
@@ -388,23 +396,12 @@ impl Published {
         }
         // Any other failure may have left a part of it.
         if done.as_ref().err().is_none_or(is_undone) {
-            mark.clear().map_err(failed)?;
+            writing.end().map_err(failed)?;
         }
         wait_for_others(file, PATIENCE).await?;
         done?;
         *self.written.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         Ok(())
-    }
-
-    /// Whether a process died while it wrote the file. One that lives holds the file as long as its mark is there.
-    async fn was_left(&self, file: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
-        if !self.mark().is_set() {
-            return Ok(false);
-        }
-        file.execute("BEGIN IMMEDIATE").await?;
-        let left = self.mark().is_set();
-        file.execute("ROLLBACK").await?;
-        Ok(left)
     }
 
     fn mark(&self) -> Mark {
@@ -433,7 +430,12 @@ impl Published {
         let committed = tokio::task::spawn_blocking(move || replacement.commit());
         committed.await.map_err(|error| failed(io::Error::other(error)))?.map_err(failed)?;
         // Of the one that lay there.
-        self.mark().clear().map_err(failed)
+        if self.mark().is_left()
+            && let Some(left) = self.mark().set().map_err(failed)?
+        {
+            left.end().map_err(failed)?;
+        }
+        Ok(())
     }
 
     async fn replace_damaged(&self, store: &Store) -> Result<(), StoreError> {

@@ -346,15 +346,17 @@ async fn the_mark_of_somebody_who_is_writing_is_left_to_him() {
     let l = List::new().await;
     l.bounce(1, "ann@example.org").await;
     l.published.start(&l.f.store).await.unwrap();
-    let mut writer = l.open().await;
-    let held = writer.begin_with("BEGIN IMMEDIATE").await.unwrap();
-    fs::write(mark(&l), "").unwrap();
+    let writer = fs::File::create(mark(&l)).unwrap();
+    writer.try_lock().unwrap();
+    l.published.follow(&l.f.store).await.unwrap();
+    l.bounce(2, "bob@example.org").await;
     let error = l.published.follow(&l.f.store).await.expect_err("he is not done");
     assert!(matches!(error, StoreError::Busy(_)), "{error}");
     assert!(mark(&l).exists());
-    held.rollback().await.unwrap();
+    drop(writer);
     l.published.follow(&l.f.store).await.unwrap();
     assert!(!mark(&l).exists(), "he died");
+    assert_eq!(l.rows().await.len(), 2);
 }
 
 #[tokio::test]
