@@ -6,6 +6,7 @@
 mod support;
 
 use std::{
+    collections::BTreeSet,
     fs,
     os::unix::fs::PermissionsExt,
     path::Path,
@@ -186,6 +187,154 @@ fn the_readme_asks_the_list() {
     }
 }
 
+/// The first block of code below a heading of docs/database.md, from its opening fence on.
+fn recipe(heading: &str, fence: &str) -> &'static str {
+    let (_, below) = include_str!("../docs/database.md").split_once(&format!("\n### {heading}\n")).unwrap();
+    let section = below.split("\n### ").next().unwrap().split("\n## ").next().unwrap();
+    section.split_once(&format!("{fence}\n")).unwrap().1.split("```").next().unwrap()
+}
+
+/// `smtpd -n` reads the configuration and the table, and says whether it would work with them.
+#[test]
+fn opensmtpd_takes_its_recipe() {
+    let test = "opensmtpd_takes_its_recipe";
+    if !Path::new("/usr/sbin/smtpctl").exists() {
+        return println!("SKIP {test}: OpenSMTPD is not installed");
+    }
+    let Some(machine) = Machine::new(test) else { return };
+    fs::create_dir_all(machine.path("etc/mail")).unwrap();
+    let block = machine.here(recipe("OpenSMTPD", "```sh"));
+    let export = block.lines().find(|line| line.contains("export")).unwrap();
+    fs::copy(env!("CARGO_BIN_EXE_bounced"), machine.path("usr/local/bin/bounced")).unwrap();
+    fs::write(
+        machine.path("etc/bounced.toml"),
+        machine.here("[database]\npath = '/var/lib/b.db'\n[suppressions]\npath = '/var/lib/s.db'\n"),
+    )
+    .unwrap();
+    let config = format!("export BOUNCED_CONFIG={}\n", machine.path("etc/bounced.toml").display());
+    let filled = format!("{config}bounced suppressions add ann@example.org\n{export}");
+    succeeds("export", &machine.run(&["env"], &filled));
+    assert_eq!(fs::read_to_string(machine.path("etc/mail/suppressed")).unwrap(), "ann@example.org\n");
+    let rules = format!(
+        "{}listen on lo\naction \"in\" mbox\nmatch from any for domain example.org action \"in\"\n",
+        machine.here(recipe("OpenSMTPD", "`/etc/mail/smtpd.conf`, before the other rules:\n\n```"))
+    );
+    fs::write(machine.path("etc/mail/smtpd.conf"), &rules).unwrap();
+    let smtpd = Command::new("/usr/sbin/smtpd").arg("-n").arg("-f").arg(machine.path("etc/mail/smtpd.conf")).output();
+    let said = succeeds(&rules, &smtpd.unwrap());
+    assert!(said.contains("configuration OK"), "{said}");
+}
+
+/// KumoMTA is in no distribution: what it would run is at least Lua, and its query finds whom the list names.
+#[tokio::test]
+async fn kumomta_s_recipe_is_lua_and_its_query_fits_the_list() {
+    let lua = recipe("KumoMTA", "```lua");
+    let dir = support::directory();
+    let config = dir.path().join("bounced.toml");
+    fs::write(&config, "[database]\npath = 'bounced.db'\n[suppressions]\npath = 'list.db'\n").unwrap();
+    let bounced = |args: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_bounced")).env_clear().arg("--config").arg(&config).args(args).output()
+    };
+    succeeds("add", &bounced(&["suppressions", "add", "ann@example.org"]).unwrap());
+    let query = lua.split_once("execute('").unwrap().1.split('\'').next().unwrap().to_owned();
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(dir.path().join("list.db")).read_only(true);
+    let mut list = <sqlx::SqliteConnection as sqlx::Connection>::connect_with(&options).await.unwrap();
+    for (address, expected) in [("Ann@Example.org", &["manual"][..]), ("bob@example.org", &[])] {
+        let query = sqlx::query_scalar::<_, String>(sqlx::AssertSqlSafe(query.clone())).bind(address);
+        let found: Vec<String> = query.fetch_all(&mut list).await.unwrap();
+        assert_eq!(found, expected, "{address}");
+    }
+    let script = dir.path().join("policy.lua");
+    fs::write(&script, lua).unwrap();
+    match ["luac", "luac5.4", "luac5.3"].iter().find_map(|luac| Command::new(luac).arg("-p").arg(&script).output().ok())
+    {
+        Some(parsed) => assert!(parsed.status.success(), "{parsed:?}"),
+        None => println!("SKIP kumomta_s_recipe_is_lua: no luac is installed"),
+    }
+}
+
+/// What stands between backticks.
+fn quoted(text: &str) -> BTreeSet<String> {
+    text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+/// The keys of an object and of all that lies in it.
+fn keys(value: &serde_json::Value, into: &mut BTreeSet<String>) {
+    match value {
+        serde_json::Value::Object(object) => object.iter().for_each(|(key, value)| {
+            into.insert(key.clone());
+            keys(value, into);
+        }),
+        serde_json::Value::Array(values) => values.iter().for_each(|value| keys(value, into)),
+        _ => {}
+    }
+}
+
+/// docs/classification.md names every key of `bounced classify --json`, and no other.
+#[test]
+fn verdicts_in_json_have_the_documented_names() {
+    let mut found = BTreeSet::new();
+    for args in [&["classify", "--json", "tests/mails"][..], &["classify", "--response", "550 5.1.1 User unknown"]] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bounced"));
+        let output = command.env_clear().args(args).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+        let lines = String::from_utf8(output.stdout).unwrap();
+        lines.lines().for_each(|line| keys(&serde_json::from_str(line).unwrap(), &mut found));
+    }
+    let docs = include_str!("../docs/classification.md");
+    let (_, section) = docs.split_once("\n## JSON of `bounced classify --json`\n").unwrap();
+    let section = section.split("\nA file is one mail").next().unwrap();
+    let is_name = |word: &String| word.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+    let mut documented: BTreeSet<_> = quoted(section).into_iter().filter(is_name).collect();
+    assert!(documented.remove("none"), "the value of a rule");
+    assert_eq!(found, documented);
+}
+
+/// The columns of the export stand in docs/database.md in their order.
+#[test]
+fn the_list_in_csv_has_the_documented_columns() {
+    let dir = support::directory();
+    let config = dir.path().join("bounced.toml");
+    fs::write(&config, "[database]\npath = 'bounced.db'\n[suppressions]\npath = 'list.db'\n").unwrap();
+    let run = |args: &[&str]| {
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_bounced")).env_clear().arg("--config").arg(&config).args(args).output();
+        succeeds(&args.join(" "), &output.unwrap())
+    };
+    run(&["suppressions", "add", "ann@example.org"]);
+    let exported = run(&["suppressions", "export", "--format", "csv"]);
+    let columns = exported.lines().next().unwrap();
+    let docs = include_str!("../docs/database.md");
+    let (_, sentence) = docs.split_once("The columns of the CSV are ").unwrap();
+    let documented: Vec<_> = sentence.split(". ").next().unwrap().split('`').skip(1).step_by(2).collect();
+    assert_eq!(columns.split(',').collect::<Vec<_>>(), documented);
+}
+
+/// docs/operations.md has a row for every name of a mailbox in `bounced status --json`.
+#[test]
+fn the_status_in_json_has_the_documented_names() {
+    let dir = support::directory();
+    let config = dir.path().join("bounced.toml");
+    let text = "[database]\npath = 'bounced.db'\n[suppressions]\npath = 'list.db'\n[maildir.box]\npath = 'box'\n";
+    fs::write(&config, text).unwrap();
+    let run = |args: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_bounced"))
+            .env_clear()
+            .arg("--config")
+            .arg(&config)
+            .args(args)
+            .output()
+            .unwrap()
+    };
+    succeeds("add", &run(&["suppressions", "add", "ann@example.org"]));
+    let parts: Vec<serde_json::Map<String, serde_json::Value>> =
+        serde_json::from_slice(&run(&["status", "--json"]).stdout).unwrap();
+    let docs = include_str!("../docs/operations.md");
+    let (_, table) = docs.split_once("| Name | Value |\n|---|---|\n").unwrap();
+    let rows = table.lines().take_while(|line| line.starts_with('|'));
+    let documented: BTreeSet<_> = rows.flat_map(|row| quoted(row.split('|').nth(1).unwrap())).collect();
+    assert_eq!(parts[0].keys().cloned().collect::<BTreeSet<_>>(), documented);
+}
+
 /// docs/database.md's columns of the view `suppression_list` are the keys of its JSON.
 #[test]
 fn the_list_in_json_has_the_documented_names() {
@@ -194,7 +343,7 @@ fn the_list_in_json_has_the_documented_names() {
     let rows = table.split("\n### ").next().unwrap().lines().filter(|line| line.starts_with("| `"));
     let names = rows
         .flat_map(|row| row.split('|').nth(1).unwrap().split(',').map(|name| name.trim().trim_matches('`').to_owned()));
-    let documented: std::collections::BTreeSet<String> = names.collect();
+    let documented: BTreeSet<String> = names.collect();
 
     let dir = support::directory();
     let config = dir.path().join("bounced.toml");
@@ -208,5 +357,5 @@ fn the_list_in_json_has_the_documented_names() {
     let rows: Vec<serde_json::Map<String, serde_json::Value>> =
         serde_json::from_str(&run(&["suppressions", "list", "--json"])).unwrap();
     assert_eq!(rows[0]["domain"], "example.org");
-    assert_eq!(rows[0].keys().cloned().collect::<std::collections::BTreeSet<_>>(), documented);
+    assert_eq!(rows[0].keys().cloned().collect::<BTreeSet<_>>(), documented);
 }
