@@ -16,6 +16,6 @@ pub use cores::{Load, in_order};
 pub use judge::Judge;
 pub use list::List;
 pub use open::open_store;
-pub use record::{Halt, Recorded, Recorder, Tally};
+pub use record::{Begun, Halt, Judged, Recorded, Recorder, Tally};
 pub use shown::Shown;
 pub use status::{FullDisk, MailboxHealth, Status, Wrong, answer_pending, status};

@@ -74,6 +74,34 @@ impl Recorded {
     pub const fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+
+    /// Adds what was recorded behind it.
+    pub fn add(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+}
+
+/// Messages that are judged next, and are noted as such: should the process die, it was over one of these.
+#[derive(Debug, Default)]
+pub struct Begun {
+    group: Vec<Message>,
+    /// The rest of their batch, and how far all of it reaches.
+    behind: Batch,
+}
+
+/// Messages that are judged, and of which nothing is recorded yet.
+#[derive(Debug, Default)]
+pub struct Judged {
+    messages: Vec<JudgedMessage>,
+    reading: Reading,
+}
+
+impl Judged {
+    /// Nothing is to be recorded.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.messages.is_empty() && self.reading.pending.is_empty() && self.reading.gone.is_empty()
+    }
 }
 
 /// Why a batch was not finished. Whatever was not settled is found again by the next [`Recorder::open`].
@@ -238,16 +266,47 @@ impl Recorder {
         }
     }
 
-    /// Judges and records one batch of a mailbox that `S` reads. Runs to its end once begun: drop it only with the
-    /// process.
+    /// Notes what is read and judged next of a mailbox: all of a batch, or a part of it. What was judged before may still
+    /// have to be recorded.
     ///
     /// # Errors
-    /// See [`StoreError`]; nothing of the batch is recorded then.
-    pub async fn record<S: Source>(&self, mailbox: &str, batch: Batch) -> Result<(Tally, Recorded), StoreError> {
-        if batch.is_empty() {
+    /// See [`StoreError`].
+    pub async fn begin(&self, mailbox: &str, batch: Batch) -> Result<Begun, StoreError> {
+        let Batch { messages, reading } = batch;
+        let mut left = VecDeque::from(messages);
+        let group = self.next_group(mailbox, &mut left);
+        let places: Vec<&Place> = group.iter().map(|message| &message.place).collect();
+        if !places.is_empty() {
+            self.store.attempt(mailbox, &places).await?;
+        }
+        Ok(Begun { group, behind: Batch { messages: left.into(), reading } })
+    }
+
+    /// Judges what was begun of a mailbox that `S` reads; what is left of the batch comes back, and is begun next.
+    pub async fn judge<S: Source>(&self, mailbox: &str, begun: Begun) -> (Judged, Batch) {
+        let Begun { group, behind: Batch { messages: behind, reading } } = begun;
+        if group.is_empty() {
+            return (Judged { messages: Vec::new(), reading }, Batch::default());
+        }
+        let (judged, mut left) = self.judge_some(mailbox, group, S::describe).await;
+        left.extend(behind);
+        // The mailbox is read as far as the batch reaches when the last of it is recorded.
+        if left.is_empty() {
+            (Judged { messages: judged, reading }, Batch::default())
+        } else {
+            (Judged { messages: judged, reading: Reading::default() }, Batch { messages: left, reading })
+        }
+    }
+
+    /// Records what was judged of a mailbox that `S` reads. Runs to its end once begun: drop it only with the process.
+    ///
+    /// # Errors
+    /// See [`StoreError`]; nothing of it is recorded then.
+    pub async fn record<S: Source>(&self, mailbox: &str, judged: Judged) -> Result<(Tally, Recorded), StoreError> {
+        if judged.is_empty() {
             return Ok(Default::default());
         }
-        let Batch { messages, reading } = batch;
+        let Judged { messages: judged, reading } = judged;
         for Pending { place, retry } in &reading.pending {
             let (place, Retry { tries, next_try, why, .. }) = (S::describe(place), retry);
             tracing::warn!(mailbox, place, tries, next_try, "a message can't be read yet, is tried again: {why}");
@@ -255,25 +314,17 @@ impl Recorder {
         for place in &reading.gone {
             tracing::info!(mailbox, place = S::describe(place), "a message could not be read and is no longer there");
         }
-        let (mut tally, mut recorded) = (Tally::default(), Recorded::default());
-        let mut left = VecDeque::from(messages);
-        loop {
-            let group = self.next_group(mailbox, &mut left);
-            let places: Vec<&Place> = group.iter().map(|message| &message.place).collect();
-            if !places.is_empty() {
-                self.store.attempt(mailbox, &places).await?;
-            }
-            let (judged, rest) = self.judge_some(mailbox, group, S::describe).await;
-            rest.into_iter().rev().for_each(|message| left.push_front(message));
-            // The mailbox is read as far as the batch reaches when the last of it is recorded.
-            let reading = if left.is_empty() { &reading } else { &Reading::default() };
-            let committed = self.store.commit(mailbox, &judged, reading, &self.policy).await?;
-            tally.add(self.tell_of(mailbox, &judged, &committed, S::describe).await?);
-            recorded.0.extend(judged.into_iter().map(|one| (one.place, one.disposition)));
-            if left.is_empty() {
-                return Ok((tally, recorded));
-            }
-        }
+        let committed = self.store.commit(mailbox, &judged, &reading, &self.policy).await?;
+        let tally = self.tell_of(mailbox, &judged, &committed, S::describe).await?;
+        Ok((tally, Recorded(judged.into_iter().map(|one| (one.place, one.disposition)).collect())))
+    }
+
+    /// Nothing of a mailbox is read any more, and nobody died over it.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn let_go(&self, mailbox: &str) -> Result<(), StoreError> {
+        self.store.attempt(mailbox, &[]).await
     }
 
     /// The messages to read next: all, or one alone where the process died over it or beside it.
@@ -556,10 +607,23 @@ mod tests {
                 body: body.into(),
                 rest: None,
             });
-            self.recorder
-                .record::<Fake>("box", Batch { messages: messages.into(), reading: Reading::default() })
-                .await
-                .unwrap()
+            self.record_all(Batch { messages: messages.into(), reading: Reading::default() }).await.unwrap()
+        }
+
+        /// One step after the other.
+        async fn record_all(&self, mut batch: Batch) -> Result<(Tally, Recorded), StoreError> {
+            let mut all = (Tally::default(), Recorded::default());
+            loop {
+                let begun = self.recorder.begin("box", batch).await?;
+                let (judged, left) = self.recorder.judge::<Fake>("box", begun).await;
+                let (tally, recorded) = self.recorder.record::<Fake>("box", judged).await?;
+                all.0.add(tally);
+                all.1.add(recorded);
+                if left.messages.is_empty() {
+                    return Ok(all);
+                }
+                batch = left;
+            }
         }
 
         /// Which places are still to be settled.
@@ -603,7 +667,7 @@ mod tests {
         let logging = tracing::subscriber::set_default(subscriber);
         let pending = vec![Pending { place: Place::new("7:1"), retry: Retry::after(None, 5, "no") }];
         let reading = Reading { pending, gone: vec![Place::new("7:2")], ..Reading::default() };
-        drop(f.recorder.record::<Fake>("box", Batch { messages: Vec::new(), reading }).await.unwrap());
+        drop(f.record_all(Batch { messages: Vec::new(), reading }).await.unwrap());
         drop(logging);
         let log = std::fs::read_to_string(path).unwrap();
         let lines: Vec<&str> = log.lines().collect();
@@ -706,7 +770,7 @@ mod tests {
         let third_fails = "CREATE TRIGGER third_fails BEFORE INSERT ON message \
                            WHEN (SELECT count(*) FROM message) >= 2 BEGIN SELECT RAISE(ABORT, 'no'); END";
         sqlx::raw_sql(third_fails).execute(&mut file).await.unwrap();
-        assert!(f.recorder.record::<Fake>("box", long_reports()).await.is_err());
+        assert!(f.record_all(long_reports()).await.is_err());
         assert_eq!((f.unsettled().await.len(), f.recorder.store.resume("box").await.unwrap().cursor), (2, None));
     }
 
@@ -716,7 +780,7 @@ mod tests {
         let describe = |place: &Place| place.as_str().to_owned();
         let (judged, rest) = f.recorder.judge_some("box", long_reports().messages, describe).await;
         assert_eq!((judged.len(), rest.len()), (2, 3), "the second brings more than one commit takes");
-        let (tally, recorded) = f.recorder.record::<Fake>("box", long_reports()).await.unwrap();
+        let (tally, recorded) = f.record_all(long_reports()).await.unwrap();
         assert_eq!((tally.new, tally.kinds.get(&Kind::Bounce), recorded.0.len()), (5, Some(&5), 5));
         // One message suppresses so many, whatever it is committed with.
         assert_eq!(tally.suppressed, 5 * 50);

@@ -1,7 +1,11 @@
 //! One mailbox for as long as the daemon lives: opens it, drains it, waits, and comes back after every failure.
 
 use std::{
-    sync::Arc,
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
@@ -9,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    app::{Halt, Recorded, Recorder, Tally},
+    app::{Begun, Halt, Judged, Recorded, Recorder, Tally},
     clock::{Moment, now},
     message::Batch,
     source::{Backoff, PATIENCE, Progress, Source, SourceError},
@@ -105,6 +109,9 @@ impl<S: Source> Watch<S> {
     pub(super) async fn run(mut self) -> Result<(), StoreError> {
         while let Err(halt) = self.session().await {
             self.summarise();
+            // What was read is dropped, and read again: whoever ends the process meanwhile does so over none of it. Where
+            // that can't be noted, nothing is lost but time.
+            let _ = self.recorder.let_go(&self.mailbox).await;
             self.waits.source.rest();
             self.waits.own.until(STORE_PATIENCE);
             let wait = self.failed(halt).await?;
@@ -130,23 +137,34 @@ impl<S: Source> Watch<S> {
         self.tell_supervisor(FirstAttempt::Going).await;
         // What the last run could not settle, or died over.
         self.recorder.settle_due(&self.mailbox, &mut self.source, now()).await?;
-        let (mut batch, mut recorded) = (Batch::default(), Recorded::default());
+        // What was fetched and is judged next; what is judged and not recorded; what is recorded and not settled.
+        let mut waiting = VecDeque::<Batch>::new();
+        let (mut judged, mut recorded) = (Judged::default(), Recorded::default());
         loop {
             let settles = !recorded.is_empty();
-            // The two sides take about as long as each other: while the store works on one batch, the mailbox hears
-            // of the one before and gives the one after.
             waits.own.until(STORE_PATIENCE);
+            let begun = self.recorder.begin(&self.mailbox, waiting.pop_front().unwrap_or_default()).await?;
+            // The two sides take about as long as each other: while one batch is judged and the one before is committed,
+            // the mailbox hears of the one before that and gives the next.
             waits.source.until(PATIENCE);
-            let (stored, fetched) = tokio::join!(
-                at_rest(&waits.own, self.recorder.record::<S>(&self.mailbox, batch)),
-                at_rest(&waits.source, turn(&self.recorder, &self.mailbox, &mut self.source, recorded, &stop)),
+            let has_next = AtomicBool::new(!waiting.is_empty());
+            let (fetched, stored) = tokio::join!(
+                at_rest(
+                    &waits.source,
+                    turn(&self.recorder, &self.mailbox, &mut self.source, recorded, &stop, &has_next),
+                ),
+                at_rest(&waits.own, store::<S>(&self.recorder, &self.mailbox, judged, begun, &has_next)),
             );
-            let (tally, newly) = stored?;
-            self.tally.add(tally);
-            recorded = newly;
-            batch = match fetched? {
-                Fetched::Batch(batch) => batch,
+            let stored = stored?;
+            self.tally.add(stored.tally);
+            (judged, recorded) = (stored.judged, stored.recorded);
+            waiting.push_front(stored.left);
+            match fetched? {
+                Fetched::Batch(batch) => waiting.push_back(batch),
                 Fetched::Stopped => {
+                    let (tally, last) = self.recorder.record::<S>(&self.mailbox, judged).await?;
+                    self.tally.add(tally);
+                    recorded.add(last);
                     self.recorder.settle(&self.mailbox, &mut self.source, recorded, now()).await?;
                     if settles {
                         self.heartbeat(false).await?;
@@ -154,8 +172,9 @@ impl<S: Source> Watch<S> {
                     return Ok(());
                 }
                 Fetched::Abandoned => return Ok(()),
-            };
-            let idle = batch.is_empty() && recorded.is_empty();
+            }
+            waiting.retain(|batch| !batch.is_empty());
+            let idle = waiting.is_empty() && judged.is_empty() && recorded.is_empty();
             // What was only fetched may fail to be recorded or moved, again and again.
             let succeeds = idle || settles;
             if succeeds {
@@ -287,20 +306,59 @@ enum Fetched {
     Abandoned,
 }
 
-/// Settles the batch before and fetches the one after.
+/// What the store's side of a turn did.
+struct Stored {
+    tally: Tally,
+    recorded: Recorded,
+    /// Recorded in the next turn.
+    judged: Judged,
+    /// Of the batch that was begun; judged next.
+    left: Batch,
+}
+
+/// Records what is judged, and judges what was begun. That is recorded in the next turn, beside the judging of what comes
+/// next; at once where nothing does.
+async fn store<S: Source>(
+    recorder: &Recorder,
+    mailbox: &str,
+    judged: Judged,
+    begun: Begun,
+    has_next: &AtomicBool,
+) -> Result<Stored, StoreError> {
+    let (done, (judged, left)) =
+        tokio::join!(recorder.record::<S>(mailbox, judged), recorder.judge::<S>(mailbox, begun));
+    let (mut tally, mut recorded) = done?;
+    if has_next.load(Relaxed) || !left.is_empty() {
+        return Ok(Stored { tally, recorded, judged, left });
+    }
+    let (more, last) = recorder.record::<S>(mailbox, judged).await?;
+    tally.add(more);
+    recorded.add(last);
+    Ok(Stored { tally, recorded, judged: Judged::default(), left })
+}
+
+/// Settles what was recorded and fetches what comes next, unless there is something already.
 async fn turn(
     recorder: &Recorder,
     mailbox: &str,
     source: &mut impl Source,
     recorded: Recorded,
     stop: &CancellationToken,
+    has_next: &AtomicBool,
 ) -> Result<Fetched, Halt> {
     recorder.settle(mailbox, source, recorded, now()).await?;
     if stop.is_cancelled() {
         return Ok(Fetched::Stopped);
     }
+    if has_next.load(Relaxed) {
+        return Ok(Fetched::Batch(Batch::default()));
+    }
     tokio::select! {
-        batch = source.fetch() => Ok(Fetched::Batch(batch?)),
+        batch = source.fetch() => {
+            let batch = batch?;
+            has_next.store(!batch.is_empty(), Relaxed);
+            Ok(Fetched::Batch(batch))
+        }
         () = async { stop.cancelled().await; tokio::time::sleep(GOODBYE).await } => Ok(Fetched::Abandoned),
     }
 }

@@ -2,8 +2,8 @@
 //! databases.
 //!
 //! The order is fixed: [`Source::open`], then for each batch [`Source::fetch`], the caller's commit and
-//! [`Source::settle`], and [`Source::wait`] when a fetch came back empty. The next batch may be fetched before the one
-//! before it is settled. Each message has a state of its own: one that can't be read or settled now holds up no other.
+//! [`Source::settle`], and [`Source::wait`] when a fetch came back empty. The next two batches may be fetched before one is
+//! settled. Each message has a state of its own: one that can't be read or settled now holds up no other.
 
 mod backoff;
 mod credentials;

@@ -6,6 +6,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 
 use super::*;
@@ -19,6 +20,8 @@ use crate::{
 };
 
 const MAILBOX: &str = "box";
+/// Nothing is there already.
+static NOTHING: AtomicBool = AtomicBool::new(false);
 
 /// What the mailbox answers, in order; where nothing is left it never answers.
 #[derive(Default)]
@@ -109,6 +112,14 @@ impl Fixture {
         Self { _dir: dir, store, recorder, source, stop, attempts, watch }
     }
 
+    /// Records messages, and settles none.
+    async fn record(&self, batch: Batch) {
+        let begun = self.recorder.begin(MAILBOX, batch).await.unwrap();
+        let (judged, left) = self.recorder.judge::<Scripted>(MAILBOX, begun).await;
+        assert!(left.is_empty());
+        drop(self.recorder.record::<Scripted>(MAILBOX, judged).await.unwrap());
+    }
+
     /// Opens the mailbox, which fails at the end of what it answers; says how long is waited before the next attempt.
     async fn wait_after(&mut self, fetches: impl IntoIterator<Item = Result<Batch, SourceError>>) -> Duration {
         self.source.script().fetches.extend(fetches);
@@ -133,8 +144,7 @@ fn mail(place: &str) -> Result<Batch, SourceError> {
 async fn what_opening_has_settled_is_not_settled_again() {
     let mut fixture = Fixture::new().await;
     // Recorded, and then the process was killed.
-    let recorded = fixture.recorder.record::<Scripted>(MAILBOX, mail("1").unwrap()).await.unwrap();
-    drop(recorded);
+    fixture.record(mail("1").unwrap()).await;
     fixture.wait_after([lost()]).await;
     assert_eq!(fixture.source.script().settled, [1]);
     assert_eq!(fixture.store.unsettled(MAILBOX, now(), 9).await.unwrap(), []);
@@ -148,7 +158,7 @@ async fn what_an_earlier_run_left_is_settled_in_portions_and_new_mail_comes_betw
     let messages = (0..120).flat_map(|n| mail(&n.to_string()).unwrap().messages).collect();
     let batch = Batch { messages, reading: Reading::default() };
     // Recorded, and then the process was killed.
-    drop(fixture.recorder.record::<Scripted>(MAILBOX, batch).await.unwrap());
+    fixture.record(batch).await;
     let nothing = || Ok(Batch::default());
     fixture.source.script().waits.extend([Ok(()), Ok(()), Ok(())]);
     fixture.wait_after([mail("new"), nothing(), nothing(), nothing(), lost()]).await;
@@ -183,12 +193,13 @@ async fn a_mailbox_that_worked_is_tried_again_soon() {
         fixture.wait_after([lost()]).await;
     }
     // It never came to its end, but a batch was settled.
-    assert!(fixture.wait_after([mail("1"), mail("2"), mail("3"), lost()]).await <= soon);
+    let mails = ["1", "2", "3", "4"].map(mail);
+    assert!(fixture.wait_after(mails.into_iter().chain([lost()])).await <= soon);
     // A batch that was recorded and not settled proves only that the mailbox can be read.
     for _ in 0..5 {
         fixture.wait_after([lost()]).await;
     }
-    assert!(fixture.wait_after([mail("4"), lost()]).await > soon);
+    assert!(fixture.wait_after([mail("5"), lost()]).await > soon);
 }
 
 #[tokio::test]
@@ -206,7 +217,7 @@ async fn a_mailbox_that_does_not_answer_is_left_soon_after_the_stop() {
     let mut fixture = Fixture::new().await;
     tokio::time::pause();
     let (recorder, stop) = (Arc::clone(&fixture.recorder), fixture.stop.clone());
-    let mut turn = Box::pin(turn(&recorder, MAILBOX, &mut fixture.source, Recorded::default(), &stop));
+    let mut turn = Box::pin(turn(&recorder, MAILBOX, &mut fixture.source, Recorded::default(), &stop, &NOTHING));
     assert!(futures::poll!(&mut turn).is_pending());
     let stopped = tokio::time::Instant::now();
     fixture.stop.cancel();
@@ -220,7 +231,8 @@ async fn told_to_stop_nothing_more_is_asked_for() {
     let mut fixture = Fixture::new().await;
     fixture.source.script().fetches.push_back(mail("1"));
     fixture.stop.cancel();
-    let ended = turn(&fixture.recorder, MAILBOX, &mut fixture.source, Recorded::default(), &fixture.stop).await;
+    let ended =
+        turn(&fixture.recorder, MAILBOX, &mut fixture.source, Recorded::default(), &fixture.stop, &NOTHING).await;
     assert!(matches!(ended, Ok(Fetched::Stopped)));
     assert_eq!(fixture.source.script().fetches.len(), 1);
 }
@@ -309,4 +321,46 @@ async fn a_mailbox_whose_mail_is_fetched_and_not_recorded_counts_as_unread_whate
         let status = fixture.store.status().await.unwrap().remove(0);
         assert_eq!((status.read_at, status.failures), (None, attempt), "{status:?}");
     }
+}
+
+#[tokio::test]
+async fn the_next_batch_is_judged_while_this_one_is_committed_and_the_last_one_waits_for_nobody() {
+    let mut fixture = Fixture::new().await;
+    let options = SqliteConnectOptions::new().filename(fixture._dir.path().join("bounced.db"));
+    let mut file = SqliteConnection::connect_with(&options).await.unwrap();
+    let probe = "CREATE TABLE probe (place TEXT, under_way TEXT);
+                 CREATE TRIGGER probe AFTER INSERT ON message BEGIN
+                     INSERT INTO probe SELECT NEW.place, group_concat(place) FROM attempt WHERE under_way = 1;
+                 END";
+    sqlx::raw_sql(probe).execute(&mut file).await.unwrap();
+    fixture.source.script().fetches.extend([mail("1"), mail("2"), mail("3")]);
+    // Behind the third it never answers.
+    let hangs = tokio::time::timeout(Duration::from_secs(60), async {
+        let mut session = Box::pin(fixture.watch.session());
+        loop {
+            let recorded: i64 = sqlx::query_scalar("SELECT count(*) FROM probe").fetch_one(&mut file).await.unwrap();
+            if recorded == 3 {
+                return;
+            }
+            assert!(futures::poll!(&mut session).is_pending());
+            tokio::task::yield_now().await;
+        }
+    });
+    hangs.await.expect("all three are recorded");
+    let seen: Vec<(String, String)> =
+        sqlx::query_as("SELECT place, under_way FROM probe").fetch_all(&mut file).await.unwrap();
+    let expected = [("1", "2"), ("2", "3"), ("3", "3")].map(|(one, other)| (one.to_owned(), other.to_owned()));
+    assert_eq!(seen, expected);
+}
+
+#[tokio::test]
+async fn what_was_read_and_is_dropped_is_nobodys_death() {
+    let fixture = Fixture::new().await;
+    let options = SqliteConnectOptions::new().filename(fixture._dir.path().join("bounced.db"));
+    let mut file = SqliteConnection::connect_with(&options).await.unwrap();
+    let fails = "CREATE TRIGGER fails BEFORE INSERT ON message BEGIN SELECT RAISE(ABORT, 'no'); END";
+    sqlx::raw_sql(fails).execute(&mut file).await.unwrap();
+    fixture.source.script().fetches.extend([mail("1"), mail("2"), mail("3"), lost()]);
+    fixture.watch.run().await.expect_err("nothing can be recorded");
+    assert_eq!(fixture.store.deaths(0).await.unwrap(), [], "whoever kills the process now kills it over no message");
 }

@@ -32,11 +32,6 @@ impl SqliteStore {
                 Err(error)
             }
         };
-        if committed.is_err() {
-            // They were read and nobody died: whoever ends the process now, does so over none of them. Where this fails
-            // too, nothing is lost but time.
-            let _ = self.attempt(mailbox, &[]).await;
-        }
         committed.map_err(|error| self.error(error))
     }
 }
