@@ -1,9 +1,10 @@
 //! All rows that answer to words, the phrases as well as the text variants of the code table, in one automaton: from a
 //! text, read once, to the rows that fit it. Knows nothing of mails and files, and nothing of what outranks what.
 
-use std::{collections::HashMap, ops::Range};
+use std::ops::Range;
 
 use aho_corasick::AhoCorasick;
+use foldhash::HashMap;
 
 use super::{
     Rank,
@@ -510,12 +511,12 @@ impl Builder {
     }
 
     fn pattern(&mut self, text: &str) -> usize {
-        let next = self.patterns.len();
-        let number = *self.numbers.entry(text.to_owned()).or_insert(next);
-        if number == next {
-            self.patterns.push(text.to_owned());
+        if let Some(&known) = self.numbers.get(text) {
+            return known;
         }
-        number
+        self.numbers.insert(text.to_owned(), self.patterns.len());
+        self.patterns.push(text.to_owned());
+        self.patterns.len() - 1
     }
 
     /// Adds a text variant of a reply code.

@@ -1,12 +1,25 @@
 //! A text -> whether the fields of a delivery-status part stand in it (RFC 3464). Refuses to read them.
 
+use std::sync::LazyLock;
+
+use aho_corasick::AhoCorasick;
+
 /// Whether a field names a recipient.
 pub(super) fn names_recipient(name: &str) -> bool {
     ["Final-Recipient", "Original-Recipient"].iter().any(|n| name.eq_ignore_ascii_case(n))
 }
 
+/// What stands in the names of both; most texts have it nowhere, and need not be read line by line.
+static OF_RECIPIENT: LazyLock<AhoCorasick> = LazyLock::new(|| {
+    let builder = AhoCorasick::builder().ascii_case_insensitive(true).build(["nal-recipient"]);
+    builder.expect("one literal compiles")
+});
+
 /// QUIRK: scanners and lists relabel the report part as text; the fields themselves are unmistakable.
 pub(super) fn has_status_fields(text: &str) -> bool {
+    if !OF_RECIPIENT.is_match(text) {
+        return false;
+    }
     let (mut recipient, mut outcome) = (false, false);
     for name in text.split('\n').filter_map(field_name) {
         let is = |names: &[&str]| names.iter().any(|n| name.eq_ignore_ascii_case(n));

@@ -1,7 +1,10 @@
 //! config/formats.toml: what programs write in their bounces, as data -> [`Formats`]. A row names a program, the
 //! source of its words, those words, and the first lines of a bounce that it writes; a new program is one row.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+};
 
 use aho_corasick::AhoCorasick;
 use serde::Deserialize;
@@ -55,8 +58,9 @@ tables::named_row!(FormatRow);
 pub(super) struct Formats {
     rows: Vec<Placed<FormatRow>>,
     names: Vec<Arc<str>>,
-    /// The signs of all rows in one matcher, and the row of each.
-    signs: AhoCorasick,
+    /// The signs of all rows in one matcher, made by the first who asks: a reply asks for none.
+    matcher: OnceLock<AhoCorasick>,
+    /// The row of each sign.
     row_of: Vec<usize>,
     /// In the order of the rows.
     headers: Vec<RowHeader>,
@@ -106,18 +110,12 @@ impl Formats {
         let mut labels: Vec<String> = rows.iter().flat_map(|placed| placed.row.labels.iter().cloned()).collect();
         labels.sort();
         labels.dedup();
-        let signs: Vec<(usize, &String)> =
-            rows.iter().enumerate().flat_map(|(i, placed)| placed.row.signs.iter().map(move |s| (i, s))).collect();
-        let automaton = AhoCorasick::builder()
-            .ascii_case_insensitive(true)
-            .build(signs.iter().map(|(_, sign)| sign))
-            .expect("a few hundred sentences are far fewer than 2^31");
         let numbered = rows.iter().enumerate();
+        let row_of = numbered.clone().flat_map(|(row, placed)| placed.row.signs.iter().map(move |_| row)).collect();
         let headers = numbered.flat_map(|(row, placed)| placed.row.headers.iter().map(move |h| RowHeader::new(row, h)));
         let headers = headers.collect();
-        let row_of = signs.iter().map(|(row, _)| *row).collect();
         let names = rows.iter().map(|placed| placed.row.id.get_ref().as_str().into()).collect();
-        Ok(Self { signs: automaton, row_of, headers, labels, names, rows })
+        Ok(Self { matcher: OnceLock::new(), row_of, headers, labels, names, rows })
     }
 
     /// What the table looks for.
@@ -133,9 +131,18 @@ impl Formats {
         self.find(words, in_mail).map(|row| Arc::clone(&self.names[row]))
     }
 
+    fn matcher(&self) -> &AhoCorasick {
+        self.matcher.get_or_init(|| {
+            AhoCorasick::builder()
+                .ascii_case_insensitive(true)
+                .build(self.rows.iter().flat_map(|placed| &placed.row.signs))
+                .expect("a few hundred sentences are far fewer than 2^31")
+        })
+    }
+
     fn find(&self, words: &str, has_header: impl Fn(&RowHeader) -> bool) -> Option<usize> {
         let words = searched(words);
-        let signs = self.signs.find_overlapping_iter(&words).map(|m| self.row_of[m.pattern().as_usize()]);
+        let signs = self.matcher().find_overlapping_iter(&words).map(|m| self.row_of[m.pattern().as_usize()]);
         signs.min().or_else(|| self.headers.iter().find(|header| has_header(header)).map(|header| header.row))
     }
 

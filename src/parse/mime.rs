@@ -117,6 +117,8 @@ pub struct Part<'a> {
     pub text: Cow<'a, str>,
     /// Bytes of a returned message (message/rfc822 and message/global).
     pub message: Cow<'a, [u8]>,
+    /// Its header, where it was read together with the mail around it.
+    header: Option<Box<Mail<'a>>>,
     lines: Lines<'a>,
     words: &'a Words,
     /// Where the returned original begins in the text; found once, asked for by several readers.
@@ -190,7 +192,17 @@ impl<'a> Part<'a> {
         words: &'a Words,
     ) -> Self {
         let (original_at, has_status_fields) = (OnceCell::new(), OnceCell::new());
-        Self { content_type, text, message, lines, words, original_at, has_status_fields }
+        Self { content_type, text, message, header: None, lines, words, original_at, has_status_fields }
+    }
+
+    /// The header of the returned message that it is, if it was read together with the mail around it.
+    pub(super) fn header(&self) -> Option<&Mail<'a>> {
+        self.header.as_deref()
+    }
+
+    /// Whether no blank lines stand before the returned message.
+    fn begins_with_header(&self) -> bool {
+        self.message.first().is_some_and(|octet| !octet.is_ascii_whitespace())
     }
 
     /// The program's own words: the text up to the returned original.
@@ -370,12 +382,16 @@ fn leaf<'a>(mut part: MessagePart<'a>, sent: Sent<'a>, words: &'a Words) -> Opti
     match (kind, part.body) {
         (PartKind::Multipart | PartKind::Unread, _) | (_, PartType::Multipart(_)) => None,
         (_, PartType::Message(inner)) => {
+            // Where it lies in a copy, the lines of the mail are not to be had this way.
+            let header = matches!(inner.raw_message, Cow::Borrowed(_)).then(|| header_of(&inner, sent, words));
             let message = match inner.raw_message {
                 // mail-parser gives a message that is not encoded the bytes of the whole mail around it.
                 Cow::Borrowed(whole) => whole.get(span.clone()).unwrap_or_default().into(),
                 decoded => decoded,
             };
-            Some(Part::of_message(content_type, message, lines(shape), words))
+            let mut part = Part::of_message(content_type, message, lines(shape), words);
+            part.header = header.filter(|_| part.begins_with_header()).map(Box::new);
+            Some(part)
         }
         (PartKind::ReturnedMessage, PartType::Text(text)) => {
             Some(Part::of_message(content_type, text.into_owned().into_bytes().into(), lines(shape), words))
@@ -497,9 +513,12 @@ pub fn from_cr_only(raw: &[u8]) -> Option<Vec<u8>> {
 #[must_use]
 pub(super) fn read_header_block<'a>(sent: Sent<'a>, most: usize, words: &'a Words) -> Option<Mail<'a>> {
     let sent = Sent { bytes: &sent.bytes[..sent.bytes.len().min(most)], ..sent };
-    let message = PARSER.parse_headers(sent.bytes)?;
+    PARSER.parse_headers(sent.bytes).map(|message| header_of(&message, sent, words))
+}
+
+fn header_of<'a>(message: &Message<'a>, sent: Sent<'a>, words: &'a Words) -> Mail<'a> {
     let mut mail = Mail::empty(words);
-    read_headers(&message, sent, &mut mail);
+    read_headers(message, sent, &mut mail);
     if mail.to.is_empty() {
         mail.to = addresses(message.cc());
     }
@@ -509,7 +528,7 @@ pub(super) fn read_header_block<'a>(sent: Sent<'a>, most: usize, words: &'a Word
     {
         mail.message_id = Some(id.trim_matches(['<', '>', ' ']).to_owned());
     }
-    Some(mail)
+    mail
 }
 
 #[cfg(test)]

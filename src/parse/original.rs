@@ -8,7 +8,7 @@ use super::{
     mime,
     mime::{Field, Mail, Part},
     passage::Passage,
-    words::Role,
+    words::{Role, Words},
 };
 use crate::{
     report::{Address, Original},
@@ -38,16 +38,14 @@ impl<'m> Returned<'m> {
 fn find(mail: &Mail<'_>, campaign_headers: &[String]) -> Original {
     let Some(carrier) = Carrier::of(mail) else { return Original::default() };
     // Nothing of it is evidence here: its lines don't matter.
-    let sent = Sent { bytes: carrier.bytes(), numbering: &Numbering::WHOLE };
-    let header = mime::read_header_block(sent, MOST_HEADER_OCTETS, mail.words);
-    header.map(|header| read(header, campaign_headers)).unwrap_or_default()
+    let header = carrier.look(mail.words, || Numbering::WHOLE, |header| Some(read(header, campaign_headers)));
+    header.unwrap_or_default()
 }
 
 /// Reads the header of the returned message where its lines matter; `None` where there is none.
 pub(super) fn with_header<T>(mail: &Mail<'_>, look: impl FnOnce(&Mail<'_>) -> Option<T>) -> Option<T> {
     let carrier = Carrier::of(mail)?;
-    let sent = Sent { bytes: carrier.bytes(), numbering: &carrier.numbering() };
-    look(&mime::read_header_block(sent, MOST_HEADER_OCTETS, mail.words)?)
+    carrier.look(mail.words, || carrier.numbering(), look)
 }
 
 /// What carries the returned message.
@@ -65,6 +63,22 @@ impl<'m> Carrier<'m> {
             |p: &Part<'_>| p.content_type.ends_with("rfc822-headers") || p.content_type == "message/global-headers";
         let part = last(|p| !p.message.is_empty()).or_else(|| last(is_header));
         part.map(Self::Part).or_else(|| quoted(mail).map(Self::Words))
+    }
+
+    /// Has the header of the returned message looked at; `None` where there is none.
+    fn look<T>(
+        &self,
+        words: &Words,
+        numbering: impl FnOnce() -> Numbering,
+        look: impl FnOnce(&Mail<'_>) -> Option<T>,
+    ) -> Option<T> {
+        if let Self::Part(part) = self
+            && let Some(header) = part.header()
+        {
+            return look(header);
+        }
+        let sent = Sent { bytes: self.bytes(), numbering: &numbering() };
+        look(&mime::read_header_block(sent, MOST_HEADER_OCTETS, words)?)
     }
 
     /// What it carries, blank lines in front included.
@@ -141,11 +155,11 @@ fn without_indent(original: Passage<'_>) -> Quoted<'_> {
     Quoted::of_lines(original.lines().map(|line| line.without_start(indent)).collect())
 }
 
-fn read(mail: Mail<'_>, campaign_headers: &[String]) -> Original {
+fn read(mail: &Mail<'_>, campaign_headers: &[String]) -> Original {
     let some = |s: &str| (!s.is_empty()).then(|| s.to_owned());
     let mut original = Original {
         recipient: None,
-        senders: senders(&mail),
+        senders: senders(mail),
         message_id: mail.message_id.clone(),
         from: some(&mail.from),
         subject: some(&mail.subject),
@@ -156,8 +170,8 @@ fn read(mail: Mail<'_>, campaign_headers: &[String]) -> Original {
         campaign: campaign_headers.iter().find_map(|name| mail.header(name).and_then(some)),
         to: Vec::new(),
     };
-    original.recipient = recipient(&mail, |address| original.is_ours(address)).map(|(address, _)| address);
-    original.to = mail.to;
+    original.recipient = recipient(mail, |address| original.is_ours(address)).map(|(address, _)| address);
+    original.to.clone_from(&mail.to);
     original
 }
 
@@ -226,13 +240,13 @@ fn received_for(field: &str) -> Option<Address> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::parse::{Options, words::Words};
+    use crate::parse::Options;
 
     fn original(header: &str) -> Original {
         let options = Options::default();
         let header = format!("{header}To: anna@example.org\nSubject: News\n");
         let header = mime::read_header_block(sent(header.as_bytes()), MOST_HEADER_OCTETS, &options.tables.words);
-        read(header.expect("a header"), &[])
+        read(&header.expect("a header"), &[])
     }
 
     #[test]

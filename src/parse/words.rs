@@ -1,7 +1,10 @@
 //! config/words.toml -> [`Words`]: the words by which a bounce is read, each with its role. Answers whether a text
 //! has the words of a role; refuses to know where the text came from and what follows from it.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+};
 
 use aho_corasick::{AhoCorasick, Anchored, Input, StartKind};
 use serde::Deserialize;
@@ -216,25 +219,42 @@ pub(super) struct Words {
 enum Matcher {
     Whole(foldhash::HashSet<String>),
     End(Vec<String>),
-    Within(Anchored, AhoCorasick),
+    Within(Anchored, Within),
+}
+
+/// Words that are found in long texts.
+#[derive(Debug, Clone)]
+struct Within {
+    words: Vec<String>,
+    /// Made by the first who asks: a reply asks for few of them.
+    compiled: OnceLock<AhoCorasick>,
+}
+
+impl Within {
+    const fn of(words: Vec<String>) -> Self {
+        Self { words, compiled: OnceLock::new() }
+    }
+
+    fn compiled(&self) -> &AhoCorasick {
+        self.compiled.get_or_init(|| {
+            AhoCorasick::builder()
+                .ascii_case_insensitive(true)
+                .start_kind(StartKind::Both)
+                .build(&self.words)
+                .expect("a few hundred words are far fewer than 2^31")
+        })
+    }
 }
 
 impl Matcher {
     fn of(role: Role, rows: &[WordRow]) -> Self {
         let rows = rows.iter().filter(|row| row.role == role);
         let words = rows.flat_map(|row| &row.says).flat_map(|word| [word.clone(), fold_words(word)]);
-        let automaton = |words: Vec<String>| {
-            AhoCorasick::builder()
-                .ascii_case_insensitive(true)
-                .start_kind(StartKind::Both)
-                .build(words)
-                .expect("a few hundred words are far fewer than 2^31")
-        };
         match role.stand() {
             Stand::Whole => Self::Whole(words.collect()),
             Stand::End => Self::End(words.collect()),
-            Stand::Start => Self::Within(Anchored::Yes, automaton(words.collect())),
-            Stand::Within => Self::Within(Anchored::No, automaton(words.collect())),
+            Stand::Start => Self::Within(Anchored::Yes, Within::of(words.collect())),
+            Stand::Within => Self::Within(Anchored::No, Within::of(words.collect())),
         }
     }
 
@@ -242,7 +262,7 @@ impl Matcher {
         match self {
             Self::Whole(words) => words.contains(text),
             Self::End(words) => words.iter().any(|word| text.ends_with(word.as_str())),
-            Self::Within(anchored, words) => words.is_match(Input::new(text).anchored(*anchored)),
+            Self::Within(anchored, words) => words.compiled().is_match(Input::new(text).anchored(*anchored)),
         }
     }
 }
@@ -311,7 +331,9 @@ impl Words {
     /// Whether a folded sentence asks to write to the address behind it.
     pub(super) fn asks_to_write(&self, sentence: &str) -> bool {
         let rest = match &self.matchers[Role::OutcomeEndsRequest as usize] {
-            Matcher::Within(_, outcomes) => outcomes.find_iter(sentence).last().map_or(0, |outcome| outcome.end()),
+            Matcher::Within(_, outcomes) => {
+                outcomes.compiled().find_iter(sentence).last().map_or(0, |outcome| outcome.end())
+            }
             Matcher::Whole(_) | Matcher::End(_) => 0,
         };
         self.have(Role::AsksToWrite, &sentence[rest..])

@@ -5,7 +5,12 @@
 mod examples;
 mod overlay;
 
-use std::{fs, ops::Range, path::Path, sync::Arc};
+use std::{
+    fs,
+    ops::Range,
+    path::Path,
+    sync::{Arc, OnceLock},
+};
 
 pub use examples::{Example, Expected, prove};
 pub(crate) use overlay::named_row;
@@ -26,13 +31,15 @@ pub struct TableFile {
     pub name: String,
     text: String,
     own: bool,
+    /// Where its lines end; nothing is counted before somebody asks.
+    ends: OnceLock<Vec<usize>>,
 }
 
 impl TableFile {
     /// A table that comes with the program, or stands in a test.
     #[must_use]
     pub fn embedded(name: &str, text: &str) -> Arc<Self> {
-        Arc::new(Self { name: name.to_owned(), text: text.to_owned(), own: false })
+        Arc::new(Self::new(name.to_owned(), text.to_owned(), false))
     }
 
     /// Reads a file.
@@ -43,13 +50,17 @@ impl TableFile {
         let name = path.display().to_string();
         let bytes = fs::read(path).map_err(|err| TableError(format!("{name}: can't read the table: {err}")))?;
         match String::from_utf8(bytes) {
-            Ok(text) => Ok(Arc::new(Self { name, text, own: true })),
+            Ok(text) => Ok(Arc::new(Self::new(name, text, true))),
             Err(err) => {
                 let at = err.utf8_error().valid_up_to();
-                let read = Self { name, text: String::from_utf8_lossy(err.as_bytes()).into_owned(), own: true };
+                let read = Self::new(name, String::from_utf8_lossy(err.as_bytes()).into_owned(), true);
                 Err(read.refuse(&(at..at), "this is not UTF-8; save the file in that encoding"))
             }
         }
+    }
+
+    const fn new(name: String, text: String, own: bool) -> Self {
+        Self { name, text, own, ends: OnceLock::new() }
     }
 
     /// Whether it is one that somebody laid over the table that comes with the program.
@@ -70,7 +81,8 @@ impl TableFile {
     #[must_use]
     pub fn line(&self, offset: usize) -> usize {
         // Asked for each of thousands of rows and examples.
-        1 + memchr::memchr_iter(b'\n', &self.text.as_bytes()[..offset.min(self.text.len())]).count()
+        let ends = self.ends.get_or_init(|| memchr::memchr_iter(b'\n', self.text.as_bytes()).collect());
+        1 + ends.partition_point(|&end| end < offset)
     }
 
     /// What is wrong at a place of the file, as an error.

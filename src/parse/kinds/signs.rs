@@ -1,6 +1,11 @@
 //! config/kinds.toml -> [`Signs`]: which words in which area of a mail speak for which kind. Refuses to weigh them.
 
-use std::{cmp::Ordering, ops::Range, path::PathBuf, sync::Arc};
+use std::{
+    cmp::Ordering,
+    ops::Range,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+};
 
 use aho_corasick::AhoCorasick;
 use serde::Deserialize;
@@ -184,25 +189,39 @@ pub(super) enum RowArea {
 /// The words of one area with their rows. Linear in the length of the text.
 #[derive(Debug)]
 pub(super) struct Matcher {
+    /// The words, each with its row.
+    words: Vec<(usize, String)>,
+    /// Made by the first who asks: it takes longer than judging a hundred mails, and a reply asks for none.
+    compiled: OnceLock<Compiled>,
+}
+
+#[derive(Debug)]
+struct Compiled {
     automaton: AhoCorasick,
+    /// The row of each pattern.
     rows: Vec<usize>,
 }
 
 impl Matcher {
     fn new(rows: &[Placed<SignRow>], area: RowArea) -> Self {
-        let (mut numbers, mut words) = (Vec::new(), Vec::new());
-        for (n, Placed { row, .. }) in rows.iter().enumerate().filter(|(_, placed)| placed.row.area == area) {
-            for spelling in row.says.iter().flat_map(|word| spellings(word)) {
-                numbers.push(n);
-                words.push(spelling);
-            }
-        }
-        let automaton = AhoCorasick::new(words).expect("a few thousand words are far fewer than 2^31");
-        Self { automaton, rows: numbers }
+        let of_area = rows.iter().enumerate().filter(|(_, placed)| placed.row.area == area);
+        let words = of_area.flat_map(|(n, placed)| placed.row.says.iter().map(move |word| (n, word.clone()))).collect();
+        Self { words, compiled: OnceLock::new() }
+    }
+
+    fn compiled(&self) -> &Compiled {
+        self.compiled.get_or_init(|| {
+            let spelled =
+                |(row, word): &(usize, String)| spellings(word).into_iter().map(|word| (*row, word)).collect();
+            let (rows, words): (_, Vec<String>) = self.words.iter().flat_map::<Vec<_>, _>(spelled).unzip();
+            let automaton = AhoCorasick::new(words).expect("a few thousand words are far fewer than 2^31");
+            Compiled { automaton, rows }
+        })
     }
 
     fn find<'s>(&'s self, text: &'s str) -> impl Iterator<Item = (usize, Range<usize>)> + 's {
-        self.automaton.find_overlapping_iter(text).map(|m| (self.rows[m.pattern()], m.range()))
+        let Compiled { automaton, rows } = self.compiled();
+        automaton.find_overlapping_iter(text).map(|m| (rows[m.pattern()], m.range()))
     }
 }
 
