@@ -446,6 +446,36 @@ mod tests {
         assert_eq!(rule("5.1.1", "554", "554 5.1.1 Transaction failed"), "codes:5.1.1");
     }
 
+    #[test]
+    fn what_is_said_of_others_or_with_if_and_or_is_no_proof() {
+        let table = Classifier::embedded();
+        for (status, diagnostic, around, expected) in [
+            // A code that blames the sender.
+            ("5.1.8", "550 5.1.8 no such domain", "", "soft sender_rejected"),
+            ("5.1.1", "550 5.1.1 no such domain", "", "hard bad_domain"),
+            // One of two.
+            ("5.1.1", "550 5.1.1 user unknown or access denied", "", "soft policy"),
+            // Under a condition, which begins with a word of its own.
+            ("", "550 no delivery if the user does not exist", "", "soft undetermined"),
+            ("", "550 sent notif user unknown", "", "hard user_unknown"),
+            // What a scanner writes below.
+            ("5.1.1", "550 5.1.1 sorry", "Passed by our content filter.", "hard user_unknown"),
+            ("5.7.1", "550 5.7.1 sorry", "Stopped by our content filter.", "soft content"),
+        ] {
+            let evidence = || Evidence::of_structure("test");
+            let status = status.parse().ok().map(|value| Finding { value, evidence: evidence() });
+            let recipient = Recipient {
+                statuses: status.into_iter().collect(),
+                replies: vec![Finding { value: "550".parse().unwrap(), evidence: evidence() }],
+                diagnostic: Some(diagnostic.into()),
+                text: if around.is_empty() { diagnostic } else { around }.into(),
+                ..Recipient::default()
+            };
+            let Verdict { class, reason, .. } = table.judge_recipient(&recipient, None);
+            assert_eq!(format!("{class} {reason}"), expected, "{diagnostic} {around}");
+        }
+    }
+
     /// What the default table must say, whoever edits it.
     #[test]
     fn the_code_table_alone_judges_replies_by_their_words() {
