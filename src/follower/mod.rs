@@ -8,6 +8,7 @@ mod mark;
 
 use std::{
     io,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -24,7 +25,7 @@ use crate::{
     store::{Store, StoreError, sqlite::file::BUSY_TIMEOUT},
 };
 
-/// How often the store is asked for the changes of others; an answer of "nothing" costs it one look-up.
+/// How often the files are looked at for the changes of others; the store is asked when one has changed.
 const ASK: Duration = Duration::from_secs(1);
 
 /// How long a busy file is left to its readers before a command tries again.
@@ -314,25 +315,64 @@ async fn keep_up<F: Follower>(
     let mut failures = Failures::default();
     let mut rested = Instant::now();
     let mut more = false;
+    let mut quiet = Quiet::default();
     loop {
         let wait = async {
             // The sender is whoever awaits this; it can't be gone.
-            let _ = timeout_at(if more { Instant::now() } else { next_tick(ticks) }, changed.changed()).await;
+            let told =
+                timeout_at(if more { Instant::now() } else { next_tick(ticks) }, changed.changed()).await.is_ok();
             sleep_until(rested).await;
+            told
         };
-        if stop.run_until_cancelled(wait).await.is_none() {
-            return Ok(());
-        }
+        let Some(told) = stop.run_until_cancelled(wait).await else { return Ok(()) };
         store.check_in_place()?;
         let began = Instant::now();
+        let is_quiet = quiet.look(store, follower.path(), began);
+        if is_quiet && !told && !more && failures.in_a_row == 0 {
+            continue;
+        }
         let turn = follower.follow(store).await;
         let mut rest = (began.elapsed() * F::REST).max(F::SPACING);
         more = matches!(turn, Ok(Turn::More));
+        quiet.all_is_carried_over(matches!(turn, Ok(Turn::Complete)), began);
         failures.note(follower.path(), turn.err());
         if failures.in_a_row > 0 {
             rest = rest.max(ASK);
         }
         rested = Instant::now() + rest;
+    }
+}
+
+/// Whether the files say that nothing can have happened, so that an idle process asks no database.
+#[derive(Default)]
+struct Quiet {
+    /// What the store's files and the follower's own looked like, and since when.
+    seen: Option<(Vec<Option<Look>>, Instant)>,
+    /// Whether all was carried over that could be in files that look so.
+    carried_over: bool,
+}
+
+/// Device, number, size and last change of a file.
+type Look = (u64, u64, u64, i64, i64);
+
+impl Quiet {
+    fn look(&mut self, store: &Store, file: &Path, now: Instant) -> bool {
+        let look = |path: &Path| {
+            let found = path.metadata().ok()?;
+            Some((found.dev(), found.ino(), found.len(), found.ctime(), found.ctime_nsec()))
+        };
+        let looks: Vec<_> = store.files().iter().map(PathBuf::as_path).chain([file]).map(look).collect();
+        if self.seen.as_ref().is_none_or(|(seen, _)| *seen != looks) {
+            self.seen = Some((looks, now));
+            self.carried_over = false;
+        }
+        self.carried_over
+    }
+
+    /// Two changes within some milliseconds may have the same time, so that what was carried over right after one may lack
+    /// the other.
+    fn all_is_carried_over(&mut self, all: bool, began: Instant) {
+        self.carried_over = all && self.seen.as_ref().is_some_and(|(_, since)| began - *since >= ASK / 2);
     }
 }
 
@@ -455,6 +495,41 @@ mod tests {
         let (kept, ()) = tokio::join!(keep_up(&slow, &store, changed.subscribe(), Instant::now(), &stop), everything);
         kept.unwrap();
         assert!((9..=11).contains(&turns()), "{} turns of 2 s in 200 s", turns());
+    }
+
+    #[tokio::test]
+    async fn nobody_is_asked_as_long_as_no_file_changes() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("bounced.db")).await.unwrap();
+        let other = Store::open(&dir.path().join("bounced.db")).await.unwrap();
+        let list = dir.path().join("list");
+        let mut quiet = Quiet::default();
+        let mut now = Instant::now();
+        let mut looks = |quiet: &mut Quiet| {
+            now += ASK;
+            let is_quiet = quiet.look(&store, &list, now);
+            if !is_quiet {
+                quiet.all_is_carried_over(true, now);
+            }
+            is_quiet
+        };
+        let changes = async |what: u32| match what {
+            0 => std::fs::write(&list, "edited").unwrap(),
+            1 => other
+                .suppress(&crate::report::Address::parse("ann@example.org").unwrap(), None, 0)
+                .await
+                .map(drop)
+                .unwrap(),
+            _ => std::fs::remove_file(&list).unwrap(),
+        };
+        for what in 0..3 {
+            changes(what).await;
+            assert!(!looks(&mut quiet), "{what}");
+            assert!(!looks(&mut quiet), "once more, a second later");
+            assert!((0..5).all(|_| looks(&mut quiet)));
+        }
+        quiet.all_is_carried_over(false, Instant::now());
+        assert!(!looks(&mut quiet), "it failed");
     }
 
     #[test]

@@ -12,7 +12,10 @@ mod review;
 pub(crate) mod sqlite;
 mod totals;
 
-use std::{collections::HashSet, path::Path};
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+};
 
 pub use error::StoreError;
 pub use event::{Event, EventKind};
@@ -118,6 +121,13 @@ impl Store {
     pub fn check_in_place(&self) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(store) => store.check_in_place(),
+        }
+    }
+
+    /// The files that change with each commit.
+    pub(crate) fn files(&self) -> [PathBuf; 2] {
+        match self {
+            Self::Sqlite(store) => store.files(),
         }
     }
 

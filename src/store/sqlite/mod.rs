@@ -15,7 +15,7 @@ use std::{
     fs::{self, File},
     io,
     os::unix::fs::{MetadataExt, OpenOptionsExt},
-    path::Path,
+    path::{Path, PathBuf},
     str::FromStr,
     sync::Arc,
     time::Duration,
@@ -207,6 +207,12 @@ impl SqliteStore {
             return Err(StoreError::lost_log(&self.path));
         }
         Ok(())
+    }
+
+    pub(in crate::store) fn files(&self) -> [PathBuf; 2] {
+        let mut log = self.path.as_os_str().to_owned();
+        log.push("-wal");
+        [self.path.to_path_buf(), log.into()]
     }
 
     pub(in crate::store) async fn id(&self) -> Result<String, StoreError> {
