@@ -66,6 +66,7 @@ CREATE TABLE bounce (
 CREATE INDEX bounce_by_address ON bounce (address, at, class, counts);
 CREATE INDEX bounce_by_domain ON bounce (domain, at);
 CREATE INDEX bounce_by_time ON bounce (at);
+CREATE INDEX bounce_by_sender_fault ON bounce (at) WHERE fault = 'sender';
 
 -- Who complained of a message. No bounce: nothing is wrong with the mailbox.
 CREATE TABLE complaint (

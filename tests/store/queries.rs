@@ -55,7 +55,7 @@ async fn each_of_the_ready_queries_finds_something() {
     assert_eq!(first[2], ["bob@example.com"], "four soft bounces, but not the one that is our own fault");
     assert_eq!(first[4], ["example.com", "example.org", "nowhere.example"]);
     assert_eq!(first[5], ["nowhere.example"]);
-    assert_eq!(first[7], ["blocked"]);
+    assert_eq!(first[7], ["example.com"]);
     assert_eq!(first[10], ["ann@example.org"]);
 }
 

@@ -151,8 +151,9 @@ impl SqliteStore {
             .max_lifetime(None)
             // On a full disk SQLite rolls back by itself, and sqlx goes on counting a transaction that is gone.
             .before_acquire(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) }))
-            // In KiB. SQLite's own 2 MB are less than a large batch changes, which then goes to the disk more than once.
-            .connect_with(options.clone().pragma("cache_size", "-8000"))
+            // In KiB. Five pages a message: what a batch changes beyond the cache goes to the disk more than once. Of a
+            // large store it is 10 MB; half of this writes and reads half as much again.
+            .connect_with(options.clone().pragma("cache_size", "-16000"))
             .await
             .map_err(|error| StoreError::of_sqlite(path, error))?;
         let readers = readers(options.pragma("query_only", "on"));
