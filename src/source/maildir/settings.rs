@@ -16,7 +16,7 @@ pub struct MaildirSettings {
     #[serde(default)]
     pub after: After,
     /// How often to look whether something was delivered of which nobody told.
-    #[serde(default = "ten_seconds", deserialize_with = "settings::time")]
+    #[serde(default = "half_minute", deserialize_with = "settings::time")]
     pub poll: Duration,
     /// The most messages in one batch; a batch also ends at 8 MiB.
     #[serde(default = "settings::batch", deserialize_with = "settings::some")]
@@ -40,8 +40,8 @@ impl Settings for MaildirSettings {
     }
 }
 
-fn ten_seconds() -> Duration {
-    Duration::from_secs(10)
+fn half_minute() -> Duration {
+    Duration::from_secs(30)
 }
 
 #[cfg(test)]
