@@ -153,7 +153,9 @@ impl SqliteStore {
             .before_acquire(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) }))
             // In KiB. Five pages a message: what a batch changes beyond the cache goes to the disk more than once. Of a
             // large store it is 10 MB; half of this writes and reads half as much again.
-            .connect_with(options.clone().pragma("cache_size", "-16000"))
+            // A statement of many rows keeps the pages as they were before it, in case it fails halfway: in memory, because in a
+            // file they are as much as the log itself.
+            .connect_with(options.clone().pragma("cache_size", "-16000").pragma("temp_store", "MEMORY"))
             .await
             .map_err(|error| StoreError::of_sqlite(path, error))?;
         let readers = readers(options.pragma("query_only", "on"));
