@@ -21,6 +21,10 @@ lint:
 bench *args:
     cargo bench --locked {{args}}
 
+# The instructions that judging a mail takes, beside those that are kept.
+instructions *args:
+    scripts/instructions {{args}}
+
 # Draining a mailbox over IMAP: messages a second and peak memory.
 bench-imap *args:
     scripts/bench-imap {{args}}
