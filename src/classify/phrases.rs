@@ -528,6 +528,7 @@ reason = "user_unknown"
             ("status = [\"9.1.1\"]", "t.toml:5: `9.1.1` is not a status"),
             ("reply = [\"5.1.1\"]", "t.toml:5: `5.1.1` is not a reply code"),
             ("with = [\"ab\"]", "t.toml:5: the phrase `ab` is too short"),
+            ("words = [\"x*\"]", "t.toml:5: `x*` is too short"),
             ("class = \"hard\"", "t.toml:4: this deviates from what follows from `spam`"),
             (
                 "shapes = [{ about = [\"box\"], says = [\"fu*ll\"], between = 9, order = \"either\" }]",
