@@ -13,6 +13,8 @@ use std::{
     process::{Command, Output},
 };
 
+use support::daemon::Installation;
+
 /// Stands in for the user `bounced`: `nobody` of Debian.
 const DAEMON: &str = "65534";
 /// Anybody else.
@@ -225,19 +227,25 @@ fn opensmtpd_takes_its_recipe() {
     assert!(said.contains("configuration OK"), "{said}");
 }
 
+/// An installation with these mailboxes, on whose list stands ann@example.org.
+fn with_ann_on_the_list(dir: &Path, mailboxes: &str) -> Installation {
+    let bounced = Installation::new(dir, mailboxes);
+    answer(&bounced, &["suppressions", "add", "ann@example.org"]);
+    bounced
+}
+
+fn answer(bounced: &Installation, args: &[&str]) -> String {
+    succeeds(&args.join(" "), &bounced.command(args).env_clear().output().unwrap())
+}
+
 /// KumoMTA is in no distribution: what it would run is at least Lua, and its query finds whom the list names.
 #[tokio::test]
 async fn kumomta_s_recipe_is_lua_and_its_query_fits_the_list() {
     let lua = recipe("KumoMTA", "```lua");
     let dir = support::directory();
-    let config = dir.path().join("bounced.toml");
-    fs::write(&config, "[database]\npath = 'bounced.db'\n[suppressions]\npath = 'list.db'\n").unwrap();
-    let bounced = |args: &[&str]| {
-        Command::new(env!("CARGO_BIN_EXE_bounced")).env_clear().arg("--config").arg(&config).args(args).output()
-    };
-    succeeds("add", &bounced(&["suppressions", "add", "ann@example.org"]).unwrap());
+    let bounced = with_ann_on_the_list(dir.path(), "");
     let query = lua.split_once("execute('").unwrap().1.split('\'').next().unwrap().to_owned();
-    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(dir.path().join("list.db")).read_only(true);
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(bounced.published()).read_only(true);
     let mut list = <sqlx::SqliteConnection as sqlx::Connection>::connect_with(&options).await.unwrap();
     for (address, expected) in [("Ann@Example.org", &["manual"][..]), ("bob@example.org", &[])] {
         let query = sqlx::query_scalar::<_, String>(sqlx::AssertSqlSafe(query.clone())).bind(address);
@@ -293,15 +301,8 @@ fn verdicts_in_json_have_the_documented_names() {
 #[test]
 fn the_list_in_csv_has_the_documented_columns() {
     let dir = support::directory();
-    let config = dir.path().join("bounced.toml");
-    fs::write(&config, "[database]\npath = 'bounced.db'\n[suppressions]\npath = 'list.db'\n").unwrap();
-    let run = |args: &[&str]| {
-        let output =
-            Command::new(env!("CARGO_BIN_EXE_bounced")).env_clear().arg("--config").arg(&config).args(args).output();
-        succeeds(&args.join(" "), &output.unwrap())
-    };
-    run(&["suppressions", "add", "ann@example.org"]);
-    let exported = run(&["suppressions", "export", "--format", "csv"]);
+    let bounced = with_ann_on_the_list(dir.path(), "");
+    let exported = answer(&bounced, &["suppressions", "export", "--format", "csv"]);
     let columns = exported.lines().next().unwrap();
     let docs = include_str!("../docs/database.md");
     let (_, sentence) = docs.split_once("The columns of the CSV are ").unwrap();
@@ -313,21 +314,10 @@ fn the_list_in_csv_has_the_documented_columns() {
 #[test]
 fn the_status_in_json_has_the_documented_names() {
     let dir = support::directory();
-    let config = dir.path().join("bounced.toml");
-    let text = "[database]\npath = 'bounced.db'\n[suppressions]\npath = 'list.db'\n[maildir.box]\npath = 'box'\n";
-    fs::write(&config, text).unwrap();
-    let run = |args: &[&str]| {
-        Command::new(env!("CARGO_BIN_EXE_bounced"))
-            .env_clear()
-            .arg("--config")
-            .arg(&config)
-            .args(args)
-            .output()
-            .unwrap()
-    };
-    succeeds("add", &run(&["suppressions", "add", "ann@example.org"]));
-    let parts: Vec<serde_json::Map<String, serde_json::Value>> =
-        serde_json::from_slice(&run(&["status", "--json"]).stdout).unwrap();
+    let bounced = with_ann_on_the_list(dir.path(), "[maildir.box]\npath = 'box'\n");
+    // Nobody has read the mailbox: that is told by the exit code, too.
+    let answer = bounced.command(&["status", "--json"]).env_clear().output().unwrap().stdout;
+    let parts: Vec<serde_json::Map<String, serde_json::Value>> = serde_json::from_slice(&answer).unwrap();
     let docs = include_str!("../docs/operations.md");
     let (_, table) = docs.split_once("| Name | Value |\n|---|---|\n").unwrap();
     let rows = table.lines().take_while(|line| line.starts_with('|'));
@@ -346,16 +336,9 @@ fn the_list_in_json_has_the_documented_names() {
     let documented: BTreeSet<String> = names.collect();
 
     let dir = support::directory();
-    let config = dir.path().join("bounced.toml");
-    fs::write(&config, "[database]\npath = 'bounced.db'\n[suppressions]\npath = 'list.db'\n").unwrap();
-    let run = |args: &[&str]| {
-        let output =
-            Command::new(env!("CARGO_BIN_EXE_bounced")).env_clear().arg("--config").arg(&config).args(args).output();
-        succeeds(&args.join(" "), &output.unwrap())
-    };
-    run(&["suppressions", "add", "ann@example.org"]);
+    let bounced = with_ann_on_the_list(dir.path(), "");
     let rows: Vec<serde_json::Map<String, serde_json::Value>> =
-        serde_json::from_str(&run(&["suppressions", "list", "--json"])).unwrap();
+        serde_json::from_str(&answer(&bounced, &["suppressions", "list", "--json"])).unwrap();
     assert_eq!(rows[0]["domain"], "example.org");
     assert_eq!(rows[0].keys().cloned().collect::<BTreeSet<_>>(), documented);
 }
