@@ -1,4 +1,5 @@
--- The store: every message read, every recipient it reports on, who complained, the suppression list, and what happened when.
+-- The store: every message read, every recipient it reports on, who complained, the suppression list, and what happened
+-- when.
 -- Times are whole seconds since 1970-01-01 00:00 UTC; the views show them as ISO 8601 text in UTC.
 -- docs/database.md explains every column.
 
@@ -118,8 +119,8 @@ CREATE TABLE held (
 ) STRICT, WITHOUT ROWID;
 
 -- What happened, in the order of the commits, written in the transaction that made it so. Followers read it by its
--- number. The event of a bounce or a complaint leads to its row and holds nothing else. No foreign key: each erased bounce
--- would search the whole table. 'held' is for addresses that wait for a person's word.
+-- number. The event of a bounce or a complaint leads to its row and holds nothing else. No foreign key: each erased
+-- bounce would search the whole table. 'held' is for addresses that wait for a person's word.
 CREATE TABLE event (
     revision  INTEGER PRIMARY KEY AUTOINCREMENT,
     at        INTEGER NOT NULL,
@@ -146,8 +147,8 @@ CREATE TABLE cursor (
     failures    INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
 
--- Places whose message is committed but perhaps not yet moved or flagged; where that failed, when and why, and when it is
--- tried again.
+-- Places whose message is committed but perhaps not yet moved or flagged; where that failed, when and why, and when it
+-- is tried again.
 CREATE TABLE unsettled (
     mailbox      TEXT    NOT NULL,
     place        TEXT    NOT NULL,
@@ -248,53 +249,47 @@ CREATE TRIGGER bounce_erased AFTER DELETE ON bounce BEGIN
     DELETE FROM held WHERE address = OLD.address AND bounce = OLD.id;
 END;
 
-CREATE TRIGGER failure_erased AFTER DELETE ON bounce WHEN OLD.action = 'failed' BEGIN
-    UPDATE total_by_day SET bounces = bounces - 1
-    WHERE day = OLD.at - OLD.at % 86400 AND class = OLD.class AND reason = OLD.reason AND fault = OLD.fault;
-    DELETE FROM total_by_day
-    WHERE day = OLD.at - OLD.at % 86400 AND class = OLD.class AND reason = OLD.reason AND fault = OLD.fault
-      AND bounces = 0;
-    UPDATE total_by_domain
-    SET bounces = bounces - 1, hard = hard - (OLD.class = 'hard'), soft = soft - (OLD.class = 'soft'),
-        bad_domain = bad_domain - (OLD.reason = 'bad_domain'), sender_fault = sender_fault - (OLD.fault = 'sender')
-    WHERE domain = OLD.domain;
-    DELETE FROM total_by_domain WHERE domain = OLD.domain AND bounces = 0;
-    UPDATE total_by_campaign SET bounces = bounces - 1
-    WHERE campaign = OLD.campaign AND class = OLD.class AND reason = OLD.reason;
-    DELETE FROM total_by_campaign
-    WHERE campaign = OLD.campaign AND class = OLD.class AND reason = OLD.reason AND bounces = 0;
-END;
+-- The recipients that are counted. What is written here changes their totals and nothing else: `n` is 1 for one more,
+-- and -1 for one less.
+CREATE VIEW counted AS
+SELECT at, domain, class, reason, fault, campaign, 1 AS n FROM bounce WHERE action = 'failed';
 
-CREATE TRIGGER failure_corrected AFTER UPDATE OF action, domain, class, reason, fault, campaign, at ON bounce BEGIN
-    UPDATE total_by_day SET bounces = bounces - 1
-    WHERE day = OLD.at - OLD.at % 86400 AND class = OLD.class AND reason = OLD.reason AND fault = OLD.fault AND OLD.action = 'failed';
-    DELETE FROM total_by_day
-    WHERE day = OLD.at - OLD.at % 86400 AND class = OLD.class AND reason = OLD.reason AND fault = OLD.fault
-      AND bounces = 0;
-    UPDATE total_by_domain
-    SET bounces = bounces - 1, hard = hard - (OLD.class = 'hard'), soft = soft - (OLD.class = 'soft'),
-        bad_domain = bad_domain - (OLD.reason = 'bad_domain'), sender_fault = sender_fault - (OLD.fault = 'sender')
-    WHERE domain = OLD.domain AND OLD.action = 'failed';
-    DELETE FROM total_by_domain WHERE domain = OLD.domain AND bounces = 0;
-    UPDATE total_by_campaign SET bounces = bounces - 1
-    WHERE campaign = OLD.campaign AND class = OLD.class AND reason = OLD.reason AND OLD.action = 'failed';
-    DELETE FROM total_by_campaign
-    WHERE campaign = OLD.campaign AND class = OLD.class AND reason = OLD.reason AND bounces = 0;
+CREATE TRIGGER counted_written INSTEAD OF INSERT ON counted WHEN NEW.n <> 0 BEGIN
     INSERT INTO total_by_day (day, class, reason, fault, bounces)
-    SELECT NEW.at - NEW.at % 86400, NEW.class, NEW.reason, NEW.fault, 1 WHERE NEW.action = 'failed'
-    ON CONFLICT (day, class, reason, fault) DO UPDATE SET bounces = bounces + 1;
+    VALUES (NEW.at - NEW.at % 86400, NEW.class, NEW.reason, NEW.fault, NEW.n)
+    ON CONFLICT (day, class, reason, fault) DO UPDATE SET bounces = bounces + excluded.bounces;
+    DELETE FROM total_by_day
+    WHERE day = NEW.at - NEW.at % 86400 AND class = NEW.class AND reason = NEW.reason AND fault = NEW.fault
+      AND bounces <= 0;
     INSERT INTO total_by_domain (domain, bounces, hard, soft, bad_domain, sender_fault)
-    SELECT NEW.domain, 1, NEW.class = 'hard', NEW.class = 'soft', NEW.reason = 'bad_domain', NEW.fault = 'sender'
-    WHERE NEW.action = 'failed' AND NEW.domain IS NOT NULL
-    ON CONFLICT (domain) DO UPDATE SET bounces = bounces + 1, hard = hard + excluded.hard, soft = soft + excluded.soft,
-        bad_domain = bad_domain + excluded.bad_domain, sender_fault = sender_fault + excluded.sender_fault;
+    SELECT NEW.domain, NEW.n, NEW.n * (NEW.class = 'hard'), NEW.n * (NEW.class = 'soft'),
+           NEW.n * (NEW.reason = 'bad_domain'), NEW.n * (NEW.fault = 'sender')
+    WHERE NEW.domain IS NOT NULL
+    ON CONFLICT (domain) DO UPDATE SET bounces = bounces + excluded.bounces, hard = hard + excluded.hard,
+        soft = soft + excluded.soft, bad_domain = bad_domain + excluded.bad_domain,
+        sender_fault = sender_fault + excluded.sender_fault;
+    DELETE FROM total_by_domain WHERE domain = NEW.domain AND bounces <= 0;
     INSERT INTO total_by_campaign (campaign, class, reason, bounces)
-    SELECT NEW.campaign, NEW.class, NEW.reason, 1 WHERE NEW.action = 'failed' AND NEW.campaign IS NOT NULL
-    ON CONFLICT (campaign, class, reason) DO UPDATE SET bounces = bounces + 1;
+    SELECT NEW.campaign, NEW.class, NEW.reason, NEW.n WHERE NEW.campaign IS NOT NULL
+    ON CONFLICT (campaign, class, reason) DO UPDATE SET bounces = bounces + excluded.bounces;
+    DELETE FROM total_by_campaign
+    WHERE campaign = NEW.campaign AND class = NEW.class AND reason = NEW.reason AND bounces <= 0;
 END;
 
--- Each view has the integer that an index is by, `at`, beside the time that people read. LEFT JOIN: whoever asks for none
--- of the message's columns has none of its rows looked up.
+CREATE TRIGGER bounce_uncounted AFTER DELETE ON bounce BEGIN
+    INSERT INTO counted (at, domain, class, reason, fault, campaign, n)
+    VALUES (OLD.at, OLD.domain, OLD.class, OLD.reason, OLD.fault, OLD.campaign, -(OLD.action = 'failed'));
+END;
+
+CREATE TRIGGER bounce_corrected AFTER UPDATE OF action, domain, class, reason, fault, campaign, at ON bounce BEGIN
+    INSERT INTO counted (at, domain, class, reason, fault, campaign, n)
+    VALUES (OLD.at, OLD.domain, OLD.class, OLD.reason, OLD.fault, OLD.campaign, -(OLD.action = 'failed'));
+    INSERT INTO counted (at, domain, class, reason, fault, campaign, n)
+    VALUES (NEW.at, NEW.domain, NEW.class, NEW.reason, NEW.fault, NEW.campaign, NEW.action = 'failed');
+END;
+
+-- Each view has the integer that an index is by, `at`, beside the time that people read. LEFT JOIN: whoever asks for
+-- none of the message's columns has none of its rows looked up.
 CREATE VIEW hard_bounces AS
 SELECT b.address, b.domain, b.reason, b.fault, b.status, b.reply, b.diagnostic, b.remote_mta, b.reporting_mta,
        b.original_message_id, b.campaign, b.list_id, b.rule,

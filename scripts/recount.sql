@@ -17,16 +17,16 @@ WHERE m.mailbox = t.mailbox AND t.recorded IS NULL;
 
 DELETE FROM total_by_day;
 INSERT INTO total_by_day (day, class, reason, fault, bounces)
-SELECT at - at % 86400, class, reason, fault, count(*) FROM bounce WHERE action = 'failed' GROUP BY 1, 2, 3, 4;
+SELECT at - at % 86400, class, reason, fault, count(*) FROM counted GROUP BY 1, 2, 3, 4;
 
 DELETE FROM total_by_domain;
 INSERT INTO total_by_domain (domain, bounces, hard, soft, bad_domain, sender_fault)
 SELECT domain, count(*), sum(class = 'hard'), sum(class = 'soft'), sum(reason = 'bad_domain'), sum(fault = 'sender')
-FROM bounce WHERE action = 'failed' AND domain IS NOT NULL GROUP BY domain;
+FROM counted WHERE domain IS NOT NULL GROUP BY domain;
 
 DELETE FROM total_by_campaign;
 INSERT INTO total_by_campaign (campaign, class, reason, bounces)
-SELECT campaign, class, reason, count(*) FROM bounce
-WHERE action = 'failed' AND campaign IS NOT NULL GROUP BY campaign, class, reason;
+SELECT campaign, class, reason, count(*) FROM counted
+WHERE campaign IS NOT NULL GROUP BY campaign, class, reason;
 
 COMMIT;
