@@ -6,19 +6,28 @@ use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 use super::{ROWS_A_STATEMENT, SqliteStore, commit::bind_entry, is_kept, json};
 use crate::store::{EventKind, Held, HeldAnswer, HeldSelection, StoreError, plan::NewSuppression};
 
+/// Which rows of `held AS h` and `bounce AS b` a selection means.
+macro_rules! selected {
+    () => {
+        "(?1 IS NULL OR h.address IN (SELECT value FROM json_each(?1)))
+         AND (?2 IS NULL OR h.domain = ?2) AND (?3 IS NULL OR b.message = ?3)"
+    };
+}
+
 impl SqliteStore {
     pub(in crate::store) fn held(
         &self,
         selection: &HeldSelection,
     ) -> impl Stream<Item = Result<Held, StoreError>> + Send + Unpin + '_ {
-        sqlx::query_as(
+        sqlx::query_as(concat!(
             "SELECT h.address, h.origin, h.reason, h.rule, h.diagnostic,
                     strftime('%Y-%m-%dT%H:%M:%SZ', h.since, 'unixepoch') AS since,
                     m.id AS message, m.mailbox, m.message_id
              FROM held AS h LEFT JOIN bounce AS b ON b.id = h.bounce LEFT JOIN message AS m ON m.id = b.message
-             WHERE (?1 IS NULL OR h.address IN (SELECT value FROM json_each(?1))) AND (?2 IS NULL OR h.domain = ?2) AND (?3 IS NULL OR b.message = ?3)
-             ORDER BY m.id, h.address",
-        )
+             WHERE ",
+            selected!(),
+            " ORDER BY m.id, h.address"
+        ))
         .bind(selection.addresses.as_ref().map(|all| serde_json::json!(all).to_string()))
         .bind(selection.domain.clone())
         .bind(selection.message)
@@ -48,10 +57,11 @@ impl SqliteStore {
         sqlx::query("CREATE TEMP TABLE IF NOT EXISTS answered (address TEXT NOT NULL PRIMARY KEY)")
             .execute(&mut *tx)
             .await?;
-        sqlx::query(
+        sqlx::query(concat!(
             "INSERT INTO temp.answered SELECT h.address FROM main.held AS h LEFT JOIN main.bounce AS b ON b.id = h.bounce
-             WHERE (?1 IS NULL OR h.address IN (SELECT value FROM json_each(?1))) AND (?2 IS NULL OR h.domain = ?2) AND (?3 IS NULL OR b.message = ?3)",
-        )
+             WHERE ",
+            selected!()
+        ))
         .bind(selection.addresses.as_ref().map(json).transpose()?)
         .bind(&selection.domain)
         .bind(selection.message)

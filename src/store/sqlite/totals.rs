@@ -1,5 +1,6 @@
 //! The tables `total_by_…`: what a commit adds to them. Triggers of the database follow what is changed later.
 
+use serde::Serialize;
 use sqlx::SqliteConnection;
 
 use super::json;
@@ -22,34 +23,45 @@ pub(super) async fn add(tx: &mut SqliteConnection, mailbox: &str, plan: &Plan<'_
         .collect();
     let by_campaign: Vec<_> =
         by_campaign.iter().map(|((campaign, class, reason), bounces)| (campaign, class, reason, bounces)).collect();
-    for (rows, statement) in [
-        (
-            (!by_day.is_empty()).then(|| json(&by_day)),
-            "INSERT INTO total_by_day (day, class, reason, fault, bounces)
-             SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 FROM json_each(?1) WHERE true
-             ON CONFLICT (day, class, reason, fault) DO UPDATE SET bounces = bounces + excluded.bounces",
-        ),
-        (
-            (!by_domain.is_empty()).then(|| json(&by_domain)),
-            "INSERT INTO total_by_domain (domain, bounces, hard, soft, bad_domain, sender_fault)
-             SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5
-             FROM json_each(?1) WHERE true
-             ON CONFLICT (domain) DO UPDATE SET
-             bounces = bounces + excluded.bounces, hard = hard + excluded.hard, soft = soft + excluded.soft,
-             bad_domain = bad_domain + excluded.bad_domain, sender_fault = sender_fault + excluded.sender_fault",
-        ),
-        (
-            (!by_campaign.is_empty()).then(|| json(&by_campaign)),
-            "INSERT INTO total_by_campaign (campaign, class, reason, bounces)
-             SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?1) WHERE true
-             ON CONFLICT (campaign, class, reason) DO UPDATE SET bounces = bounces + excluded.bounces",
-        ),
-    ] {
-        if let Some(rows) = rows {
-            sqlx::query(statement).bind(rows?).execute(&mut *tx).await?;
-        }
+    add_rows(
+        tx,
+        &by_day,
+        "INSERT INTO total_by_day (day, class, reason, fault, bounces)
+         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 FROM json_each(?1) WHERE true
+         ON CONFLICT (day, class, reason, fault) DO UPDATE SET bounces = bounces + excluded.bounces",
+    )
+    .await?;
+    add_rows(
+        tx,
+        &by_domain,
+        "INSERT INTO total_by_domain (domain, bounces, hard, soft, bad_domain, sender_fault)
+         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5
+         FROM json_each(?1) WHERE true
+         ON CONFLICT (domain) DO UPDATE SET
+         bounces = bounces + excluded.bounces, hard = hard + excluded.hard, soft = soft + excluded.soft,
+         bad_domain = bad_domain + excluded.bad_domain, sender_fault = sender_fault + excluded.sender_fault",
+    )
+    .await?;
+    add_rows(
+        tx,
+        &by_campaign,
+        "INSERT INTO total_by_campaign (campaign, class, reason, bounces)
+         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?1) WHERE true
+         ON CONFLICT (campaign, class, reason) DO UPDATE SET bounces = bounces + excluded.bounces",
+    )
+    .await
+}
+
+/// Hands all rows to a statement, as one value; none are no reason to run it.
+async fn add_rows(
+    tx: &mut SqliteConnection,
+    rows: &[impl Serialize],
+    statement: &'static str,
+) -> Result<(), sqlx::Error> {
+    if rows.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    sqlx::query(statement).bind(json(&rows)?).execute(tx).await.map(drop)
 }
 
 async fn add_to_mailbox(tx: &mut SqliteConnection, mailbox: &str, of: &OfMailbox) -> Result<(), sqlx::Error> {
