@@ -1,5 +1,5 @@
-//! The use cases: what the daemon, the command line and whatever door comes next ask for. It knows every floor below and
-//! wires them; it knows no arguments, no terminal and no signals, and asks no clock: the time comes in.
+//! The use cases: what the daemon, the command line and whatever door comes next ask for. It knows every floor below
+//! and wires them; it knows no arguments, no terminal and no signals, and asks no clock: the time comes in.
 
 pub mod beside;
 mod check;
@@ -18,4 +18,4 @@ pub use list::List;
 pub use open::open_store;
 pub use record::{Begun, Halt, Judged, Recorded, Recorder, Tally};
 pub use shown::Shown;
-pub use status::{FullDisk, MailboxHealth, Status, Wrong, answer_pending, status};
+pub use status::{MailboxHealth, Status, UnwritableDisk, Wrong, answer_pending, status};

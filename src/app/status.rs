@@ -69,7 +69,7 @@ words! {
 
 /// Nothing can be written to the disk of a directory: it is full, or about to be, or mounted so that it is only read.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-pub struct FullDisk {
+pub struct UnwritableDisk {
     /// The directory.
     pub disk: PathBuf,
     /// What it means, and what to do.
@@ -84,7 +84,7 @@ pub struct Status {
     /// The published lists that do not follow the database.
     pub troubles: Vec<Trouble>,
     /// The directories of the database and the lists that have no room left, or can't be written.
-    pub full: Vec<FullDisk>,
+    pub unwritable: Vec<UnwritableDisk>,
     /// How many addresses wait for a person, because their message named too many.
     pub held: u64,
 }
@@ -99,20 +99,20 @@ pub async fn status(config: &Config, max_age: Duration, now: Moment) -> Result<S
     let troubles = Followers::configured(config).troubles(&store, now.wall).await?;
     store.close().await;
     let names = config.mailboxes().into_iter().map(|mailbox| mailbox.name);
-    let full = full_disks(config, room);
+    let unwritable = unwritable_disks(config, room);
     let untold = untold(&config.database.path);
-    Ok(Status { mailboxes: health(names, known, &untold, &waiting, max_age, now), troubles, full, held })
+    Ok(Status { mailboxes: health(names, known, &untold, &waiting, max_age, now), troubles, unwritable, held })
 }
 
 /// So much room, in octets, the database may take for itself before it hands it back: 4,000 pages of its log.
 const ENOUGH_ROOM: u64 = 16 << 20;
 
 /// What a disk that is full prevents can't be noted in the database: it is looked for.
-fn full_disks(config: &Config, room: impl Fn(&Path) -> Option<Room>) -> Vec<FullDisk> {
+fn unwritable_disks(config: &Config, room: impl Fn(&Path) -> Option<Room>) -> Vec<UnwritableDisk> {
     let (database, lists) = (&config.database.path, &config.suppressions);
     let directories: BTreeSet<PathBuf> =
         [database, &lists.path, &lists.cdb_path()].into_iter().map(|file| directory_of(file).to_owned()).collect();
-    let full = directories.into_iter().filter_map(|disk| {
+    let unwritable = directories.into_iter().filter_map(|disk| {
         let shown = disk.display();
         let failure = match room(&disk)? {
             Room::Left(ENOUGH_ROOM..) => return None,
@@ -124,9 +124,9 @@ fn full_disks(config: &Config, room: impl Fn(&Path) -> Option<Room>) -> Vec<Full
                 "the disk of {shown} is mounted read-only: nothing is recorded or published; find out why (a fault of the disk, perhaps) and mount it to be written"
             ),
         };
-        Some(FullDisk { disk, failure })
+        Some(UnwritableDisk { disk, failure })
     });
-    full.collect()
+    unwritable.collect()
 }
 
 /// What may be written to a disk.
@@ -265,14 +265,14 @@ mod tests {
         config.suppressions.path = "/lists/suppressions.db".into();
         let with = |left: Option<Room>| {
             let elsewhere = Some(Room::Left(1 << 30));
-            let full = full_disks(&config, |disk| if disk == Path::new("/data") { left } else { elsewhere });
+            let full = unwritable_disks(&config, |disk| if disk == Path::new("/data") { left } else { elsewhere });
             full.into_iter().map(|full| full.disk.display().to_string()).collect::<Vec<_>>()
         };
         for bad in [Room::Left((16 << 20) - 1), Room::Left(0), Room::ReadOnly] {
             assert_eq!(with(Some(bad)), ["/data"], "{bad:?}");
         }
         assert!(with(Some(Room::Left(16 << 20))).is_empty() && with(None).is_empty());
-        let all = full_disks(&config, |_| Some(Room::Left(0)));
+        let all = unwritable_disks(&config, |_| Some(Room::Left(0)));
         assert_eq!(all.len(), 2, "two lists in one directory are told once");
     }
 

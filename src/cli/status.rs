@@ -13,25 +13,25 @@ use super::{
     terminal::{count, grouped, json_line, printable},
 };
 use crate::{
-    app::{self, FullDisk, MailboxHealth, Wrong},
+    app::{self, MailboxHealth, UnwritableDisk, Wrong},
     clock::Moment,
     follower::Trouble,
     store::MailboxStatus,
 };
 
-/// Say how each mailbox fares; exit with 1 when something is wrong with one, a published list does not follow the database,
-/// or a disk is full.
+/// Say how each mailbox fares; exit with 1 when something is wrong with one, a published list does not follow the
+/// database, or a disk has no room or can't be written.
 ///
-/// Wrong is a mailbox that was not read for long (stale), failed several times in a row or so that the database could not be
-/// told (failing), is read a day behind
-/// (lagging), holds messages that can't be read for an hour (pending) or over which the process died twice (set_aside), or
-/// can't be told for an hour what was recorded (unsettled). `bounced retry` and `bounced ack` answer for messages.
+/// Wrong is a mailbox that was not read for long (stale), failed several times in a row or so that the database could
+/// not be told (failing), is read a day behind (lagging), holds messages that can't be read for an hour (pending) or
+/// over which the process died twice (set_aside), or can't be told for an hour what was recorded (unsettled).
+/// `bounced retry` and `bounced ack` answer for messages.
 ///
-/// With --json one array: [{"mailbox", "healthy", "wrong", "age", "read_at", "failed_at", "failure", "failures", "messages",
-/// "bounces", "newest", "lag", "unsettled", "pending", "waiting": [{"place", "why", "tries", "next_try", …}], …}], times in
-/// seconds since 1970-01-01 UTC; behind them {"list", "healthy", "failure"} for each published list that does not follow the
-/// database, {"disk", "healthy", "failure"} for each directory that has no room or can't be written, and last {"held", "healthy"}: how many addresses
-/// wait for a person.
+/// With --json one array: [{"mailbox", "healthy", "wrong", "age", "read_at", "failed_at", "failure", "failures",
+/// "messages", "bounces", "newest", "lag", "unsettled", "pending", "waiting": [{"place", "why", "tries", "next_try",
+/// …}], …}], times in seconds since 1970-01-01 UTC; behind them {"list", "healthy", "failure"} for each published list
+/// that does not follow the database, {"disk", "healthy", "failure"} for each directory that has no room or can't be
+/// written, and last {"held", "healthy"}: how many addresses wait for a person.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   bounced status
@@ -58,7 +58,7 @@ enum Part<'a> {
     Disk {
         healthy: bool,
         #[serde(flatten)]
-        full: &'a FullDisk,
+        unwritable: &'a UnwritableDisk,
     },
     Held {
         healthy: bool,
@@ -71,11 +71,11 @@ impl Status {
         let config = globals.config()?;
         let now = Moment::now();
         let status = block_on(async { Ok(app::status(&config, self.max_age, now).await?) })?;
-        let app::Status { mailboxes, troubles, full, held } = status;
+        let app::Status { mailboxes, troubles, unwritable, held } = status;
         let mut out = io::stdout().lock();
         if self.json {
             let lists = troubles.iter().map(|trouble| Part::List { healthy: false, trouble });
-            let disks = full.iter().map(|full| Part::Disk { healthy: false, full });
+            let disks = unwritable.iter().map(|unwritable| Part::Disk { healthy: false, unwritable });
             let last = [Part::Held { healthy: true, held }];
             let parts: Vec<_> = mailboxes.iter().map(Part::Mailbox).chain(lists).chain(disks).chain(last).collect();
             json_line(&mut out, &parts)?;
@@ -84,14 +84,15 @@ impl Status {
                 writeln!(out, "no mailbox is configured")?;
             }
             mailboxes.iter().try_for_each(|mailbox| write(mailbox, now.wall, &mut out))?;
-            let failures = troubles.iter().map(|trouble| &trouble.failure).chain(full.iter().map(|full| &full.failure));
+            let of_disks = unwritable.iter().map(|disk| &disk.failure);
+            let failures = troubles.iter().map(|trouble| &trouble.failure).chain(of_disks);
             failures.into_iter().try_for_each(|failure| writeln!(out, "WRONG  {}", printable(failure)))?;
             if held > 0 {
                 let wait = if held == 1 { "waits" } else { "wait" };
                 writeln!(out, "{} {wait} for you: bounced review list", count(held, "address"))?;
             }
         }
-        let healthy = troubles.is_empty() && full.is_empty() && mailboxes.iter().all(|mailbox| mailbox.healthy);
+        let healthy = troubles.is_empty() && unwritable.is_empty() && mailboxes.iter().all(|mailbox| mailbox.healthy);
         Ok(if healthy { Exit::Yes } else { Exit::No })
     }
 }
