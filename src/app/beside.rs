@@ -1,10 +1,9 @@
-//! The file beside the database that a daemon has locked: whether the last one was told to stop, and what it could not write
-//! into the database, of a full disk for instance. It is one block that is overwritten in place, so that a disk without
-//! room takes it. Knows nothing of who holds the lock.
+//! The file beside the database that a daemon has locked: whether the last one was told to stop, and what it could not
+//! write into the database, of a full disk for instance. It is one block that is overwritten in place, so that a disk
+//! without room takes it. Knows nothing of who holds the lock.
 
 use std::{
     collections::BTreeMap,
-    ffi::OsString,
     fs::File,
     io::{self, Read},
     os::unix::fs::{FileExt, OpenOptionsExt},
@@ -12,6 +11,8 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+
+use crate::files::companion_of;
 
 /// What the file says when a daemon ended because it was told to.
 const STOPPED: &str = "stopped";
@@ -36,9 +37,7 @@ pub(super) struct Untold {
 /// Where the file of a database lies.
 #[must_use]
 pub fn lock_file(database: &Path) -> PathBuf {
-    let mut path = OsString::from(database);
-    path.push(".lock");
-    path.into()
+    companion_of(database, ".lock")
 }
 
 /// Begins the file anew for a daemon that has locked it; says whether the last one was told to stop.

@@ -1,12 +1,12 @@
-//! What every file of ours needs: its directory, an owner who can open it again, and a way to be replaced as a whole. Knows
-//! nothing of what files hold.
+//! What every file of ours needs: its directory, an owner who can open it again, and a way to be replaced as a whole.
+//! Knows nothing of what files hold.
 
 mod replace;
 
 use std::{
     fs::{self, File},
     os::unix::fs::{MetadataExt, fchown},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 pub(crate) use replace::{Replacement, keep_damaged};
@@ -14,6 +14,13 @@ pub(crate) use replace::{Replacement, keep_damaged};
 /// The directory that a file lies in, or is to lie in.
 pub(crate) fn directory_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// The path of a file that lies beside another one and is called like it, with an ending of its own.
+pub(crate) fn companion_of(path: &Path, ending: &str) -> PathBuf {
+    let mut companion = path.as_os_str().to_owned();
+    companion.push(ending);
+    companion.into()
 }
 
 /// A file that root makes, as by a command before the first start, is for the user whose directory it lies in.

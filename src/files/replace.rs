@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{directory_of, give_to_owner_of_directory};
+use super::{companion_of, directory_of, give_to_owner_of_directory};
 
 /// The new file; goes away again when it is dropped.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ impl Replacement {
     pub(crate) fn begin(path: &Path, model: Option<&Path>) -> io::Result<Self> {
         sweep(path);
         let (temporary, file) = loop {
-            let temporary = beside(path, &format!("{MARK}{:08x}", rand::random::<u32>()));
+            let temporary = companion_of(path, &format!("{MARK}{:08x}", rand::random::<u32>()));
             // create_new is O_EXCL: a link that somebody put there is not followed.
             let file = File::options().read(true).write(true).create_new(true).mode(0o644).open(&temporary)?;
             // The lock says that somebody works on it; the kernel lets go of it even after `kill -9`. Before it was
@@ -77,7 +77,7 @@ impl Drop for Replacement {
 
 /// Keeps what lies at `path` under another name as well, for a person to look at.
 pub(crate) fn keep_damaged(path: &Path) -> io::Result<PathBuf> {
-    let kept = beside(path, ".damaged");
+    let kept = companion_of(path, ".damaged");
     match fs::remove_file(&kept) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -89,12 +89,6 @@ pub(crate) fn keep_damaged(path: &Path) -> io::Result<PathBuf> {
 
 /// Between the name of the file and a random number.
 const MARK: &str = ".new-";
-
-fn beside(path: &Path, ending: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(ending);
-    PathBuf::from(name)
-}
 
 /// Removes what killed processes have left.
 fn sweep(path: &Path) {
@@ -167,7 +161,7 @@ mod tests {
     fn what_a_killed_process_left_is_swept_and_what_another_one_writes_is_not() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("list");
-        File::create(beside(&path, ".new-00000001")).unwrap();
+        File::create(companion_of(&path, ".new-00000001")).unwrap();
         let other = Replacement::begin(&path, None).unwrap();
         drop(Replacement::begin(&path, None).unwrap());
         assert_eq!(names(dir.path()), [other.temporary().file_name().unwrap().to_str().unwrap()]);

@@ -1,6 +1,6 @@
-//! Whether a file that is changed in place is as its last writer left it: the start of the machine in which it was written,
-//! before which nobody waited for the disk, and a mark that lies beside it while a process writes. Knows nothing of what
-//! the file holds.
+//! Whether a file that is changed in place is as its last writer left it: the start of the machine in which it was
+//! written, before which nobody waited for the disk, and a mark that lies beside it while a process writes. Knows
+//! nothing of what the file holds.
 
 use std::{
     env, fs,
@@ -11,7 +11,7 @@ use std::{
     sync::OnceLock,
 };
 
-use crate::files::directory_of;
+use crate::files::{companion_of, directory_of};
 
 /// Lies beside a file as long as a process writes into it, who holds it locked, and stays there when that process dies.
 #[derive(Debug)]
@@ -26,9 +26,7 @@ pub(super) struct Writing {
 
 impl Mark {
     pub(super) fn of(file: &Path) -> Self {
-        let mut path = file.as_os_str().to_owned();
-        path.push("-writing");
-        Self(path.into())
+        Self(companion_of(file, "-writing"))
     }
 
     /// Before anything is written; `None` while another process has not taken its own mark away.
@@ -73,8 +71,8 @@ impl Writing {
     }
 }
 
-/// Tells this start of the machine from any other: what was written since can be read, whether it is on the disk or not.
-/// `None` where nobody says. The unit hides the kernel's own word, and passes systemd's (deploy/bounced.service).
+/// Tells this start of the machine from any other: what was written since can be read, whether it is on the disk or
+/// not. `None` where nobody says. The unit hides the kernel's own word, and passes systemd's (deploy/bounced.service).
 pub(super) fn boot() -> Option<&'static str> {
     static BOOT: OnceLock<Option<String>> = OnceLock::new();
     let found = BOOT.get_or_init(|| {

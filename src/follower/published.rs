@@ -7,13 +7,13 @@
 //! keeps the file while he reads the store.
 //!
 //! Readers come first. What changes is worked out before the file is locked, and written in small transactions with
-//! pauses between them; many changes that come one after the other are written together. The journal is kept in memory and
-//! the disk is not waited for: a process that is killed leaves no journal behind, which readers without write permission
-//! could not roll back.
+//! pauses between them; many changes that come one after the other are written together. The journal is kept in memory
+//! and the disk is not waited for: a process that is killed leaves no journal behind, which readers without write
+//! permission could not roll back.
 //!
-//! So the file has to be compared with the store, all of it, when it may not be what was last written: a process died while
-//! it wrote (see `mark`), the machine was started since, or somebody else changed it by SQL, which a trigger in the file
-//! notes. Otherwise it is trusted: a start carries over what happened since, and nothing more.
+//! So the file has to be compared with the store, all of it, when it may not be what was last written: a process died
+//! while it wrote (see `mark`), the machine was started since, or somebody else changed it by SQL, which a trigger in
+//! the file notes. Otherwise it is trusted: a start carries over what happened since, and nothing more.
 
 use std::{
     borrow::Cow,
@@ -46,7 +46,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    files::{Replacement, directory_of, keep_damaged},
+    files::{Replacement, companion_of, directory_of, keep_damaged},
     store::{
         Entry, Store, StoreError,
         sqlite::file::{claim, is_busy, is_damage, is_undone},
@@ -93,8 +93,8 @@ pub struct Published {
     accepts: Arc<AtomicBool>,
     /// Whether the whole file is still to be compared, because it was busy at the start.
     unchecked: Arc<AtomicBool>,
-    /// Whether somebody kept the file the last time. Each attempt to write keeps new readers out for a moment, so that from
-    /// then on it is tried now and then, and not with each commit.
+    /// Whether somebody kept the file the last time. Each attempt to write keeps new readers out for a moment, so that
+    /// from then on it is tried now and then, and not with each commit.
     kept: Arc<AtomicBool>,
     /// When this process last wrote into the file.
     written: Arc<Mutex<Option<Instant>>>,
@@ -115,8 +115,8 @@ impl Following {
         Self { store, revision, boot: boot().unwrap_or("unknown").to_owned() }
     }
 
-    /// Whether the file may not be what was last written, as far as it says so itself. Only a start has to ask whether the
-    /// machine was started since.
+    /// Whether the file may not be what was last written, as far as it says so itself. Only a start has to ask whether
+    /// the machine was started since.
     fn is_doubtful(&self, at_start: bool) -> bool {
         self.boot.is_empty() || (at_start && boot() != Some(&self.boot))
     }
@@ -214,8 +214,8 @@ impl Published {
         &self.path
     }
 
-    /// Makes the file equal to the store's list; makes it when it is missing. All of it is compared only where it may not
-    /// be what was last written.
+    /// Makes the file equal to the store's list; makes it when it is missing. All of it is compared only where it may
+    /// not be what was last written.
     ///
     /// # Errors
     /// See [`StoreError`]. [`StoreError::Foreign`]: it lists what this store never said.
@@ -322,8 +322,8 @@ impl Published {
         }
     }
 
-    /// Makes what was collected the truth; `false` when somebody else wrote meanwhile: what is left then is worked out anew.
-    /// The revision comes last, so that whoever dies in between begins where he began.
+    /// Makes what was collected the truth; `false` when somebody else wrote meanwhile: what is left then is worked out
+    /// anew. The revision comes last, so that whoever dies in between begins where he began.
     async fn write(
         &self,
         file: &mut SqliteConnection,
@@ -333,7 +333,8 @@ impl Published {
         version: i64,
     ) -> Result<bool, Halt> {
         let count = work_out(file, extent).await?;
-        // All was right: what happened since the file's own revision is read next, and may be no reason to write either.
+        // All was right: what happened since the file's own revision is read next, and may be no reason to write
+        // either.
         let is_right = held.store == carried.store && held.revision <= carried.revision && held.boot == carried.boot;
         if count == 0 && matches!(extent, Extent::All) && is_right && !self.mark().is_left() {
             return Ok(true);
@@ -368,8 +369,8 @@ impl Published {
         }
     }
 
-    /// Commits, or rolls back while a reader stays. This is when readers are kept out: nothing waits for a disk here, and
-    /// what can be done before or after is.
+    /// Commits, or rolls back while a reader stays. This is when readers are kept out: nothing waits for a disk here,
+    /// and what can be done before or after is.
     async fn commit(&self, file: &mut SqliteConnection) -> Result<(), Halt> {
         let (mark, failed) = (self.mark(), |error: io::Error| file_error(&self.path, &error));
         let began = Instant::now();
@@ -462,8 +463,8 @@ impl Published {
             || owners.is_some_and(|(file, directory)| file.len() == 0 && file.uid() != directory.uid())
     }
 
-    /// Puts a file of our own in the place of one that belongs to somebody else, as `postmap -q` and copies made by root
-    /// leave it: one that holds nothing, or what this store may change.
+    /// Puts a file of our own in the place of one that belongs to somebody else, as `postmap -q` and copies made by
+    /// root leave it: one that holds nothing, or what this store may change.
     async fn replace_foreign(&self, store: &Store) -> Result<(), StoreError> {
         let empty = self.path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() == 0);
         let held = if empty { None } else { Some(self.state().await?.ok_or_else(|| self.not_ours())?) };
@@ -486,9 +487,7 @@ impl Published {
     }
 
     fn journal(&self) -> PathBuf {
-        let mut journal = self.path.as_os_str().to_owned();
-        journal.push("-journal");
-        journal.into()
+        companion_of(&self.path, "-journal")
     }
 
     /// As the file lies there: no journal is looked at.

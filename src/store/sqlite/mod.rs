@@ -11,7 +11,6 @@ mod totals;
 
 use std::{
     error::Error,
-    ffi::OsString,
     fs::{self, File},
     io,
     os::unix::fs::{MetadataExt, OpenOptionsExt},
@@ -34,7 +33,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use self::file::{BUSY_TIMEOUT, Owner, claim, owner};
 use super::StoreError;
-use crate::files::{directory_of, give_to_owner_of_directory};
+use crate::files::{companion_of, directory_of, give_to_owner_of_directory};
 
 /// The `application_id` of a store (https://www.sqlite.org/fileformat.html#application_id): "bncd".
 const STORE_ID: i64 = 0x626e_6364;
@@ -48,8 +47,8 @@ const LAST_STATEMENT: Duration = Duration::from_secs(1);
 /// A statement costs more than its rows, up to about here.
 const ROWS_A_STATEMENT: usize = 100;
 
-/// Whether a statement with so many rows is prepared once and kept: the full ones, and those of a bounce that comes alone.
-/// Of those in between there are too many lengths.
+/// Whether a statement with so many rows is prepared once and kept: the full ones, and those of a bounce that comes
+/// alone. Of those in between there are too many lengths.
 const fn is_kept(rows: usize) -> bool {
     rows == ROWS_A_STATEMENT || rows == 1
 }
@@ -88,8 +87,8 @@ impl SqliteStore {
         if !path.exists() {
             return Err(StoreError::missing_file(path));
         }
-        // SQLite opens it all the same, and says so when something was done already. To open the file and close it again
-        // would give up its locks.
+        // SQLite opens it all the same, and says so when something was done already. To open the file and close it
+        // again would give up its locks.
         if [path, directory_of(path)]
             .iter()
             .any(|place| access(*place, Permissions::WRITE_OK).is_err_and(|e| e == Errno::ACCESS))
@@ -151,11 +150,16 @@ impl SqliteStore {
             .max_lifetime(None)
             // On a full disk SQLite rolls back by itself, and sqlx goes on counting a transaction that is gone.
             .before_acquire(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) }))
-            // In KiB. Five pages a message: what a batch changes beyond the cache goes to the disk more than once. Of a
-            // large store it is 10 MB; half of this writes and reads half as much again.
-            // A statement of many rows keeps the pages as they were before it, in case it fails halfway: in memory, because in a
-            // file they are as much as the log itself.
-            .connect_with(options.clone().pragma("cache_size", "-16000").pragma("temp_store", "MEMORY"))
+            .connect_with(
+                options
+                    .clone()
+                    // In KiB. A batch changes five pages a message, 10 MB in a large store, and what has no room here
+                    // goes to the disk more than once: with half of this half as much again is written and read.
+                    .pragma("cache_size", "-16000")
+                    // A statement of many rows keeps the pages as they were before it, in case it fails halfway. In a
+                    // file they are as much as the log itself.
+                    .pragma("temp_store", "MEMORY"),
+            )
             .await
             .map_err(|error| StoreError::of_sqlite(path, error))?;
         let readers = readers(options.pragma("query_only", "on"));
@@ -190,8 +194,8 @@ impl SqliteStore {
         tx.commit().await.map_err(|error| self.error(error))
     }
 
-    /// A file in WAL mode that nobody has open can't be opened by who may only read. So it is left in the other mode, and
-    /// its companions go away. Where others have it open SQLite refuses that, and they keep it readable.
+    /// A file in WAL mode that nobody has open can't be opened by who may only read. So it is left in the other mode,
+    /// and its companions go away. Where others have it open SQLite refuses that, and they keep it readable.
     pub(in crate::store) async fn close(&self) {
         self.readers.close().await;
         if self.access == Access::Serving
@@ -213,9 +217,7 @@ impl SqliteStore {
     }
 
     pub(in crate::store) fn files(&self) -> [PathBuf; 2] {
-        let mut log = self.path.as_os_str().to_owned();
-        log.push("-wal");
-        [self.path.to_path_buf(), log.into()]
+        [self.path.to_path_buf(), companion_of(&self.path, "-wal")]
     }
 
     pub(in crate::store) async fn id(&self) -> Result<String, StoreError> {
@@ -257,17 +259,16 @@ fn inode(path: &Path) -> Option<Inode> {
     fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
-/// Whether a connection of ours writes into a log that somebody has deleted: the next one to open the database makes another
-/// log, and neither knows of the other. What is open is told by Linux alone; elsewhere nobody notices.
+/// Whether a connection of ours writes into a log that somebody has deleted: the next one to open the database makes
+/// another log, and neither knows of the other. What is open is told by Linux alone; elsewhere nobody notices.
 fn log_is_deleted(database: &Path) -> bool {
     let (Ok(database), Ok(open)) = (fs::canonicalize(database), fs::read_dir("/proc/self/fd")) else { return false };
-    let mut deleted = OsString::from(database);
-    deleted.push("-wal (deleted)");
-    open.flatten().any(|file| fs::read_link(file.path()).is_ok_and(|target| target.as_os_str() == deleted))
+    let deleted = companion_of(&database, "-wal (deleted)");
+    open.flatten().any(|file| fs::read_link(file.path()).is_ok_and(|target| target == deleted))
 }
 
-/// Who bounced is nobody else's business, so the file is made for its owner and group alone; SQLite gives its companions
-/// the same mode. Errors are left to SQLite, which meets them again.
+/// Who bounced is nobody else's business, so the file is made for its owner and group alone; SQLite gives its
+/// companions the same mode. Errors are left to SQLite, which meets them again.
 fn make_private(path: &Path) {
     if let Ok(made) = File::options().write(true).create_new(true).mode(0o640).open(path) {
         give_to_owner_of_directory(&made, path);
