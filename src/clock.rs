@@ -21,8 +21,8 @@ impl Moment {
         Self { wall, uptime: clock_gettime(ClockId::Boottime).tv_sec }
     }
 
-    /// How many seconds it was before `now`; `None` where neither clock can tell: the machine was started since, and the
-    /// time set back. Of two answers the longer: what seems fresh and is not would be trusted.
+    /// How many seconds it was before `now`; `None` where neither clock can tell: the machine was started since, and
+    /// the time set back. Of two answers the longer: what seems fresh and is not would be trusted.
     #[must_use]
     pub fn age(self, now: Self) -> Option<u64> {
         let by = |then: i64, now: i64| u64::try_from(now - then).ok();

@@ -516,7 +516,8 @@ async fn a_database_that_somebody_keeps_locked_does_not_delay_the_stop_for_long_
         let held = lock().await;
         place.bounce(&format!("1{started}"), &format!("ann.{started}@example.com"), UNKNOWN);
         let process = running.unwrap_or_else(|| Process::start(&place, &[]));
-        // Long enough for it to find the mail or the database, and to wait; should it not have come so far, it ends sooner.
+        // Long enough for it to find the mail or the database, and to wait; should it not have come so far, it ends
+        // sooner.
         thread::sleep(Duration::from_secs(2));
         let asked = Instant::now();
         process.signal("TERM");

@@ -1,5 +1,5 @@
-//! scripts/demo as somebody uses it who meets bounced for the first time: what it prints, what it proposes to type, and that
-//! nothing stays behind however it ends.
+//! scripts/demo as somebody uses it who meets bounced for the first time: what it prints, what it proposes to type, and
+//! that nothing stays behind however it ends.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
@@ -18,7 +18,8 @@ use support::{database, until};
 const LONG: Duration = Duration::from_secs(30);
 
 fn script(args: &[&str]) -> Command {
-    // A shell can't hear of what its parent ignores, as `nohup` does with HUP, and with INT whatever runs in the background.
+    // A shell can't hear of what its parent ignores, as `nohup` does with HUP, and with INT whatever runs in the
+    // background.
     let mut command = Command::new("env");
     let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/demo");
     command

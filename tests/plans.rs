@@ -1,6 +1,6 @@
-//! Whoever asks a large store waits for no scan of it: the plan of each documented query, and of each statement that the
-//! store runs for its commands and its commits, goes along an index. In a process of its own, because it listens to what
-//! all connections of the process run.
+//! Whoever asks a large store waits for no scan of it: the plan of each documented query, and of each statement that
+//! the store runs for its commands and its commits, goes along an index. In a process of its own, because it listens to
+//! what all connections of the process run.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
 

@@ -83,7 +83,8 @@ impl Place {
         [self.bounced.published(), self.bounced.cdb()].map(|path| fs::read(path).unwrap())
     }
 
-    /// Runs the daemon to its end, which comes with this code and a last line with these words; `check` tells beforehand.
+    /// Runs the daemon to its end, which comes with this code and a last line with these words; `check` tells
+    /// beforehand.
     async fn refuses(&self, code: i32, words: &[&str]) {
         let (foretold, text) = self.run(&["check", "--connect"]);
         assert!(foretold == Some(code) && words.iter().all(|word| text.contains(word)), "{text}");

@@ -1,5 +1,5 @@
-//! Commands that only ask: they answer beside a long writer, without permission to write, when no daemon runs, and after
-//! one was killed; where that can't be, they say what to do.
+//! Commands that only ask: they answer beside a long writer, without permission to write, when no daemon runs, and
+//! after one was killed; where that can't be, they say what to do.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 

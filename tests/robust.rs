@@ -627,7 +627,8 @@ fn nobody_is_named_whom_the_mail_does_not_name() {
     }
 }
 
-/// Whoever is named in a way that nobody can read, or is the sender himself, is not the one in To of the returned message.
+/// Whoever is named in a way that nobody can read, or is the sender himself, is not the one in To of the returned
+/// message.
 #[test]
 fn somebody_else_is_not_taken_for_the_one_whom_the_words_name() {
     let named = |given: &str| -> Vec<String> {

@@ -150,7 +150,8 @@ async fn a_person_answers_five_questions_and_the_mailbox_can_be_read() {
     let config = dir.path().join("imap.toml");
     let typed = format!("localhost\n{}\n{password}\n\n{}\n", value("user"), dir.path().display());
     let (code, shown) = init_on_a_terminal(&config, &typed).unwrap();
-    // The questions know no ports and no authorities of one's own: nobody answers at the port that is usual, or another.
+    // The questions know no ports and no authorities of one's own: nobody answers at the port that is usual, or
+    // another.
     assert!(code == Some(69) || code == Some(77), "{code:?} {shown}");
     let written = fs::read_to_string(&config).unwrap();
     let line = |key: &str| format!("{key} = \"{}\"\n", value(key));

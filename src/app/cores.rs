@@ -1,5 +1,5 @@
-//! Items -> results, worked on by all cores and handed over in order. What is under way at once is bounded by weight, so
-//! that many cores take little more memory than one. Knows nothing of what is done to an item.
+//! Items -> results, worked on by all cores and handed over in order. What is under way at once is bounded by weight,
+//! so that many cores take little more memory than one. Knows nothing of what is done to an item.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -18,8 +18,8 @@ pub struct Load<T> {
 }
 
 /// Does the work on each item, one a core at once, and hands over what comes of it in the order of the items. Once that
-/// breaks off nothing more is taken; what was taken is finished and handed over, and the item that waited for room comes
-/// back: it stands before the rest. A panic is passed on.
+/// breaks off nothing more is taken; what was taken is finished and handed over, and the item that waited for room
+/// comes back: it stands before the rest. A panic is passed on.
 pub fn in_order<T: Send, R: Send>(
     items: impl Iterator<Item = T> + Send,
     load: Load<T>,

@@ -113,8 +113,8 @@ impl List {
         self.change(self.store.suppress_all(addresses, note, at)).await
     }
 
-    /// Takes addresses off the list and publishes that; says of each whether it was on it. Only a hard bounce received at
-    /// `at` (seconds since 1970-01-01 UTC) or later puts one back.
+    /// Takes addresses off the list and publishes that; says of each whether it was on it. Only a hard bounce received
+    /// at `at` (seconds since 1970-01-01 UTC) or later puts one back.
     ///
     /// # Errors
     /// As for [`List::suppress`].

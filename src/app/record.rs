@@ -29,8 +29,8 @@ use crate::{
     text::count,
 };
 
-/// How many messages a mailbox is told of at once, of those that it could not be told of before. Each may have to be looked
-/// for in the other folder, and new mail waits meanwhile.
+/// How many messages a mailbox is told of at once, of those that it could not be told of before. Each may have to be
+/// looked for in the other folder, and new mail waits meanwhile.
 const SETTLED_AT_ONCE: u32 = 50;
 
 /// Everything between a mailbox and the files: shared by all mailboxes of a process.
@@ -266,8 +266,8 @@ impl Recorder {
         }
     }
 
-    /// Notes what is read and judged next of a mailbox: all of a batch, or a part of it. What was judged before may still
-    /// have to be recorded.
+    /// Notes what is read and judged next of a mailbox: all of a batch, or a part of it. What was judged before may
+    /// still have to be recorded.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -375,7 +375,8 @@ impl Recorder {
         Ok(Tally { new, duplicates, kinds, suppressed: suppressed.len() })
     }
 
-    /// Tells the mailbox what became of a batch, and the store that it was told, at `now` (seconds since 1970-01-01 UTC).
+    /// Tells the mailbox what became of a batch, and the store that it was told, at `now` (seconds since 1970-01-01
+    /// UTC).
     ///
     /// # Errors
     /// See [`Halt`].
@@ -438,8 +439,8 @@ impl Recorder {
         self.store.close().await;
     }
 
-    /// Judges messages until what they say takes as much memory as one commit may, and gives back the rest. All cores do
-    /// it, on threads of their own, so that other mailboxes are not held up.
+    /// Judges messages until what they say takes as much memory as one commit may, and gives back the rest. All cores
+    /// do it, on threads of their own, so that other mailboxes are not held up.
     async fn judge_some(
         &self,
         mailbox: &str,

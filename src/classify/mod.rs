@@ -26,7 +26,8 @@ use crate::{
 enum Rank {
     /// What would be said of the recipient, where the words speak of somebody else or offer something else as well.
     NoProof,
-    /// A status of x.0.0, which says no more than its class digit: often the reporting MTA's filler beside a reply code.
+    /// A status of x.0.0, which says no more than its class digit: often the reporting MTA's filler beside a reply
+    /// code.
     Bare,
     /// A row that says no more than "undetermined".
     Undetermined,
@@ -268,7 +269,8 @@ impl Classifier {
             let mut others = Vec::new();
             let variants = if diagnostic.is_empty() { &mut variants } else { &mut others };
             let said = found.len();
-            // Where the server's own words leave no doubt, the text around the recipient is asked for the command alone.
+            // Where the server's own words leave no doubt, the text around the recipient is asked for the command
+            // alone.
             let certain = found.iter().any(|weighed| weighed.rank >= Rank::UnmistakablePhrase);
             let heard = if certain { Heard::Frames } else { Heard::All };
             self.listen(&recipient.text, heard, &parties, &speaker, &mut found, variants);

@@ -1,5 +1,5 @@
-//! The phrase table: config/phrases.toml and files of one's own -> rows, as people see them, and the rules that they are.
-//! Knows nothing of mails, and nothing of what outranks what beyond a row's own strength.
+//! The phrase table: config/phrases.toml and files of one's own -> rows, as people see them, and the rules that they
+//! are. Knows nothing of mails, and nothing of what outranks what beyond a row's own strength.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -64,8 +64,8 @@ pub struct Phrase {
     pub strength: Strength,
     /// Of whom it speaks, where that is not the recipient: then nothing in the text is held against the recipient.
     pub speaks_of: Option<Other>,
-    /// Whether its words stand around those of the server and say which command was refused: then they are heard even where
-    /// the server's own words leave no doubt.
+    /// Whether its words stand around those of the server and say which command was refused: then they are heard even
+    /// where the server's own words leave no doubt.
     pub frame: bool,
     /// Who has to be speaking.
     pub scope: Option<String>,

@@ -247,8 +247,8 @@ pub(super) struct Rules {
     matcher: AhoCorasick,
     /// The matcher's patterns.
     patterns: Vec<String>,
-    /// For each pattern, whether it is looked for in what stands aside, too: it is part of a name or of the frame itself,
-    /// or tells who speaks.
+    /// For each pattern, whether it is looked for in what stands aside, too: it is part of a name or of the frame
+    /// itself, or tells who speaks.
     in_asides: Vec<bool>,
     /// For each pattern, the rules whose `says` it is, and the words that begin with it.
     uses: Vec<(Vec<usize>, Vec<usize>)>,

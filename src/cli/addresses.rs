@@ -1,4 +1,5 @@
-//! Arguments that name mail addresses, one by one or in files -> the addresses. Knows nothing of what is done with them.
+//! Arguments that name mail addresses, one by one or in files -> the addresses. Knows nothing of what is done with
+//! them.
 
 use std::{collections::HashSet, io, path::Path};
 

@@ -10,8 +10,8 @@ use crate::{
 
 /// Validate the configuration and say what `bounced run` would do with it.
 ///
-/// With --connect it also opens the database, finds out whether the published lists were made from it, and logs in to each
-/// mailbox; no message is read or changed.
+/// With --connect it also opens the database, finds out whether the published lists were made from it, and logs in to
+/// each mailbox; no message is read or changed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   bounced check

@@ -24,10 +24,10 @@ use crate::{
 
 /// Judge bounce messages without a mailbox or a database.
 ///
-/// Each mail gives one line for each recipient, or with --json one JSON line for each mail:
-/// {"file", "kind", "recipients": [{"address", "action", "status", "reply", "class", "reason", "fault", "rule",
-/// "diagnostic"}]}, and "delivered": [address, …] where there are such. A recipient whose mail was forwarded to another
-/// mailbox has "forwarded": {"to", "class", "reason", "fault"}, the verdict on that one. Who complained, as far as a complaint
+/// Each mail gives one line for each recipient, or with --json one JSON line for each mail: {"file", "kind",
+/// "recipients": [{"address", "action", "status", "reply", "class", "reason", "fault", "rule", "diagnostic"}]}, and
+/// "delivered": [address, …] where there are such. A recipient whose mail was forwarded to another mailbox has
+/// "forwarded": {"to", "class", "reason", "fault"}, the verdict on that one. Who complained, as far as a complaint
 /// tells, stands in "complainers": [{"address", "field", "line", "words"}] with the place that says so.
 ///
 /// Whom the mail reached, although the report tells of a failure of others, is told apart: a line that begins with
@@ -45,8 +45,8 @@ pub struct Classify {
     /// Judge this SMTP reply instead of mails; `-` reads one reply a line from standard input. Output is JSON lines.
     #[arg(long, value_name = "TEXT", conflicts_with = "paths")]
     response: Option<String>,
-    /// Mail files, mbox files, directories (searched through all levels), or `-` for standard input; what gzip packed is
-    /// unpacked.
+    /// Mail files, mbox files, directories (searched through all levels), or `-` for standard input; what gzip packed
+    /// is unpacked.
     #[arg(value_name = "PATH", required_unless_present = "response")]
     paths: Vec<PathBuf>,
 }

@@ -17,8 +17,8 @@ use crate::{
 /// Ask five questions, write a commented configuration of the answers, and try it.
 ///
 /// An empty answer takes what stands in brackets. The answers may come from a file or a pipe, one a line. A password is
-/// asked for nowhere: it stays in a file of its own, or comes from a command. A configuration that is there already stays,
-/// unless it is the sample that comes with bounced.
+/// asked for nowhere: it stays in a file of its own, or comes from a command. A configuration that is there already
+/// stays, unless it is the sample that comes with bounced.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   sudo bounced init
@@ -111,7 +111,8 @@ impl Default for Answers {
 }
 
 impl Answers {
-    /// What was answered before is offered again. Answers that nobody types are shown, so that the questions can be read.
+    /// What was answered before is offered again. Answers that nobody types are shown, so that the questions can be
+    /// read.
     fn ask(&mut self, answers: &mut impl BufRead, questions: &mut impl Write, is_person: bool) -> Result<(), Failure> {
         let mut ask = |question: &str, answer: &mut String| -> Result<(), Failure> {
             let offered = if answer.is_empty() { String::new() } else { format!(" [{answer}]") };

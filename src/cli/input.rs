@@ -1,6 +1,6 @@
-//! File names, directories, mbox files and `-` -> mails, or lines, one after the other. Memory holds one of them, whatever
-//! the length of its file; what is longer than anybody reads of one mail is passed over, and what goes on for ever is
-//! refused.
+//! File names, directories, mbox files and `-` -> mails, or lines, one after the other. Memory holds one of them,
+//! whatever the length of its file; what is longer than anybody reads of one mail is passed over, and what goes on for
+//! ever is refused.
 
 use std::{
     fs::{self, File},
@@ -78,7 +78,8 @@ fn is_endless(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|m| !m.is_file() && !m.is_dir())
 }
 
-/// What Dovecot, Courier and others keep beside the mails of a Maildir or an mbox. In `new` and `cur` every file is mail.
+/// What Dovecot, Courier and others keep beside the mails of a Maildir or an mbox. In `new` and `cur` every file is
+/// mail.
 fn is_index(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let directory = path.parent().and_then(Path::file_name).unwrap_or_default();

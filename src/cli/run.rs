@@ -57,9 +57,9 @@ impl Run {
 /// How long the end waits for them.
 const LAST_THREADS: Duration = Duration::from_millis(500);
 
-/// Has all threads share two heaps, by beginning anew with glibc's MALLOC_ARENA_MAX: it is read once, at the start. Else
-/// each of a dozen threads reserves 64 MB of address space, and keeps what it freed to itself: where memory is limited the
-/// daemon would run into the limit with most of it unused. Where it can't begin anew it goes on as it is.
+/// Has all threads share two heaps, by beginning anew with glibc's MALLOC_ARENA_MAX: it is read once, at the start.
+/// Else each of a dozen threads reserves 64 MB of address space, and keeps what it freed to itself: where memory is
+/// limited the daemon would run into the limit with most of it unused. Where it can't begin anew it goes on as it is.
 fn share_heaps() {
     const VARIABLE: &str = "MALLOC_ARENA_MAX";
     let mut arguments = env::args_os();

@@ -1,5 +1,5 @@
-//! A table's files -> [`CodeTable`]. Whatever could hide a slip of the pen is refused with file and line: doubles, rows and
-//! phrases that can never answer, classes beyond a digit's limit. What a file may say at all is known to `file`.
+//! A table's files -> [`CodeTable`]. Whatever could hide a slip of the pen is refused with file and line: doubles, rows
+//! and phrases that can never answer, classes beyond a digit's limit. What a file may say at all is known to `file`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

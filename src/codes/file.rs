@@ -1,5 +1,5 @@
-//! The form of a table's file: TOML -> the rows that it says, one for each code and each text variant. Refuses what is no
-//! code; whether the rows make a table together is another's to say, see `build`.
+//! The form of a table's file: TOML -> the rows that it says, one for each code and each text variant. Refuses what is
+//! no code; whether the rows make a table together is another's to say, see `build`.
 
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
 

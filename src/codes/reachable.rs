@@ -1,5 +1,5 @@
-//! Which phrases of text variants can answer at all: of the variants of one code the first that fits is taken, so a phrase
-//! that holds an earlier one is idle. Knows nothing of what variants say.
+//! Which phrases of text variants can answer at all: of the variants of one code the first that fits is taken, so a
+//! phrase that holds an earlier one is idle. Knows nothing of what variants say.
 
 use std::{ops::Range, sync::Arc};
 

@@ -43,8 +43,8 @@ pub struct Deviation<'a> {
 }
 
 impl Reasons {
-    /// The reasons, when every one has its meaning; else the first that has none. Of those `said_anew` one's own file gives
-    /// the meaning.
+    /// The reasons, when every one has its meaning; else the first that has none. Of those `said_anew` one's own file
+    /// gives the meaning.
     ///
     /// # Errors
     /// The reason that is missing.

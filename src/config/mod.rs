@@ -272,9 +272,12 @@ impl Config {
     pub fn lacks_mailbox(&self) -> Option<String> {
         let file = self.file.as_deref().unwrap_or(Path::new(DEFAULT_FILE)).display();
         let sections = MAILBOX_SECTIONS.join(" or ");
-        self.mailboxes()
-            .is_empty()
-            .then(|| format!("no mailbox is configured; add {sections} to {file}, let `bounced init` write it, or name another file with --config"))
+        self.mailboxes().is_empty().then(|| {
+            format!(
+                "no mailbox is configured; add {sections} to {file}, let `bounced init` write it, or \
+                 name another file with --config"
+            )
+        })
     }
 
     /// Relative paths start at the directory of the configuration file, whatever the working directory is.

@@ -1,5 +1,5 @@
-//! One daemon a database: two would read the same mailboxes and fight over every message. What the file says is no business
-//! of the lock; see [`beside`].
+//! One daemon a database: two would read the same mailboxes and fight over every message. What the file says is no
+//! business of the lock; see [`beside`].
 
 use std::{
     fs::{File, TryLockError},

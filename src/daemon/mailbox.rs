@@ -109,8 +109,8 @@ impl<S: Source> Watch<S> {
     pub(super) async fn run(mut self) -> Result<(), StoreError> {
         while let Err(halt) = self.session().await {
             self.summarise();
-            // What was read is dropped, and read again: whoever ends the process meanwhile does so over none of it. Where
-            // that can't be noted, nothing is lost but time.
+            // What was read is dropped, and read again: whoever ends the process meanwhile does so over none of it.
+            // Where that can't be noted, nothing is lost but time.
             let _ = self.recorder.let_go(&self.mailbox).await;
             self.waits.source.rest();
             self.waits.own.until(STORE_PATIENCE);
@@ -144,8 +144,8 @@ impl<S: Source> Watch<S> {
             let settles = !recorded.is_empty();
             waits.own.until(STORE_PATIENCE);
             let begun = self.recorder.begin(&self.mailbox, waiting.pop_front().unwrap_or_default()).await?;
-            // The two sides take about as long as each other: while one batch is judged and the one before is committed,
-            // the mailbox hears of the one before that and gives the next.
+            // The two sides take about as long as each other: while one batch is judged and the one before is
+            // committed, the mailbox hears of the one before that and gives the next.
             waits.source.until(PATIENCE);
             let has_next = AtomicBool::new(!waiting.is_empty());
             let (fetched, stored) = tokio::join!(
@@ -196,8 +196,8 @@ impl<S: Source> Watch<S> {
         }
     }
 
-    /// With nothing new to read: what could not be settled, and what was passed over. Says whether there may be more of it;
-    /// new mail comes first then.
+    /// With nothing new to read: what could not be settled, and what was passed over. Says whether there may be more of
+    /// it; new mail comes first then.
     async fn catch_up(&mut self) -> Result<bool, Halt> {
         Ok(self.recorder.settle_due(&self.mailbox, &mut self.source, now()).await?
             || self.recorder.reconcile(&self.mailbox, &mut self.source).await?)
@@ -316,8 +316,8 @@ struct Stored {
     left: Batch,
 }
 
-/// Records what is judged, and judges what was begun. That is recorded in the next turn, beside the judging of what comes
-/// next; at once where nothing does.
+/// Records what is judged, and judges what was begun. That is recorded in the next turn, beside the judging of what
+/// comes next; at once where nothing does.
 async fn store<S: Source>(
     recorder: &Recorder,
     mailbox: &str,

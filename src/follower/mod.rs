@@ -1,7 +1,7 @@
 //! Files that follow a store: each reads through the store's interface what happened since the last time, and remembers
-//! for itself how far it has come. Whatever a follower holds can be made anew from the store, so that a crash, a lost or
-//! damaged file or a late start is no loss. What it never does by itself is to forget: a file that was made from another
-//! store, or from a later state of this one, is left alone until a person decides. Knows no mail and no rule.
+//! for itself how far it has come. Whatever a follower holds can be made anew from the store, so that a crash, a lost
+//! or damaged file or a late start is no loss. What it never does by itself is to forget: a file that was made from
+//! another store, or from a later state of this one, is left alone until a person decides. Knows no mail and no rule.
 
 mod cdb;
 mod mark;
@@ -34,8 +34,8 @@ const BUSY_WAIT: Duration = Duration::from_millis(250);
 /// A failure that lasts is said again after so long.
 const SAY_AGAIN: Duration = Duration::from_secs(300);
 
-/// A list that lacks what was recorded so many seconds ago does not follow: making one of millions of addresses anew takes
-/// less, the rest before it included.
+/// A list that lacks what was recorded so many seconds ago does not follow: making one of millions of addresses anew
+/// takes less, the rest before it included.
 const MOST_BEHIND: i64 = 300;
 
 /// A reader may hold a file for a moment; what lasts longer is worth a line.
@@ -369,8 +369,8 @@ impl Quiet {
         self.carried_over
     }
 
-    /// Two changes within some milliseconds may have the same time, so that what was carried over right after one may lack
-    /// the other.
+    /// Two changes within some milliseconds may have the same time, so that what was carried over right after one may
+    /// lack the other.
     fn all_is_carried_over(&mut self, all: bool, began: Instant) {
         self.carried_over = all && self.seen.as_ref().is_some_and(|(_, since)| began - *since >= ASK / 2);
     }

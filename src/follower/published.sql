@@ -7,8 +7,8 @@ CREATE TABLE IF NOT EXISTS suppression (
     since  INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- Which store the list follows, up to which of its changes, and in which start of the machine all of it was last known to
--- be right; empty where it is to be compared.
+-- Which store the list follows, up to which of its changes, and in which start of the machine all of it was last known
+-- to be right; empty where it is to be compared.
 CREATE TABLE IF NOT EXISTS following (
     one      INTEGER NOT NULL PRIMARY KEY CHECK (one = 1),
     store    TEXT    NOT NULL,

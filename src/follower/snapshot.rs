@@ -1,9 +1,9 @@
 //! The suppression list -> a constant database that mail servers read without a lock.
 //!
-//! Each change makes a new file, which is complete when it is renamed over the old one: no reader ever waits, finds half
-//! a list or depends on a living daemon. It knows which store it follows and up to which revision, under a key that no
-//! address can be. Two processes that rename at once may leave the older file behind; whoever renamed last looks at the
-//! store once more and is told that there is more to do.
+//! Each change makes a new file, which is complete when it is renamed over the old one: no reader ever waits, finds
+//! half a list or depends on a living daemon. It knows which store it follows and up to which revision, under a key
+//! that no address can be. Two processes that rename at once may leave the older file behind; whoever renamed last
+//! looks at the store once more and is told that there is more to do.
 
 use std::{
     fs::File,
@@ -30,7 +30,8 @@ use crate::{
     store::{Entry, Store, StoreError},
 };
 
-/// The key of what the file says of itself. Its octet 0 is in no address and in nothing else that a mail server asks for.
+/// The key of what the file says of itself. Its octet 0 is in no address and in nothing else that a mail server asks
+/// for.
 const OWN_KEY: &[u8] = b"\0bounced";
 
 /// The file that mail servers read.

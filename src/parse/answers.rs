@@ -1,7 +1,8 @@
 //! A notice that advises its reader and quotes servers -> where the servers' answers stand in it, and whose they are.
 //! Refuses to know what they say.
 //!
-//! Exchange and Microsoft 365 write such notices in the language of whoever reads them, so only the form counts. An answer
+//! Exchange and Microsoft 365 write such notices in the language of whoever reads them, so only the form counts.
+//! An answer
 //!
 //! - begins with a code in quotes (`Remote Server returned '550 5.1.1 …'`) or behind a number sign
 //!   (`#550 5.1.1 RESOLVER.ADR.RecipNotFound; not found ##`), or
@@ -272,8 +273,8 @@ struct Announcing {
 }
 
 /// `mx.example.org gave this error:`, `Der Server mx.example.org meldet:`; in one line with the answer only where the
-/// host stands first and words follow it. `host mx.example.org [192.0.2.1]:` is what a program says of its own attempt, and the
-/// words around it tell what it attempted.
+/// host stands first and words follow it. `host mx.example.org [192.0.2.1]:` is what a program says of its own attempt,
+/// and the words around it tell what it attempted.
 fn announcing(line: &str, start: usize) -> Option<Announcing> {
     let ends = line.strip_suffix([':', '：']);
     let colon = match ends {

@@ -1,6 +1,6 @@
 //! A complaint -> who complained, and the line that says so: feedback reports (RFC 5965), Microsoft's and Yahoo's among
-//! them, and whatever else returns the message. Refuses to guess: an address that was made unreadable, that is the sender's
-//! or the list's, or that leaves a choice is nobody's; and refuses to know what follows.
+//! them, and whatever else returns the message. Refuses to guess: an address that was made unreadable, that is the
+//! sender's or the list's, or that leaves a choice is nobody's; and refuses to know what follows.
 
 use std::collections::HashSet;
 
@@ -72,8 +72,8 @@ impl<'m> Others<'m> {
     }
 }
 
-/// Who complained of the message that a mail returns. What the report states goes before what we wrote into our own envelope
-/// sender, that before what a server put down in the returned header, and To comes last.
+/// Who complained of the message that a mail returns. What the report states goes before what we wrote into our own
+/// envelope sender, that before what a server put down in the returned header, and To comes last.
 pub(super) fn find(mail: &Mail<'_>, original: &Original) -> Complainers {
     let feedback = Feedback::read(mail);
     let mut others = Others::of(mail, original, feedback.kind.as_deref());
@@ -111,8 +111,8 @@ fn in_header(header: &Mail<'_>, others: &Others<'_>) -> Option<Finding<Address>>
     stated.or_else(|| original::recipient(header, |address| !may_be(address)).map(found))
 }
 
-/// Fields that name somebody are not longer: RFC 5322 §2.1.1 gives a line 998 octets. Evidence quotes the line, and a stranger
-/// may write many addresses into a long one.
+/// Fields that name somebody are not longer: RFC 5322 §2.1.1 gives a line 998 octets. Evidence quotes the line, and a
+/// stranger may write many addresses into a long one.
 const LONGEST_VALUE: usize = 998;
 
 /// The header fields that have this role, each with the one address that it begins with: times and servers may follow.

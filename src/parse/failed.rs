@@ -59,8 +59,8 @@ struct Mentions {
     found: Vec<(Position, Address)>,
     /// Addresses of ours at the head of a line: somebody mails himself.
     own: Vec<Address>,
-    /// Whether a line begins with somebody who can't be one of ours: what stands in angle brackets and is no address, or
-    /// whoever writes bounces.
+    /// Whether a line begins with somebody who can't be one of ours: what stands in angle brackets and is no address,
+    /// or whoever writes bounces.
     names_nobody_of_ours: bool,
     /// Addresses of those who write and answer for bounces, where the text says that they failed.
     services: Vec<(Position, Address)>,
@@ -377,8 +377,9 @@ fn indent(line: &str) -> usize {
     line.len() - line.trim_start().len()
 }
 
-/// Whether an address at the head of a line stands in the words of a server that the line above has begun to quote: they
-/// go on with a code, or further to the right. They may name the sender, or the same recipient in another spelling.
+/// Whether an address at the head of a line stands in the words of a server that the line above has begun to quote:
+/// they go on with a code, or further to the right. They may name the sender, or the same recipient in another
+/// spelling.
 fn is_quoted_by(opened: &Opened, line: &str, before: &str) -> bool {
     before.contains(|c: char| c.is_ascii_digit()) || (opened.says && indent(line) > opened.indent)
 }

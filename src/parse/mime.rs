@@ -90,8 +90,8 @@ impl Field<'_> {
         }
     }
 
-    /// Where words of its value stand, with the line of a folded field that has them; where all of it stands, if they do
-    /// not stand there as they are.
+    /// Where words of its value stand, with the line of a folded field that has them; where all of it stands, if they
+    /// do not stand there as they are.
     #[must_use]
     pub fn evidence_of(&self, words: &str) -> Evidence {
         let Some(start) = self.value().find(words) else { return self.evidence() };

@@ -190,8 +190,8 @@ fn passed_on(evidence: Evidence) -> Report {
     Report::of_nobody(Finding { value: Kind::NotBounce, evidence })
 }
 
-/// Whether words name a failed address or give a code; those of a wrapper don't. A complaint says enough: it may well be of
-/// a bounce.
+/// Whether words name a failed address or give a code; those of a wrapper don't. A complaint says enough: it may well
+/// be of a bounce.
 fn says_something(report: &Report) -> bool {
     report.kind == Kind::Complaint
         || report.recipients.iter().any(|r| {

@@ -207,8 +207,8 @@ pub(super) fn final_reply(transcript: &str, words: &Words) -> Option<(usize, Rep
     best_ranked(sure, |code, certainty| (code.class_digit() == 5 && code.get() != 503, certainty))
 }
 
-/// Where a reply that stands at an offset without a word is said again with its words: `Status code: 550 5.1.10`, and below
-/// it `Reported error: 550 5.1.10 RESOLVER.ADR.RecipientNotFound; …`.
+/// Where a reply that stands at an offset without a word is said again with its words: `Status code: 550 5.1.10`, and
+/// below it `Reported error: 550 5.1.10 RESOLVER.ADR.RecipientNotFound; …`.
 pub(super) fn said_in_full(text: &str, at: usize) -> usize {
     let line = |at: usize| text[at..].lines().next().unwrap_or_default();
     let codes = |c: char| c.is_ascii_digit() || matches!(c, '.' | ' ' | '-' | '#');

@@ -1,5 +1,6 @@
-//! Sendmail's transcript of a session -> the lines that speak of each recipient. What the remote server said goes before
-//! the line in which Sendmail sums it up: its "User unknown" follows any refusal. Refuses to know what the words mean.
+//! Sendmail's transcript of a session -> the lines that speak of each recipient. What the remote server said goes
+//! before the line in which Sendmail sums it up: its "User unknown" follows any refusal. Refuses to know what the words
+//! mean.
 
 use std::{collections::HashMap, ops::Range};
 

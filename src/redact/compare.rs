@@ -2,8 +2,8 @@
 
 use crate::report::{Recipient, Report, Verdict};
 
-/// What two readings disagree on, one sentence each; empty when they agree on kind, number of recipients and complainers
-/// and, for each recipient, action, class, reason, fault, status and reply.
+/// What two readings disagree on, one sentence each; empty when they agree on kind, number of recipients and
+/// complainers and, for each recipient, action, class, reason, fault, status and reply.
 #[must_use]
 pub fn differences(one: &(Report, Vec<Verdict>), other: &(Report, Vec<Verdict>)) -> Vec<String> {
     let mut found = Vec::new();

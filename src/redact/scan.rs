@@ -302,7 +302,8 @@ impl Scanner<'_> {
         let as_given = text.rsplit_once('.').map_or("", |(_, top)| top);
         let one_case = !as_given.chars().any(char::is_uppercase) || !as_given.chars().any(char::is_lowercase);
         let known = self.keep.top_level(top);
-        // Three words of the tables and a top level, `mx.mail.example`, are rather a host than two sentences without blanks.
+        // Three words of the tables and a top level, `mx.mail.example`, are rather a host than two sentences without
+        // blanks.
         let short = !known || !labels.contains('.');
         let sentence = short && labels.split(['.', '-', '_']).all(|l| self.keep.word(l));
         letters && top.chars().count() > 1 && !sentence && (known || (one_case && !self.keep.word(top)))

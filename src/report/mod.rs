@@ -72,7 +72,8 @@ pub struct Report {
     pub date: Option<i64>,
     /// One entry for each recipient that the mail reports on, in the order of the mail.
     pub recipients: Vec<Recipient>,
-    /// Who complained, each once; nobody in what is no complaint. They are no recipients, for nothing became of a delivery.
+    /// Who complained, each once; nobody in what is no complaint. They are no recipients, for nothing became of a
+    /// delivery.
     pub complainers: Vec<Finding<Address>>,
     /// How many more it names than one report may put on record.
     pub left_out: usize,
@@ -112,8 +113,8 @@ pub struct Recipient {
     pub original_recipient: Option<String>,
     /// RFC 3464 §2.3.2: as the reporting MTA used it.
     pub final_recipient: Option<String>,
-    /// Another mailbox that the message was forwarded to, as the mail names it: the report speaks of that one. `None` where
-    /// it speaks of the address that we mailed.
+    /// Another mailbox that the message was forwarded to, as the mail names it: the report speaks of that one. `None`
+    /// where it speaks of the address that we mailed.
     pub forwarded_to: Option<String>,
     /// RFC 3464 §2.3.3, or what the text of a non-DSN amounts to.
     pub action: Action,

@@ -2,9 +2,9 @@
 //! regular files are opened, and only so much of them is read. Knows nothing of bounces.
 //!
 //! What is new is told by a watch, name by name, and costs what those cost. The whole is listed at the start, where the
-//! watch lost something, and as a safety net when the directories changed, which is all there is without a watch. Either
-//! way the names come in chunks before whoever keeps the records: nothing of what was read is remembered here once it
-//! is settled.
+//! watch lost something, and as a safety net when the directories changed, which is all there is without a watch.
+//! Either way the names come in chunks before whoever keeps the records: nothing of what was read is remembered here
+//! once it is settled.
 
 mod files;
 mod settings;
@@ -38,8 +38,8 @@ const MOST_NAMES: usize = 100_000;
 /// So many names are looked at, and asked after, at once.
 const CHUNK: usize = 1_000;
 
-/// A listing that changed directories alone ask for takes so small a part of the time: of a mailbox that keeps a million
-/// messages it takes a second or two.
+/// A listing that changed directories alone ask for takes so small a part of the time: of a mailbox that keeps a
+/// million messages it takes a second or two.
 const REST_WATCHED: u32 = 1_000;
 /// The same where nothing else tells what is new.
 const REST: u32 = 10;
@@ -261,7 +261,8 @@ impl Session {
         self.pending.values().any(|retry| retry.is_due(now))
     }
 
-    /// Finds the files of what is pending; those that are due come next. Gives the places that hold no message any more.
+    /// Finds the files of what is pending; those that are due come next. Gives the places that hold no message any
+    /// more.
     fn find_pending(&mut self) -> Result<Vec<Place>, SourceError> {
         let found = self.maildir.find(&self.pending.keys().collect())?;
         let there: HashSet<&Place> = found.iter().map(|file| &file.place).collect();

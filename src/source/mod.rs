@@ -2,8 +2,8 @@
 //! databases.
 //!
 //! The order is fixed: [`Source::open`], then for each batch [`Source::fetch`], the caller's commit and
-//! [`Source::settle`], and [`Source::wait`] when a fetch came back empty. The next two batches may be fetched before one is
-//! settled. Each message has a state of its own: one that can't be read or settled now holds up no other.
+//! [`Source::settle`], and [`Source::wait`] when a fetch came back empty. The next two batches may be fetched before
+//! one is settled. Each message has a state of its own: one that can't be read or settled now holds up no other.
 
 mod backoff;
 mod credentials;
@@ -63,8 +63,8 @@ pub trait Source: Send + Sized + 'static {
     /// Nothing is opened yet. `mailbox` is its name in the configuration, in the log and in the database.
     fn new(mailbox: &str, settings: Self::Settings) -> Self;
 
-    /// Where to say before each wait how long it may last. The caller has announced [`PATIENCE`] for every call: a source
-    /// that never waits longer need not say so.
+    /// Where to say before each wait how long it may last. The caller has announced [`PATIENCE`] for every call: a
+    /// source that never waits longer need not say so.
     fn report_to(&mut self, _: Progress) {}
 
     /// A place in words for people.

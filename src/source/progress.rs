@@ -1,4 +1,5 @@
-//! How long somebody may still be waiting: what tells a slow mailbox from one that hangs. Knows nothing of what is awaited.
+//! How long somebody may still be waiting: what tells a slow mailbox from one that hangs. Knows nothing of what is
+//! awaited.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},

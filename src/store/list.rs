@@ -18,7 +18,8 @@ pub struct Entry {
     pub since: i64,
 }
 
-/// One row of the view `suppression_list`: an address and everything that led to it. Times are ISO 8601 in UTC, but for `at`.
+/// One row of the view `suppression_list`: an address and everything that led to it. Times are ISO 8601 in UTC, but for
+/// `at`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, FromRow)]
 pub struct Listed {
     /// The normalised address.

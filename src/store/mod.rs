@@ -86,8 +86,8 @@ impl Store {
         SqliteStore::open_existing(path).await.map(Self::Sqlite)
     }
 
-    /// Opens the database for whoever only asks: nothing is made or mended, no writer is waited for, and no permission to
-    /// write is needed. What changes a store fails on this one.
+    /// Opens the database for whoever only asks: nothing is made or mended, no writer is waited for, and no permission
+    /// to write is needed. What changes a store fails on this one.
     ///
     /// # Errors
     /// See [`StoreError`]; [`StoreError::Unusable`] when there is no such database, or one of another version.
@@ -95,8 +95,8 @@ impl Store {
         SqliteStore::open_to_read(path).await.map(Self::Sqlite)
     }
 
-    /// Finishes what is under way and closes the database: what [`Store::open`] opened is one file afterwards that can be
-    /// read alone, unless others have it open.
+    /// Finishes what is under way and closes the database: what [`Store::open`] opened is one file afterwards that can
+    /// be read alone, unless others have it open.
     pub async fn close(&self) {
         match self {
             Self::Sqlite(store) => store.close().await,
@@ -113,8 +113,8 @@ impl Store {
         }
     }
 
-    /// Whether the database at its path is still the one that is open. Asked before a mail is moved away: what is written
-    /// into a file that was deleted or replaced is lost.
+    /// Whether the database at its path is still the one that is open. Asked before a mail is moved away: what is
+    /// written into a file that was deleted or replaced is lost.
     ///
     /// # Errors
     /// [`StoreError::Replaced`] when it is not.
@@ -300,7 +300,8 @@ impl Store {
     }
 
     /// The suppression list with everything that led to it, in the order of the addresses, page by page, so that a long
-    /// one needs no memory and holds nobody up. An entry that changes meanwhile comes as it was before or as it is after.
+    /// one needs no memory and holds nobody up. An entry that changes meanwhile comes as it was before or as it is
+    /// after.
     pub fn suppressions(&self) -> impl Stream<Item = Result<Listed, StoreError>> + Send + Unpin + '_ {
         match self {
             Self::Sqlite(store) => store.suppressions(),
@@ -327,8 +328,8 @@ impl Store {
         }
     }
 
-    /// The entries in force, many at once in the order of their addresses, and nothing that led to them. One that changes
-    /// meanwhile comes as it was before or as it is after.
+    /// The entries in force, many at once in the order of their addresses, and nothing that led to them. One that
+    /// changes meanwhile comes as it was before or as it is after.
     pub fn entries(&self) -> impl Stream<Item = Result<Vec<Entry>, StoreError>> + Send + Unpin + '_ {
         match self {
             Self::Sqlite(store) => store.entries(),
@@ -378,7 +379,8 @@ impl Store {
         self.release_all(std::slice::from_ref(address), at).await.map(|listed| listed == [true])
     }
 
-    /// Takes all of these addresses off the list as [`Store::release`] does, or none; says of each whether it was on it.
+    /// Takes all of these addresses off the list as [`Store::release`] does, or none; says of each whether it was on
+    /// it.
     ///
     /// # Errors
     /// See [`StoreError`].

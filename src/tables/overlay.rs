@@ -1,5 +1,5 @@
-//! Several files, one table: the rows of one's own files stand before those that come with the program, may take the place
-//! of one of them (`replaces = "id"`), and a file may take some away (`drop = ["id"]`).
+//! Several files, one table: the rows of one's own files stand before those that come with the program, may take the
+//! place of one of them (`replaces = "id"`), and a file may take some away (`drop = ["id"]`).
 
 use std::{collections::HashMap, mem, ops::Range, sync::Arc};
 

@@ -122,8 +122,8 @@ pub fn host_names(text: &str) -> impl Iterator<Item = Range<usize>> {
     })
 }
 
-/// Of top-level domains that hosts are really named with, `.example` among them; what is longer is rather a word, or the
-/// end of an error's name (`RESOLVER.ADR.RecipNotFound`).
+/// Of top-level domains that hosts are really named with, `.example` among them; what is longer is rather a word, or
+/// the end of an error's name (`RESOLVER.ADR.RecipNotFound`).
 const LONGEST_TOP: usize = 7;
 
 /// Chinese and Japanese sentences go on without a blank before a name.

@@ -3,8 +3,8 @@
 use super::Address;
 
 /// Whether two addresses are one mailbox: the same local part, and domains of one organisation (the Public Suffix List
-/// says where one begins), or one of them no more than a host's own name. Another local part, or the same one at another
-/// organisation, is somebody else's.
+/// says where one begins), or one of them no more than a host's own name. Another local part, or the same one at
+/// another organisation, is somebody else's.
 #[must_use]
 pub fn is_same_mailbox(one: &Address, other: &Address) -> bool {
     let domains = [one.domain(), other.domain()];
@@ -23,7 +23,8 @@ fn is_one_organisation(a: &str, b: &str) -> bool {
     organisation(a).is_some_and(|organisation_of_a| organisation(b) == Some(organisation_of_a))
 }
 
-/// The domain under which an organisation has its hosts: `example.co.uk` of `mx.example.co.uk`, by the Public Suffix List.
+/// The domain under which an organisation has its hosts: `example.co.uk` of `mx.example.co.uk`, by the Public Suffix
+/// List.
 #[must_use]
 pub fn organisation(host: &str) -> Option<&str> {
     psl::domain_str(host)

@@ -23,7 +23,8 @@ pub enum Stage {
     Data,
 }
 
-/// What to answer: stage and key lead to a reply, of several lines where it holds `\n`. Whoever is not listed is accepted.
+/// What to answer: stage and key lead to a reply, of several lines where it holds `\n`. Whoever is not listed is
+/// accepted.
 #[derive(Debug, Default)]
 pub struct Script {
     greeting: Option<String>,

@@ -1,5 +1,5 @@
-//! A message that may have been moved -> whether the other folder holds its copy. A server that was killed in the middle
-//! of MOVE or COPY has perhaps copied it and not taken it away. Knows nothing of folders and connections.
+//! A message that may have been moved -> whether the other folder holds its copy. A server that was killed in the
+//! middle of MOVE or COPY has perhaps copied it and not taken it away. Knows nothing of folders and connections.
 
 use sha2::{Digest, Sha256};
 

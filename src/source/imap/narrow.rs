@@ -1,4 +1,5 @@
-//! How many messages to ask a server for at once, after it has shown what it can't answer. Knows nothing of the answers.
+//! How many messages to ask a server for at once, after it has shown what it can't answer. Knows nothing of the
+//! answers.
 
 /// Grows to its limit while answers come, and shrinks when one brings the connection down, until the message that does
 /// it stands alone.

@@ -53,8 +53,8 @@ impl Settling {
         self.certain.extend(uids);
     }
 
-    /// What to settle together, in this order, and what is not to be tried now, with why. An error is the reason for which
-    /// nothing is.
+    /// What to settle together, in this order, and what is not to be tried now, with why. An error is the reason for
+    /// which nothing is.
     #[expect(clippy::type_complexity, reason = "two lists, each named above")]
     pub(super) fn plan(&mut self, uids: &[u32]) -> Result<(Vec<Vec<u32>>, Vec<(u32, String)>), String> {
         if let Some((_, why)) = self.paused.as_ref().filter(|(until, _)| Instant::now() < *until) {

@@ -1,5 +1,5 @@
-//! Which messages of the folder could not be read yet, when each is tried again, and what of that the store has still to
-//! hear. Knows nothing of the server.
+//! Which messages of the folder could not be read yet, when each is tried again, and what of that the store has still
+//! to hear. Knows nothing of the server.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,6 +1,6 @@
-//! Messages that vanish between reading and moving -> whether somebody else works on the same folder. A person who tidies up
-//! is hardly ever that quick; a second `bounced` with a database of its own is, again and again, and then each of the two
-//! gets only a part. Knows nothing of the server.
+//! Messages that vanish between reading and moving -> whether somebody else works on the same folder. A person who
+//! tidies up is hardly ever that quick; a second `bounced` with a database of its own is, again and again, and then
+//! each of the two gets only a part. Knows nothing of the server.
 
 use std::{collections::VecDeque, time::Duration};
 

@@ -1,5 +1,6 @@
 //! UIDs of committed messages -> what the configuration wants of them. Each step can be repeated: after a crash the
-//! same messages are settled again, and some are gone already. What the server refuses for one message holds up no other.
+//! same messages are settled again, and some are gone already. What the server refuses for one message holds up no
+//! other.
 
 use tracing::{info, warn};
 
@@ -129,8 +130,8 @@ impl SettleCommands {
         Ok(Settled { failed, vanished: if halvings == 0 { vanished } else { 0 } })
     }
 
-    /// How many were not there any more. The inner error is what the server says against it; it may have settled some of
-    /// them.
+    /// How many were not there any more. The inner error is what the server says against it; it may have settled some
+    /// of them.
     async fn attempt(&self, connection: &mut Connection, uids: &[u32]) -> Result<Result<usize, String>, SourceError> {
         let mut vanished = 0;
         for set in words::uid_sets(uids) {
@@ -229,8 +230,8 @@ async fn ensure_folder(
     connection.command(&format!("SUBSCRIBE {folder}")).await.map(|_| Ok(()))
 }
 
-/// MOVE or COPY; creates the folder again if somebody has deleted it since. Says how many messages the server has moved, if
-/// it says so.
+/// MOVE or COPY; creates the folder again if somebody has deleted it since. Says how many messages the server has
+/// moved, if it says so.
 async fn transfer(
     connection: &mut Connection,
     command: &str,

@@ -34,7 +34,8 @@ pub(super) struct Maildir {
     path: PathBuf,
 }
 
-/// What a file is called, and in which of the directories. Names begin with the time of delivery: the oldest is the least.
+/// What a file is called, and in which of the directories. Names begin with the time of delivery: the oldest is the
+/// least.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Name {
     name: Box<str>,
@@ -135,7 +136,8 @@ impl Maildir {
         DELIVERED.map(|part| self.path.join(part))
     }
 
-    /// The names that are `wanted`, sorted, at most so many, and whether there are others behind them. No file is looked at.
+    /// The names that are `wanted`, sorted, at most so many, and whether there are others behind them. No file is
+    /// looked at.
     pub(super) fn names(
         &self,
         most: usize,
@@ -165,8 +167,8 @@ impl Maildir {
         Ok((found.into_sorted_vec(), more))
     }
 
-    /// The file of this name; `None` where it is gone or no message. One that was only just made may still be written, and
-    /// is none before that is over.
+    /// The file of this name; `None` where it is gone or no message. One that was only just made may still be written,
+    /// and is none before that is over.
     pub(super) fn file(&self, name: &Name, appeared: Appeared) -> Result<Option<MessageFile>, SourceError> {
         let path = self.path.join(DELIVERED[name.part]).join(&*name.name);
         match fs::symlink_metadata(&path) {
@@ -258,7 +260,8 @@ fn is_finished(metadata: &Metadata) -> bool {
 
 /// Reads at most `limit` octets of a regular file; `None` when it is gone, or something else has taken its place.
 pub(super) fn read(path: &Path, limit: u32) -> Result<Option<Contents>, SourceError> {
-    // Between listing and opening the name may have become a link (ELOOP) or a FIFO (which would block without NONBLOCK).
+    // Between listing and opening the name may have become a link (ELOOP) or a FIFO (which would block without
+    // NONBLOCK).
     let file = match OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(libc::ELOOP) => {
@@ -295,8 +298,8 @@ fn digest(mut file: impl Read) -> io::Result<Option<[u8; 32]>> {
     }
 }
 
-/// The unique part of a file name, size and time: whoever renames a file or flags it keeps them, and a name that is used
-/// once more hides no other message.
+/// The unique part of a file name, size and time: whoever renames a file or flags it keeps them, and a name that is
+/// used once more hides no other message.
 fn place(name: &str, metadata: &Metadata) -> Place {
     let (size, seconds, nanoseconds) = (metadata.size(), metadata.mtime(), metadata.mtime_nsec());
     Place::new(format!("{}/{size}.{seconds}.{nanoseconds:09}", unique(name)))

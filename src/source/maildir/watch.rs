@@ -1,5 +1,5 @@
-//! inotify(7) on the directories of a Maildir: names that appeared there. The kernel keeps them, so many and no more, until
-//! somebody asks. On a network file system it knows only of what this machine did.
+//! inotify(7) on the directories of a Maildir: names that appeared there. The kernel keeps them, so many and no more,
+//! until somebody asks. On a network file system it knows only of what this machine did.
 
 use std::{collections::BTreeMap, mem::MaybeUninit, os::fd::OwnedFd, path::Path};
 

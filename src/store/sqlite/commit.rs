@@ -105,8 +105,8 @@ async fn known(tx: &mut SqliteConnection, batch: &[JudgedMessage]) -> Result<Has
     Ok(found)
 }
 
-/// Which of these messages lay at their places before. Of a long one only so much is read as the configuration says: read
-/// again under another limit it has another SHA-256, and is the same message.
+/// Which of these messages lay at their places before. Of a long one only so much is read as the configuration says:
+/// read again under another limit it has another SHA-256, and is the same message.
 async fn read_before(
     tx: &mut SqliteConnection,
     mailbox: &str,
@@ -289,8 +289,8 @@ async fn insert_complaints(tx: &mut SqliteConnection, complaints: &[NewComplaint
     Ok(())
 }
 
-/// The columns that an entry has on the list as well as when it waits: address, domain, origin, reason, rule, diagnostic,
-/// bounce and since.
+/// The columns that an entry has on the list as well as when it waits: address, domain, origin, reason, rule,
+/// diagnostic, bounce and since.
 pub(super) fn bind_entry<'a>(row: &mut Separated<'_, Sqlite, &'static str>, new: &'a NewSuppression<'a>) {
     let suppression = &new.suppression;
     row.push_bind(new.address)

@@ -160,8 +160,8 @@ impl SqliteStore {
 /// How many rows with all that led to them are read at once: the first of them has to wait for the last.
 const ROWS: u32 = 500;
 
-/// The rows behind an address. One query for all of them would keep the log of a store from being emptied for as long as
-/// somebody looks at a page of them.
+/// The rows behind an address. One query for all of them would keep the log of a store from being emptied for as long
+/// as somebody looks at a page of them.
 async fn rows(readers: &SqlitePool, behind: &str) -> Result<Vec<Listed>, sqlx::Error> {
     sqlx::query_as(listed!("WHERE address > ?1 ORDER BY address LIMIT ?2"))
         .bind(behind)
@@ -173,8 +173,9 @@ async fn rows(readers: &SqlitePool, behind: &str) -> Result<Vec<Listed>, sqlx::E
 /// How many entries come as one value.
 const PAGE: u32 = 5_000;
 
-/// The entries behind an address as one value, and the last of their addresses; `None` where there are none. A row of its
-/// own for each would cost many times as much: sqlx copies each value, and hands each row from one thread to another.
+/// The entries behind an address as one value, and the last of their addresses; `None` where there are none. A row of
+/// its own for each would cost many times as much: sqlx copies each value, and hands each row from one thread to
+/// another.
 async fn page(readers: SqlitePool, behind: String) -> Result<(String, Option<String>), sqlx::Error> {
     sqlx::query_as(
         "SELECT json_group_array(json_array(address, origin, reason, since)), max(address)
