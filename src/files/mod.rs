@@ -1,5 +1,5 @@
-//! What every file of ours needs: its directory, an owner who can open it again, and a way to be replaced as a whole.
-//! Knows nothing of what files hold.
+//! What every file of ours needs: its directory, the names of those beside it, an owner who can open it again, and a way
+//! to be replaced as a whole. Knows nothing of what files hold.
 
 mod replace;
 
