@@ -434,6 +434,26 @@ async fn a_delivery_is_told_however_it_is_made() {
 }
 
 #[tokio::test]
+async fn a_link_right_after_the_write_is_a_delivery_although_its_time_does_not_tell() {
+    let dir = maildir();
+    let mut source = opened(&dir, "poll = '1h'").await;
+    assert!(source.fetch().await.unwrap().messages.is_empty());
+    // As memory and fast disks do it: written, linked and unlinked within one tick of the clock.
+    let mut expected: HashSet<String> = (0..20).map(|n| format!("{n}.linked")).collect();
+    for name in &expected {
+        let (tmp, new) = (dir.path().join("tmp").join(name), dir.path().join("new").join(name));
+        fs::write(&tmp, name).unwrap();
+        fs::hard_link(&tmp, new).unwrap();
+        fs::remove_file(&tmp).unwrap();
+    }
+    while !expected.is_empty() {
+        for key in keys(&next(&mut source).await) {
+            assert!(expected.remove(key), "each comes once");
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_another_program_renames_before_it_is_settled_is_settled_under_its_new_name() {
     let dir = maildir();
     let one = deliver(dir.path(), "one");

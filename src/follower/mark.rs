@@ -6,7 +6,7 @@ use std::{
     env, fs,
     fs::{File, TryLockError},
     io,
-    os::unix::fs::MetadataExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::OnceLock,
 };
@@ -33,8 +33,11 @@ impl Mark {
     pub(super) fn set(&self) -> io::Result<Option<Writing>> {
         loop {
             let mark = match File::create_new(&self.0) {
-                // Of another user perhaps: a lock asks for no permission to write.
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => File::open(&self.0),
+                // Of another user perhaps: a lock asks for no permission to write. A link that leads nowhere would be made
+                // and opened in vain for ever.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    File::options().read(true).custom_flags(libc::O_NOFOLLOW).open(&self.0)
+                }
                 made => made,
             };
             let mark = match mark {
@@ -101,6 +104,16 @@ mod tests {
         assert!(lies_there() && two.is_left());
         two.set().unwrap().expect("he died").end().unwrap();
         assert!(!lies_there() && !one.is_left());
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_a_mark_is_an_error_and_no_reason_to_wait() {
+        let dir = tempfile::tempdir().unwrap();
+        let mark = Mark::of(&dir.path().join("list"));
+        std::os::unix::fs::symlink(dir.path().join("nowhere/mark"), &mark.0).unwrap();
+        let (said, heard) = std::sync::mpsc::channel();
+        std::thread::spawn(move || said.send(mark.set().is_err()));
+        assert!(heard.recv_timeout(std::time::Duration::from_secs(30)).unwrap());
     }
 
     #[test]

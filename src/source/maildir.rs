@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use files::{Destination, Maildir, MessageFile, Name, Stamps};
+use files::{Destination, Found, Maildir, MessageFile, Name, STILL, Stamps};
 pub use settings::MaildirSettings;
 use tokio::{task::spawn_blocking, time::timeout};
 use tracing::info;
@@ -63,6 +63,8 @@ struct Session {
     pending: HashMap<Place, Retry>,
     /// Nobody has looked at these yet.
     names: BTreeMap<Name, Appeared>,
+    /// Somebody may still have been writing these when they were looked at, and when that was: looked at once more.
+    unfinished: VecDeque<(Instant, Name)>,
     /// Looked at, and asked after right now.
     asked: Vec<MessageFile>,
     /// They come next, oldest first: nothing is recorded of them.
@@ -76,6 +78,8 @@ struct Session {
     listing: Option<Listing>,
     /// Whether the next listing has a reason of its own.
     is_due: bool,
+    /// When somebody last glanced at the directories.
+    glanced: Instant,
     /// See [`MOST_NAMES`].
     most_names: usize,
 }
@@ -131,6 +135,11 @@ impl Session {
     /// Finds out what there is to look at, where nothing is left of what was found before. Gives the places that were
     /// pending and hold no message any more.
     fn find(&mut self, settings: &MaildirSettings) -> Result<Vec<Place>, SourceError> {
+        // Where mail arrives all the time nobody waits so long, and the watch tells no more than it does elsewhere. A
+        // listing that goes on comes to its end first.
+        if !self.goes_on() && self.glanced.elapsed() >= settings.poll {
+            self.glance();
+        }
         let mut gone = Vec::new();
         if !self.unread.is_empty() || !self.names.is_empty() {
             return Ok(gone);
@@ -139,6 +148,9 @@ impl Session {
             gone = self.find_pending()?;
         }
         self.notice();
+        while let Some((_, name)) = self.unfinished.pop_front_if(|(since, _)| since.elapsed() >= STILL) {
+            self.names.entry(name).or_insert(Appeared::Made);
+        }
         if self.is_due || self.goes_on() {
             self.list(settings)?;
         }
@@ -207,7 +219,14 @@ impl Session {
             && self.unread.is_empty()
             && let Some((name, appeared)) = self.names.pop_first()
         {
-            let Some(MessageFile { place, path }) = self.maildir.file(&name, appeared)? else { continue };
+            let MessageFile { place, path } = match self.maildir.file(&name, appeared)? {
+                Found::Message(file) => file,
+                Found::Unfinished => {
+                    self.unfinished.push_back((Instant::now(), name));
+                    continue;
+                }
+                Found::Nothing => continue,
+            };
             if let Some(known) = self.under_way.get_mut(&place) {
                 *known = path;
             } else if !self.pending.contains_key(&place) {
@@ -279,7 +298,15 @@ impl Session {
     /// Whether there is something to fetch without a look at the directories.
     fn has_more(&mut self) -> bool {
         self.notice();
-        !self.unread.is_empty() || !self.names.is_empty() || self.is_due || self.goes_on() || self.pending_is_due()
+        let is_still = self.unfinished.front().is_some_and(|(since, _)| since.elapsed() >= STILL);
+        let has_names = !self.unread.is_empty() || !self.names.is_empty() || is_still;
+        has_names || self.is_due || self.goes_on() || self.pending_is_due()
+    }
+
+    /// What no watch tells: that of another machine on a network file system.
+    fn glance(&mut self) {
+        self.is_due |= self.look() != Look::Quiet;
+        self.glanced = Instant::now();
     }
 
     /// Compares the directories with what they were when they were listed.
@@ -306,8 +333,10 @@ impl Session {
     /// How long to wait for the watch.
     fn until_next_look(&self, poll: Duration) -> Duration {
         let now = now();
-        let next_try = self.pending.values().map(|retry| retry.next_try - now).min();
-        next_try.map_or(poll, |wait| poll.min(Duration::from_secs(wait.max(0).unsigned_abs())))
+        let next_try =
+            self.pending.values().map(|retry| Duration::from_secs((retry.next_try - now).max(0).unsigned_abs()));
+        let still = self.unfinished.front().map(|(since, _)| STILL.saturating_sub(since.elapsed()));
+        next_try.chain(still).fold(poll.saturating_sub(self.glanced.elapsed()), Duration::min)
     }
 
     /// Returns when the watch has noticed something; never where there is none.
@@ -394,6 +423,7 @@ impl Source for MaildirSource {
             unrecorded: resume.unrecorded,
             pending: resume.pending.into_iter().map(|Pending { place, retry }| (place, retry)).collect(),
             names: BTreeMap::new(),
+            unfinished: VecDeque::new(),
             asked: Vec::new(),
             unread: VecDeque::new(),
             under_way: HashMap::new(),
@@ -401,6 +431,7 @@ impl Source for MaildirSource {
             said: false,
             listing: None,
             is_due: true,
+            glanced: Instant::now(),
             most_names: MOST_NAMES,
         });
         let only_looks = resume.only_looks;
@@ -463,9 +494,12 @@ impl Source for MaildirSource {
         self.progress.until(wait);
         let heard = timeout(wait, self.session()?.hears()).await;
         self.progress.until(PATIENCE);
-        if heard.is_err() {
-            let look = self.blocking(|session, _| Ok(session.look())).await?;
-            self.session()?.is_due |= look != Look::Quiet;
+        if heard.is_err() && !self.session()?.has_more() {
+            self.blocking(|session, _| {
+                session.glance();
+                Ok(())
+            })
+            .await?;
         }
         Ok(())
     }
@@ -520,6 +554,28 @@ mod tests {
         session.listing.as_mut().unwrap().took = Duration::ZERO;
         source.wait().await.unwrap();
         assert_eq!(fetched(&mut source).await, ["1"]);
+    }
+
+    #[tokio::test]
+    async fn it_is_found_although_others_come_all_the_time() {
+        let (dir, mut source) = opened(&[]).await;
+        assert!(fetched(&mut source).await.is_empty());
+        fs::write(dir.path().join("new/untold"), "new").unwrap();
+        let session = source.session().unwrap();
+        let _ = session.watch.as_ref().unwrap().noticed();
+        session.listing.as_mut().unwrap().took = Duration::ZERO;
+        for n in 1..=500 {
+            fs::write(dir.path().join(format!("new/{n}")), "told").unwrap();
+            source.wait().await.unwrap();
+            // The daemon, too, waits only when nothing is left.
+            for _ in 0..2 {
+                if fetched(&mut source).await.contains(&"untold".to_owned()) {
+                    return;
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        panic!("nobody looks");
     }
 
     #[tokio::test]
@@ -580,7 +636,7 @@ mod tests {
         assert!(session.rest() > Duration::from_secs(1_900));
         session.watch = None;
         assert!(session.rest() <= Duration::from_secs(20) && session.look() == Look::Quiet);
-        assert_eq!(session.until_next_look(Duration::from_secs(10)).as_secs(), 10);
+        assert_eq!(session.until_next_look(Duration::from_secs(10)).as_secs_f32().round(), 10.0);
         let retry = Retry { first_failed: 0, tries: 1, next_try: now(), why: String::new() };
         session.pending.insert(Place::new("1/1"), retry);
         assert!(session.until_next_look(Duration::from_secs(10)).is_zero(), "what is due does not wait for it");

@@ -6,7 +6,7 @@ use std::{
     io::{self, ErrorKind, Read},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use rustix::{
@@ -66,6 +66,15 @@ pub(super) struct MessageFile {
     /// See [`place`].
     pub place: Place,
     pub path: PathBuf,
+}
+
+/// What lies under a name.
+pub(super) enum Found {
+    Message(MessageFile),
+    /// Whoever makes it may still be writing.
+    Unfinished,
+    /// It is gone, or no message.
+    Nothing,
 }
 
 /// What was read of a file.
@@ -167,16 +176,15 @@ impl Maildir {
         Ok((found.into_sorted_vec(), more))
     }
 
-    /// The file of this name; `None` where it is gone or no message. One that was only just made may still be written,
-    /// and is none before that is over.
-    pub(super) fn file(&self, name: &Name, appeared: Appeared) -> Result<Option<MessageFile>, SourceError> {
+    /// What lies under this name. What was only just made may still be written, and is no message before that is over.
+    pub(super) fn file(&self, name: &Name, appeared: Appeared) -> Result<Found, SourceError> {
         let path = self.path.join(DELIVERED[name.part]).join(&*name.name);
         match fs::symlink_metadata(&path) {
-            Ok(metadata) if !metadata.is_file() => Ok(None),
-            Ok(metadata) if appeared == Appeared::Made && !is_finished(&metadata) => Ok(None),
-            Ok(metadata) => Ok(Some(MessageFile { place: place(&name.name, &metadata), path })),
+            Ok(metadata) if !metadata.is_file() => Ok(Found::Nothing),
+            Ok(metadata) if appeared == Appeared::Made && !is_finished(&metadata) => Ok(Found::Unfinished),
+            Ok(metadata) => Ok(Found::Message(MessageFile { place: place(&name.name, &metadata), path })),
             // Somebody moved or removed it meanwhile.
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Found::Nothing),
             Err(error) => Err(trouble("can't look at", &path, &error)),
         }
     }
@@ -187,7 +195,11 @@ impl Maildir {
         let (names, _) = self.names(usize::MAX, |name| uniques.contains(name.unique()))?;
         let mut found = Vec::new();
         for name in names {
-            found.extend(self.file(&name, Appeared::Whole)?.filter(|file| places.contains(&file.place)));
+            if let Found::Message(file) = self.file(&name, Appeared::Whole)?
+                && places.contains(&file.place)
+            {
+                found.push(file);
+            }
         }
         Ok(found)
     }
@@ -251,11 +263,17 @@ fn is_file(file: &DirEntry) -> io::Result<bool> {
     }
 }
 
+/// How long nobody has written into a file that is taken for finished.
+pub(super) const STILL: Duration = Duration::from_secs(2);
+
 /// Of a file that was made in its place each change so far was a write. One that was written elsewhere and linked has
-/// another name still, or had one taken away since.
+/// another name still, or had one taken away since; but within some milliseconds a link has the same time as the write.
 fn is_finished(metadata: &Metadata) -> bool {
     let written = (metadata.mtime(), metadata.mtime_nsec());
-    metadata.nlink() > 1 || (metadata.ctime(), metadata.ctime_nsec()) != written
+    let is_still = |written: SystemTime| written.elapsed().is_ok_and(|since| since >= STILL);
+    metadata.nlink() > 1
+        || (metadata.ctime(), metadata.ctime_nsec()) != written
+        || metadata.modified().is_ok_and(is_still)
 }
 
 /// Reads at most `limit` octets of a regular file; `None` when it is gone, or something else has taken its place.
