@@ -11,7 +11,7 @@ use std::{
     sync::OnceLock,
 };
 
-use crate::files::{companion_of, directory_of};
+use crate::files::{companion_of, directory_of, give_to_owner_of_directory};
 
 /// Lies beside a file as long as a process writes into it, who holds it locked, and stays there when that process dies.
 #[derive(Debug)]
@@ -38,7 +38,8 @@ impl Mark {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                     File::options().read(true).custom_flags(libc::O_NOFOLLOW).open(&self.0)
                 }
-                made => made,
+                // Root may die over it, and the daemon has to find that out.
+                made => made.inspect(|mark| give_to_owner_of_directory(mark, &self.0)),
             };
             let mark = match mark {
                 Err(error) if error.kind() == io::ErrorKind::NotFound && directory_of(&self.0).exists() => {
@@ -114,6 +115,19 @@ mod tests {
         let (said, heard) = std::sync::mpsc::channel();
         std::thread::spawn(move || said.send(mark.set().is_err()));
         assert!(heard.recv_timeout(std::time::Duration::from_secs(30)).unwrap());
+    }
+
+    #[test]
+    fn a_mark_that_root_leaves_is_the_daemons() {
+        let dir = tempfile::tempdir().unwrap();
+        const DAEMON: u32 = 65_534;
+        if std::os::unix::fs::chown(dir.path(), Some(DAEMON), None).is_err() {
+            println!("SKIP: only root can give files away");
+            return;
+        }
+        let mark = Mark::of(&dir.path().join("list"));
+        drop(mark.set().unwrap());
+        assert_eq!(fs::metadata(&mark.0).unwrap().uid(), DAEMON);
     }
 
     #[test]
