@@ -325,12 +325,13 @@ async fn keep_up<F: Follower>(
             told
         };
         let Some(told) = stop.run_until_cancelled(wait).await else { return Ok(()) };
-        store.check_in_place()?;
         let began = Instant::now();
         let is_quiet = quiet.look(store, follower.path(), began);
         if is_quiet && !told && !more && failures.in_a_row == 0 {
             continue;
         }
+        // A store that was moved, or whose log was deleted, does not look as it did.
+        store.check_in_place()?;
         let turn = follower.follow(store).await;
         let mut rest = (began.elapsed() * F::REST).max(F::SPACING);
         more = matches!(turn, Ok(Turn::More));
