@@ -12,7 +12,7 @@ use std::{
 use bounced::{
     app::Judge,
     codes::Reason,
-    report::{Address, Finding, Kind, Recipient, Report, Verdict},
+    report::{Action, Address, Evidence, Finding, Kind, Recipient, Report, StoredRecipient, Verdict},
 };
 use line_ends::with_line_ends;
 use serde_json::{Value, json};
@@ -90,6 +90,56 @@ fn every_golden_mail_reads_as_stated_whatever_its_line_ends() {
         }
     }
     assert!(wrong.is_empty(), "{} readings differ:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// Of a verdict what a store has columns for.
+fn as_stored(verdict: &Verdict) -> Value {
+    let Verdict { class, reason, fault, status, reply, rule, conflict, winner, lowered, forwarded, .. } = verdict;
+    let place = |evidence: &Evidence| json!([evidence.location, evidence.line, evidence.words]);
+    let lowered = lowered.as_ref().map(|lowered| (lowered.from, lowered.evidence.as_ref().map(place)));
+    let winner = winner.as_ref().map(|winner| place(&winner.evidence));
+    json!([class, reason, fault, status, reply, rule, conflict, winner, lowered, forwarded])
+}
+
+#[test]
+fn what_is_stored_of_a_recipient_gives_the_same_verdict() {
+    let judge = Judge::embedded();
+    let (mut judged, mut wrong) = (0, Vec::new());
+    for path in mails() {
+        let (report, verdicts) = judge.judge(&fs::read(&path).unwrap());
+        for (recipient, verdict) in report.recipients.iter().zip(&verdicts) {
+            let fails = matches!(recipient.action, Action::Failed | Action::Delayed);
+            let evidence = recipient.to_store();
+            assert_eq!(evidence.is_some(), fails, "{}", path.display());
+            let Some(evidence) = evidence else { continue };
+            judged += 1;
+            let stored = StoredRecipient {
+                action: recipient.action,
+                address_given: recipient.address_given(),
+                is_address: recipient.address.is_some(),
+                diagnostic: recipient.diagnostic.as_ref().map(|diagnostic| diagnostic.as_str()),
+                remote_mta: recipient.remote_mta.as_deref(),
+                forwarded_to: recipient.forwarded_to.as_deref(),
+                evidence: &evidence,
+            };
+            let Some(restored) = stored.recipient() else {
+                wrong.push(format!("{}: can't be read: {evidence}", path.display()));
+                continue;
+            };
+            assert_eq!((&restored.address, restored.is_ours), (&recipient.address, recipient.is_ours));
+            let again = judge.classifier().judge_recipient(&restored, report.reporting_mta.as_deref());
+            if as_stored(&again) != as_stored(verdict) {
+                wrong.push(format!(
+                    "{}\n  {evidence}\n  first {}\n  again {}",
+                    path.display(),
+                    as_stored(verdict),
+                    as_stored(&again)
+                ));
+            }
+        }
+    }
+    assert!(judged > 100, "no recipient is there to be judged again");
+    assert!(wrong.is_empty(), "{} verdicts differ:\n{}", wrong.len(), wrong.join("\n"));
 }
 
 #[test]

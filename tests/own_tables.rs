@@ -153,3 +153,53 @@ fn what_follows_from_a_reason_can_be_said_anew() {
         assert!(told.contains(&format!("codes.toml:10: fault `{fault}` follows from the reason `{reason}`")), "{told}");
     }
 }
+
+/// What the tables of the program have come to say, too, need not be said once more.
+#[test]
+fn check_names_the_rows_of_ones_own_that_do_nothing_any_more() {
+    let tables = ["codes", "phrases", "kinds", "formats", "words"];
+    let configuration = tables.map(|table| format!("[{table}]\nfiles = [\"{table}.toml\"]\n")).concat();
+    let directory = place(&configuration, "codes.toml", "");
+    let check = |rows: [&str; 5]| {
+        for (table, rows) in tables.iter().zip(rows) {
+            fs::write(directory.path().join(format!("{table}.toml")), rows).expect("written");
+        }
+        let (code, told) = bounced(directory.path(), &["check"]);
+        // It lacks a mailbox, and nothing else.
+        assert!(code == Some(78) && told.contains("no mailbox is configured"), "{told}");
+        let idle = told.lines().filter_map(|line| line.strip_prefix("idle row")).map(str::trim);
+        idle.map(|line| line.rsplit('/').next().expect("a name").to_owned()).collect::<Vec<_>>()
+    };
+    // What the guides advise does something.
+    let guides = [
+        block(CODES, "drop = "),
+        block(PHRASES, "[[phrase]]"),
+        block(FORMATS, "[[sign]]"),
+        block(FORMATS, "[[format]]"),
+        block(FORMATS, "[[words]]"),
+    ];
+    assert_eq!(check(guides), [""; 0]);
+    let idle = check([
+        "[[status]]\ncode = \"x.1.77\"\nweight = \"vague\"\nadvice = \"Read the text.\"\n\
+         5 = { reason = \"undetermined\", fault = \"recipient\", because = \"b\" }\n\
+         description = \"d\"\nreference = \"r\"\n\n\
+         [[variant]]\ncode = 550\nid = \"550.ours\"\nsays = [\"no such user in our house\"]\nreason = \"user_unknown\"\n\
+         accepts = [\"550 no such user in our house\"]\n",
+        "[[phrase]]\nid = \"ours.full\"\nsays = [\"mailbox is full of ours\"]\nreason = \"mailbox_full\"\n\
+         strength = \"unmistakable\"\naccepts = [\"552 mailbox is full of ours\"]\n",
+        "[[sign]]\nid = \"ours\"\nin = \"Subject\"\nfor = \"auto_reply\"\nweight = 2\nat = \"start\"\nsays = [\"absent\"]\n\
+         accepts = [\"Subject: Absent\"]\n",
+        "[[format]]\nid = \"qmail\"\nreplaces = \"qmail\"\nsigns = [\"this is the qmail-send program at\"]\n\
+         accepts = [\"Hi. This is the qmail-send program at mx.example.org.\"]\n",
+        "[[words]]\nid = \"service.ours\"\nrole = \"service\"\nsays = [\"postmaster\"]\naccepts = [\"postmaster\"]\n",
+    ]);
+    let expected = [
+        "codes.toml:2: `5.1.77` does nothing: without it the table of codes gives the same answers",
+        "codes.toml:11: `550.ours` does nothing: without it the table of codes gives the same answers",
+        "phrases.toml:2: `ours.full` does nothing: without it the table of phrases gives the same answers",
+        "kinds.toml:2: `ours` does nothing: without it the table of kinds gives the same answers",
+        "formats.toml:2: `qmail` does nothing: without it the table of formats gives the same answers",
+        "words.toml:2: `service.ours` does nothing: without it the table of words gives the same answers",
+    ];
+    assert_eq!(idle, expected);
+}

@@ -1,11 +1,13 @@
 //! Bytes -> Report -> Verdicts, by the tables of the configuration; the same for daemon, command line and tests.
 
+mod files;
 mod proof;
 
 use std::sync::Arc;
 
 use crate::{
     classify::Classifier,
+    codes::CodeTable,
     config::Config,
     parse,
     redact::Keep,
@@ -13,11 +15,14 @@ use crate::{
     tables::TableError,
 };
 
+pub use files::{TableFiles, TablesVersion};
+
 /// Reads and judges mails; the same for daemon, command line, tests and benchmarks.
 #[derive(Debug)]
 pub struct Judge {
     options: parse::Options,
     classifier: Classifier,
+    version: TablesVersion,
 }
 
 impl Judge {
@@ -27,13 +32,14 @@ impl Judge {
     /// A table can't be read or is refused, or a row of one's own does not do what its examples say; the text names
     /// file and line.
     pub fn new(config: &Config) -> Result<Self, TableError> {
+        let files = TableFiles::read(config)?;
         let options = parse::Options {
             campaign_headers: config.report.campaign_headers.clone(),
             most_octets: parse::MOST_OCTETS,
-            tables: Arc::new(parse::Tables::load(&config.kinds.files, &config.formats.files, &config.words.files)?),
+            tables: Arc::new(parse::Tables::of_files(&files.parse)?),
         };
-        let classifier = Classifier::load(&config.codes.files, &config.phrases.files)?;
-        let judge = Self { options, classifier };
+        let classifier = Classifier::new(CodeTable::from_files(&files.codes)?, &files.phrases)?;
+        let judge = Self { options, classifier, version: files.version() };
         judge.prove(|example| example.file.is_own())?;
         Ok(judge)
     }
@@ -41,7 +47,13 @@ impl Judge {
     /// With the tables that come with the program.
     #[must_use]
     pub fn embedded() -> Self {
-        Self { options: parse::Options::default(), classifier: Classifier::embedded() }
+        Self::new(&Config::default()).expect("the tests read the embedded tables")
+    }
+
+    /// Which tables these are.
+    #[must_use]
+    pub const fn version(&self) -> &TablesVersion {
+        &self.version
     }
 
     /// Reads one mail and judges every recipient that it reports on; verdicts are parallel to the recipients.

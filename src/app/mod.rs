@@ -13,7 +13,7 @@ mod status;
 
 pub use check::{missing_file, try_out};
 pub use cores::{Load, in_order};
-pub use judge::Judge;
+pub use judge::{Judge, TableFiles, TablesVersion};
 pub use list::List;
 pub use open::open_store;
 pub use record::{Begun, Halt, Judged, Recorded, Recorder, Tally};

@@ -117,9 +117,15 @@ impl Classifier {
     /// # Errors
     /// A file can't be read or is refused; the text names file and line.
     pub fn load(codes: &[PathBuf], phrases: &[PathBuf]) -> Result<Self, TableError> {
-        let own = phrases.iter().map(|path| TableFile::read(path)).collect::<Result<Vec<_>, _>>()?;
-        let files: Vec<_> = own.into_iter().chain([phrases::embedded()]).collect();
-        Self::new(CodeTable::load(codes)?, &files)
+        Self::new(CodeTable::load(codes)?, &Self::phrase_files(phrases)?)
+    }
+
+    /// Files of phrases of one's own, the strongest first, and the one that comes with the program.
+    ///
+    /// # Errors
+    /// A file can't be read.
+    pub fn phrase_files(own: &[PathBuf]) -> Result<Vec<Arc<TableFile>>, TableError> {
+        phrases::files(own)
     }
 
     /// A classifier with this code table and the phrases of these files, the strongest first.

@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     ops::Range,
+    path::PathBuf,
     sync::Arc,
 };
 
@@ -196,9 +197,9 @@ type Scopes = HashMap<String, (usize, Arc<TableFile>, Range<usize>)>;
 /// Words that rows share: the name of a list, and what `@name` stands for.
 type Lists = BTreeMap<String, Vec<String>>;
 
-/// The phrases that come with the program.
-pub(super) fn embedded() -> Arc<TableFile> {
-    TableFile::embedded(EMBEDDED.0, EMBEDDED.1)
+/// Files of one's own, the strongest first, and the one that comes with the program.
+pub(super) fn files(own: &[PathBuf]) -> Result<Vec<Arc<TableFile>>, TableError> {
+    TableFile::read_all(own, EMBEDDED)
 }
 
 /// All rows of the phrase table and what they are proved by.

@@ -4,11 +4,14 @@ use std::io::{self, Write};
 
 use super::{Exit, Failure, Globals, block_on, terminal::grouped};
 use crate::{
-    app::{self, Halt, Judge},
+    app::{self, Halt, Judge, TableFiles},
     config::{Config, DEFAULT_FILE, Mailbox},
+    tables::IdleRow,
 };
 
 /// Validate the configuration and say what `bounced run` would do with it.
+///
+/// Rows of your own tables that do nothing (any more) are named: the built-in ones give the same answers without them.
 ///
 /// With --connect it also opens the database, finds out whether the published lists were made from it, and logs in to
 /// each mailbox; no message is read or changed.
@@ -27,6 +30,14 @@ impl Check {
         let config = globals.config()?;
         Judge::new(&config).map_err(|error| Failure::new(Exit::Config, error))?;
         describe(&config, &mut io::stdout().lock())?;
+        let idle = TableFiles::read(&config).and_then(|files| files.idle_rows());
+        for (table, IdleRow { file, line, id }) in idle.map_err(|error| Failure::new(Exit::Config, error))? {
+            writeln!(
+                io::stdout(),
+                "{:<15} {file}:{line}: `{id}` does nothing: without it the table of {table} gives the same answers",
+                "idle row"
+            )?;
+        }
         if let Some(missing) = app::missing_file(&config) {
             return Err(Failure::new(Exit::Config, missing));
         }

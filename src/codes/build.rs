@@ -33,19 +33,26 @@ impl CodeTable {
     /// # Errors
     /// A file can't be read, or a row in it can't be meant as it is written.
     pub fn load(files: &[PathBuf]) -> Result<Self, TableError> {
-        let own = files.iter().map(|path| TableFile::read(path)).collect::<Result<Vec<_>, _>>()?;
-        Self::from_files(own.into_iter().chain([TableFile::embedded(EMBEDDED.0, EMBEDDED.1)]).collect())
+        Self::from_files(&Self::files(files)?)
+    }
+
+    /// Files of one's own, the strongest first, and the one that comes with the program.
+    ///
+    /// # Errors
+    /// A file can't be read.
+    pub fn files(own: &[PathBuf]) -> Result<Vec<Arc<TableFile>>, TableError> {
+        TableFile::read_all(own, EMBEDDED)
     }
 
     /// The table that some files make together, the strongest first.
     ///
     /// # Errors
     /// A row in them can't be meant as it is written.
-    pub fn from_files(files: Vec<Arc<TableFile>>) -> Result<Self, TableError> {
+    pub fn from_files(files: &[Arc<TableFile>]) -> Result<Self, TableError> {
         let mut meanings: BTreeMap<Reason, Meaning> = BTreeMap::new();
         let mut said_anew = BTreeSet::new();
         let (mut layers, mut dropped) = (Vec::new(), Vec::new());
-        for file in &files {
+        for file in files {
             let (own, layer) = file::read(file)?;
             for (reason, meaning) in own {
                 if file.is_own() {
@@ -265,7 +272,7 @@ reference = "RFC 3463"
     }
 
     fn refusal(text: &str) -> String {
-        CodeTable::from_files(vec![TableFile::embedded("my.toml", &with_reasons(text))]).expect_err(text).to_string()
+        CodeTable::from_files(&[TableFile::embedded("my.toml", &with_reasons(text))]).expect_err(text).to_string()
     }
 
     #[test]
@@ -373,7 +380,7 @@ reference = "RFC 3463"
     }
 
     fn with_own(own: &str) -> Result<CodeTable, TableError> {
-        CodeTable::from_files(vec![TableFile::embedded("my.toml", own), TableFile::embedded(EMBEDDED.0, EMBEDDED.1)])
+        CodeTable::from_files(&[TableFile::embedded("my.toml", own), TableFile::embedded(EMBEDDED.0, EMBEDDED.1)])
     }
 
     #[test]

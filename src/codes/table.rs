@@ -173,6 +173,16 @@ impl CodeTable {
         [Key::Reply(code), Key::Digit(code.class_digit())].iter().find_map(|key| self.rows.get(key))
     }
 
+    /// What answers for the codes of a row: that row, else the next wider one.
+    #[must_use]
+    pub fn answer(&self, key: Key) -> Option<&CodeRow> {
+        let wider = match key {
+            Key::Status { class, subject, detail: Some(_) } => Key::Status { class, subject, detail: None },
+            _ => Key::Digit(key.digit()),
+        };
+        [key, wider, Key::Digit(key.digit())].iter().find_map(|key| self.rows.get(key))
+    }
+
     /// The text variant with this id, and the row that it belongs to.
     #[must_use]
     pub fn variant(&self, id: &str) -> Option<(&CodeRow, &Variant)> {

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::mime::{Mail, joined, on_one_line};
-use crate::tables::{self, Layer, Placed, TableError, TableFile};
+use crate::tables::{self, IdleRow, Layer, OwnRow, Placed, TableError, TableFile};
 
 /// A program's sentences stand near the top; below come transcripts and quoted mail.
 const MOST_SEARCHED: usize = 8 * 1024;
@@ -86,21 +86,40 @@ impl RowHeader {
 }
 
 impl Formats {
-    /// The rows of these files before those that come with the program.
+    /// Files of one's own, the strongest first, and the one that comes with the program.
     ///
     /// # Errors
-    /// A file can't be read, or its rows are refused.
-    pub fn load(files: &[PathBuf]) -> Result<Self, TableError> {
-        let mut layers = Vec::new();
-        for path in files {
-            layers.push(layer(TableFile::read(path)?)?);
-        }
-        layers.push(layer(embedded())?);
+    /// A file can't be read.
+    pub fn files(own: &[PathBuf]) -> Result<Vec<Arc<TableFile>>, TableError> {
+        TableFile::read_all(own, (NAME, include_str!("../../config/formats.toml")))
+    }
+
+    /// The rows of these files, the strongest first.
+    ///
+    /// # Errors
+    /// Rows are refused.
+    pub fn of_files(files: &[Arc<TableFile>]) -> Result<Self, TableError> {
+        let layers = files.iter().map(layer).collect::<Result<Vec<_>, _>>()?;
         let formats = Self::of(tables::overlay(layers)?)?;
         // What comes with the program is proved by its tests.
         let own = formats.rows.iter().filter(|placed| placed.file.is_own());
         own.into_iter().try_for_each(|placed| formats.prove(placed))?;
         Ok(formats)
+    }
+
+    /// Rows of one's own without which each of their examples would have the same name and each of their labels would
+    /// be known all the same.
+    pub fn idle_rows(files: &[Arc<TableFile>]) -> Result<Vec<IdleRow>, TableError> {
+        let mut own = Vec::new();
+        for file in files.iter().filter(|file| file.is_own()) {
+            let rows = file.parse::<File>()?.format;
+            own.extend(rows.into_iter().map(|row| OwnRow::new(file, &row.id.clone(), row)));
+        }
+        tables::idle_rows(files, Self::of_files, own, |formats, row| {
+            let examples = row.accepts.iter().chain(&row.rejects);
+            let named = examples.map(|text| formats.found_in(text.get_ref()).map(str::to_owned)).collect::<Vec<_>>();
+            (named, row.labels.iter().map(|label| formats.ends_with_label(label)).collect::<Vec<_>>())
+        })
     }
 
     fn of(rows: Vec<Placed<FormatRow>>) -> Result<Self, TableError> {
@@ -146,6 +165,13 @@ impl Formats {
         signs.min().or_else(|| self.headers.iter().find(|header| has_header(header)).map(|header| header.row))
     }
 
+    /// The name of the row that is found in an example.
+    fn found_in(&self, example: &str) -> Option<&str> {
+        let (fields, words) = header_and_words(example);
+        let found = self.find(words, |wanted| fields.iter().any(|field| begins_with(field, &wanted.line)));
+        found.map(|row| self.rows[row].row.id.get_ref().as_str())
+    }
+
     /// Whether a text ends with the label of a failed address. The text is lower case and without trailing
     /// blanks, brackets and colons.
     pub fn ends_with_label(&self, before: &str) -> bool {
@@ -158,9 +184,7 @@ impl Formats {
         let id = row.id.get_ref();
         for (examples, accepted) in [(&row.accepts, true), (&row.rejects, false)] {
             for example in examples {
-                let (fields, words) = header_and_words(example.get_ref());
-                let found = self.find(words, |wanted| fields.iter().any(|field| begins_with(field, &wanted.line)));
-                let found = found.map_or("none", |row| self.rows[row].row.id.get_ref());
+                let found = self.found_in(example.get_ref()).unwrap_or("none");
                 if (found == id) != accepted {
                     let verb = if accepted { "accepts" } else { "rejects" };
                     let problem = format!("`{id}` {verb} {:?}, but `{found}` is found", example.get_ref());
@@ -175,13 +199,9 @@ impl Formats {
 /// Names the table that comes with the program.
 const NAME: &str = "config/formats.toml";
 
-fn embedded() -> Arc<TableFile> {
-    TableFile::embedded(NAME, include_str!("../../config/formats.toml"))
-}
-
-fn layer(file: Arc<TableFile>) -> Result<Layer<FormatRow>, TableError> {
+fn layer(file: &Arc<TableFile>) -> Result<Layer<FormatRow>, TableError> {
     let File { drop, format } = file.parse()?;
-    Ok(Layer { file, rows: format, drop })
+    Ok(Layer { file: Arc::clone(file), rows: format, drop })
 }
 
 /// What can never match, or proves nothing.
@@ -235,7 +255,7 @@ mod tests {
 
     #[test]
     fn every_row_is_found_by_its_examples_and_needed_for_them() {
-        let formats = Formats::load(&[]).unwrap();
+        let formats = Formats::of_files(&Formats::files(&[]).unwrap()).unwrap();
         // One more or one less: change the number, and say in the changelog what is recognised.
         assert_eq!(formats.rows.len(), 48);
         let mut wrong = Vec::new();
@@ -281,7 +301,7 @@ mod tests {
 
     #[test]
     fn a_row_above_is_found_before_those_whose_sentences_it_borrows() {
-        let formats = Formats::load(&[]).unwrap();
+        let formats = Formats::of_files(&Formats::files(&[]).unwrap()).unwrap();
         let exim = "This message was created automatically by mail delivery software.";
         let found = |words: &str| formats.find(words, |_| false).map(|row| formats.rows[row].row.id.get_ref().as_str());
         assert_eq!(found(exim), Some("exim"));
@@ -294,7 +314,7 @@ mod tests {
         let path = dir.path().join("mine.toml");
         let load = |text: &str| {
             std::fs::write(&path, text).unwrap();
-            Formats::load(std::slice::from_ref(&path)).map_err(|e| e.to_string())
+            Formats::of_files(&Formats::files(std::slice::from_ref(&path)).unwrap()).map_err(|e| e.to_string())
         };
         let own = "[[format]]\nid = 'mine'\nsigns = ['this is the qmail-send program at mine']\n";
         let formats = load(&format!("{own}accepts = ['Hi. This is the qmail-send program at mine.']")).unwrap();
@@ -321,7 +341,7 @@ mod tests {
 
     #[test]
     fn a_quoted_bounce_is_not_recognised() {
-        let formats = Formats::load(&[]).unwrap();
+        let formats = Formats::of_files(&Formats::files(&[]).unwrap()).unwrap();
         let words = Words::embedded();
         let mail = Mail::empty(&words);
         let said = "Hi. This is the\nqmail-send program at mx.example.org.";

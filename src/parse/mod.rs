@@ -33,7 +33,7 @@ use kinds::Carried;
 pub use layout::{Block, Layout, Span, is_bounce};
 use lines::{Numbering, Sent};
 pub use mime::from_cr_only;
-pub use tables::Tables;
+pub use tables::{TableFiles, Tables};
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! The tables by which mails are read, as one value: the signs of kinds, the formats of programs, and the words around
 //! addresses, codes and returned messages. Made once and handed to whoever reads; refuses to read a mail.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use super::{
     Vocabulary, complaint,
@@ -9,7 +9,43 @@ use super::{
     kinds::Signs,
     words::{Role, Words},
 };
-use crate::{tables::TableError, text::fold};
+use crate::{
+    tables::{IdleRow, TableError, TableFile},
+    text::fold,
+};
+
+/// The files of the tables: those of one's own, the strongest first, and the one that comes with the program.
+#[derive(Debug, Clone)]
+pub struct TableFiles {
+    /// Signs of kinds.
+    pub kinds: Vec<Arc<TableFile>>,
+    /// Formats of programs.
+    pub formats: Vec<Arc<TableFile>>,
+    /// Words around addresses, codes and returned messages.
+    pub words: Vec<Arc<TableFile>>,
+}
+
+impl TableFiles {
+    /// With these files of one's own.
+    ///
+    /// # Errors
+    /// A file can't be read.
+    pub fn read(kinds: &[PathBuf], formats: &[PathBuf], words: &[PathBuf]) -> Result<Self, TableError> {
+        Ok(Self { kinds: Signs::files(kinds)?, formats: Formats::files(formats)?, words: Words::files(words)? })
+    }
+
+    /// Rows of one's own without which every one of their examples would be read alike; each with the name of its table.
+    ///
+    /// # Errors
+    /// A row is refused; the text names file and line.
+    pub fn idle_rows(&self) -> Result<Vec<(&'static str, IdleRow)>, TableError> {
+        let words = Words::of_files(&self.words)?;
+        let kinds = Signs::idle_rows(&self.kinds, &words)?.into_iter().map(|row| ("kinds", row));
+        let formats = Formats::idle_rows(&self.formats)?.into_iter().map(|row| ("formats", row));
+        let words = Words::idle_rows(&self.words)?.into_iter().map(|row| ("words", row));
+        Ok(kinds.chain(formats).chain(words).collect())
+    }
+}
 
 /// What reading a mail depends on.
 #[derive(Debug)]
@@ -23,16 +59,18 @@ impl Tables {
     /// Those that come with the program.
     #[must_use]
     pub fn embedded() -> Self {
-        Self::load(&[], &[], &[]).expect("the tests read the tables that come with the program")
+        let files = TableFiles::read(&[], &[], &[]).expect("no file is read");
+        Self::of_files(&files).expect("the tests read the tables that come with the program")
     }
 
-    /// The rows of one's own files before those that come with the program.
+    /// The rows of these files.
     ///
     /// # Errors
-    /// A file can't be read or is refused; the text names file and line.
-    pub fn load(kinds: &[PathBuf], formats: &[PathBuf], words: &[PathBuf]) -> Result<Self, TableError> {
-        let words = Words::load(words)?;
-        Ok(Self { kinds: Signs::load(kinds, &words)?, formats: Formats::load(formats)?, words })
+    /// A row is refused; the text names file and line.
+    pub fn of_files(files: &TableFiles) -> Result<Self, TableError> {
+        let words = Words::of_files(&files.words)?;
+        let kinds = Signs::of_files(&files.kinds, &words)?;
+        Ok(Self { kinds, formats: Formats::of_files(&files.formats)?, words })
     }
 
     /// Whether mail programs call the subject so, where they quote a message.

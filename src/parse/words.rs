@@ -11,7 +11,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::{
-    tables::{self, Layer, Placed, TableError, TableFile},
+    tables::{self, IdleRow, Layer, OwnRow, Placed, TableError, TableFile},
     text::fold_words,
 };
 
@@ -271,20 +271,27 @@ impl Words {
     /// The table that comes with the program.
     #[cfg(test)]
     pub(super) fn embedded() -> Self {
-        Self::load(&[]).expect("the tests read the table that comes with the program")
+        let files = Self::files(&[]).expect("no file is read");
+        Self::of_files(&files).expect("the tests read the table that comes with the program")
     }
 
-    /// The rows of these files before those that come with the program.
+    /// Files of one's own, the strongest first, and the one that comes with the program.
     ///
     /// # Errors
-    /// A file can't be read, or its rows are refused.
-    pub(super) fn load(files: &[PathBuf]) -> Result<Self, TableError> {
-        let mut all = files.iter().map(|path| TableFile::read(path)).collect::<Result<Vec<_>, _>>()?;
-        all.push(TableFile::embedded(NAME, include_str!("../../config/words.toml")));
+    /// A file can't be read.
+    pub(super) fn files(own: &[PathBuf]) -> Result<Vec<Arc<TableFile>>, TableError> {
+        TableFile::read_all(own, (NAME, include_str!("../../config/words.toml")))
+    }
+
+    /// The rows of these files, the strongest first.
+    ///
+    /// # Errors
+    /// Rows are refused.
+    pub(super) fn of_files(files: &[Arc<TableFile>]) -> Result<Self, TableError> {
         let mut layers = Vec::new();
-        for file in all {
+        for file in files {
             let File { drop, words } = file.parse()?;
-            layers.push(Layer { file, rows: words, drop });
+            layers.push(Layer { file: Arc::clone(file), rows: words, drop });
         }
         let placed = tables::overlay(layers)?;
         for Placed { file, row } in &placed {
@@ -296,6 +303,19 @@ impl Words {
         let own = words.rows.iter().zip(&files).filter(|(_, file)| file.is_own());
         own.into_iter().try_for_each(|(row, file)| words.prove(row, file))?;
         Ok(words)
+    }
+
+    /// Rows of one's own without which each of their examples would have words of the role all the same.
+    pub(super) fn idle_rows(files: &[Arc<TableFile>]) -> Result<Vec<IdleRow>, TableError> {
+        let mut own = Vec::new();
+        for file in files.iter().filter(|file| file.is_own()) {
+            let rows = file.parse::<File>()?.words;
+            own.extend(rows.into_iter().map(|row| OwnRow::new(file, &row.id.clone(), row)));
+        }
+        tables::idle_rows(files, Self::of_files, own, |words, row| {
+            let has = |text: &Spanned<String>| words.have(row.role, text.get_ref());
+            row.accepts.iter().chain(&row.rejects).map(has).collect::<Vec<_>>()
+        })
     }
 
     fn of(rows: Vec<WordRow>) -> Self {
@@ -416,7 +436,7 @@ mod tests {
         let path = directory.path().join("mine.toml");
         let load = |text: &str| {
             std::fs::write(&path, text).unwrap();
-            Words::load(std::slice::from_ref(&path)).map_err(|error| error.to_string())
+            Words::of_files(&Words::files(std::slice::from_ref(&path)).unwrap()).map_err(|error| error.to_string())
         };
         let own = "[[words]]\nid = 'service.ours'\nrole = 'service'\nsays = ['gate']\n";
         let words = load(&format!("{own}accepts = ['gate']\nrejects = ['gates']")).unwrap();

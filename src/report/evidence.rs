@@ -3,7 +3,7 @@
 
 use std::{borrow::Cow, fmt, ops::Range};
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// A place that words can stand in. What it is called is for people: nothing is decided by it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +43,20 @@ impl fmt::Display for Location {
     }
 }
 
+impl Location {
+    /// A place by what it is called. A field of the header is taken for one of the delivery-status part: they are called
+    /// alike.
+    pub(super) fn named(name: &str) -> Self {
+        let fixed = [Self::TextPart, Self::Transcript, Self::Original, Self::PassedOn, Self::Structure, Self::Reply];
+        fixed.into_iter().find(|place| place.to_string() == name).unwrap_or_else(|| {
+            match name.strip_suffix(" of the returned message") {
+                Some(field) => Self::OriginalHeader(field.to_owned().into()),
+                None => Self::Field(name.to_owned().into()),
+            }
+        })
+    }
+}
+
 impl Serialize for Location {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
@@ -67,6 +81,11 @@ impl Evidence {
     #[must_use]
     pub fn of_structure(words: impl Into<String>) -> Self {
         Self { location: Location::Structure, range: 0..0, line: None, words: words.into() }
+    }
+
+    /// Whether it tells a person the same.
+    pub(super) fn is_alike(&self, other: &Self) -> bool {
+        self.line == other.line && self.words == other.words && self.location == other.location
     }
 }
 
@@ -101,7 +120,53 @@ struct Piece {
     location: Location,
 }
 
+/// A piece of an excerpt, as a store keeps it: where it begins in the excerpt, its line of the mail, and the place that
+/// it stands in where that is not the one of the piece before. Where it stands in that place no store has.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(super) enum StoredPiece<'a> {
+    /// Begins a line in the same place.
+    Line(usize, Option<u32>),
+    /// Begins a line.
+    LineIn(usize, Option<u32>, Cow<'a, str>),
+    /// Goes on with one; the last entry tells it from the one above.
+    GoesOn(usize, Option<u32>, Option<Cow<'a, str>>, ()),
+}
+
 impl Excerpt {
+    /// Where its pieces stand.
+    pub(super) fn to_store(&self) -> Vec<StoredPiece<'_>> {
+        let before = std::iter::once(None).chain(self.pieces.iter().map(|piece| Some(&piece.location)));
+        let stored = |(piece, before): (&Piece, Option<&Location>)| {
+            let location = (before != Some(&piece.location)).then(|| piece.location.to_string().into());
+            match (piece.begins_line, location) {
+                (true, None) => StoredPiece::Line(piece.at, piece.line),
+                (true, Some(location)) => StoredPiece::LineIn(piece.at, piece.line, location),
+                (false, location) => StoredPiece::GoesOn(piece.at, piece.line, location, ()),
+            }
+        };
+        self.pieces.iter().zip(before).map(stored).collect()
+    }
+
+    /// A text and where its pieces stood; `None` where they are of another text.
+    pub(super) fn from_store(text: String, stored: &[StoredPiece<'_>]) -> Option<Self> {
+        let mut location = Location::Structure;
+        let mut pieces = Vec::with_capacity(stored.len());
+        for piece in stored {
+            let (at, line, named, begins_line) = match piece {
+                StoredPiece::Line(at, line) => (*at, *line, None, true),
+                StoredPiece::LineIn(at, line, named) => (*at, *line, Some(named), true),
+                StoredPiece::GoesOn(at, line, named, ()) => (*at, *line, named.as_ref(), false),
+            };
+            if at >= text.len() || !text.is_char_boundary(at) {
+                return None;
+            }
+            location = named.map_or(location, |name| Location::named(name));
+            pieces.push(Piece { at, from: at, line, begins_line, location: location.clone() });
+        }
+        Some(Self { text, pieces }).filter(|excerpt| excerpt.pieces.is_sorted_by_key(|piece| piece.at))
+    }
+
     /// Lines that stand one below the other from offset `from` of a header or part on. `line_of` is asked for the
     /// line of the mail in which an offset stands.
     #[must_use]

@@ -2,12 +2,14 @@
 
 mod evidence;
 mod judged;
+mod stored;
 
 use std::sync::Arc;
 
 pub use evidence::{Evidence, Excerpt, Finding, Location};
 pub use judged::{Candidate, Forwarded, Lowered, Verdict};
 use serde::Serialize;
+pub use stored::StoredRecipient;
 
 use crate::codes::{EnhancedStatusCode, ReplyCode, words};
 pub use crate::text::Address;

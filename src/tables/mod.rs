@@ -3,16 +3,18 @@
 //! Knows nothing of what a row says.
 
 mod examples;
+mod idle;
 mod overlay;
 
 use std::{
     fs,
     ops::Range,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, OnceLock},
 };
 
 pub use examples::{Example, Expected, prove};
+pub use idle::{IdleRow, OwnRow, idle_rows};
 pub(crate) use overlay::named_row;
 pub use overlay::{Layer, Placed, Row, overlay};
 use serde::de::DeserializeOwned;
@@ -25,12 +27,14 @@ use crate::text::printable;
 pub struct TableError(String);
 
 /// One file of a table.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct TableFile {
     /// Its path: names it in errors and in answers to "where is this row?".
     pub name: String,
     text: String,
     own: bool,
+    /// The row that is read as if it did not stand there.
+    left_out: Option<String>,
     /// Where its lines end; nothing is counted before somebody asks.
     ends: OnceLock<Vec<usize>>,
 }
@@ -59,8 +63,30 @@ impl TableFile {
         }
     }
 
+    /// One's own files, the strongest first, and below them the one that comes with the program.
+    ///
+    /// # Errors
+    /// A file can't be read, or is no text.
+    pub fn read_all(own: &[PathBuf], (name, text): (&str, &str)) -> Result<Vec<Arc<Self>>, TableError> {
+        let mut all = own.iter().map(|path| Self::read(path)).collect::<Result<Vec<_>, _>>()?;
+        all.push(Self::embedded(name, text));
+        Ok(all)
+    }
+
     const fn new(name: String, text: String, own: bool) -> Self {
-        Self { name, text, own, ends: OnceLock::new() }
+        Self { name, text, own, left_out: None, ends: OnceLock::new() }
+    }
+
+    /// The same file, read as if a row did not stand in it.
+    #[must_use]
+    pub fn without(&self, id: &str) -> Arc<Self> {
+        Arc::new(Self { left_out: Some(id.to_owned()), ..self.clone() })
+    }
+
+    /// What stands in it.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// Whether it is one that somebody laid over the table that comes with the program.

@@ -63,7 +63,8 @@ pub struct Placed<R> {
 /// A row that is to be replaced or dropped is in no file below, two rows have one name, or a name is none.
 pub fn overlay<R: Row>(layers: Vec<Layer<R>>) -> Result<Vec<Placed<R>>, TableError> {
     let mut table: Vec<Placed<R>> = Vec::new();
-    for Layer { file, rows, drop } in layers.into_iter().rev() {
+    for Layer { file, mut rows, drop } in layers.into_iter().rev() {
+        rows.retain(|row| file.left_out.as_deref() != Some(row.id().0));
         for id in &drop {
             if !table.iter().any(|below| below.row.is_called(id.get_ref())) {
                 return Err(file.refuse(&id.span(), &no_such_row(id.get_ref(), "drop")));

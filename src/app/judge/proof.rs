@@ -23,7 +23,7 @@ impl Judge {
     }
 
     /// The verdict on an example.
-    fn judge_example(&self, text: &str) -> Verdict {
+    pub(super) fn judge_example(&self, text: &str) -> Verdict {
         self.classifier.judge_recipient(&self.example(text), None)
     }
 

@@ -1,7 +1,13 @@
 //! The rows of config/kinds.toml prove themselves: each is found on the lines that it accepts and needed there, is not
 //! found on those that it rejects, and its weight is neither more nor less than what its neighbours ask for.
 
-use super::{Tally, signs::Signs, tally};
+use std::sync::Arc;
+
+use super::{
+    Best, Tally,
+    signs::{Area, For, Sender, Signs},
+    tally,
+};
 use crate::{
     parse::{
         lines::{Numbering, Sent},
@@ -36,6 +42,27 @@ fn is_found(signs: &Signs, words: &Words, row: usize, line: &str) -> bool {
     with_tally(signs, words, &[line], |tally| tally.best.iter().any(|best| best.row == Some(row)))
 }
 
+/// What the table finds in a line: of each area and each kind the heaviest sign, what its format is called, and who
+/// sends such a mail.
+pub(super) fn weighed(signs: &Signs, words: &Words, line: &str) -> (Vec<Weight>, Sender) {
+    with_tally(signs, words, &[line], |tally| {
+        let weight = |best: &Best<'_>| {
+            let format = best.row.and_then(|row| signs.format(row));
+            Weight { area: best.area, speaks_for: best.speaks_for, weight: best.weight, format }
+        };
+        (tally.best.iter().map(weight).collect(), tally.sender)
+    })
+}
+
+/// The heaviest sign of an area for a kind.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Weight {
+    area: Area,
+    speaks_for: For,
+    weight: u32,
+    format: Option<Arc<str>>,
+}
+
 /// Holds a row against its `accepts` and `rejects`.
 pub(super) fn by_examples(signs: &Signs, words: &Words, row: usize) -> Result<(), TableError> {
     let placed = &signs.rows[row];
@@ -60,10 +87,7 @@ mod tests {
     use toml::Spanned;
 
     use super::{
-        super::{
-            Area,
-            signs::{At, For, RowArea, SignRow},
-        },
+        super::signs::{At, RowArea, SignRow},
         *,
     };
     use crate::{report::Kind, text::fold_words};
@@ -75,7 +99,7 @@ mod tests {
 
     fn table() -> (Signs, Words) {
         let words = Words::embedded();
-        (Signs::load(&[], &words).unwrap(), words)
+        (Signs::of_files(&Signs::files(&[]).unwrap(), &words).unwrap(), words)
     }
 
     #[test]
@@ -306,7 +330,7 @@ mod tests {
         let words = Words::embedded();
         let load = |text: &str| {
             std::fs::write(&path, text).unwrap();
-            Signs::load(std::slice::from_ref(&path), &words).map_err(|e| e.to_string())
+            Signs::of_files(&Signs::files(std::slice::from_ref(&path)).unwrap(), &words).map_err(|e| e.to_string())
         };
         let own = "[[sign]]\nid = 'mine'\nin = 'Subject'\nfor = 'not_bounce'\nweight = 12\nat = 'start'\nsays = ['undelivered parcel']\n";
         let parcel = "Subject: Undelivered parcel";

@@ -19,7 +19,7 @@ use crate::{
         words::{Role, Words, can_be_found},
     },
     report::{Evidence, Location},
-    tables::{self, Layer, Placed, TableError, TableFile},
+    tables::{self, IdleRow, Layer, OwnRow, Placed, TableError, TableFile},
     text::{fold, fold_words},
 };
 
@@ -243,27 +243,44 @@ pub(in crate::parse) struct Signs {
 }
 
 impl Signs {
-    /// The rows of these files before those that come with the program.
+    /// Files of one's own, the strongest first, and the one that comes with the program.
     ///
     /// # Errors
-    /// A file can't be read, or its rows are refused.
-    pub(in crate::parse) fn load(files: &[PathBuf], words: &Words) -> Result<Self, TableError> {
-        let mut all = Vec::new();
-        for path in files {
-            all.push(TableFile::read(path)?);
-        }
-        all.push(TableFile::embedded(NAME, include_str!("../../../config/kinds.toml")));
+    /// A file can't be read.
+    pub(in crate::parse) fn files(own: &[PathBuf]) -> Result<Vec<Arc<TableFile>>, TableError> {
+        TableFile::read_all(own, (NAME, include_str!("../../../config/kinds.toml")))
+    }
+
+    /// The rows of these files, the strongest first.
+    ///
+    /// # Errors
+    /// Rows are refused.
+    pub(in crate::parse) fn of_files(files: &[Arc<TableFile>], words: &Words) -> Result<Self, TableError> {
         let (mut scale, mut layers) = (None, Vec::new());
-        for file in all {
+        for file in files {
             let File { scale: own, drop, sign } = file.parse()?;
             scale = scale.or(own);
-            layers.push(Layer { file, rows: sign, drop });
+            layers.push(Layer { file: Arc::clone(file), rows: sign, drop });
         }
         let signs = Self::of(tables::overlay(layers)?, scale.expect("the table that comes with the program has it"))?;
         // What comes with the program is proved by its tests.
         let own = (0..signs.rows.len()).filter(|row| signs.rows[*row].file.is_own());
         own.into_iter().try_for_each(|row| prove::by_examples(&signs, words, row))?;
         Ok(signs)
+    }
+
+    /// Rows of one's own without which each of their examples would weigh the same.
+    pub(in crate::parse) fn idle_rows(files: &[Arc<TableFile>], words: &Words) -> Result<Vec<IdleRow>, TableError> {
+        let mut own = Vec::new();
+        for file in files.iter().filter(|file| file.is_own()) {
+            let rows = file.parse::<File>()?.sign;
+            own.extend(rows.into_iter().map(|row| OwnRow::new(file, &row.id.clone(), row)));
+        }
+        let load = |files: &[Arc<TableFile>]| Self::of_files(files, words);
+        tables::idle_rows(files, load, own, |signs, row| {
+            let examples = row.accepts.iter().chain(&row.rejects);
+            examples.map(|line| prove::weighed(signs, words, line.get_ref())).collect::<Vec<_>>()
+        })
     }
 
     fn of(rows: Vec<Placed<SignRow>>, scale: Scale) -> Result<Self, TableError> {
