@@ -163,6 +163,7 @@ fn entry(uid: u32) -> JudgedMessage {
                 ..Recipient::default()
             }],
             complainers: Vec::new(),
+            author: None,
             left_out: 0,
             original: Original { message_id: Some(format!("{uid}@news.example.org")), ..Original::default() },
         },

@@ -38,6 +38,7 @@ fn mails() -> Vec<(PathBuf, Vec<u8>)> {
 fn cited(report: &Report, verdicts: &[Verdict]) -> Vec<Evidence> {
     let mut cited = vec![report.kind_because.evidence.clone()];
     cited.extend(report.complainers.iter().map(|complainer| complainer.evidence.clone()));
+    cited.extend(report.author.iter().map(|author| author.evidence.clone()));
     for recipient in &report.recipients {
         cited.extend(recipient.action_because.clone());
         cited.extend(recipient.statuses.iter().map(|f| f.evidence.clone()));

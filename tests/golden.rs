@@ -29,6 +29,10 @@ fn stated((report, verdicts): &(Report, Vec<Verdict>)) -> Value {
         let complainer = |one: &Finding<Address>| json!({ "address": one.value.given(), "by": one.evidence.location });
         stated["complainers"] = report.complainers.iter().map(complainer).collect();
     }
+    // Of automatic answers and what is no report only.
+    if let Some(author) = &report.author {
+        stated["author"] = json!(author.value.given());
+    }
     stated
 }
 

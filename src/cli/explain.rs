@@ -68,6 +68,9 @@ fn explain(name: &str, report: &Report, verdicts: &[Verdict], out: &mut impl Wri
             writeln!(out, "  {label:<9} {}", printable(value))?;
         }
     }
+    if let Some(Finding { value, evidence }) = &report.author {
+        writeln!(out, "  author    {} — {}: {}", printable(value.given()), place(evidence), quote(&evidence.words))?;
+    }
     let Shown { recipients, reached } = Shown::new(report, verdicts);
     for complainer in &report.complainers {
         let Finding { value, evidence } = complainer;

@@ -5,6 +5,7 @@
 //! rows of a table ([`formats`]).
 
 mod answers;
+mod author;
 mod blocks;
 mod coding;
 mod complaint;
@@ -177,6 +178,7 @@ fn parse_lines(raw: &[u8], numbering: &Numbering, options: &Options, depth: u8) 
     }
     report.message_id = mail.message_id.clone();
     report.date = mail.date;
+    report.author = author::of(&mail).filter(|_| matches!(report.kind, Kind::AutoReply | Kind::NotBounce));
     report
 }
 
@@ -268,6 +270,7 @@ fn read_mail(
         date: None,
         recipients,
         complainers: draft.complainers.named,
+        author: None,
         left_out: draft.left_out + draft.complainers.left_out,
         original: original.clone(),
     };

@@ -77,6 +77,8 @@ pub struct Report {
     /// Who complained, each once; nobody in what is no complaint. They are no recipients, for nothing became of a
     /// delivery.
     pub complainers: Vec<Finding<Address>>,
+    /// Who wrote the mail: of an automatic answer and of what is no report only, and only where From names one mailbox.
+    pub author: Option<Finding<Address>>,
     /// How many more it names than one report may put on record.
     pub left_out: usize,
     /// The returned original message, as far as it is there.
@@ -97,6 +99,7 @@ impl Report {
             date: None,
             recipients: Vec::new(),
             complainers: Vec::new(),
+            author: None,
             left_out: 0,
             original: Original::default(),
         }

@@ -159,6 +159,7 @@ fn report(uid: u32, recipients: Vec<Recipient>) -> Report {
         date: None,
         recipients,
         complainers: Vec::new(),
+        author: None,
         left_out: 0,
         original: Original {
             message_id: Some(format!("original-{uid}@example.org")),
