@@ -15,7 +15,7 @@ use bounced::{
     message::{Cursor, Disposition, Place, Reading},
     policy::Policy,
     report::{Action, Address, Candidate, Evidence, Finding, Kind, Location, Original, Recipient, Report, Verdict},
-    store::{JudgedMessage, Store},
+    store::{By, JudgedMessage, Store},
 };
 use divan::{Bencher, counter::ItemsCount};
 use sha2::{Digest, Sha256};
@@ -68,7 +68,11 @@ fn publish(bencher: Bencher<'_, '_>, addresses: u32) {
         })
         .bench_local_values(|address| {
             bench.runtime.block_on(async {
-                bench.store.suppress(&address, None, 1_767_225_600).await.expect("suppressed");
+                bench
+                    .store
+                    .suppress(std::slice::from_ref(&address), &By::new("test", 1_767_225_600))
+                    .await
+                    .expect("suppressed");
                 followers.follow(&bench.store).await.expect("published");
             });
         });

@@ -22,7 +22,7 @@ use bounced::{
     daemon::{self, Control, DaemonError},
     report::{Address, Kind},
     source::maildir::MaildirSettings,
-    store::{PendingAnswer, Store, StoreError},
+    store::{By, PendingAnswer, Store, StoreError},
 };
 use futures::TryStreamExt;
 use sqlx::{Connection, Executor, SqliteConnection, sqlite::SqliteConnectOptions};
@@ -252,7 +252,7 @@ async fn what_others_change_is_published_and_a_list_that_was_deleted_is_made_aga
     recorded(&config, 0).await;
     // As the command does, but that its published list may be another one.
     let store = Store::open(&config.database.path).await.unwrap();
-    store.suppress(&Address::parse("ann@example.com").unwrap(), None, 0).await.unwrap();
+    store.suppress(&[Address::parse("ann@example.com").unwrap()], &By::new("test", 0)).await.unwrap();
     let published = async || {
         let found = async {
             let listed = "SELECT count(*) FROM suppression WHERE email = 'ann@example.com'";

@@ -22,7 +22,7 @@ use bounced::{
     message::Reading,
     policy::Policy,
     report::Address,
-    store::{HeldSelection, Store},
+    store::{By, HeldSelection, Store},
 };
 use futures::TryStreamExt;
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
@@ -111,7 +111,7 @@ async fn use_everything(f: &Fixture) {
     store.settled(MAILBOX, &places()).await.unwrap();
     assert_eq!(store.events_after(0, 10).await.unwrap().len(), 6);
     assert!(store.first_change_since(0).await.unwrap().is_some());
-    store.release(&ann, START).await.unwrap();
+    store.release(std::slice::from_ref(&ann), &By::new("test", START)).await.unwrap();
     store.close().await;
 }
 

@@ -8,7 +8,7 @@ use crate::{
     follower::Followers,
     message::Place,
     report::Address,
-    store::{Entry, Held, HeldAnswer, HeldSelection, Listed, Store, StoreError},
+    store::{Allowed, By, Entry, Held, HeldAnswer, HeldSelection, Listed, Revived, Store, StoreError},
 };
 
 /// The list of one installation.
@@ -87,9 +87,10 @@ impl List {
 
     /// Changes the list and publishes that. What is refused says whether the change was made: an entry that is in the
     /// database is found by whoever asks there, and comes to the published lists later.
-    async fn change<T>(&self, change: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    async fn change<T>(&self, now: i64, change: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
         let changed = async {
             self.prepare().await?;
+            self.store.expire(now).await?;
             change.await
         };
         let changed = changed.await.map_err(|error| error.and("the list was not changed"))?;
@@ -99,27 +100,60 @@ impl List {
                 error.and("the change is in the database, and is published by the daemon or with the next change")
             }
             // These say themselves what becomes of it: a database that was replaced has lost it.
-            StoreError::Foreign(_) | StoreError::Replaced(_) => error,
+            StoreError::Foreign(_) | StoreError::Replaced(_) | StoreError::Refused(_) => error,
         })?;
         Ok(changed)
     }
 
-    /// Puts addresses on the list, whatever the policy says, and publishes that; says of each whether it is new to the
-    /// list. `at` is in seconds since 1970-01-01 UTC.
+    /// Puts addresses, or whole domains, on the list, whatever the policy says, and publishes that; says of each whether
+    /// it is new to the list.
     ///
     /// # Errors
-    /// See [`StoreError`]; [`StoreError::Foreign`]: nothing was changed.
-    pub async fn suppress(&self, addresses: &[Address], note: Option<&str>, at: i64) -> Result<Vec<bool>, StoreError> {
-        self.change(self.store.suppress_all(addresses, note, at)).await
+    /// See [`StoreError`]; [`StoreError::Foreign`], [`StoreError::Refused`]: nothing was changed.
+    pub async fn suppress(&self, addresses: &[Address], by: &By<'_>) -> Result<Vec<bool>, StoreError> {
+        self.change(by.at, self.store.suppress(addresses, by)).await
     }
 
     /// Takes addresses off the list and publishes that; says of each whether it was on it. Only a hard bounce received
-    /// at `at` (seconds since 1970-01-01 UTC) or later puts one back.
+    /// then or later puts one back, or soft ones that are counted anew.
     ///
     /// # Errors
     /// As for [`List::suppress`].
-    pub async fn release(&self, addresses: &[Address], at: i64) -> Result<Vec<bool>, StoreError> {
-        self.change(self.store.release_all(addresses, at)).await
+    pub async fn release(&self, addresses: &[Address], by: &By<'_>) -> Result<Vec<bool>, StoreError> {
+        self.change(by.at, self.store.release(addresses, by)).await
+    }
+
+    /// Whom nothing but a person's word is to suppress; whoever of them is on the list leaves it, and that is published.
+    /// Says how many these are.
+    ///
+    /// # Errors
+    /// As for [`List::suppress`].
+    pub async fn allow(&self, addresses: &[Address], by: &By<'_>) -> Result<u64, StoreError> {
+        self.change(by.at, self.store.allow(addresses, by)).await
+    }
+
+    /// Takes addresses off the allow list; says of each whether it was on it.
+    ///
+    /// # Errors
+    /// As for [`List::suppress`].
+    pub async fn disallow(&self, addresses: &[Address], by: &By<'_>) -> Result<Vec<bool>, StoreError> {
+        self.change(by.at, self.store.disallow(addresses, by)).await
+    }
+
+    /// The allow list in the order of its addresses.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn allowed(&self) -> Result<Vec<Allowed>, StoreError> {
+        self.store.allowed().await
+    }
+
+    /// Mail reached these addresses, as somebody knows who says so; what that changes is published.
+    ///
+    /// # Errors
+    /// As for [`List::suppress`].
+    pub async fn revive(&self, addresses: &[Address], by: &By<'_>) -> Result<Revived, StoreError> {
+        self.change(by.at, self.store.revive(addresses, by)).await
     }
 
     /// The addresses that wait for a person, message by message.
@@ -127,13 +161,17 @@ impl List {
         self.store.held(selection)
     }
 
-    /// Puts the addresses that wait onto the list and publishes that, or rejects them; says how many they were. `at` is
-    /// in seconds since 1970-01-01 UTC.
+    /// Does with what waits what it waits for and publishes that, or leaves it as it is; says how many they were.
     ///
     /// # Errors
     /// As for [`List::suppress`].
-    pub async fn answer_held(&self, selection: &HeldSelection, answer: HeldAnswer, at: i64) -> Result<u64, StoreError> {
-        self.change(self.store.answer_held(selection, answer, at)).await
+    pub async fn answer_held(
+        &self,
+        selection: &HeldSelection,
+        answer: HeldAnswer,
+        by: &By<'_>,
+    ) -> Result<u64, StoreError> {
+        self.change(by.at, self.store.answer_held(selection, answer, by)).await
     }
 
     /// Closes the store.

@@ -199,6 +199,19 @@ impl Recorder {
         self.followers.keep_up(&self.store, &self.changed, stop).await
     }
 
+    /// Takes off the list whose time is over at `now` (seconds since 1970-01-01 UTC).
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn expire(&self, now: i64) -> Result<(), StoreError> {
+        let ended = self.store.expire(now).await?;
+        if ended > 0 {
+            self.changed.send_replace(());
+            tracing::info!("off the list because their time is over: {}", count(ended, "address"));
+        }
+        Ok(())
+    }
+
     /// Carries the last changes to the followers.
     ///
     /// # Errors
@@ -350,7 +363,7 @@ impl Recorder {
         committed: &Committed,
         describe: fn(&Place) -> String,
     ) -> Result<Tally, StoreError> {
-        if !committed.suppressed.is_empty() {
+        if !committed.suppressed.is_empty() || committed.ended > 0 {
             self.followers.follow_at_once(&self.store).await;
             self.changed.send_replace(());
         }
@@ -737,7 +750,11 @@ mod tests {
     #[tokio::test]
     async fn what_others_changed_is_published_with_the_last_changes() {
         let f = Fixture::new().await;
-        f.recorder.store.suppress(&Address::parse("anna@example.org").unwrap(), None, 5).await.unwrap();
+        f.recorder
+            .store
+            .suppress(&[Address::parse("anna@example.org").unwrap()], &crate::store::By::new("test", 5))
+            .await
+            .unwrap();
         assert_eq!(f.published().await, 0);
         f.recorder.publish().await.unwrap();
         assert_eq!(f.published().await, 1);

@@ -101,6 +101,7 @@ impl From<StoreError> for Failure {
             StoreError::Busy(_) => Exit::Later,
             StoreError::Unusable(_) => Exit::Io,
             StoreError::Foreign(_) => Exit::Config,
+            StoreError::Refused(_) => Exit::No,
             StoreError::Replaced(_) => Exit::Later,
         };
         Self::new(exit, error)
@@ -133,11 +134,12 @@ mod tests {
     #[test]
     fn every_failure_has_the_code_that_scripts_and_systemd_act_upon() {
         let text = || "why".to_owned();
-        let failures: [(Failure, u8); 16] = [
+        let failures: [(Failure, u8); 17] = [
             (StoreError::Busy(text()).into(), 75),
             (StoreError::Unusable(text()).into(), 74),
             (StoreError::Foreign(text()).into(), 78),
             (StoreError::Replaced(text()).into(), 75),
+            (StoreError::Refused(text()).into(), 1),
             (Halt::Store(StoreError::Busy(text())).into(), 75),
             (Halt::Store(StoreError::Unusable(text())).into(), 74),
             (Halt::Source(SourceError::Lost(text())).into(), 69),

@@ -1,6 +1,7 @@
 //! The command line: arguments in, text or JSON out, and an exit code that scripts and systemd can act upon.
 //! Knows no rules of its own; every answer comes from the floors below.
 
+mod actor;
 mod addresses;
 mod columns;
 mod exit;

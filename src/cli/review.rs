@@ -7,6 +7,7 @@ use futures::TryStreamExt;
 
 use super::{
     Exit, Failure, Globals,
+    actor::actor,
     addresses::named,
     block_on,
     terminal::{Colours, count, json_line, printable},
@@ -15,7 +16,7 @@ use crate::{
     app::List,
     clock::now,
     report::Address,
-    store::{HeldAnswer, HeldSelection},
+    store::{By, HeldAnswer, HeldSelection},
 };
 
 /// Look at the addresses that wait for you because one message named too many, and decide about them.
@@ -133,7 +134,7 @@ impl Task {
             Self::Approve { .. } => (HeldAnswer::Approve, "suppressed now"),
             Self::Reject { .. } => (HeldAnswer::Reject, "kept off the list"),
         };
-        let answered = list.answer_held(&selection, answer, now()).await?;
+        let answered = list.answer_held(&selection, answer, &By::new(&actor(), now())).await?;
         let are = if answered == 1 { "is" } else { "are" };
         writeln!(out, "{} {are} {became}", count(answered, "address"))?;
         Ok(if answered > 0 { Exit::Yes } else { Exit::No })

@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::{
     Exit, Failure, Globals,
+    actor::actor,
     addresses::named,
     block_on,
     terminal::{Colours, json_line, printable, write_json},
@@ -21,7 +22,7 @@ use crate::{
     clock::now,
     config::Config,
     report::Address,
-    store::{Listed, StoreError},
+    store::{By, Listed, StoreError},
 };
 
 /// Show the suppression list, say why an address is on it, and change it by hand.
@@ -165,7 +166,8 @@ impl Task {
                 exit
             }
             Self::Add { note, .. } => {
-                let are_new = list.suppress(&addresses, note.as_deref(), now()).await?;
+                let are_new =
+                    list.suppress(&addresses, &By { note: note.as_deref(), ..By::new(&actor(), now()) }).await?;
                 for (address, new) in addresses.iter().zip(are_new) {
                     let was = if new { "is suppressed now" } else { "was suppressed already, and stays so by hand" };
                     writeln!(out, "{} {was}", address.normalised())?;
@@ -174,7 +176,7 @@ impl Task {
             }
             Self::Remove { .. } => {
                 let mut exit = Exit::Yes;
-                let were_listed = list.release(&addresses, now()).await?;
+                let were_listed = list.release(&addresses, &By::new(&actor(), now())).await?;
                 for (address, was_listed) in addresses.iter().zip(were_listed) {
                     let is = if was_listed {
                         "is off the list; only a hard bounce received from now on puts it back"

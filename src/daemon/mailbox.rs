@@ -209,9 +209,12 @@ impl<S: Source> Watch<S> {
         // The log tells the person already; where the store can't be told, it is noted beside it.
         let _ = self.recorder.heartbeat(&self.mailbox, Moment::now(), Heartbeat::Failed(&halt.to_string())).await;
         let (why, wait) = match halt {
-            Halt::Store(error @ (StoreError::Unusable(_) | StoreError::Foreign(_) | StoreError::Replaced(_))) => {
-                return Err(error);
-            }
+            Halt::Store(
+                error @ (StoreError::Unusable(_)
+                | StoreError::Foreign(_)
+                | StoreError::Refused(_)
+                | StoreError::Replaced(_)),
+            ) => return Err(error),
             Halt::Source(SourceError::Refused(why)) => (why, None),
             Halt::Store(StoreError::Busy(why)) | Halt::Source(SourceError::Lost(why)) => {
                 (why, Some(self.backoff.next_wait()))

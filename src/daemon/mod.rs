@@ -5,6 +5,7 @@ mod lock;
 mod mailbox;
 mod publish;
 mod systemd;
+mod upkeep;
 
 use std::{sync::Arc, time::Duration};
 
@@ -99,6 +100,7 @@ pub async fn run(config: Config, mut control: Control) -> Result<(), DaemonError
     config.visit_mailboxes(&mut watches);
     let Watches { mut tasks, waits, attempts: (_, mut attempts), .. } = watches;
     tasks.spawn(publish::follow(Arc::clone(&recorder), control.stop.clone()));
+    tasks.spawn(upkeep::keep(Arc::clone(&recorder), control.stop.clone()));
 
     let ended = supervise(&config, &recorder, &mut control, &mut tasks, &waits, &mut attempts).await;
     systemd::stopping();

@@ -517,7 +517,10 @@ mod tests {
         let changes = async |what: u32| match what {
             0 => std::fs::write(&list, "edited").unwrap(),
             1 => other
-                .suppress(&crate::report::Address::parse("ann@example.org").unwrap(), None, 0)
+                .suppress(
+                    &[crate::report::Address::parse("ann@example.org").unwrap()],
+                    &crate::store::By::new("test", 0),
+                )
                 .await
                 .map(drop)
                 .unwrap(),

@@ -716,7 +716,7 @@ async fn keep_following(file: &mut SqliteConnection, carried: &Following) -> Res
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::Address;
+    use crate::{report::Address, store::By};
 
     #[tokio::test]
     async fn whoever_read_before_another_wrote_writes_nothing() {
@@ -729,7 +729,7 @@ mod tests {
         let held = following(&mut slow).await.unwrap();
         let version = data_version(&mut slow).await.unwrap();
         assert!(collect(&mut slow, &store, &Extent::All).await.is_ok());
-        store.suppress(&Address::parse("ann@example.org").unwrap(), None, 0).await.unwrap();
+        store.suppress(&[Address::parse("ann@example.org").unwrap()], &By::new("test", 0)).await.unwrap();
         published.follow(&store).await.unwrap();
 
         let carried = Following { revision: held.revision + 9, ..held.clone() };
@@ -746,7 +746,7 @@ mod tests {
         let store = Store::open(&dir.path().join("bounced.db")).await.unwrap();
         let published = Published::new(dir.path().join("suppressions.db"));
         published.start(&store).await.unwrap();
-        store.suppress(&Address::parse("ann@example.org").unwrap(), None, 0).await.unwrap();
+        store.suppress(&[Address::parse("ann@example.org").unwrap()], &By::new("test", 0)).await.unwrap();
         let forget = || *published.written.lock().unwrap() = None;
         assert!(published.follow_at_once(&store).await);
         forget();
@@ -754,7 +754,7 @@ mod tests {
         let mut reader = SqliteConnection::connect_with(&writing(published.path())).await.unwrap();
         let mut kept = reader.begin().await.unwrap();
         kept.execute("SELECT count(*) FROM suppression").await.unwrap();
-        store.suppress(&Address::parse("bob@example.org").unwrap(), None, 0).await.unwrap();
+        store.suppress(&[Address::parse("bob@example.org").unwrap()], &By::new("test", 0)).await.unwrap();
         assert!(!published.follow_at_once(&store).await);
         kept.rollback().await.unwrap();
         assert!(!published.follow_at_once(&store).await, "left to the next turn");
@@ -771,7 +771,10 @@ mod tests {
         published.start(&store).await.unwrap();
         let at = |when| *published.written.lock().unwrap() = Some(when);
         for name in ["ann", "bob"] {
-            store.suppress(&Address::parse(&format!("{name}@example.org")).unwrap(), None, 0).await.unwrap();
+            store
+                .suppress(&[Address::parse(&format!("{name}@example.org")).unwrap()], &By::new("test", 0))
+                .await
+                .unwrap();
             // An hour from now, so that no slow machine is late.
             at(Instant::now() + Duration::from_secs(3_600));
             assert!(!published.follow_at_once(&store).await);

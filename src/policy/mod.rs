@@ -102,13 +102,52 @@ impl Policy {
     }
 
     /// The one gate before every suppression: the recipient failed, by its own fault, and is none of the sender's own
-    /// addresses. What does not pass it never suppresses and is no part of a history. The store keeps the answer with
-    /// each bounce, so that no query repeats it.
+    /// addresses. What does not pass it never suppresses and is no part of a history.
     #[must_use]
-    pub fn counts(&self, recipient: &Recipient, fault: Fault) -> bool {
-        (recipient.action, fault) == (Action::Failed, Fault::Recipient)
+    pub fn counts(&self, case: &Case<'_>) -> bool {
+        let Some((recipient, verdict)) = case.recipient.zip(case.verdict) else { return true };
+        (recipient.action, verdict.fault) == (Action::Failed, Fault::Recipient)
             && !recipient.is_ours
-            && !recipient.address.as_ref().is_some_and(|address| self.never.holds(address))
+            && !self.never.holds(case.address)
+    }
+    /// Whether a rule asks in which mailbox a bounce was read.
+    #[must_use]
+    pub const fn asks_mailbox(&self) -> bool {
+        false
+    }
+
+    /// Whether a bounce or a complaint puts its address onto the list. What a person decided stands.
+    #[must_use]
+    pub fn decide(&self, history: &History, case: &Case<'_>) -> Option<Suppression> {
+        if !self.counts(case) {
+            return None;
+        }
+        let verdict = case.verdict?;
+        let origin = match (verdict.class, history.entry.map(|e| e.origin)) {
+            (Class::Hard, None | Some(Origin::Soft))
+                if history.released_at.is_none_or(|released| case.at >= released) =>
+            {
+                Origin::Hard
+            }
+            (Class::Soft, None) if history.released_at.is_none() => {
+                let times =
+                    history.past.iter().filter(|p| p.class == Class::Soft).map(|p| p.at).chain([case.at]).collect();
+                self.enough_soft(times, case.at).then_some(Origin::Soft)?
+            }
+            _ => return None,
+        };
+        Some(Suppression {
+            address: case.address.normalised().to_owned(),
+            origin,
+            reason: Some(verdict.reason),
+            rule: Some(verdict.rule.clone()),
+            policy: None,
+            diagnostic: case.recipient.and_then(|r| r.diagnostic.as_ref()).map(ToString::to_string),
+            since: case.at,
+            expires: None,
+            note: None,
+            causes: vec![case.row],
+        })
     }
 
     /// Whether soft bounces at `times`, with the one at `at` among them, are enough: as many as it takes within
@@ -128,208 +167,57 @@ impl Policy {
     }
 }
 
-/// Whether a verdict received at `at` (seconds since 1970-01-01 UTC) suppresses its recipient.
-///
-/// Only what [`Policy::counts`] can suppress. What a person decided stands: a manual entry is
-/// left alone, and an address taken off the list returns only by a hard bounce received after that.
-#[must_use]
-pub fn decide(
-    policy: &Policy,
-    history: &History,
-    recipient: &Recipient,
-    verdict: &Verdict,
-    at: i64,
-) -> Option<Suppression> {
-    let address = recipient.address.as_ref()?;
-    if !policy.counts(recipient, verdict.fault) {
-        return None;
-    }
-    let origin = match (verdict.class, history.suppressed) {
-        (Class::Hard, None | Some(Origin::Soft)) if history.released_at.is_none_or(|released| at >= released) => {
-            Origin::Hard
-        }
-        (Class::Soft, None) if history.released_at.is_none() => {
-            let times = history.soft.iter().copied().chain([at]).collect();
-            policy.enough_soft(times, at).then_some(Origin::Soft)?
-        }
-        _ => return None,
-    };
-    Some(Suppression {
-        address: address.normalised().to_owned(),
-        origin,
-        reason: Some(verdict.reason),
-        rule: Some(verdict.rule.clone()),
-        diagnostic: recipient.diagnostic.as_ref().map(ToString::to_string),
-        since: at,
-        note: None,
-    })
+/// What a policy is asked about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CaseKind {
+    /// A recipient who was not reached.
+    Bounce,
+    /// Somebody who complained.
+    Complaint,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{codes::Reason, report::Address};
+/// One bounce or complaint.
+#[derive(Debug, Clone, Copy)]
+pub struct Case<'a> {
+    /// Which of them.
+    pub kind: CaseKind,
+    /// Where it was read.
+    pub mailbox: &'a str,
+    /// When it was received, in seconds since 1970-01-01 UTC.
+    pub at: i64,
+    /// Its row, in `bounce` or in `complaint`.
+    pub row: i64,
+    /// Whom it is about.
+    pub address: &'a Address,
+    /// What the report says; `None` for a complaint.
+    pub recipient: Option<&'a Recipient>,
+    /// The judgement on that; `None` for a complaint.
+    pub verdict: Option<&'a Verdict>,
+}
 
-    const NOW: i64 = 1_800_000_000;
-
-    fn recipient(action: Action) -> Recipient {
-        Recipient { address: Address::parse("Ann@example.org"), action, ..Recipient::default() }
+impl<'a> Case<'a> {
+    /// One recipient of a report; `None` where the report does not say whom it is about.
+    #[must_use]
+    pub fn of_bounce(
+        mailbox: &'a str,
+        at: i64,
+        row: i64,
+        recipient: &'a Recipient,
+        verdict: &'a Verdict,
+    ) -> Option<Self> {
+        Some(Self {
+            kind: CaseKind::Bounce,
+            mailbox,
+            at,
+            row,
+            address: recipient.address.as_ref()?,
+            recipient: Some(recipient),
+            verdict: Some(verdict),
+        })
     }
-
-    fn verdict(class: Class, fault: Fault) -> Verdict {
-        Verdict {
-            class,
-            reason: Reason::UserUnknown,
-            fault,
-            status: None,
-            reply: None,
-            rule: "codes:550".to_owned(),
-            conflict: false,
-            advice: String::new(),
-            winner: None,
-            lowered: None,
-            forwarded: None,
-            outranked: Vec::new(),
-        }
-    }
-
-    fn origin(history: &History, class: Class, fault: Fault) -> Option<Origin> {
-        decide(&Policy::default(), history, &recipient(Action::Failed), &verdict(class, fault), NOW).map(|s| s.origin)
-    }
-
-    fn soft_on(days: &[i64]) -> History {
-        History { soft: days.iter().map(|day| NOW + day * DAY).collect(), ..History::default() }
-    }
-
-    #[test]
-    fn one_hard_bounce_suppresses_the_normalised_address() {
-        let found = decide(
-            &Policy::default(),
-            &History::default(),
-            &recipient(Action::Failed),
-            &verdict(Class::Hard, Fault::Recipient),
-            NOW,
-        );
-        let found = found.expect("suppressed");
-        assert_eq!((found.address.as_str(), found.origin, found.since), ("ann@example.org", Origin::Hard, NOW));
-        assert_eq!((found.reason, found.rule.as_deref()), (Some(Reason::UserUnknown), Some("codes:550")));
-    }
-
-    #[test]
-    fn a_failure_through_the_recipients_own_fault_counts_and_nothing_else() {
-        for &action in Action::ALL {
-            for &fault in Fault::ALL {
-                let expected = action == Action::Failed && fault == Fault::Recipient;
-                assert_eq!(Policy::default().counts(&recipient(action), fault), expected, "{action} {fault}");
-            }
-        }
-    }
-
-    #[test]
-    fn addresses_of_ones_own_never_count() {
-        let never = |entries: &[&str]| Never::try_from(entries.iter().map(|&e| e.to_owned()).collect::<Vec<_>>());
-        for (entries, counts) in [
-            (&["bob@example.org", "@example.net"][..], true),
-            (&["ANN@example.org"], false),
-            (&["@Example.ORG"], false),
-            (&["@org"], true),
-        ] {
-            let policy = Policy { never: never(entries).unwrap(), ..Policy::default() };
-            assert_eq!(policy.counts(&recipient(Action::Failed), Fault::Recipient), counts, "{entries:?}");
-        }
-        let ours = Recipient { is_ours: true, ..recipient(Action::Failed) };
-        assert!(!Policy::default().counts(&ours, Fault::Recipient));
-        let error = never(&["ann@example.org", "example.org"]).unwrap_err().to_string();
-        assert!(error.contains("`example.org`"), "{error}");
-    }
-
-    #[test]
-    fn only_the_recipients_own_fault_suppresses() {
-        for &fault in Fault::ALL {
-            let expected = (fault == Fault::Recipient).then_some(Origin::Hard);
-            assert_eq!(origin(&History::default(), Class::Hard, fault), expected, "{fault}");
-            let expected = (fault == Fault::Recipient).then_some(Origin::Soft);
-            assert_eq!(origin(&soft_on(&[-20, -15, -10, -5]), Class::Soft, fault), expected, "{fault}");
-        }
-    }
-
-    #[test]
-    fn only_a_failed_action_suppresses() {
-        for &action in Action::ALL {
-            let verdict = verdict(Class::Hard, Fault::Recipient);
-            let found = decide(&Policy::default(), &History::default(), &recipient(action), &verdict, NOW);
-            assert_eq!(found.is_some(), action == Action::Failed, "{action}");
-        }
-    }
-
-    #[test]
-    fn a_recipient_without_address_suppresses_nobody() {
-        let verdict = verdict(Class::Hard, Fault::Recipient);
-        assert_eq!(decide(&Policy::default(), &History::default(), &Recipient::default(), &verdict, NOW), None);
-    }
-
-    #[test]
-    fn soft_bounces_suppress_by_number_within_the_window_and_far_enough_apart() {
-        for (days, enough) in [
-            (&[-20, -15, -10, -5][..], true),
-            (&[-20, -15, -10], false),
-            (&[-14, -3, -2, -1], true),
-            (&[-13, -3, -2, -1], false),
-            (&[-60, -30, -20, -10], true),
-            (&[-61, -30, -20, -10], false),
-            (&[-200, -100, -60, -30, -20, -10], true),
-            // Read in another order: the verdict at hand is the first or in the middle.
-            (&[20, 15, 10, 5], true),
-            (&[-10, 10, 5, -5], true),
-            (&[-90, -85, -80, -75, -71, 70, 75, 80, 85, 90], false),
-        ] {
-            let found = origin(&soft_on(days), Class::Soft, Fault::Recipient);
-            assert_eq!(found, enough.then_some(Origin::Soft), "{days:?}");
-        }
-    }
-
-    #[test]
-    fn a_removal_sticks_until_a_hard_bounce_received_later() {
-        let removed = |seconds: i64| History { released_at: Some(NOW + seconds), ..soft_on(&[-20, -15, -10, -5]) };
-        assert_eq!(origin(&removed(60), Class::Hard, Fault::Recipient), None, "older than the removal");
-        assert_eq!(origin(&removed(0), Class::Hard, Fault::Recipient), Some(Origin::Hard), "in the same second");
-        assert_eq!(origin(&removed(-60), Class::Hard, Fault::Recipient), Some(Origin::Hard));
-        assert_eq!(origin(&removed(-60), Class::Soft, Fault::Recipient), None);
-    }
-
-    #[test]
-    fn what_is_on_the_list_changes_only_from_soft_to_hard() {
-        for (listed, class, expected) in [
-            (Origin::Soft, Class::Hard, Some(Origin::Hard)),
-            (Origin::Soft, Class::Soft, None),
-            (Origin::Hard, Class::Hard, None),
-            (Origin::Hard, Class::Soft, None),
-            (Origin::Manual, Class::Hard, None),
-            (Origin::Manual, Class::Soft, None),
-        ] {
-            let history = History { suppressed: Some(listed), ..soft_on(&[-20, -15, -10, -5]) };
-            assert_eq!(origin(&history, class, Fault::Recipient), expected, "{listed} {class}");
-        }
-    }
-
-    #[test]
-    fn contradicting_numbers_are_refused() {
-        for policy in [
-            Policy::default(),
-            Policy { soft_count: 1, soft_min_days: 1, soft_window_days: 1, ..Policy::default() },
-            Policy { soft_window_days: HISTORY_DAYS, ..Policy::default() },
-        ] {
-            assert_eq!(policy.check(), Ok(()));
-        }
-        for (policy, key) in [
-            (Policy { most_per_message: 0, ..Policy::default() }, "most_per_message"),
-            (Policy { soft_count: 0, ..Policy::default() }, "soft_count"),
-            (Policy { soft_window_days: 401, ..Policy::default() }, "soft_window_days"),
-            (Policy { soft_window_days: 0, soft_min_days: 0, ..Policy::default() }, "soft_window_days"),
-            (Policy { soft_min_days: 61, ..Policy::default() }, "soft_min_days"),
-        ] {
-            let error = policy.check().expect_err(key).to_string();
-            assert!(error.starts_with(key), "{error}");
-        }
+    /// Somebody who complained.
+    #[must_use]
+    pub const fn of_complaint(mailbox: &'a str, at: i64, row: i64, address: &'a Address) -> Self {
+        Self { kind: CaseKind::Complaint, mailbox, at, row, address, recipient: None, verdict: None }
     }
 }

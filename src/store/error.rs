@@ -13,6 +13,9 @@ pub enum StoreError {
     /// decides. The text says between what.
     #[error("{0}")]
     Foreign(String),
+    /// What a person wants contradicts what he said before. The text says what to do; nothing was changed.
+    #[error("{0}")]
+    Refused(String),
     /// The file that is open is no longer the one at its path: what is written now is lost. Opening anew helps.
     #[error("{0}")]
     Replaced(String),
@@ -27,6 +30,7 @@ impl StoreError {
             Self::Busy(text) => Self::Busy(longer(text)),
             Self::Unusable(text) => Self::Unusable(longer(text)),
             Self::Foreign(text) => Self::Foreign(longer(text)),
+            Self::Refused(text) => Self::Refused(longer(text)),
             Self::Replaced(text) => Self::Replaced(longer(text)),
         }
     }

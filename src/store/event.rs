@@ -13,38 +13,67 @@ words! {
         Complaint = "complaint",
         /// An address went onto the suppression list, or its entry changed.
         Suppressed = "suppressed",
-        /// An address that would have gone onto the list waits for a person.
-        Held = "held",
-        /// A person took an address off the list, or rejected one that was held.
+        /// A person took an address off the list.
         Released = "released",
+        /// The time of an entry was over.
+        Expired = "expired",
+        /// A sign of life ended an entry, or what waited to become one.
+        Revived = "revived",
+        /// An entry that today's tables and policy would not make was taken off.
+        Corrected = "corrected",
+        /// An address that would have gone onto the list waits for a person, or one that is on it, and lives.
+        Held = "held",
+        /// A person said no to what was held.
+        Rejected = "rejected",
+        /// A person said that nothing suppresses an address.
+        Allowed = "allowed",
+        /// A person took that back.
+        Disallowed = "disallowed",
+        /// Somebody was forgotten.
+        Forgotten = "forgotten",
     }
 }
 
 impl EventKind {
-    /// Whether it changes the suppression list or what waits for a person; else it leads to a row of its own.
+    /// Whether it is about the suppression list, what waits for a person or the allow list; else it leads to a row of its
+    /// own, or nowhere.
     #[must_use]
     pub const fn is_of_list(self) -> bool {
-        !matches!(self, Self::Bounce | Self::Complaint)
+        !matches!(self, Self::Bounce | Self::Complaint | Self::Forgotten)
     }
 }
 
-/// One thing that happened, written in the transaction that made it so.
+/// One thing that happened, written in the transaction that made it so. Times are seconds since 1970-01-01 UTC.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Event {
     /// Its number: higher than that of everything committed before, and never given twice.
     pub revision: i64,
-    /// When, in seconds since 1970-01-01 UTC: for a bounce and what it led to, when it was received.
+    /// When: for a bounce and what it led to, when it was received.
     pub at: i64,
     /// What.
     pub kind: EventKind,
-    /// Whose entry changed; `None` for a bounce and a complaint, whose rows say it.
+    /// Whose entry changed; `None` for a bounce and a complaint, whose rows say it, and of who was forgotten.
     pub address: Option<String>,
     /// How the entry came onto the list; `None` for a bounce and a complaint.
     pub origin: Option<Origin>,
-    /// The row in `bounce` that it is about or was caused by; `None` where a person did it.
+    /// The row in `bounce` that it is about or was caused by; `None` where none was.
     pub bounce: Option<i64>,
-    /// The row in `complaint` that it is about.
+    /// The row in `complaint` that it is about or was caused by.
     pub complaint: Option<i64>,
+    /// When it was written; `None` for a bounce and a complaint, and where an earlier version wrote it.
+    pub recorded: Option<i64>,
+    /// The reason of the bounce that caused it.
+    pub reason: Option<String>,
+    /// The row of the policy that asked for it.
+    pub policy: Option<String>,
+    /// When the time of the entry is over; `None` for good.
+    pub expires: Option<i64>,
+    /// The rows of the bounces that were counted, the one that decided last.
+    pub causes: Vec<i64>,
+    /// The revision of the change before, of the same address.
+    pub before: Option<i64>,
+    /// Who did it: a person, or `bounced` itself.
+    pub actor: Option<String>,
     /// What the person noted.
     pub note: Option<String>,
 }

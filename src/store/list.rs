@@ -5,6 +5,49 @@ use sqlx::FromRow;
 
 use crate::suppression::Origin;
 
+/// Who changes the list by hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct By<'a> {
+    /// Who it is.
+    pub actor: &'a str,
+    /// Why, for whoever asks later.
+    pub note: Option<&'a str>,
+    /// When, in seconds since 1970-01-01 UTC.
+    pub at: i64,
+}
+
+impl<'a> By<'a> {
+    /// Somebody who notes nothing.
+    #[must_use]
+    pub const fn new(actor: &'a str, at: i64) -> Self {
+        Self { actor, note: None, at }
+    }
+}
+
+/// An address, or all of a domain (`*@example.org`), that nothing but a person's word suppresses.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, FromRow)]
+pub struct Allowed {
+    /// The normalised address.
+    pub address: String,
+    /// Since when, ISO 8601 in UTC.
+    pub since: String,
+    /// Who said so.
+    pub actor: Option<String>,
+    /// Why.
+    pub note: Option<String>,
+}
+
+/// What signs of life changed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Revived {
+    /// Addresses of which anything was known.
+    pub known: u64,
+    /// Entries that ended.
+    pub ended: u64,
+    /// Entries for good about which a person is asked.
+    pub asked: u64,
+}
+
 /// An entry in force: all that a mail server needs to know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Entry {
@@ -26,7 +69,7 @@ pub struct Listed {
     pub address: String,
     /// Its domain.
     pub domain: String,
-    /// `hard`, `soft` or `manual`.
+    /// `complaint`, `hard`, `soft`, `manual` or `import`.
     pub origin: String,
     /// The reason of the bounce that decided.
     pub reason: Option<String>,
@@ -34,6 +77,10 @@ pub struct Listed {
     pub since: String,
     /// The same in seconds since 1970-01-01 UTC.
     pub at: i64,
+    /// When its time is over; `None` for good.
+    pub expires: Option<String>,
+    /// The row of the policy that asked for it.
+    pub policy: Option<String>,
     /// What a person noted.
     pub note: Option<String>,
     /// The rule of the bounce that decided.

@@ -6,6 +6,7 @@
 mod error;
 mod event;
 mod list;
+mod list_changes;
 mod mailbox;
 mod plan;
 mod review;
@@ -20,7 +21,7 @@ use std::{
 pub use error::StoreError;
 pub use event::{Event, EventKind};
 use futures::Stream;
-pub use list::{Entry, Listed};
+pub use list::{Allowed, By, Entry, Listed, Revived};
 pub use mailbox::{Heartbeat, MailboxStatus, PendingAnswer, PendingMessage};
 pub use plan::JudgedMessage;
 pub use review::{Held, HeldAnswer, HeldSelection};
@@ -61,9 +62,11 @@ pub struct Committed {
     pub new: usize,
     /// Messages that were recorded before, or twice in the batch.
     pub duplicates: usize,
-    /// Addresses that would have gone onto the list and wait for a person, because their message brought too many.
+    /// What waits for a person now.
     pub held: usize,
-    /// Addresses that went onto the suppression list, or whose entry turned from soft to hard.
+    /// Entries whose time was over, or that a sign of life ended.
+    pub ended: usize,
+    /// Addresses that went onto the suppression list, or whose entry was replaced by one that says more.
     pub suppressed: Vec<Suppression>,
 }
 
@@ -346,47 +349,77 @@ impl Store {
         }
     }
 
-    /// Puts an address on the list because a person says so; `at` is in seconds since 1970-01-01 UTC. An entry that
-    /// a bounce made becomes manual and keeps its evidence. Says whether the address is new to the list.
+    /// Puts addresses, or whole domains (`*@example.org`), on the list because a person says so, all or none; says of
+    /// each whether it is new. An entry that a bounce made becomes manual and keeps its evidence.
     ///
     /// # Errors
-    /// See [`StoreError`].
-    pub async fn suppress(&self, address: &Address, note: Option<&str>, at: i64) -> Result<bool, StoreError> {
-        self.suppress_all(std::slice::from_ref(address), note, at).await.map(|new| new == [true])
-    }
-
-    /// Puts all of these addresses on the list as [`Store::suppress`] does, or none; says of each whether it is new.
-    ///
-    /// # Errors
-    /// See [`StoreError`].
-    pub async fn suppress_all(
-        &self,
-        addresses: &[Address],
-        note: Option<&str>,
-        at: i64,
-    ) -> Result<Vec<bool>, StoreError> {
+    /// See [`StoreError`]; [`StoreError::Refused`] where one of them is allowed.
+    pub async fn suppress(&self, addresses: &[Address], by: &By<'_>) -> Result<Vec<bool>, StoreError> {
         match self {
-            Self::Sqlite(store) => store.suppress(addresses, note, at).await,
+            Self::Sqlite(store) => store.suppress(addresses, by).await,
         }
     }
 
-    /// Takes an address off the list because a person says so; `at` is in seconds since 1970-01-01 UTC. Bounces
-    /// received before then do not put it back. Says whether it was on the list.
+    /// Takes addresses off the list because a person says so, all or none; says of each whether it was on it. Bounces
+    /// received before then do not put it back, and are counted no more.
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn release(&self, address: &Address, at: i64) -> Result<bool, StoreError> {
-        self.release_all(std::slice::from_ref(address), at).await.map(|listed| listed == [true])
+    pub async fn release(&self, addresses: &[Address], by: &By<'_>) -> Result<Vec<bool>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.release(addresses, by).await,
+        }
     }
 
-    /// Takes all of these addresses off the list as [`Store::release`] does, or none; says of each whether it was on
-    /// it.
+    /// Whom nothing but a person's word is to suppress: addresses, or whole domains (`*@example.org`), all or none.
+    /// Whoever of them is on the list leaves it; says how many these are.
+    ///
+    /// # Errors
+    /// See [`StoreError`]; [`StoreError::Refused`] where all of the domain of an address is suppressed.
+    pub async fn allow(&self, addresses: &[Address], by: &By<'_>) -> Result<u64, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.allow(addresses, by).await,
+        }
+    }
+
+    /// Takes addresses off the allow list; says of each whether it was on it.
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn release_all(&self, addresses: &[Address], at: i64) -> Result<Vec<bool>, StoreError> {
+    pub async fn disallow(&self, addresses: &[Address], by: &By<'_>) -> Result<Vec<bool>, StoreError> {
         match self {
-            Self::Sqlite(store) => store.release(addresses, at).await,
+            Self::Sqlite(store) => store.disallow(addresses, by).await,
+        }
+    }
+
+    /// The allow list in the order of its addresses.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn allowed(&self) -> Result<Vec<Allowed>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.allowed().await,
+        }
+    }
+
+    /// Mail reached these addresses, as somebody knows who says so: their soft bounces are counted no more, and entries
+    /// that soft ones made end. Of an address of which nothing is known nothing is kept.
+    ///
+    /// # Errors
+    /// See [`StoreError`]; some of them may be noted then.
+    pub async fn revive(&self, addresses: &[Address], by: &By<'_>) -> Result<Revived, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.revive(addresses, by).await,
+        }
+    }
+
+    /// Takes off the list whose time is over at `now` (seconds since 1970-01-01 UTC); says how many these are.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn expire(&self, now: i64) -> Result<u64, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.expire(now).await,
         }
     }
 
@@ -407,14 +440,19 @@ impl Store {
         }
     }
 
-    /// Puts the addresses that wait onto the list, or rejects them; `at` is in seconds since 1970-01-01 UTC. Of what is
-    /// rejected only a hard bounce received at `at` or later makes an entry. Says how many they were.
+    /// Does with what waits what it waits for, or leaves it as it is. Of what is rejected only a hard bounce received
+    /// then or later makes an entry. Says how many they were.
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn answer_held(&self, selection: &HeldSelection, answer: HeldAnswer, at: i64) -> Result<u64, StoreError> {
+    pub async fn answer_held(
+        &self,
+        selection: &HeldSelection,
+        answer: HeldAnswer,
+        by: &By<'_>,
+    ) -> Result<u64, StoreError> {
         match self {
-            Self::Sqlite(store) => store.answer_held(selection, answer, at).await,
+            Self::Sqlite(store) => store.answer_held(selection, answer, by).await,
         }
     }
 

@@ -1,15 +1,18 @@
 //! What a store knows, a batch of judged messages and the policy -> everything that the commit writes. Pure: it knows
 //! no SQL and no clock, so that every store commits the same.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::EventKind;
+use super::{
+    EventKind,
+    list_changes::{List, ListChanges},
+};
 use crate::{
-    codes::Class,
+    codes::Reason,
     message::{Disposition, Place},
-    policy::{self, Policy},
-    report::{Address, Finding, Kind, Recipient, Report, Verdict},
-    suppression::{History, Origin, Suppression},
+    policy::{Case, Policy},
+    report::{Action, Address, Finding, Kind, Recipient, Report, Verdict},
+    suppression::{History, Origin, Sign, Suppression, Why},
 };
 
 /// One message with everything that is recorded of it.
@@ -31,19 +34,30 @@ pub struct JudgedMessage {
     pub disposition: Disposition,
 }
 
+/// What is known of an address before the batch.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Known {
+    /// What the policy asks about.
+    pub history: History,
+    /// The revision of the last change of the list that was about it.
+    pub last_change: Option<i64>,
+}
+
 /// What the store knows before the batch.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Facts {
     /// The SHA-256 of each message of the batch that is recorded.
     pub known: HashSet<[u8; 32]>,
     /// What is known of the addresses that [`addresses`] names.
-    pub histories: HashMap<String, History>,
+    pub histories: HashMap<String, Known>,
     /// The highest row number that a message ever had.
     pub last_message: i64,
     /// The highest row number that a bounce ever had.
     pub last_bounce: i64,
     /// The highest row number that a complaint ever had.
     pub last_complaint: i64,
+    /// The highest revision that an event ever had.
+    pub last_revision: i64,
 }
 
 /// The rows of one commit, in the order of the batch.
@@ -55,10 +69,8 @@ pub(super) struct Plan<'a> {
     pub bounces: Vec<NewBounce<'a>>,
     /// Who complained.
     pub complaints: Vec<NewComplaint<'a>>,
-    /// What the bounces change on the suppression list.
-    pub suppressions: Vec<NewSuppression<'a>>,
-    /// What they would change, had not their message changed as much as one may. They wait for a person.
-    pub held: Vec<NewSuppression<'a>>,
+    /// What they change on the suppression list and of what waits for a person.
+    pub list: ListChanges<'a>,
     /// One for each bounce, one for each complaint, then one for each change of the list.
     pub events: Vec<NewEvent<'a>>,
     /// The places of the whole batch, of messages that were recorded before as well.
@@ -95,25 +107,90 @@ pub(super) struct NewComplaint<'a> {
     pub complainer: &'a Finding<Address>,
 }
 
-/// A row of `suppression` or of `held`; where the address has one it takes its place, but for `since` and `note`.
-#[derive(Debug)]
-pub(super) struct NewSuppression<'a> {
-    pub bounce: i64,
+/// A row of `suppression`.
+#[derive(Debug, Clone)]
+pub(super) struct NewEntry<'a> {
     pub address: &'a str,
     pub domain: &'a str,
     pub suppression: Suppression,
+    pub bounce: Option<i64>,
+    pub complaint: Option<i64>,
+    /// The event that tells of it.
+    pub revision: i64,
 }
 
-/// A row of `event`; the store gives it its revision.
+/// A row of `held`.
+#[derive(Debug, Clone)]
+pub(super) struct NewHeld<'a> {
+    pub why: Why,
+    pub address: &'a str,
+    pub domain: &'a str,
+    /// Of the entry that it is about.
+    pub origin: Origin,
+    /// When the mail was received that brought it.
+    pub since: i64,
+    /// That mail.
+    pub message: Option<i64>,
+    /// The entry that an approval makes; `None` where it takes one off.
+    pub entry: Option<NewEntry<'a>>,
+    /// The event that tells of it.
+    pub revision: i64,
+}
+
+/// A row of `alive`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct NewSign<'a> {
+    pub address: &'a str,
+    pub at: i64,
+    pub sign: Sign,
+    pub message: Option<i64>,
+}
+
+/// A row of `event`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct NewEvent<'a> {
+    pub revision: i64,
     pub at: i64,
     pub kind: EventKind,
     pub address: Option<&'a str>,
     pub origin: Option<Origin>,
     pub bounce: Option<i64>,
     pub complaint: Option<i64>,
+    pub reason: Option<Reason>,
+    pub policy: Option<String>,
+    pub expires: Option<i64>,
+    /// The rows of the bounces that were counted.
+    pub causes: Vec<i64>,
+    /// The revision of the change before, of the same address.
+    pub before: Option<i64>,
+    /// Who did it.
+    pub actor: Option<&'a str>,
     pub note: Option<&'a str>,
+}
+
+/// Who does what nobody decides by hand.
+pub(super) const DAEMON: &str = "bounced";
+
+impl NewEvent<'_> {
+    /// One that says nothing but what happened, and when.
+    pub(super) const fn new(revision: i64, kind: EventKind, at: i64) -> Self {
+        Self {
+            revision,
+            at,
+            kind,
+            address: None,
+            origin: None,
+            bounce: None,
+            complaint: None,
+            reason: None,
+            policy: None,
+            expires: None,
+            causes: Vec::new(),
+            before: None,
+            actor: None,
+            note: None,
+        }
+    }
 }
 
 /// The messages of a batch that are not recorded yet; of equal ones the first.
@@ -122,13 +199,24 @@ pub(super) fn fresh<'a>(batch: &'a [JudgedMessage], known: &HashSet<[u8; 32]>) -
     batch.iter().filter(|judged| !known.contains(&judged.sha256) && seen.insert(&judged.sha256)).collect()
 }
 
-/// The addresses whose histories [`Plan::new`] needs for these messages.
-pub(super) fn addresses<'a>(fresh: &[&'a JudgedMessage], policy: &Policy) -> HashSet<&'a str> {
-    let judged = fresh.iter().flat_map(|judged| reported(judged));
-    judged
-        .filter_map(|(recipient, verdict)| address_that_counts(recipient, verdict, policy))
-        .map(|(address, _)| address)
-        .collect()
+/// The addresses, with their domains, whose histories [`Plan::new`] needs for these messages.
+pub(super) fn addresses<'a>(
+    mailbox: &'a str,
+    fresh: &[&'a JudgedMessage],
+    policy: &Policy,
+) -> BTreeMap<&'a str, &'a str> {
+    let named = |address: &'a Address| (address.normalised(), address.domain());
+    let mut all = BTreeMap::new();
+    for judged in fresh {
+        let counting = reported(judged).filter_map(|(recipient, verdict)| {
+            let case = Case::of_bounce(mailbox, judged.received, 0, recipient, verdict)?;
+            policy.counts(&case).then_some(case.address)
+        });
+        all.extend(counting.map(named));
+        all.extend(judged.report.complainers.iter().map(|complainer| named(&complainer.value)));
+        all.extend(signs(judged).map(|(address, _)| named(address)));
+    }
+    all
 }
 
 /// The recipients that a delivery report speaks of. Automatic answers and complaints report on no delivery.
@@ -140,170 +228,175 @@ fn reported(judged: &JudgedMessage) -> impl Iterator<Item = (&Recipient, &Verdic
     judged.report.recipients.iter().zip(&judged.verdicts).filter(move |_| reports)
 }
 
-/// The address and the domain of a recipient who may be suppressed at all.
-fn address_that_counts<'a>(recipient: &'a Recipient, verdict: &Verdict, policy: &Policy) -> Option<(&'a str, &'a str)> {
-    let address = recipient.address.as_ref().filter(|_| policy.counts(recipient, verdict.fault))?;
-    Some((address.normalised(), address.domain()))
+/// Whom a message shows to be alive: whom a report calls reached, and who wrote it himself or let a program do so.
+fn signs(judged: &JudgedMessage) -> impl Iterator<Item = (&Address, Sign)> {
+    let reached = reported(judged)
+        .filter(|(recipient, _)| recipient.action == Action::Delivered)
+        .filter_map(|(recipient, _)| Some((recipient.address.as_ref()?, Sign::Delivered)));
+    let sign = match judged.report.kind {
+        Kind::AutoReply => Some(Sign::AutoReply),
+        Kind::NotBounce => Some(Sign::OwnMail),
+        Kind::Bounce | Kind::Delayed | Kind::Delivered | Kind::Complaint => None,
+    };
+    let author = judged.report.author.as_ref().map(|author| &author.value);
+    reached.chain(author.zip(sign))
 }
 
 impl<'a> Plan<'a> {
-    /// Plans the commit of one batch.
+    /// Plans the commit of one batch of a mailbox.
     ///
     /// A message that was recorded before adds no rows; its place still counts as unsettled. The policy is asked about
     /// each recipient in turn, and what it learns on the way counts for the ones after.
-    pub(super) fn new(batch: &'a [JudgedMessage], policy: &Policy, facts: Facts) -> Self {
-        let Facts { known, mut histories, last_message, last_bounce, last_complaint } = facts;
+    pub(super) fn new(mailbox: &'a str, batch: &'a [JudgedMessage], policy: &Policy, facts: Facts) -> Self {
+        let Facts { known, histories, last_message, last_bounce, last_complaint, last_revision } = facts;
         let messages: Vec<_> =
             (last_message + 1..).zip(fresh(batch, &known)).map(|(id, judged)| NewMessage { id, judged }).collect();
         let mut bounces: Vec<NewBounce<'a>> = Vec::with_capacity(messages.len());
-        let (mut suppressions, mut held) = (Vec::new(), Vec::new());
-        for message in &messages {
+        let mut complaints: Vec<NewComplaint<'a>> = Vec::new();
+        let recorded: usize = messages
+            .iter()
+            .map(|NewMessage { judged, .. }| reported(judged).count() + judged.report.complainers.len())
+            .sum();
+        let behind = last_revision + i64::try_from(recorded).unwrap_or(i64::MAX);
+        let mut list = List::new(histories, behind, DAEMON);
+        for &NewMessage { id: message, judged } in &messages {
             let mut left = policy.most_per_message;
-            for (position, (recipient, verdict)) in (0..).zip(reported(message.judged)) {
+            let at = judged.received;
+            for (position, (recipient, verdict)) in (0..).zip(reported(judged)) {
                 let id = bounces.last().map_or(last_bounce, |bounce| bounce.id) + 1;
-                if let Some((address, domain)) = address_that_counts(recipient, verdict, policy) {
-                    let at = message.judged.received;
-                    let history = histories.entry(address.to_owned()).or_default();
-                    if let Some(suppression) = policy::decide(policy, history, recipient, verdict, at) {
-                        let new = NewSuppression { bounce: id, address, domain, suppression };
-                        if left > 0 {
-                            left -= 1;
-                            history.suppressed = Some(new.suppression.origin);
-                            suppressions.push(new);
-                        } else {
-                            held.push(new);
-                        }
-                    }
-                    if verdict.class == Class::Soft {
-                        history.soft.push(at);
-                    }
+                let case = Case::of_bounce(mailbox, at, id, recipient, verdict);
+                let counting = case.filter(|case| policy.counts(case));
+                if let Some(case) = &counting {
+                    list.learn(policy, case, message, &mut left);
                 }
-                let counts = policy.counts(recipient, verdict.fault);
-                let judged = message.judged;
-                bounces.push(NewBounce { id, message: message.id, position, judged, recipient, verdict, counts });
+                let counts = counting.is_some();
+                bounces.push(NewBounce { id, message, position, judged, recipient, verdict, counts });
+            }
+            for (position, complainer) in (0..).zip(&judged.report.complainers) {
+                let id = complaints.last().map_or(last_complaint, |complaint| complaint.id) + 1;
+                let case = Case::of_complaint(mailbox, at, id, &complainer.value);
+                list.learn(policy, &case, message, &mut left);
+                complaints.push(NewComplaint { id, message, position, judged, complainer });
+            }
+            for (address, sign) in signs(judged) {
+                list.revive(address, NewSign { address: address.normalised(), at, sign, message: Some(message) });
             }
         }
-        // Two messages of the batch may speak of one address: what came onto the list needs no second look.
-        let listed: HashSet<&str> = suppressions.iter().map(|new: &NewSuppression<'_>| new.address).collect();
-        held.retain(|new| !listed.contains(new.address));
-        let complaints = complaints(&messages, last_complaint);
-        let events = events(&bounces, &complaints, &suppressions, &held);
+        let (list, changes) = list.finish();
+        let events = recorded_events(&bounces, &complaints, last_revision).chain(changes).collect();
         let unsettled = batch.iter().map(|judged| (&judged.place, judged.disposition)).collect();
-        Self { messages, bounces, complaints, suppressions, held, events, unsettled }
+        Self { messages, bounces, complaints, list, events, unsettled }
     }
 }
 
-/// Who complained by these messages. A complaint alone puts nobody onto the list.
-fn complaints<'a>(messages: &[NewMessage<'a>], last_complaint: i64) -> Vec<NewComplaint<'a>> {
-    let of_each = messages.iter().flat_map(|new| {
-        let judged = new.judged;
-        (0..).zip(&judged.report.complainers).map(move |(position, complainer)| (new.id, position, judged, complainer))
-    });
-    let numbered = (last_complaint + 1..).zip(of_each);
-    numbered
-        .map(|(id, (message, position, judged, complainer))| NewComplaint { id, message, position, judged, complainer })
-        .collect()
-}
-
 /// The event of a bounce or a complaint leads to its row and holds nothing else: there are many of them.
-fn events<'a>(
+fn recorded_events<'a>(
     bounces: &[NewBounce<'a>],
     complaints: &[NewComplaint<'a>],
-    suppressions: &[NewSuppression<'a>],
-    held: &[NewSuppression<'a>],
-) -> Vec<NewEvent<'a>> {
-    let row = |judged: &JudgedMessage, kind, bounce, complaint| NewEvent {
-        at: judged.received,
-        kind,
-        address: None,
-        origin: None,
+    last_revision: i64,
+) -> impl Iterator<Item = NewEvent<'a>> {
+    let bounces = bounces.iter().map(|new| (new.judged, EventKind::Bounce, Some(new.id), None));
+    let complaints = complaints.iter().map(|new| (new.judged, EventKind::Complaint, None, Some(new.id)));
+    (last_revision + 1..).zip(bounces.chain(complaints)).map(|(revision, (judged, kind, bounce, complaint))| NewEvent {
         bounce,
         complaint,
-        note: None,
-    };
-    let recorded = bounces.iter().map(|new| row(new.judged, EventKind::Bounce, Some(new.id), None));
-    let complained = complaints.iter().map(|new| row(new.judged, EventKind::Complaint, None, Some(new.id)));
-    let decided = suppressions.iter().map(|new| (EventKind::Suppressed, new));
-    let changed = decided.chain(held.iter().map(|new| (EventKind::Held, new))).map(|(kind, new)| NewEvent {
-        at: new.suppression.since,
-        kind,
-        address: Some(new.address),
-        origin: Some(new.suppression.origin),
-        bounce: Some(new.bounce),
-        complaint: None,
-        note: None,
-    });
-    recorded.chain(complained).chain(changed).collect()
+        ..NewEvent::new(revision, kind, judged.received)
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use proptest::prelude::*;
 
     use super::*;
     use crate::{
-        codes::{Fault, Reason},
-        report::{Action, Evidence},
+        codes::{Class, Fault},
+        report::Evidence,
+        suppression::{InForce, Past, Waiting},
     };
 
     const DAY: i64 = 86_400;
+
+    const MAILBOX: &str = "bounces";
 
     /// A store of the simplest kind: it keeps what it is told to write, and tells it again.
     #[derive(Debug, Default, Clone, PartialEq)]
     struct Memory {
         messages: Vec<(i64, [u8; 32])>,
-        /// Row, message, address, received, class, whether it counts.
-        bounces: Vec<(i64, i64, Option<String>, i64, Class, bool)>,
+        /// Row, message, address, what a history says of it, whether it counts.
+        bounces: Vec<(i64, i64, Option<String>, Past, bool)>,
         /// Row, message, address.
         complaints: Vec<(i64, i64, String)>,
-        list: BTreeMap<String, Origin>,
+        list: BTreeMap<String, InForce>,
+        held: BTreeMap<String, Waiting>,
+        alive: BTreeMap<String, i64>,
         released: BTreeMap<String, i64>,
+        expired: BTreeMap<String, Vec<i64>>,
         events: Vec<(EventKind, Option<String>, Option<i64>)>,
     }
 
     impl Memory {
         fn facts(&self, batch: &[JudgedMessage]) -> Facts {
             let known = self.messages.iter().map(|(_, sha256)| *sha256).collect();
-            let histories = addresses(&fresh(batch, &known), &Policy::default()).into_iter().map(|address| {
-                let soft = self.bounces.iter().filter(|(_, _, of, _, class, counts)| {
-                    *counts && *class == Class::Soft && of.as_deref() == Some(address)
-                });
+            let asked = addresses(MAILBOX, &fresh(batch, &known), &Policy::default());
+            let histories = asked.into_keys().map(|address| {
+                let past =
+                    self.bounces.iter().filter(|(_, _, of, _, counts)| *counts && of.as_deref() == Some(address));
                 let history = History {
-                    soft: soft.map(|bounce| bounce.3).collect(),
+                    past: past.map(|bounce| bounce.3.clone()).collect(),
                     released_at: self.released.get(address).copied(),
-                    suppressed: self.list.get(address).copied(),
+                    expired: self.expired.get(address).cloned().unwrap_or_default(),
+                    alive_at: self.alive.get(address).copied(),
+                    entry: self.list.get(address).copied(),
+                    held: self.held.get(address).copied(),
+                    allowed: false,
                 };
-                (address.to_owned(), history)
+                (address.to_owned(), Known { history, last_change: None })
             });
             Facts {
                 histories: histories.collect(),
                 last_message: self.messages.last().map_or(0, |message| message.0),
                 last_bounce: self.bounces.last().map_or(0, |bounce| bounce.0),
                 last_complaint: self.complaints.last().map_or(0, |complaint| complaint.0),
+                last_revision: i64::try_from(self.events.len()).unwrap(),
                 known,
             }
         }
 
         fn commit(&mut self, batch: &[JudgedMessage]) {
-            let plan = Plan::new(batch, &Policy::default(), self.facts(batch));
+            let plan = Plan::new(MAILBOX, batch, &Policy::default(), self.facts(batch));
             let places: Vec<_> = batch.iter().map(|judged| (&judged.place, judged.disposition)).collect();
             assert_eq!(plan.unsettled, places, "every place is to be settled, whatever is known of its message");
             self.messages.extend(plan.messages.iter().map(|message| (message.id, message.judged.sha256)));
             for new in &plan.bounces {
                 let address = new.recipient.address.as_ref().map(|address| address.normalised().to_owned());
-                let class = new.verdict.class;
-                self.bounces.push((new.id, new.message, address, new.judged.received, class, new.counts));
+                let Verdict { class, reason, fault, .. } = *new.verdict;
+                let mailbox = Some(MAILBOX.to_owned());
+                let past = Past { bounce: new.id, at: new.judged.received, class, reason, fault, mailbox };
+                self.bounces.push((new.id, new.message, address, past, new.counts));
             }
             for NewComplaint { id, message, complainer, .. } in plan.complaints {
                 self.complaints.push((id, message, complainer.value.normalised().to_owned()));
             }
-            for new in plan.suppressions {
-                assert_eq!(new.suppression.address, new.address);
-                self.list.insert(new.suppression.address, new.suppression.origin);
+            let ListChanges { ended, entries, let_go, held, signs } = plan.list;
+            self.list.retain(|address, _| !ended.contains(&address.as_str()));
+            for NewEntry { address, suppression: Suppression { origin, since, expires, .. }, .. } in entries {
+                let since = self.list.get(address).map_or(since, |entry| entry.since);
+                self.list.insert(address.to_owned(), InForce { origin, since, expires });
+            }
+            self.held.retain(|address, _| !let_go.contains(&address.as_str()));
+            for NewHeld { address, why, since, .. } in held {
+                self.held.insert(address.to_owned(), Waiting { why, since });
+            }
+            for NewSign { address, at, .. } in signs {
+                let last = self.alive.entry(address.to_owned()).or_insert(at);
+                *last = at.max(*last);
             }
             for event in plan.events {
+                assert_eq!(event.revision, i64::try_from(self.events.len()).unwrap() + 1);
+                if let (EventKind::Expired, Some(address)) = (event.kind, event.address) {
+                    self.expired.entry(address.to_owned()).or_default().push(event.at);
+                }
                 self.events.push((event.kind, event.address.map(str::to_owned), event.bounce.or(event.complaint)));
             }
         }
@@ -361,6 +454,10 @@ mod tests {
                     .filter_map(|one| Address::parse(&format!("user{}@example.org", one.address?)))
                     .map(|value| Finding { value, evidence: Evidence::of_structure("") })
                     .collect(),
+                author: recipients
+                    .first()
+                    .and_then(|one| Address::parse(&format!("user{}@example.org", one.address?)))
+                    .map(|value| Finding { value, evidence: Evidence::of_structure("") }),
                 ..Report::of_nobody(because)
             },
             disposition: Disposition::Processed,
@@ -420,46 +517,49 @@ mod tests {
 
         #[test]
         fn rows_and_events_match_one_to_one(batch in batch()) {
-            let plan = Plan::new(&batch, &Policy::default(), Memory::default().facts(&batch));
+            let plan = Plan::new(MAILBOX, &batch, &Policy::default(), Memory::default().facts(&batch));
             let (bounces, others) = plan.events.split_at(plan.bounces.len());
             let (complaints, changes) = others.split_at(plan.complaints.len());
             for (event, row) in bounces.iter().zip(&plan.bounces) {
-                let small = NewEvent {
-                    at: row.judged.received, kind: EventKind::Bounce, address: None, origin: None, bounce: Some(row.id),
-                    complaint: None, note: None,
-                };
+                let small = NewEvent { bounce: Some(row.id), ..NewEvent::new(event.revision, EventKind::Bounce, row.judged.received) };
                 prop_assert_eq!(event, &small);
             }
             for (event, row) in complaints.iter().zip(&plan.complaints) {
-                let small = NewEvent {
-                    at: row.judged.received, kind: EventKind::Complaint, address: None, origin: None, bounce: None,
-                    complaint: Some(row.id), note: None,
-                };
+                let small = NewEvent { complaint: Some(row.id), ..NewEvent::new(event.revision, EventKind::Complaint, row.judged.received) };
                 prop_assert_eq!(event, &small);
             }
             let named: usize = plan.messages.iter().map(|new| new.judged.report.complainers.len()).sum();
             prop_assert_eq!(plan.complaints.len(), named);
-            prop_assert_eq!(changes.len(), plan.suppressions.len());
-            for (event, row) in changes.iter().zip(&plan.suppressions) {
+            for row in &plan.list.entries {
+                let event = changes.iter().find(|event| event.revision == row.revision).unwrap();
                 prop_assert_eq!(event.kind, EventKind::Suppressed);
-                prop_assert_eq!((event.address, event.bounce), (Some(row.address), Some(row.bounce)));
+                prop_assert_eq!((event.address, event.bounce), (Some(row.address), row.bounce));
                 prop_assert_eq!((event.origin, event.at), (Some(row.suppression.origin), row.suppression.since));
+                prop_assert_eq!(&event.causes, &row.suppression.causes);
             }
+            for (before, event) in changes.iter().filter_map(|event| Some((event.before?, event))) {
+                let before = changes.iter().find(|change| change.revision == before).unwrap();
+                prop_assert_eq!(before.address, event.address);
+                prop_assert!(before.revision < event.revision);
+            }
+            let revisions: Vec<_> = plan.events.iter().map(|event| event.revision).collect();
+            prop_assert_eq!(revisions, (1..).take(plan.events.len()).collect::<Vec<_>>());
             let ids: Vec<_> = plan.bounces.iter().map(|bounce| bounce.id).collect();
             prop_assert_eq!(ids, (1..).take(plan.bounces.len()).collect::<Vec<_>>());
         }
 
         #[test]
         fn nobody_is_suppressed_whom_the_gate_keeps_out(batch in batch()) {
-            let plan = Plan::new(&batch, &Policy::default(), Memory::default().facts(&batch));
+            let plan = Plan::new(MAILBOX, &batch, &Policy::default(), Memory::default().facts(&batch));
             for bounce in &plan.bounces {
-                prop_assert_eq!(bounce.counts, Policy::default().counts(bounce.recipient, bounce.verdict.fault));
+                let case = Case::of_bounce(MAILBOX, bounce.judged.received, bounce.id, bounce.recipient, bounce.verdict);
+                prop_assert_eq!(bounce.counts, case.is_some_and(|case| Policy::default().counts(&case)));
                 let kind = bounce.judged.report.kind;
                 prop_assert!(matches!(kind, Kind::Bounce | Kind::Delayed | Kind::Delivered));
             }
-            for new in &plan.suppressions {
-                let cause = plan.bounces.iter().find(|bounce| bounce.id == new.bounce);
-                prop_assert!(cause.is_some_and(|bounce| bounce.counts));
+            for new in &plan.list.entries {
+                let cause = plan.bounces.iter().find(|bounce| Some(bounce.id) == new.bounce);
+                prop_assert!(new.complaint.is_some() || cause.is_some_and(|bounce| bounce.counts));
             }
         }
 
@@ -487,7 +587,7 @@ mod tests {
         let changes: Vec<_> = memory.events.iter().filter(|event| event.0 == EventKind::Suppressed).cloned().collect();
         let by = |bounce| (EventKind::Suppressed, Some("user1@example.org".to_owned()), Some(bounce));
         assert_eq!(changes, [by(5), by(7)], "by the fifth soft bounce, and again only by the hard one");
-        assert_eq!(memory.list.values().collect::<Vec<_>>(), [&Origin::Hard]);
+        assert_eq!(memory.list.values().map(|entry| entry.origin).collect::<Vec<_>>(), [Origin::Hard]);
     }
 
     #[test]
@@ -501,9 +601,10 @@ mod tests {
         let policy = Policy { most_per_message: 1, ..Policy::default() };
         let both = message(1, Kind::Bounce, 0, &[hard(1), hard(2)]);
         let waiting = |batch: &[JudgedMessage]| {
-            let plan = Plan::new(batch, &policy, Facts::default());
-            let of = |rows: &[NewSuppression<'_>]| rows.iter().map(|new| new.address.to_owned()).collect::<Vec<_>>();
-            (of(&plan.suppressions), of(&plan.held))
+            let plan = Plan::new(MAILBOX, batch, &policy, Facts::default());
+            let entries = plan.list.entries.iter().map(|new| new.address.to_owned());
+            let held = plan.list.held.iter().map(|new| new.address.to_owned());
+            (entries.collect::<Vec<_>>(), held.collect::<Vec<_>>())
         };
         let [one, two] = ["user1@example.org", "user2@example.org"].map(str::to_owned);
         assert_eq!(waiting(std::slice::from_ref(&both)), (vec![one.clone()], vec![two.clone()]));
@@ -516,7 +617,7 @@ mod tests {
         let two = [soft.clone(), soft];
         let batch = [message(1, Kind::Bounce, 0, &two), message(2, Kind::Complaint, 0, &two)];
         let facts = Facts { last_message: 7, last_bounce: 41, last_complaint: 16, ..Facts::default() };
-        let plan = Plan::new(&batch, &Policy::default(), facts);
+        let plan = Plan::new(MAILBOX, &batch, &Policy::default(), facts);
         assert_eq!(plan.messages[0].id, 8);
         let rows: Vec<_> = plan.bounces.iter().map(|bounce| (bounce.id, bounce.message, bounce.position)).collect();
         assert_eq!(rows, [(42, 8, 0), (43, 8, 1)]);

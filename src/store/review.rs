@@ -1,4 +1,5 @@
-//! Addresses that one message too many brought, as a person sees them before he decides.
+//! What waits for a person: addresses that one message too many brought, or one remote too fast, and who is on the list
+//! for good and lives.
 
 use serde::Serialize;
 use sqlx::FromRow;
@@ -8,7 +9,10 @@ use sqlx::FromRow;
 pub struct Held {
     /// The normalised address.
     pub address: String,
-    /// `hard` or `soft`: how it would come onto the list.
+    /// `flood`, `outage` or `alive`: why it waits. Who is `alive` is on the list and would leave it, the others would come
+    /// onto it.
+    pub why: String,
+    /// `hard`, `soft` …: how it would come onto the list, or came there.
     pub origin: String,
     /// The reason of the bounce.
     pub reason: Option<String>,
@@ -16,7 +20,9 @@ pub struct Held {
     pub rule: Option<String>,
     /// What the refusing server said, as the message tells it.
     pub diagnostic: Option<String>,
-    /// When the bounce was received, ISO 8601 in UTC.
+    /// The remote that called it dead, where that is why it waits.
+    pub remote: Option<String>,
+    /// When the bounce or the sign of life was received, ISO 8601 in UTC.
     pub since: String,
     /// The row in `message`: what `--message` names.
     pub message: Option<i64>,
@@ -29,9 +35,9 @@ pub struct Held {
 /// What a person says about addresses that wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HeldAnswer {
-    /// They go onto the list.
+    /// They go onto the list; who is on it and lives is taken off.
     Approve,
-    /// They stay off it.
+    /// They stay as they are.
     Reject,
 }
 

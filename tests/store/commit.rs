@@ -9,7 +9,7 @@ use bounced::{
     suppression::Origin,
 };
 
-use crate::fixture::{BLOCKED, DAY, Fixture, HARD, MAILBOX, SOFT, START, entry, up_to};
+use crate::fixture::{BLOCKED, DAY, Fixture, HARD, MAILBOX, SOFT, START, by, entry, up_to};
 
 #[tokio::test]
 async fn a_message_is_recorded_once_whatever_place_it_comes_back_with() {
@@ -237,9 +237,9 @@ async fn the_last_removal_counts_and_nothing_else_is_one() {
     let ann = Address::parse("ann@example.org").unwrap();
     let hard = |uid, day| [entry(uid, START + day * DAY, &[("ann@example.org", HARD)])];
     f.commit(&hard(1, 0)).await;
-    f.store.release(&ann, START + DAY).await.unwrap();
+    f.store.release(std::slice::from_ref(&ann), &by(START + DAY)).await.unwrap();
     f.commit(&hard(2, 2)).await;
-    f.store.release(&ann, START + 5 * DAY).await.unwrap();
+    f.store.release(std::slice::from_ref(&ann), &by(START + 5 * DAY)).await.unwrap();
     f.commit(&hard(3, 3)).await;
     assert_eq!(f.store.suppression(&ann).await.unwrap(), None, "received between the two removals");
 
@@ -257,7 +257,7 @@ async fn a_hard_bounce_in_the_second_of_a_removal_counts_and_an_older_one_does_n
         let f = Fixture::new().await;
         f.commit(&[entry(1, START, &[("ann@example.org", HARD)])]).await;
         let ann = Address::parse("ann@example.org").unwrap();
-        f.store.release(&ann, START + DAY).await.unwrap();
+        f.store.release(std::slice::from_ref(&ann), &by(START + DAY)).await.unwrap();
         f.commit(&[entry(2, START + DAY + seconds, &[("ann@example.org", HARD)])]).await;
         assert_eq!(f.store.suppression(&ann).await.unwrap().is_some(), back, "{seconds} s later");
     }

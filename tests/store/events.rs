@@ -3,11 +3,11 @@
 use bounced::{
     message::Place,
     report::Address,
-    store::{Event, EventKind},
+    store::{By, Event, EventKind},
     suppression::Origin,
 };
 
-use crate::fixture::{BLOCKED, DAY, Fixture, HARD, START, entry};
+use crate::fixture::{BLOCKED, DAY, Fixture, HARD, START, by, entry};
 
 /// What, whose, by what origin, from which bounce, and when.
 type Told<'a> = (EventKind, Option<&'a str>, Option<Origin>, Option<i64>, i64);
@@ -22,9 +22,9 @@ async fn each_change_is_one_event_in_the_order_of_the_commits() {
     assert_eq!(f.store.newest_revision().await.unwrap(), 0);
     f.commit(&[entry(1, START, &[("ann@example.org", HARD), ("bob@example.org", BLOCKED)])]).await;
     let ann = Address::parse("ann@example.org").unwrap();
-    f.store.release(&ann, START + DAY).await.unwrap();
-    f.store.release(&ann, START + DAY).await.unwrap();
-    f.store.suppress(&ann, Some("asked"), START + 2 * DAY).await.unwrap();
+    f.store.release(std::slice::from_ref(&ann), &by(START + DAY)).await.unwrap();
+    f.store.release(std::slice::from_ref(&ann), &by(START + DAY)).await.unwrap();
+    f.store.suppress(std::slice::from_ref(&ann), &By { note: Some("asked"), ..by(START + 2 * DAY) }).await.unwrap();
 
     let events = f.store.events_after(0, 100).await.unwrap();
     let (address, hard, manual) = (Some("ann@example.org"), Some(Origin::Hard), Some(Origin::Manual));

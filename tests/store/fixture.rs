@@ -7,7 +7,7 @@ use bounced::{
     message::{Cursor, Disposition, Place, Reading},
     policy::Policy,
     report::{Action, Address, Candidate, Evidence, Finding, Kind, Location, Original, Recipient, Report, Verdict},
-    store::{Committed, JudgedMessage, Store},
+    store::{By, Committed, JudgedMessage, Store},
 };
 use sha2::{Digest, Sha256};
 use sqlx::{
@@ -20,6 +20,11 @@ use tempfile::TempDir;
 pub const START: i64 = 1_767_225_600;
 pub const DAY: i64 = 86_400;
 pub const MAILBOX: &str = "bounces";
+
+/// A person, at a time.
+pub const fn by(at: i64) -> By<'static> {
+    By::new("ann", at)
+}
 
 /// The mailbox is read up to here.
 pub fn up_to(cursor: &str) -> Reading {

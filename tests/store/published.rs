@@ -17,11 +17,11 @@ use bounced::{
     message::Reading,
     policy::Policy,
     report::Address,
-    store::{Store, StoreError},
+    store::{By, Store, StoreError},
 };
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 
-use crate::fixture::{DAY, Fixture, HARD, MAILBOX, SOFT, START, entry};
+use crate::fixture::{DAY, Fixture, HARD, MAILBOX, SOFT, START, by, entry};
 
 struct List {
     f: Fixture,
@@ -85,12 +85,12 @@ async fn the_list_follows_every_change_under_an_open_handle() {
     l.published.follow(&l.f.store).await.unwrap();
     assert_eq!(rows(&mut reader).await, ["ann@example.org hard user_unknown"]);
 
-    l.f.store.suppress(&address("bob@example.org"), None, START).await.unwrap();
-    l.f.store.suppress(&address("ann@example.org"), Some("asked"), START).await.unwrap();
+    l.f.store.suppress(&[address("bob@example.org")], &by(START)).await.unwrap();
+    l.f.store.suppress(&[address("ann@example.org")], &By { note: Some("asked"), ..by(START) }).await.unwrap();
     l.published.follow(&l.f.store).await.unwrap();
     assert_eq!(rows(&mut reader).await, ["ann@example.org manual user_unknown", "bob@example.org manual manual"]);
 
-    l.f.store.release(&address("ann@example.org"), START + DAY).await.unwrap();
+    l.f.store.release(&[address("ann@example.org")], &by(START + DAY)).await.unwrap();
     l.published.follow(&l.f.store).await.unwrap();
     assert_eq!(rows(&mut reader).await, ["bob@example.org manual manual"]);
     assert_eq!(fs::metadata(l.path()).unwrap().ino(), inode, "a mail server keeps its handle");
@@ -137,7 +137,7 @@ async fn a_crash_between_commit_and_publishing_heals() {
     l.bounce(1, "ann@example.org").await;
     l.published.follow(&l.f.store).await.unwrap();
     l.bounce(2, "bob@example.org").await;
-    l.f.store.release(&address("ann@example.org"), START).await.unwrap();
+    l.f.store.release(&[address("ann@example.org")], &by(START)).await.unwrap();
     l.f.store.close().await;
 
     let store = Store::open(&l.f.database()).await.unwrap();
@@ -150,10 +150,10 @@ async fn the_changes_of_another_process_are_carried_over() {
     let l = List::new().await;
     l.published.start(&l.f.store).await.unwrap();
     let other = Store::open(&l.f.database()).await.unwrap();
-    other.suppress(&address("bob@example.org"), None, START).await.unwrap();
+    other.suppress(&[address("bob@example.org")], &by(START)).await.unwrap();
     l.published.follow(&l.f.store).await.unwrap();
     assert_eq!(l.rows().await, ["bob@example.org manual manual"]);
-    other.release(&address("bob@example.org"), START).await.unwrap();
+    other.release(&[address("bob@example.org")], &by(START)).await.unwrap();
     l.published.follow(&l.f.store).await.unwrap();
     assert!(l.rows().await.is_empty());
 }
@@ -165,7 +165,7 @@ async fn more_changes_than_are_carried_over_at_once_all_arrive() {
     l.published.start(&l.f.store).await.unwrap();
     let batch: Vec<_> = (10..2_510).map(|uid| entry(uid, START, &[(&format!("u{uid}@example.org"), HARD)])).collect();
     l.f.commit(&batch).await;
-    l.f.store.release(&address("ann@example.org"), START).await.unwrap();
+    l.f.store.release(&[address("ann@example.org")], &by(START)).await.unwrap();
     l.published.follow(&l.f.store).await.unwrap();
     let rows = l.rows().await;
     assert_eq!(rows.len(), 2_500);
@@ -207,13 +207,13 @@ async fn a_store_restored_from_a_backup_is_followed_again_once_a_person_says_so(
         l.f.store.close().await;
         let backup = fs::read(l.f.database()).unwrap();
         let store = Store::open(&l.f.database()).await.unwrap();
-        store.release(&address("ann@example.org"), START).await.unwrap();
-        store.suppress(&address("bob@example.org"), None, START).await.unwrap();
+        store.release(&[address("ann@example.org")], &by(START)).await.unwrap();
+        store.suppress(&[address("bob@example.org")], &by(START)).await.unwrap();
         l.published.follow(&store).await.unwrap();
         assert_eq!(l.rows().await, ["bob@example.org manual manual"]);
         if back_again {
             // The list is then right by chance, and only its revision is not.
-            store.release(&address("bob@example.org"), START).await.unwrap();
+            store.release(&[address("bob@example.org")], &by(START)).await.unwrap();
             let again = [entry(2, START + DAY, &[("ann@example.org", HARD)])];
             store.commit(MAILBOX, &again, &Reading::default(), &Policy::default()).await.unwrap();
             l.published.follow(&store).await.unwrap();
@@ -297,7 +297,7 @@ async fn what_a_kill_tears_in_the_middle_of_writing_is_mended_with_the_next_turn
         let before = fs::read(l.path()).unwrap();
         let ending = if more { "x".repeat(50) } else { String::new() };
         let changed = (0..300).step_by(2).map(|n| address(&format!("u{n:03}@{ending}example.org")));
-        l.f.store.suppress_all(&changed.collect::<Vec<_>>(), None, START).await.unwrap();
+        l.f.store.suppress(&changed.collect::<Vec<_>>(), &by(START)).await.unwrap();
         l.published.follow(&l.f.store).await.unwrap();
         let (after, rows) = (fs::read(l.path()).unwrap(), l.rows().await);
         assert_eq!(after.len() > before.len(), more);
@@ -497,9 +497,9 @@ async fn two_writers_at_once_leave_the_newest_state() {
             for n in 0..20 {
                 let address = address(&format!("{name}{}@example.org", n % 3));
                 if n % 2 == 0 {
-                    store.suppress(&address, None, START).await.unwrap();
+                    store.suppress(std::slice::from_ref(&address), &by(START)).await.unwrap();
                 } else {
-                    store.release(&address, START).await.unwrap();
+                    store.release(std::slice::from_ref(&address), &by(START)).await.unwrap();
                 }
                 published.follow(&store).await.unwrap();
             }

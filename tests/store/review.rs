@@ -3,11 +3,11 @@
 use bounced::{
     message::Reading,
     policy::Policy,
-    store::{Held, HeldAnswer, HeldSelection},
+    store::{By, Held, HeldAnswer, HeldSelection},
 };
 use futures::TryStreamExt;
 
-use crate::fixture::{DAY, Fixture, HARD, MAILBOX, START, entry};
+use crate::fixture::{DAY, Fixture, HARD, MAILBOX, START, by, entry};
 
 fn policy() -> Policy {
     Policy { most_per_message: 3, ..Policy::default() }
@@ -48,17 +48,17 @@ async fn a_person_approves_and_rejects_by_address_domain_and_message() {
     let f = five().await;
     let domain = HeldSelection { domain: Some("one.example".to_owned()), ..HeldSelection::default() };
     assert_eq!(held(&f, domain.clone()).await.len(), 1);
-    assert_eq!(f.store.answer_held(&domain, HeldAnswer::Reject, START + DAY).await.unwrap(), 1);
+    assert_eq!(f.store.answer_held(&domain, HeldAnswer::Reject, &by(START + DAY)).await.unwrap(), 1);
     let other = HeldSelection { message: Some(2), ..HeldSelection::default() };
-    assert_eq!(f.store.answer_held(&other, HeldAnswer::Approve, START + DAY).await.unwrap(), 0);
+    assert_eq!(f.store.answer_held(&other, HeldAnswer::Approve, &by(START + DAY)).await.unwrap(), 0);
     let message = HeldSelection { message: Some(1), ..HeldSelection::default() };
-    assert_eq!(f.store.answer_held(&message, HeldAnswer::Approve, START + DAY).await.unwrap(), 1);
+    assert_eq!(f.store.answer_held(&message, HeldAnswer::Approve, &by(START + DAY)).await.unwrap(), 1);
     assert_eq!(listed(&f).await, ["a@one.example", "b@one.example", "c@two.example", "d@two.example"]);
     assert_eq!(f.store.held_count().await.unwrap(), 0);
     let last: Vec<(String, String)> = f.rows("SELECT kind, address FROM event ORDER BY revision DESC LIMIT 2").await;
     let [approved, rejected] = &last[..] else { panic!("{last:?}") };
     assert_eq!((approved.0.as_str(), approved.1.as_str()), ("suppressed", "d@two.example"));
-    assert_eq!((rejected.0.as_str(), rejected.1.as_str()), ("released", "e@one.example"));
+    assert_eq!((rejected.0.as_str(), rejected.1.as_str()), ("rejected", "e@one.example"));
 
     // A rejection holds against what came before it, and not against what comes after.
     let again = |uid, day: i64| entry(uid, START + day * DAY, &[("e@one.example", HARD)]);
@@ -79,8 +79,8 @@ async fn a_person_answers_for_many_addresses_at_once() {
     let both = of(&["d@two.example", "a@one.example", "e@one.example"]);
     assert_eq!(held(&f, both.clone()).await.len(), 2);
     let domain = HeldSelection { domain: Some("two.example".to_owned()), ..both };
-    assert_eq!(f.store.answer_held(&domain, HeldAnswer::Approve, START).await.unwrap(), 1);
-    assert_eq!(f.store.answer_held(&of(&["e@one.example"]), HeldAnswer::Reject, START).await.unwrap(), 1);
+    assert_eq!(f.store.answer_held(&domain, HeldAnswer::Approve, &by(START)).await.unwrap(), 1);
+    assert_eq!(f.store.answer_held(&of(&["e@one.example"]), HeldAnswer::Reject, &by(START)).await.unwrap(), 1);
     assert_eq!(f.store.held_count().await.unwrap(), 0);
 }
 
@@ -92,8 +92,8 @@ async fn whoever_comes_onto_the_list_otherwise_waits_no_longer() {
     assert_eq!(waiting.iter().map(|one| one.address.as_str()).collect::<Vec<_>>(), ["e@one.example"]);
     // By hand, too; an approval then leaves the person's entry alone.
     let e = bounced::report::Address::parse("e@one.example").unwrap();
-    f.store.suppress(&e, Some("asked"), START).await.unwrap();
-    f.store.answer_held(&HeldSelection::default(), HeldAnswer::Approve, START).await.unwrap();
+    f.store.suppress(std::slice::from_ref(&e), &By { note: Some("asked"), ..by(START) }).await.unwrap();
+    f.store.answer_held(&HeldSelection::default(), HeldAnswer::Approve, &by(START)).await.unwrap();
     let entry: Vec<(String, String)> = f.rows("SELECT origin, note FROM suppression WHERE address LIKE 'e@%'").await;
     assert_eq!(entry, [("manual".to_owned(), "asked".to_owned())]);
 }
@@ -108,7 +108,7 @@ async fn a_rejection_releases_nobody_who_is_on_the_list_for_another_reason() {
     let names = ["a@one.example", "b@one.example", "c@two.example", "e@one.example"];
     let all = names.map(|name| (name, HARD));
     f.store.commit(MAILBOX, &[entry(1, START, &all)], &Reading::default(), &policy()).await.unwrap();
-    assert_eq!(f.store.answer_held(&HeldSelection::default(), HeldAnswer::Reject, START).await.unwrap(), 1);
+    assert_eq!(f.store.answer_held(&HeldSelection::default(), HeldAnswer::Reject, &by(START)).await.unwrap(), 1);
     assert!(listed(&f).await.contains(&"e@one.example".to_owned()));
     assert_eq!(f.value::<i64>("SELECT count(*) FROM event WHERE kind = 'released'").await, 0);
 }
@@ -117,9 +117,9 @@ async fn a_rejection_releases_nobody_who_is_on_the_list_for_another_reason() {
 async fn a_person_who_adds_or_removes_an_address_has_answered_for_it() {
     let f = five().await;
     let address = |text| bounced::report::Address::parse(text).unwrap();
-    assert!(f.store.suppress(&address("d@two.example"), None, START).await.unwrap());
-    assert!(f.store.release(&address("e@one.example"), START).await.unwrap());
+    assert_eq!(f.store.suppress(&[address("d@two.example")], &by(START)).await.unwrap(), [true]);
+    assert_eq!(f.store.release(&[address("e@one.example")], &by(START)).await.unwrap(), [true]);
     assert_eq!(f.store.held_count().await.unwrap(), 0);
     assert!(!listed(&f).await.contains(&"e@one.example".to_owned()));
-    assert!(!f.store.release(&address("e@one.example"), START).await.unwrap());
+    assert_eq!(f.store.release(&[address("e@one.example")], &by(START)).await.unwrap(), [false]);
 }

@@ -19,7 +19,7 @@ use futures::TryStreamExt;
 
 use crate::{
     cdb,
-    fixture::{Fixture, HARD, SOFT, START, entry},
+    fixture::{Fixture, HARD, SOFT, START, by, entry},
 };
 
 impl Fixture {
@@ -56,7 +56,7 @@ async fn each_change_makes_a_whole_new_file_with_both_forms_of_a_domain() {
     assert!(cdb::records(&f.cdb()).is_some_and(|records| records.len() == 1), "its own key and nobody");
     let mut before = f.inode();
     f.commit(&[entry(1, START, &[("Ann@Example.org", HARD), ("Bob@Bücher.example", HARD)])]).await;
-    f.store.suppress(&address("eve@example.org"), None, START).await.unwrap();
+    f.store.suppress(&[address("eve@example.org")], &by(START)).await.unwrap();
     followers.follow(&f.store).await.unwrap();
     let records = cdb::records(&f.cdb()).unwrap();
     let expected = [
@@ -73,7 +73,7 @@ async fn each_change_makes_a_whole_new_file_with_both_forms_of_a_domain() {
     before = f.inode();
 
     fs::set_permissions(f.cdb(), fs::Permissions::from_mode(0o604)).unwrap();
-    f.store.release(&address("ann@example.org"), START).await.unwrap();
+    f.store.release(&[address("ann@example.org")], &by(START)).await.unwrap();
     followers.follow(&f.store).await.unwrap();
     assert_eq!(cdb::addresses(&f.cdb()), expected[1..].iter().map(|(address, _)| *address).collect::<Vec<_>>());
     assert_ne!(f.inode(), before);
@@ -132,11 +132,11 @@ async fn what_another_store_or_a_later_state_published_is_replaced_only_when_a_p
     for kept in ["suppressions.db", "suppressions.cdb"] {
         for restored in [false, true] {
             let f = Fixture::new().await;
-            f.store.suppress(&address("ann@example.org"), None, START).await.unwrap();
+            f.store.suppress(&[address("ann@example.org")], &by(START)).await.unwrap();
             f.store.close().await;
             let backup = fs::read(f.database()).unwrap();
             let store = Store::open(&f.database()).await.unwrap();
-            store.suppress(&address("bob@example.org"), None, START).await.unwrap();
+            store.suppress(&[address("bob@example.org")], &by(START)).await.unwrap();
             f.followers().start(&store).await.unwrap();
             store.close().await;
             // One list alone is reason enough.
@@ -149,7 +149,7 @@ async fn what_another_store_or_a_later_state_published_is_replaced_only_when_a_p
                 Store::open(&f.database()).await.unwrap()
             } else {
                 let other = Store::open(&f.path("other.db")).await.unwrap();
-                other.suppress(&address("eve@example.org"), None, START).await.unwrap();
+                other.suppress(&[address("eve@example.org")], &by(START)).await.unwrap();
                 other
             };
             let error = f.followers().start(&store).await.expect_err("refused");
@@ -178,7 +178,7 @@ async fn what_another_store_or_a_later_state_published_is_replaced_only_when_a_p
             assert!(f.followers().troubles(&store, START).await.unwrap().is_empty());
 
             // Once: what is put there later is asked about again.
-            store.release(&address(expected), START).await.unwrap();
+            store.release(&[address(expected)], &by(START)).await.unwrap();
             fs::write(f.path(kept), &before[at]).unwrap();
             assert!(matches!(accepting.follow(&store).await, Err(StoreError::Foreign(_))));
         }
@@ -193,7 +193,7 @@ async fn a_missing_database_is_not_made_where_a_list_would_be_lost() {
     fs::remove_file(f.database()).unwrap();
     let store = app::open_store(&f.config()).await.expect("nobody is listed");
     f.followers().start(&store).await.expect("a list of nobody can follow any store");
-    store.suppress(&address("ann@example.org"), None, START).await.unwrap();
+    store.suppress(&[address("ann@example.org")], &by(START)).await.unwrap();
     f.followers().follow(&store).await.unwrap();
     store.close().await;
 
@@ -214,7 +214,7 @@ async fn a_missing_database_is_not_made_where_a_list_would_be_lost() {
         // For the other list's turn.
         fs::remove_file(f.path(kept)).unwrap();
         let store = Store::open(&f.database()).await.unwrap();
-        store.suppress(&address("ann@example.org"), None, START).await.unwrap();
+        store.suppress(&[address("ann@example.org")], &by(START)).await.unwrap();
         f.followers().follow(&store).await.unwrap();
         store.close().await;
     }
@@ -271,7 +271,7 @@ async fn a_list_that_lacks_what_was_recorded_minutes_ago_is_told() {
     // What changes nothing on a list is no reason to write it.
     f.commit(&[entry(4, START, &[("carl@example.org", SOFT)])]).await;
     assert!(followers.troubles(&f.store, now + 600).await.unwrap().is_empty());
-    f.store.release(&address("bob@example.org"), now).await.unwrap();
+    f.store.release(&[address("bob@example.org")], &by(now)).await.unwrap();
     assert_eq!(followers.troubles(&f.store, now + 300).await.unwrap().len(), 2);
 }
 

@@ -1,19 +1,19 @@
 //! One commit: reads the facts, has it planned, and writes the plan, in one transaction. Every statement carries the
 //! whole batch, because a statement costs more than the rows in it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, query_builder::Separated};
+use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, sqlite::SqliteRow};
 
-use super::{ROWS_A_STATEMENT, SqliteStore, events, is_kept, json, mailbox, parsed, review, totals};
+use super::{ROWS_A_STATEMENT, SqliteStore, decoded, events, is_kept, json, list, mailbox, parsed, totals};
 use crate::{
     message::{Place, Reading},
     policy::Policy,
     store::{
         Committed, JudgedMessage, StoreError,
-        plan::{self, Facts, NewBounce, NewComplaint, NewMessage, NewSuppression, Plan},
+        plan::{self, Facts, Known, NewBounce, NewComplaint, NewMessage, Plan},
     },
-    suppression::{HISTORY_DAYS, History},
+    suppression::{HISTORY_DAYS, History, InForce, Past, Waiting},
 };
 
 impl SqliteStore {
@@ -44,15 +44,12 @@ async fn record(
     policy: &Policy,
 ) -> Result<Committed, sqlx::Error> {
     let facts = facts(tx, mailbox, batch, policy).await?;
-    let plan = Plan::new(batch, policy, facts);
+    let plan = Plan::new(mailbox, batch, policy, facts);
     insert_messages(tx, mailbox, &plan.messages).await?;
     insert_bounces(tx, &plan.bounces).await?;
     insert_complaints(tx, &plan.complaints).await?;
     totals::add(tx, mailbox, &plan).await?;
-    insert_suppressions(tx, &plan.suppressions).await?;
-    review::hold(tx, &plan.held).await?;
-    let listed: Vec<&str> = plan.suppressions.iter().map(|new| new.address).collect();
-    review::forget(tx, &listed).await?;
+    list::change(tx, &plan.list).await?;
     events::insert(tx, &plan.events).await?;
     mailbox::insert_unsettled(tx, mailbox, &plan.unsettled).await?;
     let places: Vec<&Place> = batch.iter().map(|judged| &judged.place).collect();
@@ -60,8 +57,9 @@ async fn record(
     Ok(Committed {
         new: plan.messages.len(),
         duplicates: batch.len() - plan.messages.len(),
-        held: plan.held.len(),
-        suppressed: plan.suppressions.into_iter().map(|new| new.suppression).collect(),
+        held: plan.list.held.len(),
+        ended: plan.list.ended.len(),
+        suppressed: plan.list.entries.into_iter().map(|new| new.suppression).collect(),
     })
 }
 
@@ -72,10 +70,11 @@ async fn facts(
     batch: &[JudgedMessage],
     policy: &Policy,
 ) -> Result<Facts, sqlx::Error> {
-    let (last_message, last_bounce, last_complaint): (i64, i64, i64) = sqlx::query_as(
+    let (last_message, last_bounce, last_complaint, last_revision): (i64, i64, i64, i64) = sqlx::query_as(
         "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'message'), 0),
                 coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'bounce'), 0),
-                coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'complaint'), 0)",
+                coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'complaint'), 0),
+                coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'event'), 0)",
     )
     .fetch_one(&mut *tx)
     .await?;
@@ -84,8 +83,10 @@ async fn facts(
     known.extend(read_before);
     let fresh = plan::fresh(batch, &known);
     let oldest = fresh.iter().map(|judged| judged.received).min().unwrap_or_default();
-    let histories = histories(tx, &plan::addresses(&fresh, policy), oldest).await?;
-    Ok(Facts { known, histories, last_message, last_bounce, last_complaint })
+    let addresses = plan::addresses(mailbox, &fresh, policy);
+    let column = if policy.asks_mailbox() { Column::Mailbox } else { Column::Nothing };
+    let histories = histories(tx, &addresses, oldest, column).await?;
+    Ok(Facts { known, histories, last_message, last_bounce, last_complaint, last_revision })
 }
 
 /// Which messages of the batch are in the store already.
@@ -137,37 +138,87 @@ async fn read_before(
     Ok(found)
 }
 
+/// What is asked of a bounce beside what the index holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Column {
+    Nothing,
+    Mailbox,
+}
+
+/// The bounces of an address that count; `$mailbox` is where each was read.
+macro_rules! known_of {
+    ($mailbox:literal) => {
+        concat!(
+            "SELECT a.value ->> 0 AS address,
+                (SELECT json_group_array(json_array(b.id, b.at, b.class, b.reason, b.fault, ",
+            $mailbox,
+            ")) FROM bounce AS b WHERE b.address = a.value ->> 0 AND b.at >= ?2 AND b.counts = 1) AS past,
+                (SELECT max(e.at) FROM event AS e WHERE e.address = a.value ->> 0 AND e.kind <> 'suppressed'
+                 AND e.kind IN ('released', 'rejected')) AS released_at,
+                (SELECT json_group_array(e.at) FROM event AS e WHERE e.address = a.value ->> 0
+                 AND e.kind <> 'suppressed' AND e.kind = 'expired') AS expired,
+                (SELECT max(e.revision) FROM event AS e WHERE e.address = a.value ->> 0
+                 AND e.kind <> 'suppressed') AS last_change,
+                (SELECT l.at FROM alive AS l WHERE l.address = a.value ->> 0) AS alive_at,
+                EXISTS (SELECT 1 FROM allowed AS w WHERE w.address IN (a.value ->> 0, '*@' || (a.value ->> 1)))
+                AS allowed,
+                s.origin, s.since, s.expires, s.revision, h.why, h.since AS held_since, h.revision AS held_revision
+             FROM json_each(?1) AS a
+             LEFT JOIN suppression AS s ON s.address = a.value ->> 0
+             LEFT JOIN held AS h ON h.address = a.value ->> 0"
+        )
+    };
+}
+
 /// What is known of these addresses, as far back as matters for a bounce received at `oldest`, in one query.
-async fn histories(
+pub(super) async fn histories(
     tx: &mut SqliteConnection,
-    addresses: &HashSet<&str>,
+    addresses: &BTreeMap<&str, &str>,
     oldest: i64,
-) -> Result<HashMap<String, History>, sqlx::Error> {
+    mailbox: Column,
+) -> Result<HashMap<String, Known>, sqlx::Error> {
     if addresses.is_empty() {
         return Ok(HashMap::new());
     }
-    let rows = sqlx::query(
-        "SELECT a.value AS address,
-                (SELECT json_group_array(b.at) FROM bounce AS b
-                 WHERE b.address = a.value AND b.at >= ?2 AND b.counts = 1 AND b.class = 'soft') AS soft,
-                (SELECT max(e.at) FROM event AS e WHERE e.address = a.value AND e.kind = 'released') AS released_at,
-                (SELECT s.origin FROM suppression AS s WHERE s.address = a.value) AS origin
-         FROM json_each(?1) AS a",
-    )
-    .bind(json(addresses)?)
-    .bind(oldest - i64::from(HISTORY_DAYS) * 86_400)
-    .fetch_all(&mut *tx)
-    .await?;
-    rows.iter()
-        .map(|row| {
-            let history = History {
-                soft: serde_json::from_str(row.try_get("soft")?).map_err(|e| sqlx::Error::Decode(e.into()))?,
-                released_at: row.try_get("released_at")?,
-                suppressed: row.try_get::<Option<&str>, _>("origin")?.map(parsed).transpose()?,
-            };
-            Ok((row.try_get("address")?, history))
-        })
-        .collect()
+    // Without it the index alone answers.
+    let query = if mailbox == Column::Mailbox {
+        sqlx::query(known_of!("(SELECT m.mailbox FROM message AS m WHERE m.id = b.message)"))
+    } else {
+        sqlx::query(known_of!("NULL"))
+    };
+    let rows = query
+        .bind(json(&addresses.iter().collect::<Vec<_>>())?)
+        .bind(oldest - i64::from(HISTORY_DAYS) * 86_400)
+        .fetch_all(&mut *tx)
+        .await?;
+    rows.iter().map(|row| Ok((row.try_get("address")?, known_of(row)?))).collect()
+}
+
+fn known_of(row: &SqliteRow) -> Result<Known, sqlx::Error> {
+    let origin = row.try_get::<Option<&str>, _>("origin")?.map(parsed).transpose()?;
+    let why = row.try_get::<Option<&str>, _>("why")?.map(parsed).transpose()?;
+    let entry = |origin| {
+        Ok::<_, sqlx::Error>(InForce { origin, since: row.try_get("since")?, expires: row.try_get("expires")? })
+    };
+    let waiting = |why| Ok::<_, sqlx::Error>(Waiting { why, since: row.try_get("held_since")? });
+    let history = History {
+        past: decoded::<Vec<PastRow>>(row.try_get("past")?)?.into_iter().map(past).collect::<Result<_, _>>()?,
+        released_at: row.try_get("released_at")?,
+        expired: decoded(row.try_get("expired")?)?,
+        alive_at: row.try_get("alive_at")?,
+        entry: origin.map(entry).transpose()?,
+        held: why.map(waiting).transpose()?,
+        allowed: row.try_get("allowed")?,
+    };
+    let changes: [Option<i64>; 3] =
+        [row.try_get("last_change")?, row.try_get("revision")?, row.try_get("held_revision")?];
+    Ok(Known { history, last_change: changes.into_iter().flatten().max() })
+}
+
+type PastRow = (i64, i64, String, String, String, Option<String>);
+
+fn past((bounce, at, class, reason, fault, mailbox): PastRow) -> Result<Past, sqlx::Error> {
+    Ok(Past { bounce, at, class: parsed(&class)?, reason: parsed(&reason)?, fault: parsed(&fault)?, mailbox })
 }
 
 async fn insert_messages(
@@ -281,45 +332,6 @@ async fn insert_complaints(tx: &mut SqliteConnection, complaints: &[NewComplaint
                 .push_bind(complainer.evidence.words.as_str())
                 .push_bind(judged.received);
         })
-        .build()
-        .persistent(is_kept(chunk.len()))
-        .execute(&mut *tx)
-        .await?;
-    }
-    Ok(())
-}
-
-/// The columns that an entry has on the list as well as when it waits: address, domain, origin, reason, rule,
-/// diagnostic, bounce and since.
-pub(super) fn bind_entry<'a>(row: &mut Separated<'_, Sqlite, &'static str>, new: &'a NewSuppression<'a>) {
-    let suppression = &new.suppression;
-    row.push_bind(new.address)
-        .push_bind(new.domain)
-        .push_bind(suppression.origin.as_str())
-        .push_bind(suppression.reason.map(|reason| reason.as_str()))
-        .push_bind(suppression.rule.as_deref())
-        .push_bind(suppression.diagnostic.as_deref())
-        .push_bind(new.bounce)
-        .push_bind(suppression.since);
-}
-
-async fn insert_suppressions(
-    tx: &mut SqliteConnection,
-    suppressions: &[NewSuppression<'_>],
-) -> Result<(), sqlx::Error> {
-    for chunk in suppressions.chunks(ROWS_A_STATEMENT) {
-        QueryBuilder::<Sqlite>::new(
-            "INSERT INTO suppression (address, domain, origin, reason, rule, diagnostic, bounce, since, note) ",
-        )
-        .push_values(chunk, |mut row, new| {
-            bind_entry(&mut row, new);
-            row.push_bind(new.suppression.note.as_deref());
-        })
-        .push(
-            " ON CONFLICT (address) DO UPDATE SET
-              origin = excluded.origin, reason = excluded.reason, rule = excluded.rule,
-              diagnostic = excluded.diagnostic, bounce = excluded.bounce",
-        )
         .build()
         .persistent(is_kept(chunk.len()))
         .execute(&mut *tx)

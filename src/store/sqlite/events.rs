@@ -1,8 +1,9 @@
 //! The table `event`: written with whatever it tells of, read by followers.
 
+use serde_json::json;
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, sqlite::SqliteRow};
 
-use super::{ROWS_A_STATEMENT, SqliteStore, is_kept, parsed};
+use super::{ROWS_A_STATEMENT, SqliteStore, decoded, is_kept, parsed};
 use crate::store::{Event, EventKind, StoreError, plan::NewEvent};
 
 impl SqliteStore {
@@ -12,8 +13,9 @@ impl SqliteStore {
 
     async fn read_events(&self, revision: i64, limit: u32) -> Result<Vec<Event>, sqlx::Error> {
         let rows = sqlx::query(
-            "SELECT revision, at, kind, address, origin, bounce, complaint, note FROM event
-             WHERE revision > ?1 ORDER BY revision LIMIT ?2",
+            "SELECT revision, at, kind, address, origin, bounce, complaint, recorded, reason, policy, expires, causes,
+                    before, actor, note
+             FROM event WHERE revision > ?1 ORDER BY revision LIMIT ?2",
         )
         .bind(revision)
         .bind(limit)
@@ -24,7 +26,7 @@ impl SqliteStore {
 
     pub(in crate::store) async fn list_changed_since(&self, revision: i64) -> Result<bool, StoreError> {
         sqlx::query_scalar(
-            "SELECT EXISTS (SELECT 1 FROM event WHERE revision > ?1 AND kind IN ('suppressed', 'released'))",
+            "SELECT EXISTS (SELECT 1 FROM event WHERE revision > ?1 AND kind NOT IN ('bounce', 'complaint'))",
         )
         .bind(revision)
         .fetch_one(&self.readers)
@@ -33,11 +35,9 @@ impl SqliteStore {
     }
 
     pub(in crate::store) async fn first_change_since(&self, revision: i64) -> Result<Option<i64>, StoreError> {
-        // An event has the time at which its bounce was received, which may be long before it was recorded.
         sqlx::query_scalar(
-            "SELECT max(e.at, coalesce(m.recorded, e.at)) FROM event AS e
-             LEFT JOIN bounce AS b ON b.id = e.bounce LEFT JOIN message AS m ON m.id = b.message
-             WHERE e.revision > ?1 AND e.kind IN ('suppressed', 'released') ORDER BY e.revision LIMIT 1",
+            "SELECT coalesce(recorded, at) FROM event
+             WHERE revision > ?1 AND kind NOT IN ('bounce', 'complaint') ORDER BY revision LIMIT 1",
         )
         .bind(revision)
         .fetch_optional(&self.readers)
@@ -63,21 +63,37 @@ fn event(row: &SqliteRow) -> Result<Event, sqlx::Error> {
         origin: row.try_get::<Option<&str>, _>("origin")?.map(parsed).transpose()?,
         bounce: row.try_get("bounce")?,
         complaint: row.try_get("complaint")?,
+        recorded: row.try_get("recorded")?,
+        reason: row.try_get("reason")?,
+        policy: row.try_get("policy")?,
+        expires: row.try_get("expires")?,
+        causes: row.try_get::<Option<&str>, _>("causes")?.map_or_else(|| Ok(Vec::new()), decoded)?,
+        before: row.try_get("before")?,
+        actor: row.try_get("actor")?,
         note: row.try_get("note")?,
     })
 }
 
-/// Their revisions ascend in the order given.
+/// The revision of the last event; 0 before the first. For whoever holds the write lock and makes the next one.
+pub(super) async fn last_revision(tx: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar("SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'event'), 0)").fetch_one(tx).await
+}
+
+/// Writes events, in the order of their revisions.
 pub(super) async fn insert(tx: &mut SqliteConnection, events: &[NewEvent<'_>]) -> Result<(), sqlx::Error> {
-    // Most are bounces, which have two values of their own; the rest of the row costs nothing then.
+    // Most are bounces, which have three values of their own; the rest of the row costs nothing then.
     for alike in events.chunk_by(|a, b| (a.kind == EventKind::Bounce) == (b.kind == EventKind::Bounce)) {
         for chunk in alike.chunks(ROWS_A_STATEMENT) {
             let mut query = if chunk[0].kind == EventKind::Bounce {
-                QueryBuilder::<Sqlite>::new("INSERT INTO event (kind, at, bounce) ")
+                QueryBuilder::<Sqlite>::new("INSERT INTO event (revision, kind, at, bounce) ")
             } else {
-                QueryBuilder::new("INSERT INTO event (kind, at, bounce, complaint, address, origin, note) ")
+                QueryBuilder::new(
+                    "INSERT INTO event (revision, kind, at, bounce, complaint, address, origin, recorded, reason, policy,
+                                        expires, causes, before, actor, note) ",
+                )
             };
             query.push_values(chunk, |mut row, event| {
+                row.push_bind(event.revision);
                 if event.kind == EventKind::Bounce {
                     row.push("'bounce'").push_bind(event.at).push_bind(event.bounce);
                 } else {
@@ -87,6 +103,13 @@ pub(super) async fn insert(tx: &mut SqliteConnection, events: &[NewEvent<'_>]) -
                         .push_bind(event.complaint)
                         .push_bind(event.address)
                         .push_bind(event.origin.map(|origin| origin.as_str()))
+                        .push(if event.kind == EventKind::Complaint { "NULL" } else { "unixepoch()" })
+                        .push_bind(event.reason.map(|reason| reason.as_str()))
+                        .push_bind(event.policy.as_deref())
+                        .push_bind(event.expires)
+                        .push_bind((!event.causes.is_empty()).then(|| json!(event.causes).to_string()))
+                        .push_bind(event.before)
+                        .push_bind(event.actor)
                         .push_bind(event.note);
                 }
             });

@@ -1,17 +1,21 @@
 //! The suppression list: who asks and who changes it by hand.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use futures::{
     Stream, TryStreamExt,
     stream::{self, try_unfold},
 };
-use sqlx::{Row, SqlitePool, sqlite::SqliteRow};
+use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, SqlitePool, query_builder::Separated, sqlite::SqliteRow};
 
-use super::{SqliteStore, events, json, parsed, review};
+use super::{ROWS_A_STATEMENT, SqliteStore, alive, decoded, events, is_kept, json, parsed, review};
 use crate::{
     report::Address,
-    store::{Entry, EventKind, Listed, StoreError, plan::NewEvent},
+    store::{
+        By, Entry, EventKind, Listed, StoreError,
+        list_changes::ListChanges,
+        plan::{DAEMON, NewEntry, NewEvent},
+    },
     suppression::Origin,
 };
 
@@ -19,7 +23,7 @@ use crate::{
 macro_rules! listed {
     ($rest:literal) => {
         concat!(
-            "SELECT address, domain, origin, reason, since, at, note, rule, status, reply, diagnostic, field, line, words, \
+            "SELECT address, domain, origin, reason, since, at, expires, policy, note, rule, status, reply, diagnostic, field, line, words, \
              lowered_from, lowered_line, lowered_words, forwarded_to, forwarded_class, forwarded_reason, \
              forwarded_fault, bounced, mailbox, place, message_id, bounce, message \
              FROM suppression_list ",
@@ -51,11 +55,11 @@ impl SqliteStore {
         let first = tokio::spawn(page(self.readers.clone(), String::new()));
         Box::pin(try_unfold(Some(first), |page_read| async {
             let Some(page_read) = page_read else { return Ok(None) };
-            let read = page_read.await.unwrap_or_else(|error| Err(sqlx::Error::Io(error.into())));
-            let (entries, last) = read.map_err(|error| self.error(error))?;
+            let came = page_read.await.unwrap_or_else(|error| Err(sqlx::Error::Io(error.into())));
+            let (entries, last) = came.map_err(|error| self.error(error))?;
             // While this page is used, the next one is read.
             let next = last.map(|last| tokio::spawn(page(self.readers.clone(), last)));
-            let entries = decoded(&entries).map_err(|error| self.error(error))?;
+            let entries = read(&entries).map_err(|error| self.error(error))?;
             Ok(Some((entries, next)))
         }))
     }
@@ -75,86 +79,278 @@ impl SqliteStore {
         rows.iter().map(entry).collect()
     }
 
-    pub(in crate::store) async fn suppress(
-        &self,
-        addresses: &[Address],
-        note: Option<&str>,
-        at: i64,
-    ) -> Result<Vec<bool>, StoreError> {
-        self.put(addresses, note, at).await.map_err(|error| self.error(error))
-    }
-
-    async fn put(&self, addresses: &[Address], note: Option<&str>, at: i64) -> Result<Vec<bool>, sqlx::Error> {
-        let mut tx = self.writer.begin_with("BEGIN IMMEDIATE").await?;
-        let mut are_new = Vec::with_capacity(addresses.len());
-        for address in addresses {
-            let listed: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM suppression WHERE address = ?1)")
-                .bind(address.normalised())
-                .fetch_one(&mut *tx)
-                .await?;
-            review::forget(&mut tx, &[address.normalised()]).await?;
-            sqlx::query(
-                "INSERT INTO suppression (address, domain, origin, since, note) VALUES (?1, ?2, ?3, ?4, ?5)
-                 ON CONFLICT (address) DO UPDATE SET origin = excluded.origin, note = coalesce(excluded.note, note)",
-            )
-            .bind(address.normalised())
-            .bind(address.domain())
-            .bind(Origin::Manual.as_str())
-            .bind(at)
-            .bind(note)
-            .execute(&mut *tx)
-            .await?;
-            let event = NewEvent {
-                at,
-                kind: EventKind::Suppressed,
-                address: Some(address.normalised()),
-                origin: Some(Origin::Manual),
-                bounce: None,
-                complaint: None,
-                note,
-            };
-            events::insert(&mut tx, &[event]).await?;
-            are_new.push(!listed);
+    pub(in crate::store) async fn suppress(&self, addresses: &[Address], by: &By<'_>) -> Result<Vec<bool>, StoreError> {
+        let mut tx = self.begin().await?;
+        if let Some(refused) = allowed_of(&mut tx, addresses).await.map_err(|error| self.error(error))? {
+            return Err(StoreError::Refused(refused));
         }
-        tx.commit().await?;
-        Ok(are_new)
+        let done = async {
+            let before = before(&mut tx, addresses).await?;
+            put(&mut tx, addresses, &before, by).await?;
+            tx.commit().await?;
+            Ok(addresses.iter().map(|address| before[address.normalised()].listed.is_none()).collect())
+        };
+        done.await.map_err(|error| self.error(error))
     }
 
-    pub(in crate::store) async fn release(&self, addresses: &[Address], at: i64) -> Result<Vec<bool>, StoreError> {
-        self.take_off(addresses, at).await.map_err(|error| self.error(error))
+    pub(in crate::store) async fn release(&self, addresses: &[Address], by: &By<'_>) -> Result<Vec<bool>, StoreError> {
+        let mut tx = self.begin().await?;
+        let done = async {
+            let before = before(&mut tx, addresses).await?;
+            take_off(&mut tx, &before, EventKind::Released, by).await?;
+            tx.commit().await?;
+            let was_there = |address: &Address| before[address.normalised()].origin().is_some();
+            Ok(addresses.iter().map(was_there).collect())
+        };
+        done.await.map_err(|error| self.error(error))
     }
 
-    async fn take_off(&self, addresses: &[Address], at: i64) -> Result<Vec<bool>, sqlx::Error> {
-        let mut tx = self.writer.begin_with("BEGIN IMMEDIATE").await?;
-        let mut were_listed = Vec::with_capacity(addresses.len());
-        for address in addresses {
-            let listed: Option<String> =
-                sqlx::query_scalar("DELETE FROM suppression WHERE address = ?1 RETURNING origin")
-                    .bind(address.normalised())
-                    .fetch_optional(&mut *tx)
-                    .await?;
-            // Whoever waits to come onto the list is meant as well.
-            let held: Option<String> = sqlx::query_scalar("DELETE FROM held WHERE address = ?1 RETURNING origin")
-                .bind(address.normalised())
-                .fetch_optional(&mut *tx)
-                .await?;
-            let origin = listed.or(held);
-            were_listed.push(origin.is_some());
-            let Some(origin) = origin else { continue };
-            let event = NewEvent {
-                at,
-                kind: EventKind::Released,
-                address: Some(address.normalised()),
-                origin: Some(parsed(&origin)?),
-                bounce: None,
-                complaint: None,
-                note: None,
-            };
-            events::insert(&mut tx, &[event]).await?;
+    pub(in crate::store) async fn expire(&self, now: i64) -> Result<u64, StoreError> {
+        let mut ended = 0;
+        // Asked once a minute, and mostly there is none.
+        let is_due = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM suppression WHERE expires <= ?1)").bind(now);
+        if !is_due.fetch_one(&self.readers).await.map_err(|error| self.error(error))? {
+            return Ok(0);
         }
-        tx.commit().await?;
-        Ok(were_listed)
+        loop {
+            let mut tx = self.begin().await?;
+            let some = async {
+                let some = expire_some(&mut tx, now).await?;
+                tx.commit().await?;
+                Ok(some)
+            };
+            let some = some.await.map_err(|error| self.error(error))?;
+            if some == 0 {
+                return Ok(ended);
+            }
+            ended += some;
+        }
     }
+}
+
+/// What the list says of an address before a person changes it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Before {
+    /// How it came onto the list.
+    pub listed: Option<Origin>,
+    /// How it would come onto the list, or came there, where something waits for a person.
+    pub held: Option<Origin>,
+    /// The last change that was about it.
+    pub last_change: Option<i64>,
+}
+
+impl Before {
+    /// Whoever waits to come onto the list is meant as well.
+    pub fn origin(self) -> Option<Origin> {
+        self.listed.or(self.held)
+    }
+}
+
+/// What the list says of these addresses.
+pub(super) async fn before<'a>(
+    tx: &mut SqliteConnection,
+    addresses: &'a [Address],
+) -> Result<BTreeMap<&'a str, Before>, sqlx::Error> {
+    let mut all: BTreeMap<&str, Before> =
+        addresses.iter().map(|address| (address.normalised(), Before::default())).collect();
+    let rows = sqlx::query(
+        "SELECT a.value AS address, s.origin AS listed, h.origin AS held, s.revision, h.revision AS held_revision,
+                (SELECT max(e.revision) FROM event AS e WHERE e.address = a.value AND e.kind <> 'suppressed')
+                AS last_change
+         FROM json_each(?1) AS a
+         LEFT JOIN suppression AS s ON s.address = a.value LEFT JOIN held AS h ON h.address = a.value",
+    )
+    .bind(json(&all.keys().collect::<Vec<_>>())?)
+    .fetch_all(tx)
+    .await?;
+    for row in &rows {
+        let origin = |column| row.try_get::<Option<&str>, _>(column)?.map(parsed).transpose();
+        let changes: [Option<i64>; 3] =
+            [row.try_get("last_change")?, row.try_get("revision")?, row.try_get("held_revision")?];
+        if let Some(before) = all.get_mut(row.try_get::<&str, _>("address")?) {
+            let last_change = changes.into_iter().flatten().max();
+            *before = Before { listed: origin("listed")?, held: origin("held")?, last_change };
+        }
+    }
+    Ok(all)
+}
+
+/// Puts addresses onto the list because a person says so; what waits about them waits no longer.
+async fn put(
+    tx: &mut SqliteConnection,
+    addresses: &[Address],
+    before: &BTreeMap<&str, Before>,
+    by: &By<'_>,
+) -> Result<(), sqlx::Error> {
+    let mut revision = events::last_revision(tx).await?;
+    let (mut rows, mut told) = (Vec::new(), Vec::new());
+    for address in addresses {
+        revision += 1;
+        rows.push((address.normalised(), address.domain(), revision));
+        told.push(NewEvent {
+            address: Some(address.normalised()),
+            origin: Some(Origin::Manual),
+            before: before[address.normalised()].last_change,
+            actor: Some(by.actor),
+            note: by.note,
+            ..NewEvent::new(revision, EventKind::Suppressed, by.at)
+        });
+    }
+    sqlx::query(
+        "INSERT INTO suppression (address, domain, origin, since, note, revision)
+         SELECT value ->> 0, value ->> 1, 'manual', ?2, ?3, value ->> 2 FROM json_each(?1) WHERE true
+         ON CONFLICT (address) DO UPDATE SET origin = excluded.origin, note = coalesce(excluded.note, note),
+         expires = NULL, revision = excluded.revision",
+    )
+    .bind(json(&rows)?)
+    .bind(by.at)
+    .bind(by.note)
+    .execute(&mut *tx)
+    .await?;
+    review::forget(tx, &before.keys().copied().collect::<Vec<_>>()).await?;
+    events::insert(tx, &told).await
+}
+
+/// Takes addresses off the list, and what waits about them.
+pub(super) async fn take_off(
+    tx: &mut SqliteConnection,
+    before: &BTreeMap<&str, Before>,
+    kind: EventKind,
+    by: &By<'_>,
+) -> Result<(), sqlx::Error> {
+    let addresses: Vec<&str> = before.keys().copied().collect();
+    delete_entries(tx, &addresses).await?;
+    review::forget(tx, &addresses).await?;
+    let first = events::last_revision(tx).await? + 1;
+    let there = before.iter().filter_map(|(address, before)| Some((*address, before.origin()?, before.last_change)));
+    let told: Vec<_> = (first..)
+        .zip(there)
+        .map(|(revision, (address, origin, before))| NewEvent {
+            address: Some(address),
+            origin: Some(origin),
+            before,
+            actor: Some(by.actor),
+            note: by.note,
+            ..NewEvent::new(revision, kind, by.at)
+        })
+        .collect();
+    events::insert(tx, &told).await
+}
+
+async fn delete_entries(tx: &mut SqliteConnection, addresses: &[&str]) -> Result<(), sqlx::Error> {
+    if addresses.is_empty() {
+        return Ok(());
+    }
+    sqlx::query("DELETE FROM suppression WHERE address IN (SELECT value FROM json_each(?1))")
+        .bind(json(&addresses)?)
+        .execute(tx)
+        .await
+        .map(drop)
+}
+
+/// Which of these may not be suppressed because a person has said so, in words.
+async fn allowed_of(tx: &mut SqliteConnection, addresses: &[Address]) -> Result<Option<String>, sqlx::Error> {
+    let pairs: Vec<_> = addresses.iter().map(|address| (address.normalised(), address.domain())).collect();
+    let found: Option<(String, String)> = sqlx::query_as(
+        "SELECT a.value ->> 0, w.address FROM json_each(?1) AS a
+         JOIN allowed AS w ON w.address IN (a.value ->> 0, '*@' || (a.value ->> 1))
+         UNION ALL
+         SELECT a.value ->> 0, w.address FROM json_each(?1) AS a
+         JOIN allowed AS w ON w.domain = a.value ->> 1 WHERE a.value ->> 0 = '*@' || (a.value ->> 1)
+         LIMIT 1",
+    )
+    .bind(json(&pairs)?)
+    .fetch_optional(tx)
+    .await?;
+    Ok(found.map(|(address, allowed)| {
+        format!(
+            "{address} can't be suppressed: {allowed} is on the allow list; take it off that with `bounced suppressions allow --remove '{allowed}'` first"
+        )
+    }))
+}
+
+/// How many entries end in one transaction.
+const EXPIRED_AT_ONCE: u32 = 500;
+
+async fn expire_some(tx: &mut SqliteConnection, now: i64) -> Result<u64, sqlx::Error> {
+    let rows: Vec<(String, String, i64, Option<i64>)> = sqlx::query_as(
+        "SELECT address, origin, expires, revision FROM suppression WHERE expires <= ?1 ORDER BY expires LIMIT ?2",
+    )
+    .bind(now)
+    .bind(EXPIRED_AT_ONCE)
+    .fetch_all(&mut *tx)
+    .await?;
+    if rows.is_empty() {
+        return Ok(0);
+    }
+    let addresses: Vec<&str> = rows.iter().map(|(address, ..)| address.as_str()).collect();
+    delete_entries(tx, &addresses).await?;
+    sqlx::query("DELETE FROM held WHERE why = 'alive' AND address IN (SELECT value FROM json_each(?1))")
+        .bind(json(&addresses)?)
+        .execute(&mut *tx)
+        .await?;
+    let first = events::last_revision(tx).await? + 1;
+    let mut told = Vec::new();
+    for (revision, (address, origin, expires, before)) in (first..).zip(&rows) {
+        told.push(NewEvent {
+            address: Some(address),
+            origin: Some(parsed(origin)?),
+            before: *before,
+            actor: Some(DAEMON),
+            ..NewEvent::new(revision, EventKind::Expired, *expires)
+        });
+    }
+    events::insert(tx, &told).await?;
+    Ok(rows.len() as u64)
+}
+
+/// Makes of the list, of what waits and of the signs of life what a batch makes of them.
+pub(super) async fn change(tx: &mut SqliteConnection, changes: &ListChanges<'_>) -> Result<(), sqlx::Error> {
+    delete_entries(tx, &changes.ended).await?;
+    insert_entries(tx, &changes.entries).await?;
+    review::forget(tx, &changes.let_go).await?;
+    review::hold(tx, &changes.held).await?;
+    alive::note(tx, &changes.signs).await
+}
+
+/// The columns that an entry has on the list as well as when it waits: address, domain, origin, reason, rule, policy,
+/// diagnostic, bounce, complaint, since, expires, note and revision.
+pub(super) fn bind_entry<'a>(row: &mut Separated<'_, Sqlite, &'static str>, new: &'a NewEntry<'a>) {
+    let suppression = &new.suppression;
+    row.push_bind(new.address)
+        .push_bind(new.domain)
+        .push_bind(suppression.origin.as_str())
+        .push_bind(suppression.reason.map(|reason| reason.as_str()))
+        .push_bind(suppression.rule.as_deref())
+        .push_bind(suppression.policy.as_deref())
+        .push_bind(suppression.diagnostic.as_deref())
+        .push_bind(new.bounce)
+        .push_bind(new.complaint)
+        .push_bind(suppression.since)
+        .push_bind(suppression.expires)
+        .push_bind(suppression.note.as_deref())
+        .push_bind(new.revision);
+}
+
+async fn insert_entries(tx: &mut SqliteConnection, entries: &[NewEntry<'_>]) -> Result<(), sqlx::Error> {
+    for chunk in entries.chunks(ROWS_A_STATEMENT) {
+        QueryBuilder::<Sqlite>::new(
+            "INSERT INTO suppression (address, domain, origin, reason, rule, policy, diagnostic, bounce, complaint,
+                                      since, expires, note, revision) ",
+        )
+        .push_values(chunk, |mut row, new| bind_entry(&mut row, new))
+        .push(
+            " ON CONFLICT (address) DO UPDATE SET
+              origin = excluded.origin, reason = excluded.reason, rule = excluded.rule, policy = excluded.policy,
+              diagnostic = excluded.diagnostic, bounce = excluded.bounce, complaint = excluded.complaint,
+              expires = excluded.expires, revision = excluded.revision",
+        )
+        .build()
+        .persistent(is_kept(chunk.len()))
+        .execute(&mut *tx)
+        .await?;
+    }
+    Ok(())
 }
 
 /// How many rows with all that led to them are read at once: the first of them has to wait for the last.
@@ -187,9 +383,8 @@ async fn page(readers: SqlitePool, behind: String) -> Result<(String, Option<Str
     .await
 }
 
-fn decoded(entries: &str) -> Result<Vec<Entry>, sqlx::Error> {
-    let entries: Vec<(String, Origin, Option<String>, i64)> =
-        serde_json::from_str(entries).map_err(|error| sqlx::Error::Decode(error.into()))?;
+fn read(entries: &str) -> Result<Vec<Entry>, sqlx::Error> {
+    let entries: Vec<(String, Origin, Option<String>, i64)> = decoded(entries)?;
     let entry = |(address, origin, reason, since)| Entry { address, origin, reason, since };
     Ok(entries.into_iter().map(entry).collect())
 }

@@ -1,5 +1,7 @@
 //! The store as an SQLite file: all of its SQL. What the methods do is said at [`Store`](super::Store).
 
+mod alive;
+mod allow;
 mod attempt;
 mod commit;
 mod events;
@@ -280,6 +282,11 @@ fn json(value: &impl serde::Serialize) -> Result<String, sqlx::Error> {
     serde_json::to_string(value).map_err(|e| sqlx::Error::Encode(e.into()))
 }
 
+/// A value that SQLite gave as JSON.
+fn decoded<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, sqlx::Error> {
+    serde_json::from_str(text).map_err(|error| sqlx::Error::Decode(error.into()))
+}
+
 /// A word of a fixed set.
 fn parsed<T: FromStr<Err: Error + Send + Sync + 'static>>(word: &str) -> Result<T, sqlx::Error> {
     word.parse().map_err(|error: T::Err| sqlx::Error::Decode(error.into()))
@@ -288,7 +295,7 @@ fn parsed<T: FromStr<Err: Error + Send + Sync + 'static>>(word: &str) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::Address;
+    use crate::{report::Address, store::By};
 
     async fn store() -> (tempfile::TempDir, SqliteStore) {
         let dir = tempfile::tempdir().unwrap();
@@ -312,12 +319,12 @@ mod tests {
         // SQLite's own limit gives the answer of a full disk.
         store.writer.execute("PRAGMA max_page_count = 1").await.unwrap();
         let note = "long ".repeat(100_000);
-        let error = store.suppress(&[ann()], Some(&note), 0).await.expect_err("full");
+        let error = store.suppress(&[ann()], &By { note: Some(&note), ..By::new("test", 0) }).await.expect_err("full");
         busy(&error, &store.path, "the disk is full");
         assert_eq!(store.suppression(&ann()).await.unwrap(), None);
 
-        // The limit ended with its connection, as a full disk ends when space is freed.
-        assert_eq!(store.suppress(&[ann()], Some(&note), 0).await.unwrap(), [true]);
+        store.writer.execute("PRAGMA max_page_count = 100000").await.unwrap();
+        assert_eq!(store.suppress(&[ann()], &By { note: Some(&note), ..By::new("test", 0) }).await.unwrap(), [true]);
     }
 
     #[tokio::test]
@@ -327,10 +334,10 @@ mod tests {
         let other = SqlitePool::connect_with(other).await.unwrap();
         let held = other.begin_with("BEGIN IMMEDIATE").await.unwrap();
         store.writer.execute("PRAGMA busy_timeout = 0").await.unwrap();
-        let error = store.suppress(&[ann()], None, 0).await.expect_err("locked");
+        let error = store.suppress(&[ann()], &By::new("test", 0)).await.expect_err("locked");
         busy(&error, &store.path, "locked by another program");
         held.rollback().await.unwrap();
-        assert_eq!(store.suppress(&[ann()], None, 0).await.unwrap(), [true]);
+        assert_eq!(store.suppress(&[ann()], &By::new("test", 0)).await.unwrap(), [true]);
     }
 
     #[tokio::test]
@@ -339,7 +346,7 @@ mod tests {
         for file in fs::read_dir(dir.path()).unwrap() {
             fs::remove_file(file.unwrap().path()).unwrap();
         }
-        let error = store.suppress(&[ann()], None, 0).await.err().or(store.check_in_place().err());
+        let error = store.suppress(&[ann()], &By::new("test", 0)).await.err().or(store.check_in_place().err());
         assert!(matches!(&error, Some(StoreError::Replaced(why)) if why.contains("deleted")), "{error:?}");
     }
 }

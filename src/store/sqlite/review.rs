@@ -3,14 +3,14 @@
 use futures::{Stream, StreamExt};
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
-use super::{ROWS_A_STATEMENT, SqliteStore, commit::bind_entry, is_kept, json};
-use crate::store::{EventKind, Held, HeldAnswer, HeldSelection, StoreError, plan::NewSuppression};
+use super::{ROWS_A_STATEMENT, SqliteStore, events, is_kept, json, list::bind_entry};
+use crate::store::{By, Held, HeldAnswer, HeldSelection, StoreError, plan::NewHeld};
 
-/// Which rows of `held AS h` and `bounce AS b` a selection means.
+/// Which rows of `held AS h` a selection means.
 macro_rules! selected {
     () => {
         "(?1 IS NULL OR h.address IN (SELECT value FROM json_each(?1)))
-         AND (?2 IS NULL OR h.domain = ?2) AND (?3 IS NULL OR b.message = ?3)"
+         AND (?2 IS NULL OR h.domain = ?2) AND (?3 IS NULL OR h.message = ?3)"
     };
 }
 
@@ -20,13 +20,15 @@ impl SqliteStore {
         selection: &HeldSelection,
     ) -> impl Stream<Item = Result<Held, StoreError>> + Send + Unpin + '_ {
         sqlx::query_as(concat!(
-            "SELECT h.address, h.origin, h.reason, h.rule, h.diagnostic,
+            "SELECT h.address, h.why, h.origin, coalesce(h.reason, s.reason) AS reason, coalesce(h.rule, s.rule) AS rule,
+                    coalesce(h.diagnostic, s.diagnostic) AS diagnostic, h.remote,
                     strftime('%Y-%m-%dT%H:%M:%SZ', h.since, 'unixepoch') AS since,
-                    m.id AS message, m.mailbox, m.message_id
-             FROM held AS h LEFT JOIN bounce AS b ON b.id = h.bounce LEFT JOIN message AS m ON m.id = b.message
+                    h.message, m.mailbox, m.message_id
+             FROM held AS h LEFT JOIN message AS m ON m.id = h.message
+             LEFT JOIN suppression AS s ON s.address = h.address AND h.why = 'alive'
              WHERE ",
             selected!(),
-            " ORDER BY m.id, h.address"
+            " ORDER BY h.message, h.address"
         ))
         .bind(selection.addresses.as_ref().map(|all| serde_json::json!(all).to_string()))
         .bind(selection.domain.clone())
@@ -47,73 +49,126 @@ impl SqliteStore {
         &self,
         selection: &HeldSelection,
         answer: HeldAnswer,
-        at: i64,
+        by: &By<'_>,
     ) -> Result<u64, StoreError> {
-        self.answer(selection, answer, at).await.map_err(|error| self.error(error))
-    }
-
-    async fn answer(&self, selection: &HeldSelection, answer: HeldAnswer, at: i64) -> Result<u64, sqlx::Error> {
-        let mut tx = self.writer.begin_with("BEGIN IMMEDIATE").await?;
-        sqlx::query("CREATE TEMP TABLE IF NOT EXISTS answered (address TEXT NOT NULL PRIMARY KEY)")
-            .execute(&mut *tx)
-            .await?;
-        sqlx::query(concat!(
-            "INSERT INTO temp.answered SELECT h.address FROM main.held AS h LEFT JOIN main.bounce AS b ON b.id = h.bounce
-             WHERE ",
-            selected!()
-        ))
-        .bind(selection.addresses.as_ref().map(json).transpose()?)
-        .bind(&selection.domain)
-        .bind(selection.message)
-        .execute(&mut *tx)
-        .await?;
-        let (kind, note) = match answer {
-            HeldAnswer::Approve => (EventKind::Suppressed, "approved"),
-            HeldAnswer::Reject => (EventKind::Released, "rejected"),
+        let mut tx = self.begin().await?;
+        let done = async {
+            let answered = answer_selected(&mut tx, selection, answer, by).await?;
+            tx.commit().await?;
+            Ok(answered)
         };
-        if answer == HeldAnswer::Approve {
-            // An entry that a person made stays as it is, and so does one that says as much already.
-            sqlx::query(
-                "INSERT INTO suppression (address, domain, origin, reason, rule, diagnostic, bounce, since)
-                 SELECT address, domain, origin, reason, rule, diagnostic, bounce, since FROM held
-                 WHERE address IN (SELECT address FROM temp.answered)
-                 ON CONFLICT (address) DO UPDATE SET
-                 origin = excluded.origin, reason = excluded.reason, rule = excluded.rule,
-                 diagnostic = excluded.diagnostic, bounce = excluded.bounce
-                 WHERE origin = 'soft' AND excluded.origin = 'hard'",
-            )
-            .execute(&mut *tx)
-            .await?;
-        }
-        // Who is on the list for another reason stays there, so that nobody is released by a rejection.
-        sqlx::query(
-            "INSERT INTO event (at, kind, address, origin, bounce, note)
-             SELECT ?1, ?2, address, origin, bounce, ?3 FROM held AS h
-             WHERE h.address IN (SELECT address FROM temp.answered)
-               AND (?2 = 'suppressed' OR NOT EXISTS (SELECT 1 FROM suppression AS s WHERE s.address = h.address))",
-        )
-        .bind(at)
-        .bind(kind.as_str())
-        .bind(note)
-        .execute(&mut *tx)
-        .await?;
-        let answered = sqlx::query("DELETE FROM held WHERE address IN (SELECT address FROM temp.answered)")
-            .execute(&mut *tx)
-            .await?
-            .rows_affected();
-        sqlx::query("DELETE FROM temp.answered").execute(&mut *tx).await?;
-        tx.commit().await?;
-        Ok(answered)
+        done.await.map_err(|error| self.error(error))
     }
 }
 
-/// A later message that says the same takes the place of the one before.
-pub(super) async fn hold(tx: &mut SqliteConnection, held: &[NewSuppression<'_>]) -> Result<(), sqlx::Error> {
-    for chunk in held.chunks(ROWS_A_STATEMENT) {
+async fn answer_selected(
+    tx: &mut SqliteConnection,
+    selection: &HeldSelection,
+    answer: HeldAnswer,
+    by: &By<'_>,
+) -> Result<u64, sqlx::Error> {
+    sqlx::query(
+        "CREATE TEMP TABLE IF NOT EXISTS answered (address TEXT NOT NULL PRIMARY KEY, revision INTEGER NOT NULL)",
+    )
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query("DELETE FROM temp.answered").execute(&mut *tx).await?;
+    // Each has an event of its own, behind all that there are.
+    sqlx::query(concat!(
+        "INSERT INTO temp.answered
+         SELECT h.address, ?4 + row_number() OVER (ORDER BY h.address) FROM main.held AS h WHERE ",
+        selected!()
+    ))
+    .bind(selection.addresses.as_ref().map(json).transpose()?)
+    .bind(&selection.domain)
+    .bind(selection.message)
+    .bind(events::last_revision(tx).await?)
+    .execute(&mut *tx)
+    .await?;
+    match answer {
+        HeldAnswer::Approve => approve(tx, by).await?,
+        HeldAnswer::Reject => tell(tx, by, "'rejected'").await?,
+    }
+    sqlx::query("DELETE FROM held WHERE address IN (SELECT address FROM temp.answered)")
+        .execute(tx)
+        .await
+        .map(|done| done.rows_affected())
+}
+
+/// Puts onto the list who waits for that, and takes off it who is there and lives.
+async fn approve(tx: &mut SqliteConnection, by: &By<'_>) -> Result<(), sqlx::Error> {
+    // An entry that a person made stays as it is, and so does one that says as much already.
+    sqlx::query(
+        "INSERT INTO suppression (address, domain, origin, reason, rule, policy, diagnostic, bounce, complaint, remote,
+                                  since, expires, note, revision)
+         SELECT h.address, h.domain, h.origin, h.reason, h.rule, h.policy, h.diagnostic, h.bounce, h.complaint, h.remote,
+                h.since, h.expires, h.note, a.revision
+         FROM temp.answered AS a JOIN main.held AS h ON h.address = a.address WHERE h.why <> 'alive'
+         ON CONFLICT (address) DO UPDATE SET
+         origin = excluded.origin, reason = excluded.reason, rule = excluded.rule, policy = excluded.policy,
+         diagnostic = excluded.diagnostic, bounce = excluded.bounce, complaint = excluded.complaint,
+         remote = excluded.remote, expires = excluded.expires, revision = excluded.revision
+         WHERE origin = 'soft' AND excluded.origin <> 'soft'",
+    )
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query(
+        "DELETE FROM main.suppression WHERE address IN
+         (SELECT a.address FROM temp.answered AS a JOIN main.held AS h ON h.address = a.address WHERE h.why = 'alive')",
+    )
+    .execute(&mut *tx)
+    .await?;
+    tell(tx, by, "iif(h.why = 'alive', 'released', 'suppressed')").await
+}
+
+/// Writes the event of each answer.
+async fn tell(tx: &mut SqliteConnection, by: &By<'_>, kind: &'static str) -> Result<(), sqlx::Error> {
+    let mut query = QueryBuilder::<Sqlite>::new("INSERT INTO event (revision, at, kind, ");
+    query
+        .push("address, origin, bounce, complaint, recorded, reason, policy, expires, before, actor, note) SELECT a.revision, ")
+        .push_bind(by.at)
+        .push(", ")
+        .push(kind)
+        .push(", h.address, h.origin, h.bounce, h.complaint, unixepoch(), h.reason, h.policy, h.expires, h.revision, ")
+        .push_bind(by.actor)
+        .push(", ")
+        .push_bind(by.note)
+        .push(" FROM temp.answered AS a JOIN main.held AS h ON h.address = a.address ORDER BY a.revision");
+    query.build().execute(tx).await.map(drop)
+}
+
+/// What comes later takes the place of what waits already.
+pub(super) async fn hold(tx: &mut SqliteConnection, held: &[NewHeld<'_>]) -> Result<(), sqlx::Error> {
+    let (entries, asked): (Vec<_>, Vec<_>) = held.iter().partition(|new| new.entry.is_some());
+    for chunk in entries.chunks(ROWS_A_STATEMENT) {
         QueryBuilder::<Sqlite>::new(
-            "INSERT OR REPLACE INTO held (address, domain, origin, reason, rule, diagnostic, bounce, since) ",
+            "INSERT OR REPLACE INTO held (address, domain, origin, reason, rule, policy, diagnostic, bounce, complaint,
+                                          since, expires, note, revision, why, message) ",
         )
-        .push_values(chunk, |mut row, new| bind_entry(&mut row, new))
+        .push_values(chunk, |mut row, new| {
+            if let Some(entry) = &new.entry {
+                bind_entry(&mut row, entry);
+            }
+            row.push_bind(new.why.as_str()).push_bind(new.message);
+        })
+        .build()
+        .persistent(is_kept(chunk.len()))
+        .execute(&mut *tx)
+        .await?;
+    }
+    for chunk in asked.chunks(ROWS_A_STATEMENT) {
+        QueryBuilder::<Sqlite>::new(
+            "INSERT OR REPLACE INTO held (address, domain, origin, since, revision, why, message) ",
+        )
+        .push_values(chunk, |mut row, new| {
+            row.push_bind(new.address)
+                .push_bind(new.domain)
+                .push_bind(new.origin.as_str())
+                .push_bind(new.since)
+                .push_bind(new.revision)
+                .push_bind(new.why.as_str())
+                .push_bind(new.message);
+        })
         .build()
         .persistent(is_kept(chunk.len()))
         .execute(&mut *tx)
@@ -122,7 +177,7 @@ pub(super) async fn hold(tx: &mut SqliteConnection, held: &[NewSuppression<'_>])
     Ok(())
 }
 
-/// Addresses that have come onto the list wait no longer.
+/// Nothing waits about these any longer.
 pub(super) async fn forget(tx: &mut SqliteConnection, addresses: &[&str]) -> Result<(), sqlx::Error> {
     if addresses.is_empty() {
         return Ok(());

@@ -1,0 +1,264 @@
+//! What a batch makes of the suppression list: what is known of each address while its messages are read one after the
+//! other, and the rows and events that come out of it. Pure, like the plan that it is a part of.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::{
+    EventKind,
+    plan::{Known, NewEntry, NewEvent, NewHeld, NewSign},
+};
+use crate::{
+    policy::{Case, CaseKind, Policy},
+    report::Address,
+    suppression::{History, InForce, Origin, Past, Suppression, Waiting, Why},
+};
+
+/// What a commit makes of the suppression list and of what waits: first the rows that go, then those that come. Of each
+/// address there is one of each at most.
+#[derive(Debug, Default)]
+pub(super) struct ListChanges<'a> {
+    /// Addresses whose entry ends.
+    pub ended: Vec<&'a str>,
+    /// Entries that are made, or take the place of what the address has but for `since` and `note`.
+    pub entries: Vec<NewEntry<'a>>,
+    /// Addresses about which nothing waits any more.
+    pub let_go: Vec<&'a str>,
+    /// What waits for a person.
+    pub held: Vec<NewHeld<'a>>,
+    /// The last sign of life of each address of which something is known.
+    pub signs: Vec<NewSign<'a>>,
+}
+
+/// The list while a batch is read.
+pub(super) struct List<'a> {
+    known: HashMap<String, Known>,
+    addresses: BTreeMap<&'a str, Of<'a>>,
+    events: Events<'a>,
+}
+
+/// One address: what is known of it by now, and the rows that come out of it.
+struct Of<'a> {
+    address: &'a str,
+    domain: &'a str,
+    known: Known,
+    ended: bool,
+    entry: Option<NewEntry<'a>>,
+    let_go: bool,
+    held: Option<NewHeld<'a>>,
+    sign: Option<NewSign<'a>>,
+}
+
+/// What happened to the list, in order.
+struct Events<'a> {
+    all: Vec<NewEvent<'a>>,
+    last_revision: i64,
+    actor: &'a str,
+}
+
+impl<'a> List<'a> {
+    /// The list as it was before; `actor` changes it, and the revision of the first change is the one behind
+    /// `last_revision`.
+    pub(super) const fn new(known: HashMap<String, Known>, last_revision: i64, actor: &'a str) -> Self {
+        let events = Events { all: Vec::new(), last_revision, actor };
+        Self { known, addresses: BTreeMap::new(), events }
+    }
+
+    fn of(&mut self, address: &'a Address) -> (&mut Of<'a>, &mut Events<'a>) {
+        let (address, domain) = (address.normalised(), address.domain());
+        let known = &mut self.known;
+        let of = self.addresses.entry(address).or_insert_with(|| Of {
+            address,
+            domain,
+            known: known.remove(address).unwrap_or_default(),
+            ended: false,
+            entry: None,
+            let_go: false,
+            held: None,
+            sign: None,
+        });
+        (of, &mut self.events)
+    }
+
+    /// A bounce that counts, or a complaint, that a message brought; that one may put `left` more addresses onto the
+    /// list.
+    pub(super) fn learn(&mut self, policy: &Policy, case: &Case<'a>, message: i64, left: &mut u32) {
+        let (of, events) = self.of(case.address);
+        of.expire(case.at, events);
+        if let Some(suppression) = policy.decide(&of.known.history, case) {
+            if *left > 0 {
+                *left -= 1;
+                of.put(case, suppression, events);
+            } else {
+                of.hold(Why::Flood, case, suppression, message, events);
+            }
+        }
+        if let (CaseKind::Bounce, Some(verdict)) = (case.kind, case.verdict) {
+            of.known.history.past.push(Past {
+                bounce: case.row,
+                at: case.at,
+                class: verdict.class,
+                reason: verdict.reason,
+                fault: verdict.fault,
+                mailbox: Some(case.mailbox.to_owned()),
+            });
+        }
+    }
+
+    /// A sign of life; of an address of which nothing is known it says nothing.
+    pub(super) fn revive(&mut self, address: &'a Address, sign: NewSign<'a>) {
+        let (of, events) = self.of(address);
+        of.expire(sign.at, events);
+        // Most are of people of whom nobody ever doubted it.
+        if of.known.is_anything() {
+            of.revive(sign, events);
+        }
+    }
+
+    /// What comes out of all that, the events in the order of their revisions.
+    pub(super) fn finish(self) -> (ListChanges<'a>, Vec<NewEvent<'a>>) {
+        let mut changes = ListChanges::default();
+        for of in self.addresses.into_values() {
+            changes.signs.extend(of.sign);
+            changes.ended.extend(of.ended.then_some(of.address));
+            changes.entries.extend(of.entry);
+            changes.let_go.extend(of.let_go.then_some(of.address));
+            changes.held.extend(of.held);
+        }
+        (changes, self.events.all)
+    }
+}
+
+impl<'a> Of<'a> {
+    /// Ends an entry whose time was over at `at`.
+    fn expire(&mut self, at: i64, events: &mut Events<'a>) {
+        let origin = self.known.history.entry.map(|entry| entry.origin);
+        if let Some(expired) = self.known.history.expire(at) {
+            self.end();
+            self.tell(EventKind::Expired, expired, origin, events);
+        }
+    }
+
+    /// The rows of an entry that is no longer in force.
+    fn end(&mut self) {
+        self.ended = true;
+        self.entry = None;
+        self.known.history.entry = None;
+        if self.known.history.held.is_some_and(|held| held.why == Why::Alive) {
+            self.stop_waiting();
+        }
+    }
+
+    fn stop_waiting(&mut self) {
+        self.let_go = true;
+        self.held = None;
+        self.known.history.held = None;
+    }
+
+    fn tell<'e>(
+        &mut self,
+        kind: EventKind,
+        at: i64,
+        origin: Option<Origin>,
+        events: &'e mut Events<'a>,
+    ) -> &'e mut NewEvent<'a> {
+        events.last_revision += 1;
+        let before = self.known.last_change.replace(events.last_revision);
+        let (address, actor) = (Some(self.address), Some(events.actor));
+        events.all.push(NewEvent { address, origin, before, actor, ..NewEvent::new(events.last_revision, kind, at) });
+        events.all.last_mut().expect("it was pushed just now")
+    }
+
+    fn new_entry(
+        &mut self,
+        kind: EventKind,
+        case: &Case<'a>,
+        suppression: Suppression,
+        events: &mut Events<'a>,
+    ) -> NewEntry<'a> {
+        let (bounce, complaint) = match case.kind {
+            CaseKind::Bounce => (Some(case.row), None),
+            CaseKind::Complaint => (None, Some(case.row)),
+        };
+        let event = self.tell(kind, case.at, Some(suppression.origin), events);
+        event.bounce = bounce;
+        event.complaint = complaint;
+        event.reason = suppression.reason;
+        event.policy.clone_from(&suppression.policy);
+        event.expires = suppression.expires;
+        event.causes.clone_from(&suppression.causes);
+        let revision = event.revision;
+        let (address, domain) = (self.address, self.domain);
+        NewEntry { address, domain, suppression, bounce, complaint, revision }
+    }
+
+    /// Puts the address onto the list, or another entry in the place of the one that it has.
+    fn put(&mut self, case: &Case<'a>, suppression: Suppression, events: &mut Events<'a>) {
+        let history = &self.known.history;
+        let (origin, expires) = (suppression.origin, suppression.expires);
+        let since = history.entry.map_or(case.at, |entry| entry.since);
+        // Read late: it has shown since then that it lives.
+        let revived = history.alive_at.filter(|&alive| alive > case.at && origin == Origin::Hard);
+        if history.held.is_some() {
+            self.stop_waiting();
+        }
+        self.entry = Some(self.new_entry(EventKind::Suppressed, case, suppression, events));
+        self.known.history.entry = Some(InForce { origin, since, expires });
+        if let Some(at) = revived {
+            self.ask_whether_alive(origin, at, None, events);
+        }
+    }
+
+    /// What would have come onto the list waits for a person. A later message that says the same takes the place of the
+    /// one before.
+    fn hold(&mut self, why: Why, case: &Case<'a>, suppression: Suppression, message: i64, events: &mut Events<'a>) {
+        let entry = self.new_entry(EventKind::Held, case, suppression, events);
+        let (origin, since, revision) = (entry.suppression.origin, case.at, entry.revision);
+        let (address, domain) = (self.address, self.domain);
+        let (message, entry) = (Some(message), Some(entry));
+        self.held = Some(NewHeld { why, address, domain, origin, since, message, entry, revision });
+        self.known.history.held = Some(Waiting { why, since });
+    }
+
+    /// Who is on the list for good and shows signs of life is shown to a person.
+    fn ask_whether_alive(&mut self, origin: Origin, since: i64, message: Option<i64>, events: &mut Events<'a>) {
+        let revision = self.tell(EventKind::Held, since, Some(origin), events).revision;
+        let (address, domain, why) = (self.address, self.domain, Why::Alive);
+        self.held = Some(NewHeld { why, address, domain, origin, since, message, entry: None, revision });
+        self.known.history.held = Some(Waiting { why, since });
+    }
+
+    fn revive(&mut self, sign: NewSign<'a>, events: &mut Events<'a>) {
+        let at = sign.at;
+        let before = self.known.history.alive_at;
+        self.known.history.alive_at = before.max(Some(at));
+        if self.sign.is_none_or(|last| last.at < at) {
+            self.sign = Some(sign);
+        }
+        // What waits to come onto the list does so for a mail that is older than this sign.
+        if self.known.history.held.is_some_and(|held| held.why != Why::Alive && held.since <= at) {
+            self.stop_waiting();
+            self.tell(EventKind::Revived, at, None, events);
+        }
+        let Some(entry) = self.known.history.entry.filter(|entry| entry.since <= at) else { return };
+        match entry.origin {
+            Origin::Soft => {
+                self.end();
+                self.tell(EventKind::Revived, at, Some(Origin::Soft), events);
+            }
+            // Asked once: who said no is not asked again by each answer of the same program.
+            Origin::Hard | Origin::Import if before.is_none_or(|before| before < entry.since) => {
+                self.ask_whether_alive(entry.origin, at, sign.message, events);
+            }
+            // Who complains lives, and a person knew what he did.
+            Origin::Hard | Origin::Import | Origin::Complaint | Origin::Manual => {}
+        }
+    }
+}
+
+impl Known {
+    /// Whether a sign of life of this address says anything to anybody.
+    const fn is_anything(&self) -> bool {
+        let History { past, released_at, expired, entry, held, .. } = &self.history;
+        !past.is_empty() || !expired.is_empty() || released_at.is_some() || entry.is_some() || held.is_some()
+    }
+}
