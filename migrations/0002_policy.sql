@@ -111,9 +111,10 @@ CREATE TABLE held_new (
     note       TEXT
 ) STRICT, WITHOUT ROWID;
 
-INSERT INTO held_new (address, domain, why, origin, reason, rule, diagnostic, bounce, since, revision)
-SELECT h.address, h.domain, 'flood', h.origin, h.reason, h.rule, h.diagnostic, h.bounce, h.since, e.revision
+INSERT INTO held_new (address, domain, why, origin, reason, rule, diagnostic, bounce, message, since, revision)
+SELECT h.address, h.domain, 'flood', h.origin, h.reason, h.rule, h.diagnostic, h.bounce, b.message, h.since, e.revision
 FROM held AS h
+LEFT JOIN bounce AS b ON b.id = h.bounce
 LEFT JOIN (SELECT address, max(revision) AS revision FROM event WHERE kind = 'held' GROUP BY address) AS e
        ON e.address = h.address
 ORDER BY h.address;

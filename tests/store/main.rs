@@ -12,6 +12,7 @@ mod errors;
 mod events;
 mod fixture;
 mod mailbox;
+mod migration;
 mod published;
 mod queries;
 mod review;
