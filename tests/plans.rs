@@ -110,6 +110,7 @@ async fn use_everything(f: &Fixture) {
     assert!(store.unrecorded(MAILBOX, places()).await.unwrap().is_empty());
     store.settled(MAILBOX, &places()).await.unwrap();
     assert_eq!(store.events_after(0, 10).await.unwrap().len(), 6);
+    assert_eq!(store.changes_after(0, 10).await.unwrap().addresses.len(), 2);
     assert!(store.first_change_since(0).await.unwrap().is_some());
     store.release(std::slice::from_ref(&ann), &By::new("test", START)).await.unwrap();
     store.close().await;

@@ -19,6 +19,7 @@ use std::{
     borrow::Cow,
     collections::HashSet,
     io,
+    ops::Range,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{
@@ -30,8 +31,9 @@ use std::{
 
 use futures::TryStreamExt;
 use rustix::fs::Access;
+use serde::Serialize;
 use sqlx::{
-    AssertSqlSafe, Connection, Executor, FromRow, QueryBuilder, Sqlite, SqliteConnection,
+    AssertSqlSafe, Connection, Executor, FromRow, SqliteConnection,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 use tokio::{
@@ -61,14 +63,22 @@ const TABLES: &str = include_str!("published.sql");
 /// Whoever writes rows makes the file doubtful, and only the daemon and its commands say then that it is not.
 const TRIGGERS: &str = include_str!("edited.sql");
 
-/// How many events are read and carried over at once.
-const EVENTS_AT_ONCE: u32 = 1_000;
+/// How many events are carried over together: each turn has its price, and one that another writer overtakes is done
+/// again.
+const EVENTS_AT_ONCE: u32 = 20_000;
 
-/// How many entries are handed to SQLite at once.
-const ROWS_A_STATEMENT: usize = 100;
+/// So many that change nothing are worth a word in the file, so as to be passed over only once.
+const EVENTS_WORTH_A_WORD: u32 = 1_000;
 
-/// How many entries are changed under one lock: about a millisecond.
+/// How many entries are changed under the first lock of a turn. Where they lie far from each other, each changes a page
+/// of its own: so many cost about a millisecond.
 const ROWS_A_LOCK: i64 = 250;
+
+/// How many are changed under any lock. Their pages fit in the cache, wherever they lie.
+const MOST_ROWS_A_LOCK: i64 = 2_000;
+
+/// How long a lock may be held before the next one has fewer rows. It has more where this one took less than half.
+const LONG: Duration = Duration::from_millis(1);
 
 /// How many times as long as a lock was held the file is left to its readers before the next one.
 const PAUSE: u32 = 4;
@@ -299,16 +309,17 @@ impl Published {
             let (extent, revision) = if all || !ours {
                 (Extent::All, newest)
             } else {
-                let events = store.events_after(held.revision, EVENTS_AT_ONCE).await?;
-                let revision = events.last().map_or(held.revision, |event| event.revision);
-                let more = events.len() == EVENTS_AT_ONCE as usize;
-                let changes = events.into_iter().filter(|event| event.kind.is_of_list());
-                let changed: HashSet<String> = changes.filter_map(|event| event.address).collect();
+                let changes = store.changes_after(held.revision, EVENTS_AT_ONCE).await?;
                 // A few bounces that change nothing are no reason to write: they are passed over again the next time.
-                if changed.is_empty() && !more {
+                let is_of_nobody = changes.addresses.is_empty() && !changes.is_unnamed;
+                if is_of_nobody && changes.events < EVENTS_WORTH_A_WORD {
                     return Ok(());
                 }
-                (Extent::Changed(changed), revision)
+                if changes.is_unnamed {
+                    (Extent::All, newest)
+                } else {
+                    (Extent::Changed(changes.addresses), changes.revision)
+                }
             };
             // Read after the revision: what is newer is carried over once more, which does no harm.
             collect(file, store, &extent).await?;
@@ -348,24 +359,30 @@ impl Published {
             }
             Extent::All => Following { boot: String::new(), ..held.clone() },
         };
-        let (mut done, mut tries) = (0, 1);
+        let (mut done, mut rows, mut tries) = (0, ROWS_A_LOCK, 1);
         loop {
             file.execute("BEGIN IMMEDIATE").await?;
             if data_version(file).await? != version {
                 file.execute("ROLLBACK").await?;
                 return Ok(false);
             }
-            change(file, done).await?;
-            let is_last = done + ROWS_A_LOCK >= count;
+            change(file, done..done + rows).await?;
+            let is_last = done + rows >= count;
             keep_following(file, if is_last { carried } else { &midway }).await?;
             let locking = Instant::now();
             match self.commit(file).await {
                 Ok(()) if is_last => return Ok(true),
-                Ok(()) => (done, tries) = (done + ROWS_A_LOCK, 1),
+                Ok(()) => (done, tries) = (done + rows, 1),
                 Err(Halt::File(error)) if is_busy(&error) && tries < TRIES => tries += 1,
                 Err(halt) => return Err(halt),
             }
-            sleep(locking.elapsed() * PAUSE).await;
+            let took = locking.elapsed();
+            if took < LONG / 2 {
+                rows = (rows * 2).min(MOST_ROWS_A_LOCK);
+            } else if took > LONG {
+                rows = (rows / 2).max(ROWS_A_LOCK);
+            }
+            sleep(took * PAUSE).await;
         }
     }
 
@@ -624,41 +641,31 @@ async fn collect(file: &mut SqliteConnection, store: &Store, extent: &Extent) ->
 }
 
 async fn insert_entries(file: &mut SqliteConnection, table: &str, entries: &[Entry]) -> Result<(), sqlx::Error> {
-    let second = entries.iter().filter_map(|entry| Some((Cow::Owned(with_u_labels(&entry.address)?), entry)));
-    let both: Vec<(Cow<str>, &Entry)> =
-        entries.iter().map(|entry| (Cow::Borrowed(&*entry.address), entry)).chain(second).collect();
-    for chunk in both.chunks(ROWS_A_STATEMENT) {
-        // OR REPLACE: while it was read, the list may have changed.
-        QueryBuilder::<Sqlite>::new(format!("INSERT OR REPLACE INTO {table} (email, origin, reason, since) "))
-            .push_values(chunk, |mut row, (address, entry)| {
-                let origin = entry.origin.as_str();
-                row.push_bind(&**address)
-                    .push_bind(origin)
-                    .push_bind(entry.reason.as_deref().unwrap_or(origin))
-                    .push_bind(entry.since);
-            })
-            .build()
-            .persistent(chunk.len() == ROWS_A_STATEMENT)
-            .execute(&mut *file)
-            .await?;
+    let mut rows = Vec::with_capacity(entries.len());
+    for entry in entries {
+        let origin = entry.origin.as_str();
+        let row = |address| (address, origin, entry.reason.as_deref().unwrap_or(origin), entry.since);
+        rows.push(row(Cow::Borrowed(&*entry.address)));
+        rows.extend(with_u_labels(&entry.address).map(|second| row(second.into())));
     }
-    Ok(())
+    // OR REPLACE: while it was read, the list may have changed.
+    let insert = format!(
+        "INSERT OR REPLACE INTO {table} (email, origin, reason, since)
+         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?1)"
+    );
+    insert_all(file, &insert, &rows).await
 }
 
 async fn insert_changed(file: &mut SqliteConnection, addresses: &HashSet<String>) -> Result<(), sqlx::Error> {
-    let second = addresses.iter().filter_map(|address| with_u_labels(address)).map(Cow::Owned);
-    let addresses: Vec<Cow<str>> = addresses.iter().map(|address| Cow::Borrowed(&**address)).chain(second).collect();
-    for chunk in addresses.chunks(ROWS_A_STATEMENT) {
-        QueryBuilder::<Sqlite>::new("INSERT INTO temp.changed (email) ")
-            .push_values(chunk, |mut row, address| {
-                row.push_bind(&**address);
-            })
-            .build()
-            .persistent(chunk.len() == ROWS_A_STATEMENT)
-            .execute(&mut *file)
-            .await?;
-    }
-    Ok(())
+    let second: Vec<String> = addresses.iter().filter_map(|address| with_u_labels(address)).collect();
+    let addresses: Vec<&String> = addresses.iter().chain(&second).collect();
+    insert_all(file, "INSERT INTO temp.changed (email) SELECT value FROM json_each(?1)", &addresses).await
+}
+
+/// Hands rows to SQLite as one value: with one for each column they would cost twice as much.
+async fn insert_all(file: &mut SqliteConnection, insert: &str, rows: &impl Serialize) -> Result<(), sqlx::Error> {
+    let rows = serde_json::to_string(rows).map_err(|error| sqlx::Error::Encode(error.into()))?;
+    sqlx::query(AssertSqlSafe(insert)).bind(rows).execute(file).await.map(drop)
 }
 
 /// Works out, under no lock that keeps a reader out, what is to be changed: a table of rows to delete, whose `since` is
@@ -688,8 +695,8 @@ async fn work_out(file: &mut SqliteConnection, extent: &Extent) -> Result<i64, s
     sqlx::query_scalar("SELECT count(*) FROM todo").fetch_one(file).await
 }
 
-/// One portion of what was worked out, after the first `done`.
-async fn change(file: &mut SqliteConnection, done: i64) -> Result<(), sqlx::Error> {
+/// One portion of what was worked out.
+async fn change(file: &mut SqliteConnection, portion: Range<i64>) -> Result<(), sqlx::Error> {
     for change in [
         "DELETE FROM main.suppression WHERE email IN
              (SELECT email FROM temp.todo WHERE number > ?1 AND number <= ?2 AND since IS NULL)",
@@ -697,7 +704,7 @@ async fn change(file: &mut SqliteConnection, done: i64) -> Result<(), sqlx::Erro
          SELECT email, origin, reason, since FROM temp.todo
          WHERE number > ?1 AND number <= ?2 AND since IS NOT NULL",
     ] {
-        sqlx::query(change).bind(done).bind(done + ROWS_A_LOCK).execute(&mut *file).await?;
+        sqlx::query(change).bind(portion.start).bind(portion.end).execute(&mut *file).await?;
     }
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! What happened, in the order in which it was committed: what followers of a store read.
 
+use std::collections::HashSet;
+
 use serde::Serialize;
 
 use crate::{codes::words, suppression::Origin};
@@ -76,4 +78,17 @@ pub struct Event {
     pub actor: Option<String>,
     /// What the person noted.
     pub note: Option<String>,
+}
+
+/// What some events in a row changed on the suppression list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// How many events they are.
+    pub events: u32,
+    /// The number of the last of them; where there are none, that after which they were asked for.
+    pub revision: i64,
+    /// Whether the entry of somebody is gone whom no event names any more.
+    pub is_unnamed: bool,
+    /// Whose entries may have changed.
+    pub addresses: HashSet<String>,
 }

@@ -19,7 +19,7 @@ use std::{
 };
 
 pub use error::StoreError;
-pub use event::{Event, EventKind};
+pub use event::{Changes, Event, EventKind};
 use futures::Stream;
 pub use list::{Allowed, By, Entry, Listed, Revived};
 pub use mailbox::{Heartbeat, MailboxStatus, PendingAnswer, PendingMessage};
@@ -463,6 +463,16 @@ impl Store {
     pub async fn events_after(&self, revision: i64, limit: u32) -> Result<Vec<Event>, StoreError> {
         match self {
             Self::Sqlite(store) => store.events_after(revision, limit).await,
+        }
+    }
+
+    /// What the next `limit` events after a revision changed on the suppression list.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn changes_after(&self, revision: i64, limit: u32) -> Result<Changes, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.changes_after(revision, limit).await,
         }
     }
 

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
 
+mod always;
 mod at_once;
 #[path = "../support/cdb.rs"]
 mod cdb;

@@ -80,6 +80,24 @@ async fn each_change_makes_a_whole_new_file_with_both_forms_of_a_domain() {
     assert_eq!(fs::metadata(f.cdb()).unwrap().mode() & 0o777, 0o604, "as the old one");
 }
 
+/// Nothing names them any more, so that a list which was busy meanwhile has to find it out.
+#[tokio::test]
+async fn who_was_forgotten_leaves_both_lists() {
+    let f = Fixture::new().await;
+    f.commit(&[entry(1, START, &[("ann@example.org", HARD), ("bob@example.org", HARD)])]).await;
+    f.followers().start(&f.store).await.unwrap();
+    f.execute(
+        "DELETE FROM suppression WHERE address = 'ann@example.org';
+         DELETE FROM event WHERE address = 'ann@example.org';
+         INSERT INTO event (at, kind) VALUES (0, 'forgotten')",
+    )
+    .await;
+    f.followers().follow(&f.store).await.unwrap();
+    assert_eq!(cdb::addresses(&f.cdb()), ["bob@example.org"]);
+    let listed: String = f.value_of("suppressions.db", "SELECT group_concat(email) FROM suppression").await;
+    assert_eq!(listed, "bob@example.org");
+}
+
 #[tokio::test]
 async fn a_list_that_did_not_change_is_not_written_again() {
     let f = Fixture::new().await;

@@ -1,6 +1,7 @@
 //! The real servers that tests run against, each private to one test: own directory, own ports, gone with the test.
 #![allow(dead_code, reason = "each test binary uses its own part of this module")]
 
+pub mod beside;
 pub mod cdb;
 pub mod daemon;
 pub mod database;

@@ -128,6 +128,9 @@ maximal_backoff_time = 1s
 maximal_queue_lifetime = 1s
 bounce_queue_lifetime = 1s
 smtpd_relay_restrictions = permit_mynetworks, reject
+# Whoever is refused one recipient after the other is answered as fast as anybody.
+smtpd_error_sleep_time = 0
+smtpd_hard_error_limit = 1000
 smtpd_recipient_restrictions =
 ",
                 log = log.display(),
@@ -155,19 +158,46 @@ smtpd_recipient_restrictions =
         postfix
     }
 
-    /// Refuses whom the published suppression list names, with the very line that docs/database.md shows.
+    /// Refuses whom the published suppression list names, by the constant database, with the very look-ups that
+    /// docs/database.md shows.
     pub fn refuse_suppressed(&self, cdb: &Path) {
         let documented = include_str!("../../docs/database.md");
-        let (_, line) = documented.split_once("\nsmtpd_recipient_restrictions = ").expect("the look-up is documented");
-        let (look_up, _) = line.split_once(',').expect("other restrictions follow");
+        let (_, look_ups) = documented.split_once("\nsmtpd_recipient_restrictions =\n").expect("it is documented");
+        let (look_ups, _) = look_ups.split_once("permit_mynetworks").expect("other restrictions follow");
+        let (_, domains) = documented.split_once("`/etc/postfix/suppressed-domains` has one line").expect("so is this");
+        let domains = domains.split("```").nth(1).expect("the line follows");
+        fs::write(self.config.join("suppressed-domains"), domains).expect("writable");
         let list = cdb.with_extension("");
-        let look_up = look_up.replace("/var/lib/bounced/suppressions", list.to_str().expect("the name is text"));
-        let restriction = format!("smtpd_recipient_restrictions = {look_up}");
-        let mut main = fs::read_to_string(self.config.join("main.cf")).expect("written at the start");
-        main = main.replace("smtpd_recipient_restrictions =", &restriction);
-        fs::write(self.config.join("main.cf"), main).expect("writable");
+        let look_ups = look_ups
+            .replace("/var/lib/bounced/suppressions", list.to_str().expect("the name is text"))
+            .replace("/etc/postfix", self.config.to_str().expect("the name is text"));
+        self.restrict(&look_ups);
+    }
+
+    /// The same by SQL.
+    pub fn refuse_suppressed_by_sql(&self, list: &Path) {
+        let documented = include_str!("../../docs/database.md");
+        let (_, table) = documented.split_once("```\ndbpath = ").expect("it is documented");
+        let table = format!("dbpath = {}", table.split("```").next().expect("it has an end"));
+        let table = table.replace("/var/lib/bounced/suppressions.db", list.to_str().expect("the name is text"));
+        fs::write(self.config.join("suppressions.cf"), table).expect("writable");
+        let (_, look_up) = documented.split_once("always through `proxy:`, as `").expect("it is documented");
+        let (look_up, _) = look_up.split_once('`').expect("it has an end");
+        self.restrict(&look_up.replace("/etc/postfix", self.config.to_str().expect("the name is text")));
+    }
+
+    fn restrict(&self, look_ups: &str) {
+        let restrictions = format!("smtpd_recipient_restrictions = {look_ups}");
+        let main = fs::read_to_string(self.config.join("main.cf")).expect("written at the start");
+        let (rest, _) = main.split_once("smtpd_recipient_restrictions =").expect("it stands at the end");
+        fs::write(self.config.join("main.cf"), format!("{rest}{restrictions}\n")).expect("writable");
         let reload = Command::new("postfix").arg("-c").arg(&self.config).arg("reload").output().expect("installed");
         assert!(reload.status.success(), "postfix reload: {}", String::from_utf8_lossy(&reload.stderr));
+    }
+
+    /// The port on which it takes mail.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// The Maildir with the mail for [`UTF8_BOUNCE_DOMAIN`].

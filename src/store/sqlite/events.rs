@@ -4,7 +4,7 @@ use serde_json::json;
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, sqlite::SqliteRow};
 
 use super::{ROWS_A_STATEMENT, SqliteStore, decoded, is_kept, parsed};
-use crate::store::{Event, EventKind, StoreError, plan::NewEvent};
+use crate::store::{Changes, Event, EventKind, StoreError, plan::NewEvent};
 
 impl SqliteStore {
     pub(in crate::store) async fn events_after(&self, revision: i64, limit: u32) -> Result<Vec<Event>, StoreError> {
@@ -22,6 +22,24 @@ impl SqliteStore {
         .fetch_all(&self.readers)
         .await?;
         rows.iter().map(event).collect()
+    }
+
+    pub(in crate::store) async fn changes_after(&self, revision: i64, limit: u32) -> Result<Changes, StoreError> {
+        self.read_changes(revision, limit).await.map_err(|error| self.error(error))
+    }
+
+    async fn read_changes(&self, revision: i64, limit: u32) -> Result<Changes, sqlx::Error> {
+        // As one value: a row of its own for each would cost many times as much.
+        let (events, revision, is_unnamed, addresses): (u32, i64, bool, String) = sqlx::query_as(
+            "SELECT count(*), coalesce(max(revision), ?1), coalesce(max(kind = 'forgotten'), 0),
+                    json_group_array(DISTINCT address) FILTER (WHERE address IS NOT NULL)
+             FROM (SELECT revision, kind, address FROM event WHERE revision > ?1 ORDER BY revision LIMIT ?2)",
+        )
+        .bind(revision)
+        .bind(limit)
+        .fetch_one(&self.readers)
+        .await?;
+        Ok(Changes { events, revision, is_unnamed, addresses: decoded(&addresses)? })
     }
 
     pub(in crate::store) async fn list_changed_since(&self, revision: i64) -> Result<bool, StoreError> {

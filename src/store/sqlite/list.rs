@@ -6,7 +6,7 @@ use futures::{
     Stream, TryStreamExt,
     stream::{self, try_unfold},
 };
-use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, SqlitePool, query_builder::Separated, sqlite::SqliteRow};
+use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, SqlitePool, query_builder::Separated};
 
 use super::{ROWS_A_STATEMENT, SqliteStore, alive, decoded, events, is_kept, json, parsed, review};
 use crate::{
@@ -69,14 +69,14 @@ impl SqliteStore {
     }
 
     async fn read_entries(&self, addresses: &HashSet<String>) -> Result<Vec<Entry>, sqlx::Error> {
-        let rows = sqlx::query(
-            "SELECT s.address, s.origin, s.reason, s.since
+        let entries: String = sqlx::query_scalar(
+            "SELECT json_group_array(json_array(s.address, s.origin, s.reason, s.since))
              FROM json_each(?1) AS a JOIN suppression AS s ON s.address = a.value",
         )
         .bind(json(addresses)?)
-        .fetch_all(&self.readers)
+        .fetch_one(&self.readers)
         .await?;
-        rows.iter().map(entry).collect()
+        read(&entries)
     }
 
     pub(in crate::store) async fn suppress(&self, addresses: &[Address], by: &By<'_>) -> Result<Vec<bool>, StoreError> {
@@ -387,13 +387,4 @@ fn read(entries: &str) -> Result<Vec<Entry>, sqlx::Error> {
     let entries: Vec<(String, Origin, Option<String>, i64)> = decoded(entries)?;
     let entry = |(address, origin, reason, since)| Entry { address, origin, reason, since };
     Ok(entries.into_iter().map(entry).collect())
-}
-
-fn entry(row: &SqliteRow) -> Result<Entry, sqlx::Error> {
-    Ok(Entry {
-        address: row.try_get("address")?,
-        origin: parsed(row.try_get("origin")?)?,
-        reason: row.try_get("reason")?,
-        since: row.try_get("since")?,
-    })
 }
