@@ -10,6 +10,7 @@ pub mod config;
 pub mod daemon;
 mod files;
 pub mod follower;
+pub mod import;
 pub mod message;
 pub mod parse;
 pub mod policy;

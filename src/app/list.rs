@@ -1,11 +1,17 @@
 //! The suppression list as a person or a program asks for it and changes it. Whoever changes it here publishes it, too.
 
+use std::{io::BufRead, sync::Arc};
+
 use futures::Stream;
 
-use super::open_store;
+use super::{
+    import::{BadRows, ImportedFile, Importer, lay_ready},
+    open_store,
+};
 use crate::{
     config::Config,
     follower::Followers,
+    import::Import,
     message::Place,
     report::Address,
     store::{Allowed, By, Entry, Held, HeldAnswer, HeldSelection, Listed, Revived, Store, StoreError},
@@ -172,6 +178,43 @@ impl List {
         by: &By<'_>,
     ) -> Result<u64, StoreError> {
         self.change(by.at, self.store.answer_held(selection, answer, by)).await
+    }
+
+    /// Puts the entries of another program's file onto the list and publishes that, all of them or none; says what stood
+    /// in it, and what became of that.
+    ///
+    /// # Errors
+    /// As for [`List::suppress`].
+    pub async fn import<S: BufRead + Send + 'static>(
+        &self,
+        file: Import<S>,
+        importer: Arc<Importer>,
+        bad_rows: BadRows,
+        by: &By<'_>,
+    ) -> Result<ImportedFile, StoreError> {
+        let change = async {
+            let mut importing = self.store.import().await?;
+            let contents = lay_ready(file, importer, &mut importing, bad_rows).await?;
+            let imported = if contents.is_acceptable(bad_rows) { Some(importing.finish(by).await?) } else { None };
+            Ok(ImportedFile { contents, imported })
+        };
+        self.change(by.at, change).await
+    }
+
+    /// Says what [`List::import`] would do, and changes nothing.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn compare<S: BufRead + Send + 'static>(
+        &self,
+        file: Import<S>,
+        importer: Arc<Importer>,
+        bad_rows: BadRows,
+    ) -> Result<ImportedFile, StoreError> {
+        let mut importing = self.store.import().await?;
+        let contents = lay_ready(file, importer, &mut importing, bad_rows).await?;
+        let imported = if contents.is_acceptable(bad_rows) { Some(importing.compare().await?) } else { None };
+        Ok(ImportedFile { contents, imported })
     }
 
     /// Closes the store.

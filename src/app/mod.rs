@@ -4,6 +4,7 @@
 pub mod beside;
 mod check;
 mod cores;
+mod import;
 mod judge;
 mod list;
 mod open;
@@ -13,6 +14,7 @@ mod status;
 
 pub use check::{missing_file, try_out};
 pub use cores::{Load, in_order};
+pub use import::{BadRows, Contents, ImportedFile, Importer};
 pub use judge::{Judge, TableFiles, TablesVersion};
 pub use list::List;
 pub use open::open_store;

@@ -9,6 +9,7 @@ use std::{
 };
 
 use flate2::bufread::MultiGzDecoder;
+use indicatif::ProgressBar;
 
 use crate::parse::MOST_OCTETS;
 
@@ -128,6 +129,11 @@ fn open(path: &Path) -> io::Result<Mails<Box<dyn BufRead + Send>>> {
 
 /// What a file holds, or standard input, unpacked where it is packed.
 pub(super) fn text(path: &Path) -> io::Result<Box<dyn BufRead + Send>> {
+    watched(path, &ProgressBar::hidden())
+}
+
+/// The same, and a bar shows how far a file is read.
+pub(super) fn watched(path: &Path, progress: &ProgressBar) -> io::Result<Box<dyn BufRead + Send>> {
     if path == Path::new("-") {
         return unpacked(BufReader::new(io::stdin()));
     }
@@ -135,7 +141,7 @@ pub(super) fn text(path: &Path) -> io::Result<Box<dyn BufRead + Send>> {
     if file.metadata()?.is_dir() {
         return Err(io::ErrorKind::IsADirectory.into());
     }
-    unpacked(BufReader::new(file))
+    unpacked(BufReader::new(progress.wrap_read(file)))
 }
 
 /// What gzip packed (RFC 1952 §2.3.1: it begins with these octets, and no mail does) comes out piece by piece, so that

@@ -5,6 +5,7 @@ mod actor;
 mod addresses;
 mod columns;
 mod exit;
+mod import;
 mod input;
 mod log;
 mod terminal;

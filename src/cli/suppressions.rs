@@ -15,6 +15,7 @@ use super::{
     actor::actor,
     addresses::named,
     block_on,
+    import::Import,
     terminal::{Colours, json_line, printable, write_json},
 };
 use crate::{
@@ -35,7 +36,14 @@ use crate::{
   grep -o '[^ ]*@example.org' users | bounced suppressions check -")]
 pub struct Suppressions {
     #[command(subcommand)]
-    task: Task,
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    #[command(flatten)]
+    Task(Task),
+    Import(Import),
 }
 
 #[derive(Debug, Subcommand)]
@@ -91,10 +99,10 @@ enum Task {
 
 /// For whoever changes the list.
 #[derive(Debug, Args)]
-struct NewStore {
+pub(super) struct NewStore {
     /// Let the database replace published lists that were made from another one, as `bounced run` does.
     #[arg(long = "accept-new-store")]
-    accept: bool,
+    pub(super) accept: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
@@ -110,12 +118,16 @@ enum Format {
 
 impl Suppressions {
     pub(super) fn execute(self, globals: &Globals) -> Result<Exit, Failure> {
+        let task = match self.command {
+            Command::Import(import) => return import.execute(globals),
+            Command::Task(task) => task,
+        };
         let mut config = globals.config()?;
-        if let Task::Add { store, .. } | Task::Remove { store, .. } = &self.task {
+        if let Task::Add { store, .. } | Task::Remove { store, .. } = &task {
             config.suppressions.accept_new_store = store.accept;
         }
         let mut out = BufWriter::new(io::stdout().lock());
-        let exit = block_on(self.task.run(&config, &mut out))?;
+        let exit = block_on(task.run(&config, &mut out))?;
         out.flush()?;
         Ok(exit)
     }
@@ -281,7 +293,8 @@ async fn csv(mut rows: Rows<'_>, out: &mut impl Write) -> Result<Exit, Failure> 
 
 /// Spreadsheets run a cell that starts like a formula, and these texts come from strangers.
 fn no_formula(text: &str) -> String {
-    let guard = if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { "'" } else { "" };
+    // Behind apostrophes as well: so that whoever takes one off has the text.
+    let guard = if text.trim_start_matches('\'').starts_with(['=', '+', '-', '@', '\t', '\r']) { "'" } else { "" };
     format!("{guard}{}", printable(text))
 }
 

@@ -44,6 +44,14 @@ pub struct Never {
 }
 
 impl Never {
+    /// Whether an entry of this address, or of all of its domain (`*@example.org`), suppressed one of these.
+    #[must_use]
+    pub fn forbids(&self, entry: &Address) -> bool {
+        let is_in_domain =
+            |address: &String| address.rsplit_once('@').is_some_and(|(_, domain)| domain == entry.domain());
+        self.holds(entry) || (entry.local_part() == "*" && self.addresses.iter().any(is_in_domain))
+    }
+
     fn holds(&self, address: &Address) -> bool {
         self.addresses.contains(address.normalised()) || self.domains.contains(address.domain())
     }

@@ -5,6 +5,7 @@
 
 mod error;
 mod event;
+mod import;
 mod list;
 mod list_changes;
 mod mailbox;
@@ -21,6 +22,7 @@ use std::{
 pub use error::StoreError;
 pub use event::{Changes, Event, EventKind};
 use futures::Stream;
+pub use import::{Imported, Importing};
 pub use list::{Allowed, By, Entry, Listed, Revived};
 pub use mailbox::{Heartbeat, MailboxStatus, PendingAnswer, PendingMessage};
 pub use plan::JudgedMessage;
@@ -420,6 +422,16 @@ impl Store {
     pub async fn expire(&self, now: i64) -> Result<u64, StoreError> {
         match self {
             Self::Sqlite(store) => store.expire(now).await,
+        }
+    }
+
+    /// Begins to take over the list of another program. Nothing else is written by this process until that ends.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn import(&self) -> Result<Importing, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.import().await.map(Importing::Sqlite),
         }
     }
 

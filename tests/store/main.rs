@@ -12,6 +12,7 @@ mod complaints;
 mod errors;
 mod events;
 mod fixture;
+mod import;
 mod mailbox;
 mod migration;
 mod published;

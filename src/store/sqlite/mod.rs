@@ -6,6 +6,7 @@ mod attempt;
 mod commit;
 mod events;
 pub(crate) mod file;
+mod import;
 mod list;
 mod mailbox;
 mod review;
@@ -34,6 +35,7 @@ use sqlx::{
 use tokio::time::{Instant, sleep, timeout};
 
 use self::file::{BUSY_TIMEOUT, Owner, claim, owner};
+pub use self::import::SqliteImport;
 use super::StoreError;
 use crate::files::{companion_of, directory_of, give_to_owner_of_directory};
 
