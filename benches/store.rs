@@ -147,6 +147,7 @@ fn entry(uid: u32) -> JudgedMessage {
         words: line.clone(),
     };
     JudgedMessage {
+        tables: std::sync::Arc::default(),
         place: Place::new(format!("1:{}", uid + 1)),
         sha256: Sha256::digest(uid.to_le_bytes()).into(),
         received: 1_767_225_600 + i64::from(uid),

@@ -12,17 +12,18 @@ use crate::{
     parse,
     redact::Keep,
     report::{Recipient, Report, Verdict},
+    store::TablesVersion,
     tables::TableError,
 };
 
-pub use files::{TableFiles, TablesVersion};
+pub use files::TableFiles;
 
 /// Reads and judges mails; the same for daemon, command line, tests and benchmarks.
 #[derive(Debug)]
 pub struct Judge {
     options: parse::Options,
     classifier: Classifier,
-    version: TablesVersion,
+    version: Arc<TablesVersion>,
 }
 
 impl Judge {
@@ -39,7 +40,7 @@ impl Judge {
             tables: Arc::new(parse::Tables::of_files(&files.parse)?),
         };
         let classifier = Classifier::new(CodeTable::from_files(&files.codes)?, &files.phrases)?;
-        let judge = Self { options, classifier, version: files.version() };
+        let judge = Self { options, classifier, version: files.version(&config.suppressions.policy()).into() };
         judge.prove(|example| example.file.is_own())?;
         Ok(judge)
     }
@@ -50,9 +51,9 @@ impl Judge {
         Self::new(&Config::default()).expect("the tests read the embedded tables")
     }
 
-    /// Which tables these are.
+    /// Which tables these are, and which policy.
     #[must_use]
-    pub const fn version(&self) -> &TablesVersion {
+    pub const fn version(&self) -> &Arc<TablesVersion> {
         &self.version
     }
 

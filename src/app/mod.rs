@@ -15,7 +15,7 @@ mod status;
 pub use check::{missing_file, try_out};
 pub use cores::{Load, in_order};
 pub use import::{BadRows, Contents, ImportedFile, Importer};
-pub use judge::{Judge, TableFiles, TablesVersion};
+pub use judge::{Judge, TableFiles};
 pub use list::List;
 pub use open::open_store;
 pub use record::{Begun, Halt, Judged, Recorded, Recorder, Tally};

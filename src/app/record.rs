@@ -24,7 +24,7 @@ use crate::{
     policy::Policy,
     report::{Evidence, Finding, Kind, Report, Verdict},
     source::{Source, SourceError},
-    store::{Committed, Death, Heartbeat, JudgedMessage, Store, StoreError},
+    store::{Committed, Death, Heartbeat, JudgedMessage, Store, StoreError, TablesVersion},
     suppression::Suppression,
     text::count,
 };
@@ -467,7 +467,8 @@ impl Recorder {
             let mut messages = messages.into_iter();
             let (mut judged, mut recipients) = (Vec::new(), 0);
             let load = Load { most: MOST_OCTETS_AT_ONCE, of: |message: &Message| message.body.len() };
-            let work = |message| judge_one(read, &mailbox, &processed, message, describe);
+            let tables = judge.version();
+            let work = |message| judge_one(read, tables, &mailbox, &processed, message, describe);
             let waited = in_order(&mut messages, load, work, |one| {
                 recipients += one.verdicts.len();
                 judged.push(one);
@@ -481,6 +482,7 @@ impl Recorder {
 
 fn judge_one(
     read: impl Fn(&[u8]) -> (Report, Vec<Verdict>),
+    tables: &Arc<TablesVersion>,
     mailbox: &str,
     processed: &[Kind],
     message: Message,
@@ -490,7 +492,7 @@ fn judge_one(
     let disposition = if processed.contains(&report.kind) { Disposition::Processed } else { Disposition::Untouched };
     let sha256 = message.sha256();
     let Message { place, received, size, .. } = message;
-    JudgedMessage { place, sha256, received, size, report, verdicts, disposition }
+    JudgedMessage { place, sha256, received, size, report, verdicts, tables: Arc::clone(tables), disposition }
 }
 
 /// One bad message must neither stop the run nor come back for ever: a bug in a reader costs this message's verdict,
@@ -844,7 +846,8 @@ mod tests {
         let message = Message { place: Place::new("7:1"), received: 5, size: 10, body: body.into(), rest: None };
         let describe = |place: &Place| place.as_str().to_owned();
         let sha256 = message.sha256();
-        let judged = judge_one(|_| panic!("a bug in a reader"), "box", &[Kind::Bounce], message, describe);
+        let tables = Arc::default();
+        let judged = judge_one(|_| panic!("a bug in a reader"), &tables, "box", &[Kind::Bounce], message, describe);
         assert_eq!((judged.report.kind, judged.report.recipients.len()), (Kind::NotBounce, 0));
         assert!(judged.verdicts.is_empty() && judged.disposition == Disposition::Untouched);
         assert_eq!((judged.place, judged.sha256), (Place::new("7:1"), sha256));

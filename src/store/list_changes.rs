@@ -1,7 +1,11 @@
 //! What a batch makes of the suppression list: what is known of each address while its messages are read one after the
 //! other, and the rows and events that come out of it. Pure, like the plan that it is a part of.
 
+mod replay;
+
 use std::collections::{BTreeMap, HashMap};
+
+pub(super) use replay::{Change, Replayed, Step, replay};
 
 use super::{
     EventKind,
@@ -82,14 +86,23 @@ impl<'a> List<'a> {
     /// A bounce that counts, or a complaint, that a message brought; that one may put `left` more addresses onto the
     /// list.
     pub(super) fn learn(&mut self, policy: &Policy, case: &Case<'a>, message: i64, left: &mut u32) {
+        self.learn_and(policy, case, message, || match left.checked_sub(1) {
+            Some(fewer) => {
+                *left = fewer;
+                None
+            }
+            None => Some(Why::Flood),
+        });
+    }
+
+    /// The same, where `waits` says why what would come onto the list waits for a person, if it does.
+    fn learn_and(&mut self, policy: &Policy, case: &Case<'a>, message: i64, waits: impl FnOnce() -> Option<Why>) {
         let (of, events) = self.of(case.address);
         of.expire(case.at, events);
         if let Some(suppression) = policy.decide(&of.known.history, case) {
-            if *left > 0 {
-                *left -= 1;
-                of.put(case, suppression, events);
-            } else {
-                of.hold(Why::Flood, case, suppression, message, events);
+            match waits() {
+                None => of.put(case, suppression, events),
+                Some(why) => of.hold(why, case, suppression, message, events),
             }
         }
         if let (CaseKind::Bounce, Some(verdict)) = (case.kind, case.verdict) {

@@ -10,6 +10,7 @@ mod list;
 mod list_changes;
 mod mailbox;
 mod plan;
+mod reclassify;
 mod review;
 pub(crate) mod sqlite;
 mod totals;
@@ -26,6 +27,7 @@ pub use import::{Imported, Importing};
 pub use list::{Allowed, By, Entry, Listed, Revived};
 pub use mailbox::{Heartbeat, MailboxStatus, PendingAnswer, PendingMessage};
 pub use plan::JudgedMessage;
+pub use reclassify::{Anew, Differences, JudgeAnew, Judged, ListDifference, ListedAs, Progress, TablesVersion};
 pub use review::{Held, HeldAnswer, HeldSelection};
 use sqlite::SqliteStore;
 
@@ -465,6 +467,32 @@ impl Store {
     ) -> Result<u64, StoreError> {
         match self {
             Self::Sqlite(store) => store.answer_held(selection, answer, by).await,
+        }
+    }
+
+    /// Judges some stored bounces anew, those behind `behind`, address by address, and makes of the list what it would
+    /// have become; says what is different, and how far it has come, `None` at the end.
+    ///
+    /// # Errors
+    /// See [`StoreError`]; of these bounces nothing is changed then.
+    pub async fn reclassify(
+        &self,
+        anew: &Anew<'_>,
+        behind: &Progress,
+    ) -> Result<(Differences, Option<Progress>), StoreError> {
+        match self {
+            Self::Sqlite(store) => store.reclassify(anew, behind).await,
+        }
+    }
+
+    /// How many recipients failed by what was received on the day of `since` or later, about: so many
+    /// [`Store::reclassify`] judges.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn bounces(&self, since: Option<i64>) -> Result<u64, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.bounces(since).await,
         }
     }
 

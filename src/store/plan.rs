@@ -1,10 +1,13 @@
 //! What a store knows, a batch of judged messages and the policy -> everything that the commit writes. Pure: it knows
 //! no SQL and no clock, so that every store commits the same.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
 
 use super::{
-    EventKind,
+    EventKind, TablesVersion,
     list_changes::{List, ListChanges},
 };
 use crate::{
@@ -30,6 +33,8 @@ pub struct JudgedMessage {
     pub report: Report,
     /// One verdict for each of `report.recipients`, in their order.
     pub verdicts: Vec<Verdict>,
+    /// The tables by which it was judged.
+    pub tables: Arc<TablesVersion>,
     /// What is to become of it after the commit.
     pub disposition: Disposition,
 }
@@ -434,6 +439,7 @@ mod tests {
             outranked: Vec::new(),
         });
         JudgedMessage {
+            tables: Arc::default(),
             place: Place::new(number.to_string()),
             sha256: [number; 32],
             received: day * DAY,

@@ -128,6 +128,7 @@ pub fn entry(uid: u32, received: i64, recipients: &[(&str, Judgement)]) -> Judge
     let verdicts = recipients.iter().map(|(_, judgement)| verdict(*judgement)).collect();
     let recipients = recipients.iter().map(|(address, judgement)| recipient(address, *judgement)).collect();
     JudgedMessage {
+        tables: std::sync::Arc::default(),
         place: Place::new(format!("7:{uid}")),
         sha256: Sha256::digest(format!("message {uid}")).into(),
         received,
@@ -184,7 +185,7 @@ fn recipient(address: &str, judgement: Judgement) -> Recipient {
     }
 }
 
-fn verdict(judgement: Judgement) -> Verdict {
+pub fn verdict(judgement: Judgement) -> Verdict {
     let rule = format!("codes:{}", judgement.reason);
     Verdict {
         class: judgement.class,

@@ -17,6 +17,7 @@ mod mailbox;
 mod migration;
 mod published;
 mod queries;
+mod reclassify;
 mod review;
 mod snapshot;
 mod totals;

@@ -11,6 +11,8 @@ use crate::{
     codes::CodeTable,
     config::Config,
     parse,
+    policy::Policy,
+    store::TablesVersion,
     tables::{IdleRow, OwnRow, TableError, TableFile, idle_rows},
 };
 
@@ -20,15 +22,6 @@ pub struct TableFiles {
     pub(super) parse: parse::TableFiles,
     pub(super) codes: Vec<Arc<TableFile>>,
     pub(super) phrases: Vec<Arc<TableFile>>,
-}
-
-/// Names the tables by which a verdict was given.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TablesVersion {
-    /// SHA-256 of all that stands in them, and of the program's version, in hexadecimal.
-    pub digest: String,
-    /// The program's version.
-    pub version: &'static str,
 }
 
 impl TableFiles {
@@ -44,8 +37,8 @@ impl TableFiles {
         })
     }
 
-    /// A name for all of them together. What the files are called makes no difference.
-    pub(super) fn version(&self) -> TablesVersion {
+    /// A name for all of them together with a policy. What the files are called makes no difference.
+    pub(super) fn version(&self, policy: &Policy) -> TablesVersion {
         let version = env!("CARGO_PKG_VERSION");
         let mut hash = Sha256::new();
         hash.update(version);
@@ -58,6 +51,9 @@ impl TableFiles {
                 hash.update(file.text());
             }
         }
+        hash.update([0xff]);
+        // Its rules, whatever they were read from, and what the configuration says beside them.
+        hash.update(format!("{policy:?}"));
         let digest = hash.finalize().iter().fold(String::new(), |mut digest, octet| {
             write!(digest, "{octet:02x}").expect("a string takes everything");
             digest
@@ -75,7 +71,7 @@ impl TableFiles {
             parse::Options { tables: Arc::new(parse::Tables::of_files(&self.parse)?), ..parse::Options::default() };
         let judge = |codes: &[Arc<TableFile>], phrases: &[Arc<TableFile>]| {
             let classifier = Classifier::new(CodeTable::from_files(codes)?, phrases)?;
-            Ok(Judge { options: read.clone(), classifier, version: self.version() })
+            Ok(Judge { options: read.clone(), classifier, version: Arc::default() })
         };
         let verdicts = |judge: &Judge, examples: &Vec<String>| {
             let verdicts = examples.iter().map(|example| judge.judge_example(example));

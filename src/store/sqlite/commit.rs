@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, sqlite::SqliteRow};
 
-use super::{ROWS_A_STATEMENT, SqliteStore, decoded, events, is_kept, json, list, mailbox, parsed, totals};
+use super::{ROWS_A_STATEMENT, SqliteStore, decoded, events, is_kept, json, list, mailbox, parsed, tables, totals};
 use crate::{
     message::{Place, Reading},
     policy::Policy,
@@ -251,13 +251,14 @@ async fn insert_messages(
 }
 
 async fn insert_bounces(tx: &mut SqliteConnection, bounces: &[NewBounce<'_>]) -> Result<(), sqlx::Error> {
+    let tables = tables::rows(tx, bounces).await?;
     for chunk in bounces.chunks(ROWS_A_STATEMENT) {
         QueryBuilder::<Sqlite>::new(
             "INSERT INTO bounce
              (id, message, position, action, address_given, address, domain, class, reason, fault, counts, status,
               reply, diagnostic, remote_mta, reporting_mta, original_message_id, campaign, list_id, rule, field, line,
               words, lowered_from, lowered_line, lowered_words, forwarded_to, forwarded_class, forwarded_reason,
-              forwarded_fault, conflict, at) ",
+              forwarded_fault, conflict, at, tables, evidence) ",
         )
         .push_values(chunk, |mut row, bounce| {
             let NewBounce { judged, recipient, verdict, .. } = bounce;
@@ -298,7 +299,9 @@ async fn insert_bounces(tx: &mut SqliteConnection, bounces: &[NewBounce<'_>]) ->
                 .push_bind(forwarded.map(|forwarded| forwarded.judgement.reason.as_str()))
                 .push_bind(forwarded.map(|forwarded| forwarded.judgement.fault.as_str()))
                 .push_bind(verdict.conflict)
-                .push_bind(judged.received);
+                .push_bind(judged.received)
+                .push_bind(tables[judged.tables.digest.as_str()])
+                .push_bind(recipient.to_store());
         })
         .build()
         .persistent(is_kept(chunk.len()))

@@ -9,7 +9,9 @@ pub(crate) mod file;
 mod import;
 mod list;
 mod mailbox;
+mod reclassify;
 mod review;
+mod tables;
 mod totals;
 
 use std::{

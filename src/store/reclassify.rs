@@ -1,0 +1,127 @@
+//! What judging stored bounces anew is asked, and what comes of it.
+
+use std::{collections::BTreeMap, fmt};
+
+use super::By;
+use crate::{
+    codes::{Class, Fault, Reason},
+    policy::Policy,
+    report::{Recipient, StoredRecipient, Verdict},
+    suppression::Origin,
+};
+
+/// Names the tables by which verdicts are given.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TablesVersion {
+    /// SHA-256 of all that stands in them, of the policy and of the program's version, in hexadecimal.
+    pub digest: String,
+    /// The program's version.
+    pub version: &'static str,
+}
+
+/// Judges a stored recipient anew, reported by that MTA; `None` where what is stored of it is not enough.
+pub type JudgeAnew<'j> = dyn Fn(&StoredRecipient<'_>, Option<&str>) -> Option<(Recipient, Verdict)> + Send + Sync + 'j;
+
+/// By what stored bounces are judged anew.
+pub struct Anew<'a> {
+    /// Gives the verdicts.
+    pub judge: &'a JudgeAnew<'a>,
+    /// The tables by which it does.
+    pub tables: &'a TablesVersion,
+    /// Decides about the list.
+    pub policy: &'a Policy,
+    /// Only bounces received then or later, in seconds since 1970-01-01 UTC.
+    pub since: Option<i64>,
+    /// Who asks for it, and when.
+    pub by: By<'a>,
+    /// Whether nothing is written.
+    pub dry_run: bool,
+}
+
+/// How far one has come: what is next is behind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Progress {
+    /// This address.
+    Address(String),
+    /// This row, of those that name nobody.
+    Nobody(i64),
+}
+
+/// A verdict as a row has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Judged {
+    /// Hard or soft.
+    pub class: Class,
+    /// Why.
+    pub reason: Reason,
+    /// Whose fault.
+    pub fault: Fault,
+}
+
+impl fmt::Display for Judged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.class, self.reason, self.fault)
+    }
+}
+
+/// What became of an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListDifference {
+    /// Who it is.
+    pub address: String,
+    /// What its entry is now.
+    pub before: Option<ListedAs>,
+    /// What today's tables and policy make of it.
+    pub after: Option<ListedAs>,
+    /// Whether it was not on the list, but waited to come onto it.
+    pub waited: bool,
+}
+
+/// An entry in short.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedAs {
+    /// How it came onto the list.
+    pub origin: Origin,
+    /// The reason of the bounce that decided.
+    pub reason: Option<String>,
+    /// The row of the policy.
+    pub policy: Option<String>,
+    /// When its time is over.
+    pub expires: Option<i64>,
+}
+
+/// What judging some stored bounces anew comes to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Differences {
+    /// Bounces that were looked at.
+    pub bounces: u64,
+    /// Those of them of which not enough is stored: their verdicts stay.
+    pub left: u64,
+    /// Bounces that get another verdict, by the old and the new one.
+    pub verdicts: BTreeMap<(Judged, Judged), u64>,
+    /// Bounces whose verdict stays, and for which another row speaks, or another line.
+    pub otherwise_explained: u64,
+    /// Addresses whose place on the list changes.
+    pub list: Vec<ListDifference>,
+}
+
+impl Differences {
+    /// Adds those of others.
+    pub fn add(&mut self, other: Self) {
+        self.bounces += other.bounces;
+        self.left += other.left;
+        self.otherwise_explained += other.otherwise_explained;
+        for (change, count) in other.verdicts {
+            *self.verdicts.entry(change).or_default() += count;
+        }
+        self.list.extend(other.list);
+    }
+}
+
+impl Progress {
+    /// Before the first.
+    #[must_use]
+    pub const fn start() -> Self {
+        Self::Address(String::new())
+    }
+}

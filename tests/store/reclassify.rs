@@ -1,0 +1,265 @@
+//! Stored bounces judged anew: what is the same stays, what is not is put right, and what persons decided stays decided.
+
+use std::{cell::Cell, collections::HashMap};
+
+use bounced::{
+    codes::{Judgement, Reason},
+    policy::Policy,
+    report::{Action, Address, Recipient, StoredRecipient, Verdict},
+    store::{Anew, By, Differences, HeldAnswer, HeldSelection, JudgedMessage, Progress, TablesVersion},
+};
+use proptest::prelude::*;
+
+use crate::fixture::{BLOCKED, DAY, Fixture, GONE, HARD, SOFT, START, by, complaint, entry, verdict};
+
+/// What was said is what the fixture wrote into the diagnostic; `other` makes something else of it.
+fn judge(
+    other: impl Fn(Judgement) -> Judgement + Send + Sync,
+) -> impl Fn(&StoredRecipient<'_>, Option<&str>) -> Option<(Recipient, Verdict)> + Send + Sync {
+    move |stored, reporting_mta| {
+        assert_eq!(reporting_mta, Some("mx.example.org"));
+        let recipient = stored.recipient()?;
+        let said = recipient.diagnostic.as_ref()?.as_str().rsplit(": ").next()?.parse::<Reason>().ok()?;
+        let judgement = [HARD, SOFT, BLOCKED, GONE].into_iter().find(|judgement| judgement.reason == said)?;
+        Some((recipient, verdict(other(judgement))))
+    }
+}
+
+async fn reclassify(
+    f: &Fixture,
+    digest: &str,
+    at: i64,
+    dry_run: bool,
+    other: impl Fn(Judgement) -> Judgement + Send + Sync,
+) -> Differences {
+    let tables = TablesVersion { digest: digest.to_owned(), version: "9" };
+    let by = By { actor: "eve", note: Some("new tables"), at };
+    let judge = judge(other);
+    let anew = Anew { judge: &judge, tables: &tables, policy: &Policy::default(), since: None, by, dry_run };
+    let (mut all, mut behind) = (Differences::default(), Some(Progress::start()));
+    while let Some(progress) = behind {
+        let (some, next) = f.store.reclassify(&anew, &progress).await.unwrap();
+        all.add(some);
+        behind = next;
+    }
+    all
+}
+
+/// Everything that it could change.
+async fn all(f: &Fixture) -> Vec<(String,)> {
+    f.rows(
+        "SELECT concat_ws('|', 'list', address, origin, reason, rule, policy, bounce, complaint, since, expires, note) FROM suppression
+         UNION ALL SELECT concat_ws('|', 'held', address, why, origin, bounce, since) FROM held
+         UNION ALL SELECT concat_ws('|', 'bounce', id, class, reason, fault, counts, rule, field, line, words) FROM bounce
+         UNION ALL SELECT concat_ws('|', 'domain', domain, bounces, hard, soft, sender_fault) FROM total_by_domain
+         UNION ALL SELECT concat_ws('|', 'day', day, class, reason, fault, bounces) FROM total_by_day
+         UNION ALL SELECT concat_ws('|', 'event', max(revision)) FROM event ORDER BY 1",
+    )
+    .await
+}
+
+const fn softer(judgement: Judgement) -> Judgement {
+    if matches!(judgement.reason, Reason::UserUnknown) { SOFT } else { judgement }
+}
+
+fn counts(differences: &Differences) -> Vec<(String, u64)> {
+    differences.verdicts.iter().map(|((was, is), count)| (format!("{was} -> {is}"), *count)).collect()
+}
+
+#[tokio::test]
+async fn an_entry_that_todays_tables_would_not_make_is_taken_off() {
+    let f = Fixture::new().await;
+    f.commit(&[entry(1, START, &[("ann@example.org", HARD), ("bob@example.org", HARD), ("cyd@example.org", BLOCKED)])])
+        .await;
+    f.store.suppress(&[Address::parse("bob@example.org").unwrap()], &by(START + 5)).await.unwrap();
+    let before = all(&f).await;
+
+    let dry = reclassify(&f, "new", START + DAY, true, softer).await;
+    assert_eq!(all(&f).await, before, "a dry run changes nothing");
+    let done = reclassify(&f, "new", START + DAY, false, softer).await;
+    assert_eq!(done, dry);
+    assert_eq!((done.bounces, done.left, done.list.len()), (3, 0, 1));
+    assert_eq!(counts(&done), [("hard user_unknown recipient -> soft mailbox_full recipient".to_owned(), 2)]);
+    let list: Vec<(String, String)> = f.rows("SELECT address, origin FROM suppression").await;
+    assert_eq!(list, [("bob@example.org".to_owned(), "manual".to_owned())], "a person's word stays");
+    let event: Vec<(String, String, String, String, i64)> =
+        f.rows("SELECT kind, address, actor, note, at FROM event ORDER BY revision DESC LIMIT 1").await;
+    let told = ("corrected".to_owned(), "ann@example.org".to_owned(), "eve".to_owned(), "new tables".to_owned());
+    assert_eq!(event, [(told.0, told.1, told.2, told.3, START + DAY)]);
+    let totals: Vec<(i64, i64)> = f.rows("SELECT hard, soft FROM total_by_domain").await;
+    assert_eq!(totals, [(0, 3)]);
+
+    // With the same tables there is nothing left to do, and with the old ones all comes back.
+    assert_eq!(reclassify(&f, "new", START + DAY, false, softer).await, Differences::default());
+    let back = reclassify(&f, "old", START + 2 * DAY, false, |judgement| judgement).await;
+    let differences = back.list;
+    assert_eq!(differences.len(), 1);
+    assert_eq!((differences[0].address.as_str(), differences[0].before.is_none()), ("ann@example.org", true));
+    let list: Vec<(String, String, i64)> = f.rows("SELECT address, origin, since FROM suppression ORDER BY 1").await;
+    assert_eq!(list[0], ("ann@example.org".to_owned(), "hard".to_owned(), START));
+    assert_eq!(
+        f.value::<i64>("SELECT count(*) FROM bounce AS b JOIN tables AS t ON t.id = b.tables WHERE t.digest = 'old'")
+            .await,
+        3
+    );
+}
+
+#[tokio::test]
+async fn what_led_to_an_entry_and_is_gone_is_not_held_against_it() {
+    let f = Fixture::new().await;
+    f.commit(&[entry(1, START, &[("ann@example.org", HARD), ("bob@example.org", HARD)])]).await;
+    f.commit(&[entry(2, START, &[("ann@example.org", BLOCKED)])]).await;
+    f.execute("DELETE FROM bounce WHERE id = 1; UPDATE bounce SET evidence = NULL WHERE id = 2").await;
+    let done = reclassify(&f, "new", START, false, softer).await;
+    assert_eq!((done.bounces, done.left, done.verdicts.len(), done.list.len()), (2, 1, 0, 0));
+    assert_eq!(f.value::<i64>("SELECT count(*) FROM suppression").await, 2);
+}
+
+#[tokio::test]
+async fn only_bounces_of_late_are_judged_anew_where_that_is_asked() {
+    let f = Fixture::new().await;
+    f.commit(&[entry(1, START, &[("ann@example.org", HARD)]), entry(2, START + DAY, &[("bob@example.org", HARD)])])
+        .await;
+    let tables = TablesVersion { digest: "new".to_owned(), version: "9" };
+    let judge = judge(softer);
+    let policy = Policy::default();
+    let anew = Anew {
+        judge: &judge,
+        tables: &tables,
+        policy: &policy,
+        since: Some(START + 1),
+        by: by(START + DAY),
+        dry_run: false,
+    };
+    let (done, _) = f.store.reclassify(&anew, &Progress::start()).await.unwrap();
+    assert_eq!((done.bounces, done.list.len()), (1, 1));
+    assert_eq!(done.list[0].address, "bob@example.org");
+}
+
+/// Something that may happen.
+#[derive(Debug, Clone)]
+enum Happens {
+    Bounces(u8, Judgement),
+    Delivered(u8),
+    Complains(u8),
+    /// One message too many names everybody.
+    Flood,
+    Suppressed(u8),
+    Released(u8),
+    Allowed(u8),
+    Disallowed(u8),
+    Told(u8),
+    Approved,
+    Rejected,
+    Later(u8),
+}
+
+fn happens() -> impl Strategy<Value = Happens> {
+    let who = 0u8..4;
+    prop_oneof![
+        6 => (who.clone(), prop_oneof![3 => Just(SOFT), 1 => Just(HARD), 1 => Just(BLOCKED), 1 => Just(GONE)])
+            .prop_map(|(who, judgement)| Happens::Bounces(who, judgement)),
+        1 => who.clone().prop_map(Happens::Delivered),
+        1 => who.clone().prop_map(Happens::Complains),
+        1 => Just(Happens::Flood),
+        1 => who.clone().prop_map(Happens::Suppressed),
+        2 => who.clone().prop_map(Happens::Released),
+        1 => who.clone().prop_map(Happens::Allowed),
+        1 => who.clone().prop_map(Happens::Disallowed),
+        1 => who.prop_map(Happens::Told),
+        1 => Just(Happens::Approved),
+        1 => Just(Happens::Rejected),
+        4 => (1u8..40).prop_map(Happens::Later),
+    ]
+}
+
+fn address(who: u8) -> String {
+    format!("user{who}@example.org")
+}
+
+async fn go_through(f: &Fixture, all: &[Happens]) -> i64 {
+    let (now, uid) = (Cell::new(START), Cell::new(0));
+    let next = || {
+        uid.set(uid.get() + 1);
+        uid.get()
+    };
+    let selection = HeldSelection::default();
+    for one in all {
+        let at = now.get();
+        let person = |who: &u8| [Address::parse(&address(*who)).unwrap()];
+        match one {
+            Happens::Bounces(who, judgement) => {
+                f.commit(&[entry(next(), at, &[(&address(*who), *judgement)])]).await;
+            }
+            Happens::Delivered(who) => {
+                let mut one: JudgedMessage = entry(next(), at, &[(&address(*who), SOFT)]);
+                one.report.recipients[0].action = Action::Delivered;
+                f.commit(&[one]).await;
+            }
+            Happens::Complains(who) => {
+                f.commit(&[complaint(next(), at, &[&address(*who)])]).await;
+            }
+            Happens::Flood => {
+                let others: Vec<String> = (10..60).map(address).chain((0..4).map(address)).collect();
+                let named: Vec<_> = others.iter().map(|address| (address.as_str(), HARD)).collect();
+                f.commit(&[entry(next(), at, &named)]).await;
+            }
+            Happens::Suppressed(who) => {
+                let _ = f.store.suppress(&person(who), &by(at)).await;
+            }
+            Happens::Released(who) => drop(f.store.release(&person(who), &by(at)).await.unwrap()),
+            Happens::Allowed(who) => drop(f.store.allow(&person(who), &by(at)).await.unwrap()),
+            Happens::Disallowed(who) => drop(f.store.disallow(&person(who), &by(at)).await.unwrap()),
+            Happens::Told(who) => drop(f.store.revive(&person(who), &by(at)).await.unwrap()),
+            Happens::Approved => drop(f.store.answer_held(&selection, HeldAnswer::Approve, &by(at)).await.unwrap()),
+            Happens::Rejected => drop(f.store.answer_held(&selection, HeldAnswer::Reject, &by(at)).await.unwrap()),
+            Happens::Later(days) => {
+                now.set(at + i64::from(*days) * DAY);
+                f.store.expire(now.get()).await.unwrap();
+            }
+        }
+        f.store.expire(now.get()).await.unwrap();
+    }
+    now.get()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+
+    /// By tables of another name that say the same.
+    #[test]
+    fn what_is_judged_alike_changes_nothing(happens in proptest::collection::vec(happens(), 1..30)) {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let f = Fixture::new().await;
+            let now = go_through(&f, &happens).await;
+            let before = all(&f).await;
+            let differences = reclassify(&f, "alike", now, false, |judgement| judgement).await;
+            prop_assert!(differences.list.is_empty() && differences.verdicts.is_empty(), "{differences:#?}");
+            prop_assert_eq!(all(&f).await, before);
+            Ok(())
+        })?;
+    }
+
+    /// There and back again: nobody is on the list who was not, but for what waits for a person.
+    #[test]
+    fn tables_that_are_taken_back_leave_the_list_as_it_was(happens in proptest::collection::vec(happens(), 1..30)) {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let f = Fixture::new().await;
+            let now = go_through(&f, &happens).await;
+            let listed = |rows: Vec<(String,)>| {
+                let key = |row: &String| row.splitn(4, '|').take(3).collect::<Vec<_>>().join("|");
+                rows.into_iter().filter(|(row,)| row.starts_with("list")).map(|(row,)| (key(&row), row)).collect::<HashMap<_, _>>()
+            };
+            let before = listed(all(&f).await);
+            reclassify(&f, "softer", now, false, softer).await;
+            reclassify(&f, "again", now, false, |judgement| judgement).await;
+            let after = listed(all(&f).await);
+            for address in before.keys() {
+                prop_assert!(after.contains_key(address), "{address}: {before:#?} {after:#?}");
+            }
+            Ok(())
+        })?;
+    }
+}
