@@ -3,7 +3,7 @@
 
 use super::{
     About, Entry, Form, Left, Record, Row, Since, date,
-    records::{WHOLE_LINE, address},
+    records::{Kind, WHOLE_LINE, address},
 };
 use crate::{report::Address, suppression::Origin};
 
@@ -272,7 +272,8 @@ pub(super) fn row(form: Form, record: &Record, now: i64) -> Row {
         Ok(fate) => fate,
         Err(what) => return Row::Bad(what),
     };
-    let cell = |name: &str| record.get(name).map(|text| if form == Form::Bounced { unguarded(text) } else { text });
+    let is_guarded = form == Form::Bounced && matches!(record.kind(), Kind::Table(_));
+    let cell = |name: &str| record.get(name).map(|text| if is_guarded { unguarded(text) } else { text });
     let Some(given) = cell(shape.address) else { return Row::Bad("the address is missing".to_owned()) };
     let Some(address) = address(given) else { return Row::Bad(format!("`{}` is no mail address", cut(given, 80))) };
     if is_pattern(&address) {

@@ -35,11 +35,17 @@ pub(super) const WHOLE_LINE: &str = "(line)";
 pub struct Record {
     /// Counted from 1.
     pub line: u64,
+    kind: Kind,
     names: Arc<[String]>,
     values: Vec<String>,
 }
 
 impl Record {
+    /// How the file is written that it is from.
+    pub(super) const fn kind(&self) -> Kind {
+        self.kind
+    }
+
     /// The value of that name, unless it is empty.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         let at = self.names.iter().position(|known| known == name)?;
@@ -243,7 +249,12 @@ impl<S: BufRead> Lines<S> {
             let is_header = line == 1 && !text.contains(&b'@') && forms_address(text);
             if !text.is_empty() && !text.starts_with(b"#") && !is_header {
                 let values = vec![String::from_utf8_lossy(text).into_owned()];
-                return Ok(Some(Found::Record(Record { line, names: Arc::clone(&self.names), values })));
+                return Ok(Some(Found::Record(Record {
+                    line,
+                    kind: Kind::Lines,
+                    names: Arc::clone(&self.names),
+                    values,
+                })));
             }
         }
     }
@@ -276,6 +287,7 @@ impl<S: Read> Read for Bounded<S> {
 
 struct Table<S> {
     reader: csv::Reader<Bounded<Source<S>>>,
+    delimiter: u8,
     left: Arc<AtomicUsize>,
     names: Arc<[String]>,
     row: ByteRecord,
@@ -293,7 +305,7 @@ impl<S: BufRead> Table<S> {
             .flexible(true)
             .terminator(Terminator::Any(b'\n'))
             .from_reader(bounded);
-        Self { reader, left, names: Arc::default(), row: ByteRecord::new() }
+        Self { reader, delimiter, left, names: Arc::default(), row: ByteRecord::new() }
     }
 
     fn next(&mut self) -> Result<Option<Found>, Broken> {
@@ -328,7 +340,12 @@ impl<S: BufRead> Table<S> {
                 let what = format!("{} cells, where the first line has {}", values.len(), self.names.len());
                 return Ok(Some(Found::Bad { line, what }));
             }
-            return Ok(Some(Found::Record(Record { line, names: Arc::clone(&self.names), values })));
+            return Ok(Some(Found::Record(Record {
+                line,
+                kind: Kind::Table(self.delimiter),
+                names: Arc::clone(&self.names),
+                values,
+            })));
         }
     }
 }
@@ -361,7 +378,7 @@ impl<S: BufRead> Json<S> {
         if *names != *self.names {
             self.names = names.into();
         }
-        Ok(Some(Found::Record(Record { line, names: Arc::clone(&self.names), values })))
+        Ok(Some(Found::Record(Record { line, kind: Kind::Json, names: Arc::clone(&self.names), values })))
     }
 }
 

@@ -236,7 +236,7 @@ fn any_address() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 6, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 3, ..ProptestConfig::default() })]
 
     /// Whose list is exported and imported elsewhere is suppressed there for the same reason since the same day.
     #[test]
