@@ -229,8 +229,13 @@ fn packed(bytes: &[u8]) -> Vec<u8> {
 
 /// Addresses that are hard to write down.
 fn any_address() -> impl Strategy<Value = String> {
-    let local =
-        prop_oneof![Just("*".to_owned()), "[a-z0-9+='%!/?^_`{|}~.-]{1,12}", "[a-zäöü邮]{1,4}", "\"[a-z ,;'=@]{1,8}\"",];
+    let local = prop_oneof![
+        Just("*".to_owned()),
+        Just("'=cmd".to_owned()),
+        "[a-z0-9+='%!/?^_`{|}~.-]{1,12}",
+        "[a-zäöü邮]{1,4}",
+        "\"[a-z ,;'=@]{1,8}\"",
+    ];
     let domain = prop_oneof![Just("example.org"), Just("bücher.example"), Just("[192.0.2.1]"), Just("a_b.example")];
     (local, domain).prop_map(|(local, domain)| format!("{local}@{domain}"))
 }
