@@ -13,6 +13,7 @@ mod errors;
 mod events;
 mod fixture;
 mod import;
+mod life;
 mod mailbox;
 mod migration;
 mod published;
