@@ -117,10 +117,7 @@ async fn who_is_suppressed_for_good_and_lives_is_shown_to_a_person_once() {
     f.commit(&[written(2, START + DAY, Kind::NotBounce, ANN)]).await;
     assert_eq!(f.store.answer_held(&all, HeldAnswer::Approve, &by(START + 2 * DAY)).await.unwrap(), 1);
     assert!(listed(&f).await.is_empty());
-    assert_eq!(
-        told(&f).await,
-        pairs(&[("suppressed", "bounced"), ("held", "bounced"), ("released", "ann")]),
-    );
+    assert_eq!(told(&f).await, pairs(&[("suppressed", "bounced"), ("held", "bounced"), ("released", "ann")]),);
     f.commit(&[entry(4, START + DAY, &[(ANN, HARD)])]).await;
     assert!(listed(&f).await.is_empty(), "received before that");
     f.commit(&[entry(5, START + 3 * DAY, &[(ANN, HARD)])]).await;
