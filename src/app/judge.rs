@@ -1,4 +1,5 @@
-//! Bytes -> Report -> Verdicts, by the tables of the configuration; the same for daemon, command line and tests.
+//! Bytes -> Report -> Verdicts, and the policy that they are held against, by the tables of the configuration; the same for
+//! daemon, command line and tests.
 
 mod files;
 mod proof;
@@ -10,6 +11,7 @@ use crate::{
     codes::CodeTable,
     config::Config,
     parse,
+    policy::Policy,
     redact::Keep,
     report::{Recipient, Report, Verdict},
     store::TablesVersion,
@@ -24,6 +26,7 @@ pub struct Judge {
     options: parse::Options,
     classifier: Classifier,
     version: Arc<TablesVersion>,
+    policy: Policy,
 }
 
 impl Judge {
@@ -40,7 +43,10 @@ impl Judge {
             tables: Arc::new(parse::Tables::of_files(&files.parse)?),
         };
         let classifier = Classifier::new(CodeTable::from_files(&files.codes)?, &files.phrases)?;
-        let judge = Self { options, classifier, version: files.version(&config.suppressions.policy()).into() };
+        let mut policy = Policy::load(&config.policy.files)?;
+        policy.most_per_message = config.suppressions.most_per_message;
+        policy.never = config.suppressions.never.clone();
+        let judge = Self { options, classifier, version: files.version(&policy).into(), policy };
         judge.prove(|example| example.file.is_own())?;
         Ok(judge)
     }
@@ -78,6 +84,12 @@ impl Judge {
     #[must_use]
     pub const fn classifier(&self) -> &Classifier {
         &self.classifier
+    }
+
+    /// Who is suppressed, and for how long.
+    #[must_use]
+    pub const fn policy(&self) -> &Policy {
+        &self.policy
     }
 
     /// Judges one SMTP reply on its own, as a mail log has it.

@@ -21,7 +21,6 @@ use crate::{
     config::Config,
     follower::Followers,
     message::{Batch, Disposition, Message, Pending, Place, Reading, Retry, Unrecorded, Unsettled},
-    policy::Policy,
     report::{Evidence, Finding, Kind, Report, Verdict},
     source::{Source, SourceError},
     store::{Committed, Death, Heartbeat, JudgedMessage, Store, StoreError, TablesVersion},
@@ -41,7 +40,6 @@ pub struct Recorder {
     followers: Followers,
     /// Tells the followers that there is something to carry over.
     changed: watch::Sender<()>,
-    policy: Policy,
     processed: Vec<Kind>,
     /// Of each mailbox, the messages that were being read when the last process died, and are not read yet.
     suspects: Mutex<HashMap<String, HashSet<Place>>>,
@@ -161,7 +159,6 @@ impl Recorder {
             store,
             followers,
             changed: watch::Sender::new(()),
-            policy: config.suppressions.policy(),
             processed: config.report.processed.clone(),
             suspects: Mutex::new(suspects),
             said: Mutex::default(),
@@ -172,6 +169,10 @@ impl Recorder {
     /// Batches that begin from now on are judged by this one.
     pub fn replace_judge(&self, judge: Judge) {
         *self.judge.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(judge);
+    }
+
+    fn judge_in_force(&self) -> Arc<Judge> {
+        Arc::clone(&self.judge.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Notes at `at` how reading a mailbox went. A failure of which the store can't be told is noted beside it.
@@ -327,7 +328,7 @@ impl Recorder {
         for place in &reading.gone {
             tracing::info!(mailbox, place = S::describe(place), "a message could not be read and is no longer there");
         }
-        let committed = self.store.commit(mailbox, &judged, &reading, &self.policy).await?;
+        let committed = self.store.commit(mailbox, &judged, &reading, self.judge_in_force().policy()).await?;
         let tally = self.tell_of(mailbox, &judged, &committed, S::describe).await?;
         Ok((tally, Recorded(judged.into_iter().map(|one| (one.place, one.disposition)).collect())))
     }
@@ -460,7 +461,7 @@ impl Recorder {
         messages: Vec<Message>,
         describe: fn(&Place) -> String,
     ) -> (Vec<JudgedMessage>, Vec<Message>) {
-        let judge = Arc::clone(&self.judge.read().unwrap_or_else(PoisonError::into_inner));
+        let judge = self.judge_in_force();
         let (mailbox, processed) = (mailbox.to_owned(), self.processed.clone());
         let judged = tokio::task::spawn_blocking(move || {
             let read = |raw: &[u8]| judge.judge(raw);

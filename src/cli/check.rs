@@ -2,10 +2,11 @@
 
 use std::io::{self, Write};
 
-use super::{Exit, Failure, Globals, block_on, terminal::grouped};
+use super::{Exit, Failure, Globals, block_on, terminal::count};
 use crate::{
     app::{self, Halt, Judge, TableFiles},
     config::{Config, DEFAULT_FILE, Mailbox},
+    policy::Policy,
     tables::IdleRow,
 };
 
@@ -28,8 +29,8 @@ pub struct Check {
 impl Check {
     pub(super) fn execute(self, globals: &Globals) -> Result<Exit, Failure> {
         let config = globals.config()?;
-        Judge::new(&config).map_err(|error| Failure::new(Exit::Config, error))?;
-        describe(&config, &mut io::stdout().lock())?;
+        let judge = Judge::new(&config).map_err(|error| Failure::new(Exit::Config, error))?;
+        describe(&config, judge.policy(), &mut io::stdout().lock())?;
         let idle = TableFiles::read(&config).and_then(|files| files.idle_rows());
         for (table, IdleRow { file, line, id }) in idle.map_err(|error| Failure::new(Exit::Config, error))? {
             writeln!(
@@ -48,24 +49,21 @@ impl Check {
     }
 }
 
-fn describe(config: &Config, out: &mut impl Write) -> io::Result<()> {
+fn describe(config: &Config, policy: &Policy, out: &mut impl Write) -> io::Result<()> {
     let file = config.file.as_ref().map_or_else(
         || format!("built-in defaults and the environment ({DEFAULT_FILE} is not there)"),
         |file| file.display().to_string(),
     );
-    let policy = config.suppressions.policy();
     writeln!(out, "configuration   {file}")?;
     writeln!(out, "database        {}", config.database.path.display())?;
     writeln!(out, "published list  {}", config.suppressions.path.display())?;
     writeln!(out, "published cdb   {}", config.suppressions.cdb_path().display())?;
-    writeln!(
-        out,
-        "suppresses      hard bounces at once; {} soft ones within {} days, at least {} days apart; at most {} a message",
-        grouped(policy.soft_count.into()),
-        grouped(policy.soft_window_days.into()),
-        grouped(policy.soft_min_days.into()),
-        grouped(policy.most_per_message as u64)
-    )?;
+    let mut label = "suppresses";
+    for rule in &*policy.rules {
+        writeln!(out, "{label:<15} {}: {rule}", rule.id)?;
+        label = "";
+    }
+    writeln!(out, "{label:<15} at most {} a message", count(policy.most_per_message.into(), "address"))?;
     for (name, table) in config.tables() {
         let own = table.files.iter().map(|file| format!("{}, over the ", file.display()));
         writeln!(out, "{name:<15} {}built-in", own.collect::<String>())?;

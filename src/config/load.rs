@@ -86,8 +86,8 @@ impl Config {
             let file = self.file.as_ref().map_or_else(|| "configuration".into(), |f| f.display().to_string());
             Err(ConfigError::Values { file, message })
         };
-        if let Err(error) = self.suppressions.policy().check() {
-            return complain(format!("[suppressions] {error}"));
+        if self.suppressions.most_per_message == 0 {
+            return complain("[suppressions] most_per_message is 0, expected 1 or more".into());
         }
         if self.database.path == self.suppressions.path {
             return complain("[database] path and [suppressions] path are the same file; give each its own".into());
@@ -153,6 +153,9 @@ fn layered(text: Option<&str>) -> Result<Config, config::ConfigError> {
         .try_deserialize()
 }
 
+/// Keys that were, before there were rules.
+const COUNTED_BY_RULES: &[&str] = &["soft_count", "soft_min_days", "soft_window_days"];
+
 /// Adds the line and, from that line, the key. The value is left out: it may be a secret.
 fn in_file(file: &Path, text: &str, error: &toml::de::Error) -> ConfigError {
     let before = text.get(..error.span().map_or(0, |span| span.start)).unwrap_or_default();
@@ -164,5 +167,12 @@ fn in_file(file: &Path, text: &str, error: &toml::de::Error) -> ConfigError {
         _ if here.starts_with('[') => format!("{section}: "),
         _ => String::new(),
     };
-    ConfigError::File { file: file.into(), line, key, message: error.message().replace('\n', ", ") }
+    let message = if COUNTED_BY_RULES.iter().any(|old| key == format!("[suppressions] {old}: ")) {
+        "soft bounces are counted by the rules of the policy now: take the key out; docs/policy.md shows how a file under \
+         [policy] changes them"
+            .to_owned()
+    } else {
+        error.message().replace('\n', ", ")
+    };
+    ConfigError::File { file: file.into(), line, key, message }
 }

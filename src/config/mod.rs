@@ -14,7 +14,7 @@ use serde::Deserialize;
 use crate::{
     message::Place,
     parse,
-    policy::{Never, Policy},
+    policy::{MOST_PER_MESSAGE, Never},
     report::Kind,
     source::{self, MailboxVisitor, Settings, Source},
 };
@@ -37,6 +37,8 @@ macro_rules! tables {
                 formats,
                 /// Files laid over the words around addresses, codes and returned messages.
                 words,
+                /// Files laid over the rules of who is suppressed.
+                policy,
             ]
             $($more)*
         }
@@ -56,7 +58,7 @@ macro_rules! config {
             pub file: Option<PathBuf>,
             /// What was seen and who failed.
             pub database: Database,
-            /// Who is suppressed, and when.
+            /// Where the published lists lie, and whom nothing puts there.
             pub suppressions: Suppressions,
             $($(#[$doc])+ pub $table: Overlay,)+
             /// How reports are read and which are settled.
@@ -168,30 +170,20 @@ pub struct Suppressions {
     /// ever.
     #[serde(skip)]
     pub accept_new_store: bool,
-    /// This many soft bounces through the recipient's fault suppress an address …
-    pub soft_count: u32,
-    /// … when the first and the last of them lie at least so many days apart …
-    pub soft_min_days: u32,
-    /// … and all lie within so many days.
-    pub soft_window_days: u32,
     /// One message puts at most so many addresses onto the list; more are held for a person.
     pub most_per_message: u32,
-    /// Addresses, and `@domain` for whole domains, that no bounce suppresses.
+    /// Addresses, and `@domain` for whole domains, that nothing but a person suppresses.
     pub never: Never,
 }
 
 impl Default for Suppressions {
     fn default() -> Self {
-        let Policy { soft_count, soft_min_days, soft_window_days, most_per_message, never } = Policy::default();
         Self {
             path: "/var/lib/bounced/suppressions.db".into(),
             cdb_path: None,
             accept_new_store: false,
-            soft_count,
-            soft_min_days,
-            soft_window_days,
-            most_per_message,
-            never,
+            most_per_message: MOST_PER_MESSAGE,
+            never: Never::default(),
         }
     }
 }
@@ -201,13 +193,6 @@ impl Suppressions {
     #[must_use]
     pub fn cdb_path(&self) -> PathBuf {
         self.cdb_path.clone().unwrap_or_else(|| self.path.with_extension("cdb"))
-    }
-
-    /// The rule by which addresses are suppressed.
-    #[must_use]
-    pub fn policy(&self) -> Policy {
-        let Self { soft_count, soft_min_days, soft_window_days, most_per_message, ref never, .. } = *self;
-        Policy { soft_count, soft_min_days, soft_window_days, most_per_message, never: never.clone() }
     }
 }
 

@@ -1,41 +1,120 @@
-//! A verdict and what is known of its address -> whether the address goes onto the suppression list.
-//! Pure: the time and the history come in. Knows nothing of mail or SQL.
+//! A verdict and what is known of its address -> whether the address goes onto the suppression list, and for how long.
+//! The rules are rows of config/policy.toml ([`rules`]), explained in docs/policy.md. Pure: the time and the history
+//! come in. Knows nothing of mail or SQL.
 
-use std::collections::BTreeSet;
+mod enough;
+mod rules;
+mod span;
 
-use serde::Deserialize;
-
-use crate::{
-    codes::{Class, Fault},
-    report::{Action, Address, Recipient, Verdict},
-    suppression::{HISTORY_DAYS, History, Origin, Suppression},
+use std::{
+    collections::BTreeSet,
+    path::PathBuf,
+    sync::{Arc, LazyLock},
 };
 
-const DAY: i64 = 86_400;
+pub use rules::Rule;
+use rules::Seen;
+use serde::Deserialize;
+pub use span::Span;
 
-/// Who is suppressed by bounces, and when. A hard one whose fault is the recipient's does it at once.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Policy {
-    /// How many soft bounces it takes.
-    pub soft_count: u32,
-    /// How many days must lie between the first and the last of them, so that one bad week suppresses nobody.
-    pub soft_min_days: u32,
-    /// How many days may lie between the first and the last of them at most.
-    pub soft_window_days: u32,
-    /// How many addresses one message may put onto the list; more are held for a person to look at, since whoever
-    /// can write to the bounce address could empty a list with one mail.
-    pub most_per_message: u32,
-    /// Whom no bounce suppresses.
-    pub never: Never,
-}
+use crate::{
+    codes::{Class, words},
+    report::{Action, Address, Recipient, Verdict},
+    suppression::{History, Origin, Past, Suppression},
+    tables::TableError,
+};
 
-impl Default for Policy {
-    fn default() -> Self {
-        Self { soft_count: 5, soft_min_days: 14, soft_window_days: 60, most_per_message: 50, never: Never::default() }
+words! {
+    /// What a policy is asked about.
+    CaseKind {
+        /// A recipient failed.
+        Bounce = "bounce",
+        /// A person complained.
+        Complaint = "complaint",
     }
 }
 
-/// Addresses and whole domains that bounces never suppress: those of the sender, above all.
+impl Default for CaseKind {
+    fn default() -> Self {
+        Self::Bounce
+    }
+}
+
+/// What a policy is asked about: one failed recipient, or one complaint.
+#[derive(Debug, Clone, Copy)]
+pub struct Case<'a> {
+    /// Which of the two.
+    pub kind: CaseKind,
+    /// The mailbox that it was read in, by its name in the configuration.
+    pub mailbox: &'a str,
+    /// When it was received, in seconds since 1970-01-01 UTC.
+    pub at: i64,
+    /// Its row, in `bounce` or in `complaint`.
+    pub row: i64,
+    /// Who failed, or complained.
+    pub address: &'a Address,
+    /// Of a bounce.
+    pub recipient: Option<&'a Recipient>,
+    /// Of a bounce.
+    pub verdict: Option<&'a Verdict>,
+}
+
+impl<'a> Case<'a> {
+    /// A recipient that a report speaks of, if it has an address.
+    #[must_use]
+    pub fn of_bounce(
+        mailbox: &'a str,
+        at: i64,
+        row: i64,
+        recipient: &'a Recipient,
+        verdict: &'a Verdict,
+    ) -> Option<Self> {
+        let address = recipient.address.as_ref()?;
+        let (recipient, verdict) = (Some(recipient), Some(verdict));
+        Some(Self { kind: CaseKind::Bounce, mailbox, at, row, address, recipient, verdict })
+    }
+
+    /// Somebody who complained.
+    #[must_use]
+    pub const fn of_complaint(mailbox: &'a str, at: i64, row: i64, address: &'a Address) -> Self {
+        Self { kind: CaseKind::Complaint, mailbox, at, row, address, recipient: None, verdict: None }
+    }
+
+    /// How an entry comes onto the list that is made of it.
+    fn origin(&self) -> Origin {
+        match self.verdict.map(|verdict| verdict.class) {
+            None => Origin::Complaint,
+            Some(Class::Hard) => Origin::Hard,
+            Some(Class::Soft | Class::Success) => Origin::Soft,
+        }
+    }
+}
+
+/// Who is suppressed by bounces and complaints, when, and for how long.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// The first that fits answers.
+    pub rules: Arc<[Rule]>,
+    /// How many addresses one message may put onto the list; more are held for a person to look at, since whoever
+    /// can write to the bounce address could empty a list with one mail.
+    pub most_per_message: u32,
+    /// Whom nothing but a person suppresses.
+    pub never: Never,
+}
+
+/// See [`Policy::most_per_message`].
+pub const MOST_PER_MESSAGE: u32 = 50;
+
+static EMBEDDED: LazyLock<Arc<[Rule]>> =
+    LazyLock::new(|| rules::load(&[]).expect("the tests read the policy that comes with the program").into());
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self::embedded()
+    }
+}
+
+/// Addresses and whole domains that are never suppressed by themselves: those of the sender, above all.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Vec<String>")]
 pub struct Never {
@@ -52,7 +131,9 @@ impl Never {
         self.holds(entry) || (entry.local_part() == "*" && self.addresses.iter().any(is_in_domain))
     }
 
-    fn holds(&self, address: &Address) -> bool {
+    /// Whether it is one of them.
+    #[must_use]
+    pub fn holds(&self, address: &Address) -> bool {
         self.addresses.contains(address.normalised()) || self.domains.contains(address.domain())
     }
 }
@@ -60,12 +141,13 @@ impl Never {
 impl TryFrom<Vec<String>> for Never {
     type Error = PolicyError;
 
-    /// Reads `ann@example.org` and, for a whole domain, `@example.org`.
+    /// Reads `ann@example.org` and, for a whole domain, `@example.org` or `*@example.org`.
     fn try_from(entries: Vec<String>) -> Result<Self, PolicyError> {
         let mut never = Self::default();
         for entry in entries {
             // A domain is read as an address in it, so that it takes the form in which domains are compared.
-            let whole = entry.strip_prefix('@').map(|domain| format!("anybody@{domain}"));
+            let whole = entry.strip_prefix("*@").or_else(|| entry.strip_prefix('@'));
+            let whole = whole.map(|domain| format!("anybody@{domain}"));
             let Some(address) = Address::parse(whole.as_deref().unwrap_or(&entry)) else {
                 return Err(PolicyError(format!("`{entry}` is no address and no @domain")));
             };
@@ -79,153 +161,137 @@ impl TryFrom<Vec<String>> for Never {
     }
 }
 
-/// A policy that could never suppress, or would read farther back than the history reaches.
+/// What is no address and no domain.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct PolicyError(String);
 
+/// How many bounces an entry names that led to it; those between the first and the last ones are left out.
+const MOST_CAUSES: usize = 100;
+
 impl Policy {
-    /// Refuses numbers that contradict each other.
+    /// The rules that come with the program.
+    #[must_use]
+    pub fn embedded() -> Self {
+        Self::of(Arc::clone(&EMBEDDED))
+    }
+
+    /// The rules of one's own files before those that come with the program.
     ///
     /// # Errors
-    /// The text names the key and what was expected.
-    pub fn check(&self) -> Result<(), PolicyError> {
-        let refuse = |text: String| Err(PolicyError(text));
-        if self.most_per_message == 0 {
-            return refuse("most_per_message is 0, expected 1 or more".to_owned());
-        }
-        if self.soft_count == 0 {
-            return refuse("soft_count is 0, expected 1 or more".to_owned());
-        }
-        if self.soft_window_days == 0 || self.soft_window_days > HISTORY_DAYS {
-            return refuse(format!("soft_window_days is {}, expected 1 to {HISTORY_DAYS}", self.soft_window_days));
-        }
-        if self.soft_min_days > self.soft_window_days {
-            return refuse(format!(
-                "soft_min_days is {}, expected at most soft_window_days ({})",
-                self.soft_min_days, self.soft_window_days
-            ));
-        }
-        Ok(())
+    /// A file can't be read, or a row is refused; the text names file and line.
+    pub fn load(files: &[PathBuf]) -> Result<Self, TableError> {
+        if files.is_empty() { Ok(Self::embedded()) } else { Ok(Self::of(rules::load(files)?.into())) }
     }
 
-    /// The one gate before every suppression: the recipient failed, by its own fault, and is none of the sender's own
-    /// addresses. What does not pass it never suppresses and is no part of a history.
+    fn of(rules: Arc<[Rule]>) -> Self {
+        Self { rules, most_per_message: MOST_PER_MESSAGE, never: Never::default() }
+    }
+
+    /// The one gate before every suppression: who failed, or complained, is somebody, none of the sender's own
+    /// addresses and none that is never suppressed, and a rule is for it. What does not pass it never suppresses and is
+    /// no part of a history. The store keeps the answer with each bounce, so that no query repeats it.
     #[must_use]
     pub fn counts(&self, case: &Case<'_>) -> bool {
-        let Some((recipient, verdict)) = case.recipient.zip(case.verdict) else { return true };
-        (recipient.action, verdict.fault) == (Action::Failed, Fault::Recipient)
-            && !recipient.is_ours
-            && !self.never.holds(case.address)
-    }
-    /// Whether a rule asks in which mailbox a bounce was read.
-    #[must_use]
-    pub const fn asks_mailbox(&self) -> bool {
-        false
+        self.rule(case).is_some()
     }
 
-    /// Whether a bounce or a complaint puts its address onto the list. What a person decided stands.
+    /// Whether a [`Past`] has to say where it was read.
+    #[must_use]
+    pub fn asks_mailbox(&self) -> bool {
+        self.rules.iter().any(Rule::asks_mailbox)
+    }
+
+    /// Whether a bounce or a complaint suppresses, and for how long.
+    ///
+    /// Only what [`Policy::counts`] can. What outranks it on the list stays as it is, and what a person took off it
+    /// returns only by what was received after that.
     #[must_use]
     pub fn decide(&self, history: &History, case: &Case<'_>) -> Option<Suppression> {
-        if !self.counts(case) {
+        let rule = self.rule(case)?;
+        let origin = case.origin();
+        let outranked = history.entry.is_some_and(|entry| entry.origin.rank() >= origin.rank());
+        if history.allowed || outranked || case.at < counts_from(rule, origin, history) {
             return None;
         }
-        let verdict = case.verdict?;
-        let origin = match (verdict.class, history.entry.map(|e| e.origin)) {
-            (Class::Hard, None | Some(Origin::Soft))
-                if history.released_at.is_none_or(|released| case.at >= released) =>
-            {
-                Origin::Hard
-            }
-            (Class::Soft, None) if history.released_at.is_none() => {
-                let times =
-                    history.past.iter().filter(|p| p.class == Class::Soft).map(|p| p.at).chain([case.at]).collect();
-                self.enough_soft(times, case.at).then_some(Origin::Soft)?
-            }
-            _ => return None,
+        let (since, causes) = self.enough(rule, origin, history, case)?;
+        let reset = history.released_at.max(history.alive_at);
+        let ran_out = history.expired.iter().filter(|&&at| reset.is_none_or(|reset| at > reset)).count();
+        let expires = rule.lasts_after(ran_out).map(|span| since.saturating_add(span.seconds()));
+        // What outranks an entry never ends before it.
+        let expires = match history.entry {
+            Some(entry) => expires.zip(entry.expires).map(|(new, old)| new.max(old)),
+            None => expires,
         };
         Some(Suppression {
             address: case.address.normalised().to_owned(),
             origin,
-            reason: Some(verdict.reason),
-            rule: Some(verdict.rule.clone()),
-            policy: None,
-            diagnostic: case.recipient.and_then(|r| r.diagnostic.as_ref()).map(ToString::to_string),
-            since: case.at,
-            expires: None,
+            reason: case.verdict.map(|verdict| verdict.reason),
+            rule: case.verdict.map(|verdict| verdict.rule.clone()),
+            policy: Some(rule.id.clone()),
+            diagnostic: case.recipient.and_then(|recipient| recipient.diagnostic.as_ref()).map(ToString::to_string),
+            since,
+            expires,
             note: None,
-            causes: vec![case.row],
+            causes,
         })
     }
 
-    /// Whether soft bounces at `times`, with the one at `at` among them, are enough: as many as it takes within
-    /// one window that holds `at`, far enough apart. Messages may be read in any order.
-    fn enough_soft(&self, mut times: Vec<i64>, at: i64) -> bool {
-        let (least, most) = (i64::from(self.soft_min_days) * DAY, i64::from(self.soft_window_days) * DAY);
-        times.sort_unstable();
-        let mut first = 0;
-        times.iter().enumerate().any(|(last, &end)| {
-            while end - times[first] > most {
-                first += 1;
+    /// The rule that answers, unless it says never.
+    fn rule(&self, case: &Case<'_>) -> Option<&Rule> {
+        // No mail is sent to `*`: on the list it means everybody at the domain, and no bounce may say that.
+        if self.never.holds(case.address) || case.address.local_part() == "*" {
+            return None;
+        }
+        let domain = case.address.domain();
+        let rule = match case.recipient.zip(case.verdict) {
+            None => self.rules.iter().find(|rule| rule.fits_complaint(domain, case.mailbox)),
+            Some((recipient, _)) if recipient.is_ours || recipient.action != Action::Failed => None,
+            Some((_, &Verdict { class, reason, fault, .. })) => {
+                self.rule_of(Seen { class, reason, fault, domain, mailbox: Some(case.mailbox) })
             }
-            let start = times[first];
-            let count = u32::try_from(last - first + 1).unwrap_or(u32::MAX);
-            (start..=end).contains(&at) && end - start >= least && count >= self.soft_count
-        })
+        };
+        rule.filter(|rule| !rule.says_never())
+    }
+
+    fn rule_of(&self, seen: Seen<'_>) -> Option<&Rule> {
+        self.rules.iter().find(|rule| rule.fits_bounce(seen))
+    }
+
+    /// Whether the bounces for which the rule answers are enough, with the one at hand among them: when they were, and
+    /// which. Messages may be read in any order.
+    fn enough(&self, rule: &Rule, origin: Origin, history: &History, case: &Case<'_>) -> Option<(i64, Vec<i64>)> {
+        if rule.asked.is_one() {
+            return Some((case.at, vec![case.row]));
+        }
+        let from = counts_from(rule, origin, history);
+        let is_counted = |past: &&Past| {
+            let &Past { class, reason, fault, ref mailbox, .. } = *past;
+            let seen = Seen { class, reason, fault, domain: case.address.domain(), mailbox: mailbox.as_deref() };
+            past.at >= from && self.rule_of(seen) == Some(rule)
+        };
+        let past = history.past.iter().filter(is_counted).map(|past| (past.at, past.bounce));
+        let mut all: Vec<(i64, i64)> = past.chain([(case.at, case.row)]).collect();
+        all.sort_unstable();
+        let this = all.binary_search(&(case.at, case.row)).expect("it was put there");
+        let times: Vec<i64> = all.iter().map(|&(at, _)| at).collect();
+        let found = rule.asked.first_enough(&times, this)?;
+        let since = times[found.end - 1];
+        let mut causes: Vec<i64> = all[found].iter().map(|&(_, row)| row).filter(|&row| row != case.row).collect();
+        causes.push(case.row);
+        causes.drain(1..causes.len().saturating_sub(MOST_CAUSES - 1).max(1));
+        Some((since, causes))
     }
 }
 
-/// What a policy is asked about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CaseKind {
-    /// A recipient who was not reached.
-    Bounce,
-    /// Somebody who complained.
-    Complaint,
+/// From when on bounces count. Counting begins anew with a person who takes the address off the list; with a sign of life,
+/// unless one bounce is enough and no soft one; and with the end of an entry, where the rule may have made it.
+fn counts_from(rule: &Rule, origin: Origin, history: &History) -> i64 {
+    let says_it_alone = rule.asked.is_one() && origin != Origin::Soft;
+    let alive = history.alive_at.filter(|_| !says_it_alone).map(|at| at + 1);
+    let expired = history.expired.iter().copied().max().filter(|_| !rule.is_for_good());
+    history.released_at.max(alive).max(expired).unwrap_or(i64::MIN)
 }
 
-/// One bounce or complaint.
-#[derive(Debug, Clone, Copy)]
-pub struct Case<'a> {
-    /// Which of them.
-    pub kind: CaseKind,
-    /// Where it was read.
-    pub mailbox: &'a str,
-    /// When it was received, in seconds since 1970-01-01 UTC.
-    pub at: i64,
-    /// Its row, in `bounce` or in `complaint`.
-    pub row: i64,
-    /// Whom it is about.
-    pub address: &'a Address,
-    /// What the report says; `None` for a complaint.
-    pub recipient: Option<&'a Recipient>,
-    /// The judgement on that; `None` for a complaint.
-    pub verdict: Option<&'a Verdict>,
-}
-
-impl<'a> Case<'a> {
-    /// One recipient of a report; `None` where the report does not say whom it is about.
-    #[must_use]
-    pub fn of_bounce(
-        mailbox: &'a str,
-        at: i64,
-        row: i64,
-        recipient: &'a Recipient,
-        verdict: &'a Verdict,
-    ) -> Option<Self> {
-        Some(Self {
-            kind: CaseKind::Bounce,
-            mailbox,
-            at,
-            row,
-            address: recipient.address.as_ref()?,
-            recipient: Some(recipient),
-            verdict: Some(verdict),
-        })
-    }
-    /// Somebody who complained.
-    #[must_use]
-    pub const fn of_complaint(mailbox: &'a str, at: i64, row: i64, address: &'a Address) -> Self {
-        Self { kind: CaseKind::Complaint, mailbox, at, row, address, recipient: None, verdict: None }
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -192,7 +192,7 @@ impl<'a> Of<'a> {
             CaseKind::Bounce => (Some(case.row), None),
             CaseKind::Complaint => (None, Some(case.row)),
         };
-        let event = self.tell(kind, case.at, Some(suppression.origin), events);
+        let event = self.tell(kind, suppression.since, Some(suppression.origin), events);
         event.bounce = bounce;
         event.complaint = complaint;
         event.reason = suppression.reason;
@@ -208,9 +208,9 @@ impl<'a> Of<'a> {
     fn put(&mut self, case: &Case<'a>, suppression: Suppression, events: &mut Events<'a>) {
         let history = &self.known.history;
         let (origin, expires) = (suppression.origin, suppression.expires);
-        let since = history.entry.map_or(case.at, |entry| entry.since);
+        let since = history.entry.map_or(suppression.since, |entry| entry.since);
         // Read late: it has shown since then that it lives.
-        let revived = history.alive_at.filter(|&alive| alive > case.at && origin == Origin::Hard);
+        let revived = history.alive_at.filter(|&alive| alive > suppression.since && origin == Origin::Hard);
         if history.held.is_some() {
             self.stop_waiting();
         }
@@ -225,7 +225,7 @@ impl<'a> Of<'a> {
     /// one before.
     fn hold(&mut self, why: Why, case: &Case<'a>, suppression: Suppression, message: i64, events: &mut Events<'a>) {
         let entry = self.new_entry(EventKind::Held, case, suppression, events);
-        let (origin, since, revision) = (entry.suppression.origin, case.at, entry.revision);
+        let (origin, since, revision) = (entry.suppression.origin, entry.suppression.since, entry.revision);
         let (address, domain) = (self.address, self.domain);
         let (message, entry) = (Some(message), Some(entry));
         self.held = Some(NewHeld { why, address, domain, origin, since, message, entry, revision });

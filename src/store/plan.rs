@@ -426,7 +426,7 @@ mod tests {
         let because = Finding { value: kind, evidence: Evidence::of_structure("") };
         let verdicts = recipients.iter().map(|one| Verdict {
             class: one.class,
-            reason: Reason::UserUnknown,
+            reason: if one.class == Class::Soft { Reason::MailboxFull } else { Reason::UserUnknown },
             fault: one.fault,
             status: None,
             reply: None,

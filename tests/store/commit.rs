@@ -195,9 +195,20 @@ async fn the_gate_s_answer_is_kept_with_each_bounce() {
     assert_eq!(f.value::<i64>("SELECT sum(counts) FROM bounce").await, 1);
 }
 
+/// A policy that wants so many full mailboxes, as far apart as it can look.
+fn counting(count: u32) -> Policy {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("policy.toml");
+    let rule = format!(
+        "[[rule]]\nid = \"full\"\nreasons = \"mailbox_full\"\ncount = {count}\nspread = \"14d\"\nwithin = \"400d\"\nfor = \"forever\"\n"
+    );
+    std::fs::write(&file, rule).unwrap();
+    Policy::load(&[file]).unwrap()
+}
+
 #[tokio::test]
 async fn a_history_reaches_back_400_days_and_holds_only_what_counts() {
-    let policy = Policy { soft_count: 3, soft_min_days: 14, soft_window_days: 400, ..Policy::default() };
+    let policy = counting(3);
     for (first, judgement, enough) in [(0, SOFT, true), (-1, SOFT, false), (0, BLOCKED, false), (0, HARD, false)] {
         let f = Fixture::new().await;
         let mut oldest = entry(1, START + first * DAY, &[("ann@example.org", judgement)]);
@@ -217,7 +228,7 @@ async fn a_history_reaches_back_400_days_and_holds_only_what_counts() {
 
 #[tokio::test]
 async fn an_old_mail_among_new_ones_has_its_own_history() {
-    let policy = Policy { soft_count: 2, soft_min_days: 14, soft_window_days: 400, ..Policy::default() };
+    let policy = counting(2);
     let f = Fixture::new().await;
     f.store
         .commit(MAILBOX, &[entry(1, START, &[("ann@example.org", SOFT)])], &Reading::default(), &policy)

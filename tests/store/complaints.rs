@@ -1,6 +1,6 @@
 //! Who complained: a row with its evidence and an event, and nothing on the suppression list.
 
-use bounced::store::EventKind;
+use bounced::{store::EventKind, suppression::Origin};
 
 use crate::fixture::{DAY, Fixture, HARD, START, complaint, entry};
 
@@ -38,17 +38,18 @@ async fn who_complained_is_recorded_with_the_line_that_says_so() {
 }
 
 #[tokio::test]
-async fn a_complaint_suppresses_nobody_and_is_no_bounce() {
+async fn a_complaint_suppresses_who_complained_for_good_and_is_no_bounce() {
     let f = Fixture::new().await;
     // What a reader would have to get wrong first: a complaint with somebody who failed.
     let mut both = complaint(1, START, &["ann@example.org"]);
-    let failed = entry(1, START, &[("ann@example.org", HARD)]);
+    let failed = entry(1, START, &[("bob@example.org", HARD)]);
     (both.report.recipients, both.verdicts) = (failed.report.recipients, failed.verdicts);
     let committed = f.commit(&[both]).await;
-    assert!(committed.suppressed.is_empty() && committed.held == 0);
+    let made: Vec<_> = committed.suppressed.iter().map(|s| (s.address.as_str(), s.origin, s.expires)).collect();
+    assert_eq!((made, committed.held), (vec![("ann@example.org", Origin::Complaint, None)], 0));
     for (table, rows) in [
         ("SELECT count(*) FROM bounce", 0),
-        ("SELECT count(*) FROM suppression", 0),
+        ("SELECT count(*) FROM suppression WHERE complaint = 1 AND bounce IS NULL", 1),
         ("SELECT count(*) FROM complaint", 1),
     ] {
         assert_eq!(f.value::<i64>(table).await, rows, "{table}");
@@ -78,6 +79,7 @@ async fn each_complaint_is_an_event_that_leads_to_its_row() {
     let expected = [
         (EventKind::Bounce, Some(1), None, START + DAY),
         (EventKind::Complaint, None, Some(1), START),
+        (EventKind::Suppressed, None, Some(1), START),
         (EventKind::Suppressed, Some(1), None, START + DAY),
     ];
     assert_eq!(told, expected);

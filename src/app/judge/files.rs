@@ -71,7 +71,7 @@ impl TableFiles {
             parse::Options { tables: Arc::new(parse::Tables::of_files(&self.parse)?), ..parse::Options::default() };
         let judge = |codes: &[Arc<TableFile>], phrases: &[Arc<TableFile>]| {
             let classifier = Classifier::new(CodeTable::from_files(codes)?, phrases)?;
-            Ok(Judge { options: read.clone(), classifier, version: Arc::default() })
+            Ok(Judge { options: read.clone(), classifier, version: Arc::default(), policy: Policy::embedded() })
         };
         let verdicts = |judge: &Judge, examples: &Vec<String>| {
             let verdicts = examples.iter().map(|example| judge.judge_example(example));
