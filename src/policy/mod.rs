@@ -26,17 +26,13 @@ use crate::{
 
 words! {
     /// What a policy is asked about.
+    #[derive(Default)]
     CaseKind {
         /// A recipient failed.
+        #[default]
         Bounce = "bounce",
         /// A person complained.
         Complaint = "complaint",
-    }
-}
-
-impl Default for CaseKind {
-    fn default() -> Self {
-        Self::Bounce
     }
 }
 
