@@ -548,7 +548,8 @@ mod tests {
     #[test]
     fn only_an_internationalised_domain_has_a_second_form() {
         assert_eq!(with_u_labels("bob@xn--bcher-kva.example").as_deref(), Some("bob@bücher.example"));
-        for address in ["bob@example.org", "xn--bob@example.org", "bob@xn--.example", "bob"] {
+        assert_eq!(with_u_labels("*@xn--bcher-kva.example").as_deref(), Some("*@bücher.example"), "a whole domain");
+        for address in ["bob@example.org", "*@example.org", "xn--bob@example.org", "bob@xn--.example", "bob"] {
             assert_eq!(with_u_labels(address), None, "{address}");
         }
     }

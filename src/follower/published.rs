@@ -17,7 +17,7 @@
 
 use std::{
     borrow::Cow,
-    collections::HashSet,
+    collections::BTreeSet,
     io,
     ops::Range,
     os::unix::fs::MetadataExt,
@@ -137,7 +137,7 @@ enum Extent {
     /// The whole file: it may not be what was last written, or follows another store.
     All,
     /// The addresses that changed.
-    Changed(HashSet<String>),
+    Changed(BTreeSet<String>),
 }
 
 /// Why a turn ended early.
@@ -617,8 +617,8 @@ async fn collect(file: &mut SqliteConnection, store: &Store, extent: &Extent) ->
     file.execute(
         "CREATE TEMP TABLE IF NOT EXISTS entry (
              email TEXT NOT NULL PRIMARY KEY, origin TEXT NOT NULL, reason TEXT NOT NULL, since INTEGER NOT NULL
-         );
-         CREATE TEMP TABLE IF NOT EXISTS changed (email TEXT NOT NULL PRIMARY KEY);
+         ) WITHOUT ROWID;
+         CREATE TEMP TABLE IF NOT EXISTS changed (email TEXT NOT NULL PRIMARY KEY) WITHOUT ROWID;
          DELETE FROM entry;
          DELETE FROM changed",
     )
@@ -656,7 +656,7 @@ async fn insert_entries(file: &mut SqliteConnection, table: &str, entries: &[Ent
     insert_all(file, &insert, &rows).await
 }
 
-async fn insert_changed(file: &mut SqliteConnection, addresses: &HashSet<String>) -> Result<(), sqlx::Error> {
+async fn insert_changed(file: &mut SqliteConnection, addresses: &BTreeSet<String>) -> Result<(), sqlx::Error> {
     let second: Vec<String> = addresses.iter().filter_map(|address| with_u_labels(address)).collect();
     let addresses: Vec<&String> = addresses.iter().chain(&second).collect();
     insert_all(file, "INSERT INTO temp.changed (email) SELECT value FROM json_each(?1)", &addresses).await

@@ -1,6 +1,6 @@
 //! What happened, in the order in which it was committed: what followers of a store read.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use serde::Serialize;
 
@@ -89,6 +89,6 @@ pub struct Changes {
     pub revision: i64,
     /// Whether the entry of somebody is gone whom no event names any more.
     pub is_unnamed: bool,
-    /// Whose entries may have changed.
-    pub addresses: HashSet<String>,
+    /// Whose entries may have changed; in the order of the list, in which reading and writing them is cheap.
+    pub addresses: BTreeSet<String>,
 }

@@ -16,7 +16,7 @@ pub(crate) mod sqlite;
 mod totals;
 
 use std::{
-    collections::HashSet,
+    collections::BTreeSet,
     path::{Path, PathBuf},
 };
 
@@ -347,7 +347,7 @@ impl Store {
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn entries_of(&self, addresses: &HashSet<String>) -> Result<Vec<Entry>, StoreError> {
+    pub async fn entries_of(&self, addresses: &BTreeSet<String>) -> Result<Vec<Entry>, StoreError> {
         match self {
             Self::Sqlite(store) => store.entries_of(addresses).await,
         }

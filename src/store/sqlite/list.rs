@@ -1,6 +1,6 @@
 //! The suppression list: who asks and who changes it by hand.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{
     Stream, TryStreamExt,
@@ -64,11 +64,11 @@ impl SqliteStore {
         }))
     }
 
-    pub(in crate::store) async fn entries_of(&self, addresses: &HashSet<String>) -> Result<Vec<Entry>, StoreError> {
+    pub(in crate::store) async fn entries_of(&self, addresses: &BTreeSet<String>) -> Result<Vec<Entry>, StoreError> {
         self.read_entries(addresses).await.map_err(|error| self.error(error))
     }
 
-    async fn read_entries(&self, addresses: &HashSet<String>) -> Result<Vec<Entry>, sqlx::Error> {
+    async fn read_entries(&self, addresses: &BTreeSet<String>) -> Result<Vec<Entry>, sqlx::Error> {
         let entries: String = sqlx::query_scalar(
             "SELECT json_group_array(json_array(s.address, s.origin, s.reason, s.since))
              FROM json_each(?1) AS a JOIN suppression AS s ON s.address = a.value",
