@@ -19,6 +19,10 @@ ALTER TABLE bounce ADD COLUMN evidence TEXT;
 DROP INDEX bounce_by_address;
 CREATE INDEX bounce_by_address ON bounce (address, at, counts, class, reason, fault);
 
+-- [retention] finds what is old enough by these, and looks at nothing that stays.
+CREATE INDEX message_by_time ON message (received);
+CREATE INDEX bounce_with_text ON bounce (at) WHERE diagnostic IS NOT NULL OR words IS NOT NULL OR evidence IS NOT NULL;
+
 CREATE TABLE event_new (
     revision  INTEGER PRIMARY KEY AUTOINCREMENT,
     at        INTEGER NOT NULL,

@@ -20,8 +20,8 @@ use crate::{
 /// The list of one installation.
 #[derive(Debug)]
 pub struct List {
-    store: Store,
-    followers: Followers,
+    pub(super) store: Store,
+    pub(super) followers: Followers,
     config: Config,
 }
 
@@ -93,7 +93,11 @@ impl List {
 
     /// Changes the list and publishes that. What is refused says whether the change was made: an entry that is in the
     /// database is found by whoever asks there, and comes to the published lists later.
-    async fn change<T>(&self, now: i64, change: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    pub(super) async fn change<T>(
+        &self,
+        now: i64,
+        change: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
         let changed = async {
             self.prepare().await?;
             self.store.expire(now).await?;

@@ -4,11 +4,13 @@
 pub mod beside;
 mod check;
 mod cores;
+mod forget;
 mod import;
 mod judge;
 mod list;
 mod open;
 mod record;
+mod retention;
 mod shown;
 mod status;
 
@@ -19,5 +21,6 @@ pub use judge::{Judge, TableFiles};
 pub use list::List;
 pub use open::open_store;
 pub use record::{Begun, Halt, Judged, Recorded, Recorder, Tally};
+pub use retention::{Outdated, erase_outdated};
 pub use shown::Shown;
 pub use status::{MailboxHealth, Status, UnwritableDisk, Wrong, answer_pending, status};

@@ -148,7 +148,7 @@ impl Import {
     fn told(&self, form: Form, contents: &Contents, imported: Imported) -> String {
         let (is, are) = if self.dry_run { ("would be", "would be") } else { ("is", "are") };
         let be = |number: u64| if number == 1 { is } else { are };
-        let Imported { new, replaced, kept, allowed } = imported;
+        let Imported { new, replaced, kept, allowed, forgotten } = imported;
         let mut parts = vec![format!("{} {} new to the list", count(new, "address"), be(new))];
         let mut add = |number: u64, what: &str| {
             if number > 0 {
@@ -157,8 +157,9 @@ impl Import {
         };
         add(replaced, "on it with less to say, and replaced");
         add(kept, "on it already");
-        add(contents.entries - new - replaced - kept - allowed, "named more than once");
+        add(contents.entries - new - replaced - kept - allowed - forgotten, "named more than once");
         add(allowed, "left out: on the allow list");
+        add(forgotten, "left out: forgotten");
         add(contents.never, "left out: never to be suppressed, says the configuration");
         for (left, number) in &contents.left {
             add(*number, &format!("left out: {}", left.told()));

@@ -52,6 +52,7 @@ commands! {
     redact::Redact,
     suppressions::Suppressions,
     review::Review,
+    forget::Forget,
     init::Init,
     completions::Completions,
     manual::Manual,

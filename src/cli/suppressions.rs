@@ -300,13 +300,22 @@ fn no_formula(text: &str) -> String {
 
 async fn check(list: &List, address: &Address, json: bool, out: &mut impl Write) -> Result<Exit, Failure> {
     let found = list.row(address).await?;
-    let exit = if found.is_some() { Exit::Yes } else { Exit::No };
+    let forgotten = if found.is_none() { list.forgotten(address).await? } else { None };
+    let is_suppressed = found.is_some() || forgotten.is_some_and(|forgotten| forgotten.suppressed);
+    let exit = if is_suppressed { Exit::Yes } else { Exit::No };
+    let since = forgotten.map(|forgotten| jiff::Timestamp::from_second(forgotten.at).unwrap_or_default().to_string());
     if json {
         let mut object = found.map_or_else(|| json!({ "address": address.normalised() }), |row| json!(row));
-        object["suppressed"] = json!(exit == Exit::Yes);
+        object["suppressed"] = json!(is_suppressed);
+        if let Some(since) = since {
+            object["forgotten"] = json!(since);
+        }
         json_line(out, &object)?;
     } else if let Some(row) = found {
         explain(list, &row, out)?;
+    } else if let Some(since) = since {
+        let was = if is_suppressed { "was suppressed then" } else { "was not suppressed then" };
+        writeln!(out, "{} was forgotten at {since}, and {was}", address.normalised())?;
     } else {
         writeln!(out, "{} is not on the list", address.normalised())?;
     }

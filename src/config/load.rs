@@ -99,6 +99,9 @@ impl Config {
                 path.display()
             ));
         }
+        if let Some(problem) = self.retention.contradiction() {
+            return complain(format!("[retention] {problem}"));
+        }
         let mut sections = HashMap::new();
         for Mailbox { section, name, settings } in self.mailboxes() {
             if name.trim().is_empty() || name.contains(is_unseen) {

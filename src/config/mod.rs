@@ -2,6 +2,7 @@
 //! config/bounced.toml is the commented reference; unknown keys are refused.
 
 mod load;
+mod retention;
 
 use std::{
     collections::BTreeMap,
@@ -9,6 +10,7 @@ use std::{
 };
 
 pub use load::ConfigError;
+pub use retention::Retention;
 use serde::Deserialize;
 
 use crate::{
@@ -60,6 +62,8 @@ macro_rules! config {
             pub database: Database,
             /// Where the published lists lie, and whom nothing puts there.
             pub suppressions: Suppressions,
+            /// How long what was read is kept.
+            pub retention: Retention,
             $($(#[$doc])+ pub $table: Overlay,)+
             /// How reports are read and which are settled.
             pub report: Report,

@@ -4,6 +4,7 @@
 mod lock;
 mod mailbox;
 mod publish;
+mod retention;
 mod systemd;
 mod upkeep;
 
@@ -21,7 +22,7 @@ use crate::{
     clock::now,
     config::Config,
     source::{MailboxVisitor, Source},
-    store::StoreError,
+    store::{Store, StoreError},
     tables::TableError,
 };
 
@@ -76,11 +77,12 @@ pub async fn run(config: Config, mut control: Control) -> Result<(), DaemonError
     let count = config.mailboxes().len();
     let judge = Judge::new(&config)?;
     let lock = Lock::take(&config.database.path)?;
-    let Some(recorder) = control.stop.clone().run_until_cancelled(open(&config, judge, &lock)).await else {
+    let Some(opened) = control.stop.clone().run_until_cancelled(open(&config, judge, &lock)).await else {
         lock.note_stop();
         return Ok(());
     };
-    let recorder = Arc::new(recorder?);
+    let (store, recorder) = opened?;
+    let recorder = Arc::new(recorder);
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         database = %config.database.path.display(),
@@ -101,6 +103,7 @@ pub async fn run(config: Config, mut control: Control) -> Result<(), DaemonError
     let Watches { mut tasks, waits, attempts: (_, mut attempts), .. } = watches;
     tasks.spawn(publish::follow(Arc::clone(&recorder), control.stop.clone()));
     tasks.spawn(upkeep::keep(Arc::clone(&recorder), control.stop.clone()));
+    tasks.spawn(retention::keep(store, config.retention, control.stop.clone()));
 
     let ended = supervise(&config, &recorder, &mut control, &mut tasks, &waits, &mut attempts).await;
     systemd::stopping();
@@ -126,12 +129,13 @@ pub async fn run(config: Config, mut control: Control) -> Result<(), DaemonError
     ended
 }
 
-async fn open(config: &Config, judge: Judge, lock: &Lock) -> Result<Recorder, StoreError> {
+async fn open(config: &Config, judge: Judge, lock: &Lock) -> Result<(Store, Recorder), StoreError> {
     let store = app::open_store(config).await?;
     if lock.last_was_stopped {
         store.nobody_died().await?;
     }
-    Recorder::new(config, judge, store, now()).await
+    let recorder = Recorder::new(config, judge, store.clone(), now()).await?;
+    Ok((store, recorder))
 }
 
 /// The tasks on their way to be supervised.

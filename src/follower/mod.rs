@@ -5,6 +5,7 @@
 
 mod cdb;
 mod mark;
+mod traces;
 
 use std::{
     io,
@@ -13,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use aho_corasick::AhoCorasick;
 use serde::Serialize;
 use tokio::{
     sync::watch,
@@ -22,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::Config,
+    report::Address,
     store::{Store, StoreError, sqlite::file::BUSY_TIMEOUT},
 };
 
@@ -66,6 +69,11 @@ trait Follower {
 
     /// The same for whoever can't wait: `false` when it was left to the next turn.
     async fn follow_at_once(&self, store: &Store) -> bool;
+
+    /// Rids its file of what entries have left that are gone. One that is made anew with each change holds nothing else.
+    async fn leave_no_traces(&self, _: &AhoCorasick) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 /// What a turn has left to do.
@@ -177,6 +185,20 @@ macro_rules! followers {
                 $(if !self.$module.follow_at_once(store).await {
                     tracing::debug!(list = %self.$module.path().display(), "published a little later");
                 })+
+            }
+
+            /// Rids all files of what they still say of addresses that left the list, once that was carried over.
+            ///
+            /// # Errors
+            /// As for [`Followers::start`].
+            pub async fn leave_no_traces(&self, addresses: &[Address]) -> Result<(), StoreError> {
+                let names = traces::names(addresses);
+                $(
+                    self.$module.leave_no_traces(&names).await?;
+                    let file = self.$module.path();
+                    traces::erase_damaged(file, &names).map_err(|error| file_error(file, &error))?;
+                )+
+                Ok(())
             }
 
             /// Carries over, until told to stop, what happens in the store: at once when `changed` says so, and now and
@@ -517,10 +539,7 @@ mod tests {
         let changes = async |what: u32| match what {
             0 => std::fs::write(&list, "edited").unwrap(),
             1 => other
-                .suppress(
-                    &[crate::report::Address::parse("ann@example.org").unwrap()],
-                    &crate::store::By::new("test", 0),
-                )
+                .suppress(&[Address::parse("ann@example.org").unwrap()], &crate::store::By::new("test", 0))
                 .await
                 .map(drop)
                 .unwrap(),

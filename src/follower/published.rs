@@ -29,6 +29,7 @@ use std::{
     time::Duration,
 };
 
+use aho_corasick::AhoCorasick;
 use futures::TryStreamExt;
 use rustix::fs::Access;
 use serde::Serialize;
@@ -43,8 +44,8 @@ use tokio::{
 
 use super::{
     FileState, Follower, Turn, file_error,
-    mark::{Mark, boot},
-    with_u_labels,
+    mark::{Mark, Writing, boot},
+    traces, with_u_labels,
 };
 use crate::{
     config::Config,
@@ -136,6 +137,9 @@ impl Following {
 enum Extent {
     /// The whole file: it may not be what was last written, or follows another store.
     All,
+    /// The whole file: somebody left the list whom nobody names any more. What is right is noted, so that it is not
+    /// compared again.
+    AllOnce,
     /// The addresses that changed.
     Changed(BTreeSet<String>),
 }
@@ -193,6 +197,12 @@ impl Follower for Published {
 
     async fn follow(&self, store: &Store) -> Result<Turn, StoreError> {
         Self::follow(self, store).await.map(|()| Turn::Complete)
+    }
+
+    async fn leave_no_traces(&self, names: &AhoCorasick) -> Result<(), StoreError> {
+        let failed = |error: io::Error| file_error(&self.path, &error);
+        // Mostly there are none, and readers need not wait.
+        if traces::are_in(&self.path, names).map_err(failed)? { self.compact().await } else { Ok(()) }
     }
 
     async fn follow_at_once(&self, store: &Store) -> bool {
@@ -316,7 +326,7 @@ impl Published {
                     return Ok(());
                 }
                 if changes.is_unnamed {
-                    (Extent::All, newest)
+                    (Extent::AllOnce, newest)
                 } else {
                     (Extent::Changed(changes.addresses), changes.revision)
                 }
@@ -324,7 +334,7 @@ impl Published {
             // Read after the revision: what is newer is carried over once more, which does no harm.
             collect(file, store, &extent).await?;
             let carried = match extent {
-                Extent::All => Following::whole(id.clone(), revision),
+                Extent::All | Extent::AllOnce => Following::whole(id.clone(), revision),
                 Extent::Changed(_) => Following { revision, ..held.clone() },
             };
             if self.write(file, &extent, &held, &carried, version).await? {
@@ -354,10 +364,10 @@ impl Published {
         let midway = match extent {
             Extent::Changed(_) => held.clone(),
             // A part of this store's list must not be taken for another store's.
-            Extent::All if held.store != carried.store || held.revision > carried.revision => {
+            Extent::All | Extent::AllOnce if held.store != carried.store || held.revision > carried.revision => {
                 Following { store: carried.store.clone(), revision: 0, boot: String::new() }
             }
-            Extent::All => Following { boot: String::new(), ..held.clone() },
+            Extent::All | Extent::AllOnce => Following { boot: String::new(), ..held.clone() },
         };
         let (mut done, mut rows, mut tries) = (0, ROWS_A_LOCK, 1);
         loop {
@@ -389,16 +399,8 @@ impl Published {
     /// Commits, or rolls back while a reader stays. This is when readers are kept out: nothing waits for a disk here,
     /// and what can be done before or after is.
     async fn commit(&self, file: &mut SqliteConnection) -> Result<(), Halt> {
-        let (mark, failed) = (self.mark(), |error: io::Error| file_error(&self.path, &error));
-        let began = Instant::now();
-        let writing = loop {
-            match mark.set().map_err(failed)? {
-                Some(writing) => break writing,
-                // Whoever wrote before is about to take his away.
-                None if began.elapsed() < PATIENCE => yield_now().await,
-                None => return Err(failed(io::ErrorKind::ResourceBusy.into()).into()),
-            }
-        };
+        let failed = |error: io::Error| file_error(&self.path, &error);
+        let writing = self.begin_writing().await?;
         // SQLite's own patience sleeps for milliseconds, with all readers kept out.
         wait_for_others(file, Duration::ZERO).await?;
         let began = Instant::now();
@@ -420,6 +422,37 @@ impl Published {
         done?;
         *self.written.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         Ok(())
+    }
+
+    async fn begin_writing(&self) -> Result<Writing, StoreError> {
+        let (mark, failed) = (self.mark(), |error: io::Error| file_error(&self.path, &error));
+        let began = Instant::now();
+        loop {
+            match mark.set().map_err(failed)? {
+                Some(writing) => return Ok(writing),
+                // Whoever wrote before is about to take his away.
+                None if began.elapsed() < PATIENCE => yield_now().await,
+                None => return Err(failed(io::ErrorKind::ResourceBusy.into())),
+            }
+        }
+    }
+
+    /// Writes the file anew in its place, without what erased rows have left. Readers wait for it.
+    async fn compact(&self) -> Result<(), StoreError> {
+        let mut file = SqliteConnection::connect_with(&writing(&self.path)).await.map_err(|error| self.error(error))?;
+        let compacted = async {
+            keep_journal_in_memory(&mut file).await.map_err(|error| self.error(error))?;
+            let writing = self.begin_writing().await?;
+            let done = file.execute("VACUUM").await;
+            // Any other failure may have left a part of it.
+            if done.as_ref().err().is_none_or(is_undone) {
+                writing.end().map_err(|error| file_error(&self.path, &error))?;
+            }
+            done.map(drop).map_err(|error| self.error(error))
+        };
+        let compacted = compacted.await;
+        let _ = file.close().await;
+        compacted
     }
 
     fn mark(&self) -> Mark {
@@ -537,6 +570,8 @@ fn writing(path: &Path) -> SqliteConnectOptions {
         .synchronous(SqliteSynchronous::Off)
         // In KiB. What a lock changes fits in, so that nothing is written before its end.
         .pragma("cache_size", "-16000")
+        // Whoever left the list is not to be found in the file either, as far as that costs nothing more to write.
+        .pragma("secure_delete", "FAST")
 }
 
 async fn read_state(options: &SqliteConnectOptions) -> Result<Option<FileState>, sqlx::Error> {
@@ -624,7 +659,7 @@ async fn collect(file: &mut SqliteConnection, store: &Store, extent: &Extent) ->
     )
     .await?;
     match extent {
-        Extent::All => {
+        Extent::All | Extent::AllOnce => {
             let mut pages = store.entries();
             while let Some(page) = pages.try_next().await? {
                 insert_entries(file, "temp.entry", &page).await?;
@@ -672,7 +707,7 @@ async fn insert_all(file: &mut SqliteConnection, insert: &str, rows: &impl Seria
 /// NULL, and of rows to put. Says how many there are. Rows that are right stay untouched.
 async fn work_out(file: &mut SqliteConnection, extent: &Extent) -> Result<i64, sqlx::Error> {
     let concerned = match extent {
-        Extent::All => "",
+        Extent::All | Extent::AllOnce => "",
         Extent::Changed(_) => "AND s.email IN (SELECT email FROM temp.changed)",
     };
     let worked_out = file.execute(AssertSqlSafe(format!(

@@ -151,6 +151,15 @@ impl Recipient {
         self.address.as_ref().map(Address::given).or_else(|| values.find(is_given))
     }
 
+    /// Whether the mail says anything by which the recipient can be judged.
+    #[must_use]
+    pub fn says_anything(&self) -> bool {
+        let texts = [self.diagnostic.as_ref(), Some(&self.text)];
+        !self.statuses.is_empty()
+            || !self.replies.is_empty()
+            || texts.into_iter().flatten().any(|text| !text.as_str().is_empty())
+    }
+
     /// The enhanced status code to report.
     #[must_use]
     pub fn status(&self) -> Option<EnhancedStatusCode> {

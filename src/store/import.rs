@@ -16,6 +16,8 @@ pub struct Imported {
     pub kept: u64,
     /// Addresses that may not be suppressed because a person said so.
     pub allowed: u64,
+    /// Addresses that were forgotten, and are not written down again.
+    pub forgotten: u64,
 }
 
 /// Entries that are laid ready, and come onto the list together or not at all. Whoever drops it leaves the list as it was.

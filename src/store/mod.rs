@@ -5,12 +5,14 @@
 
 mod error;
 mod event;
+mod forgotten;
 mod import;
 mod list;
 mod list_changes;
 mod mailbox;
 mod plan;
 mod reclassify;
+mod retention;
 mod review;
 pub(crate) mod sqlite;
 mod totals;
@@ -22,12 +24,14 @@ use std::{
 
 pub use error::StoreError;
 pub use event::{Changes, Event, EventKind};
+pub use forgotten::{Erased, Forgotten};
 use futures::Stream;
 pub use import::{Imported, Importing};
 pub use list::{Allowed, By, Entry, Listed, Revived};
 pub use mailbox::{Heartbeat, MailboxStatus, PendingAnswer, PendingMessage};
 pub use plan::JudgedMessage;
 pub use reclassify::{Anew, Differences, JudgeAnew, Judged, ListDifference, ListedAs, Progress, TablesVersion};
+pub use retention::Records;
 pub use review::{Held, HeldAnswer, HeldSelection};
 use sqlite::SqliteStore;
 
@@ -493,6 +497,89 @@ impl Store {
     pub async fn bounces(&self, since: Option<i64>) -> Result<u64, StoreError> {
         match self {
             Self::Sqlite(store) => store.bounces(since).await,
+        }
+    }
+
+    /// Erases at most `limit` rows of each kind that are older than `time` (seconds since 1970-01-01 UTC), the oldest
+    /// first; says how many they were. None are left when it says 0.
+    ///
+    /// # Errors
+    /// See [`StoreError`]; nothing is erased then.
+    pub async fn erase_before(&self, records: Records, time: i64, limit: u32) -> Result<u64, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.erase_before(records, time, limit).await,
+        }
+    }
+
+    /// Takes away what others wrote from entries of the list that are older than `time`: of at most `limit` behind an
+    /// address, in the order of the addresses. Says whose they were; none are left behind the last when it is nobody.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn erase_texts_of_entries(&self, time: i64, behind: &str, limit: u32) -> Result<Vec<String>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.erase_texts_of_entries(time, behind, limit).await,
+        }
+    }
+
+    /// Takes addresses off the list, with an event that still names each, and keeps a keyed hash of each: from now on
+    /// whatever is recorded of them is recorded without them. What is known of them stays until it is erased.
+    ///
+    /// # Errors
+    /// See [`StoreError`]; nothing is done then.
+    pub async fn forget(&self, addresses: &[Address], by: &By<'_>) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(store) => store.forget(addresses, by).await,
+        }
+    }
+
+    /// Erases what was recorded of forgotten addresses, and says of each how much that was.
+    ///
+    /// # Errors
+    /// See [`StoreError`]; what was erased stays so.
+    pub async fn erase_persons(&self, addresses: &[Address], by: &By<'_>) -> Result<Vec<Erased>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.erase_persons(addresses, by).await,
+        }
+    }
+
+    /// Erases each text of any row that names one of these addresses; says how many they were. Reads the whole store.
+    ///
+    /// # Errors
+    /// See [`StoreError`]; what was erased stays so.
+    pub async fn erase_names(&self, addresses: &[Address]) -> Result<u64, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.erase_names(addresses).await,
+        }
+    }
+
+    /// Has the files hold nothing but what the store says. Writes all of it anew.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn leave_no_traces(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(store) => store.leave_no_traces().await,
+        }
+    }
+
+    /// Whether an address was forgotten.
+    ///
+    /// # Errors
+    /// See [`StoreError`]; [`StoreError::Unusable`] when the key can't be read.
+    pub async fn forgotten(&self, address: &Address) -> Result<Option<Forgotten>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.forgotten(address).await,
+        }
+    }
+
+    /// Ends that addresses are forgotten; says of each whether it was.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn recall(&self, addresses: &[Address]) -> Result<Vec<bool>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.recall(addresses).await,
         }
     }
 

@@ -91,6 +91,16 @@ impl Fixture {
         sqlx::query_as(sql).fetch_all(&mut connection).await.unwrap()
     }
 
+    /// Rows of a statement that is made of others.
+    pub async fn rows_of<T>(&self, sql: &str) -> Vec<T>
+    where
+        T: for<'r> FromRow<'r, SqliteRow> + Send + Unpin,
+    {
+        let options = SqliteConnectOptions::new().filename(self.database());
+        let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+        sqlx::query_as(sqlx::AssertSqlSafe(sql)).fetch_all(&mut connection).await.unwrap()
+    }
+
     /// Changes the store behind its back.
     pub async fn execute(&self, sql: &'static str) {
         let options = SqliteConnectOptions::new().filename(self.database());

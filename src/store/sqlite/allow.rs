@@ -16,6 +16,7 @@ use crate::{
 impl SqliteStore {
     pub(in crate::store) async fn allow(&self, addresses: &[Address], by: &By<'_>) -> Result<u64, StoreError> {
         let mut tx = self.begin().await?;
+        self.refuse_forgotten(&mut tx, addresses).await?;
         if let Some(refused) = covered(&mut tx, addresses).await.map_err(|error| self.error(error))? {
             return Err(StoreError::Refused(refused));
         }

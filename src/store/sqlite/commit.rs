@@ -25,6 +25,8 @@ impl SqliteStore {
         policy: &Policy,
     ) -> Result<Committed, StoreError> {
         let mut tx = self.begin().await?;
+        let anonymous = self.without_forgotten(&mut tx, batch).await?;
+        let batch = anonymous.as_deref().unwrap_or(batch);
         let committed = match record(&mut tx, mailbox, batch, reading, policy).await {
             Ok(committed) => tx.commit().await.map(|()| committed),
             Err(error) => {
@@ -301,7 +303,8 @@ async fn insert_bounces(tx: &mut SqliteConnection, bounces: &[NewBounce<'_>]) ->
                 .push_bind(verdict.conflict)
                 .push_bind(judged.received)
                 .push_bind(tables[judged.tables.digest.as_str()])
-                .push_bind(recipient.to_store());
+                // Of whom nothing was said, nothing is judged again.
+                .push_bind(recipient.to_store().filter(|_| recipient.says_anything()));
         })
         .build()
         .persistent(is_kept(chunk.len()))

@@ -3,7 +3,7 @@
 
 use sqlx::{Connection, Executor, QueryBuilder, Sqlite, SqliteConnection, pool::PoolConnection};
 
-use super::{ROWS_A_STATEMENT, SqliteStore, events, is_kept};
+use super::{ROWS_A_STATEMENT, SqliteStore, events, is_kept, json};
 use crate::{
     store::{By, Imported, StoreError},
     suppression::{Origin, Suppression},
@@ -56,27 +56,64 @@ impl SqliteImport {
         Ok(())
     }
 
-    pub(in crate::store) async fn compare(mut self) -> Result<Imported, StoreError> {
+    pub(in crate::store) async fn compare(self) -> Result<Imported, StoreError> {
+        let Self { store, mut connection } = self;
+        let mut tx = connection.begin().await.map_err(|error| store.error(error))?;
+        let forgotten = store.skip_forgotten(&mut tx).await?;
         let compared = async {
-            let mut tx = self.connection.begin().await?;
             let imported = choose(&mut tx).await?;
             tx.rollback().await?;
-            clear(&mut self.connection).await?;
-            Ok(imported)
+            Ok(Imported { forgotten, ..imported })
         };
-        compared.await.map_err(|error| self.store.error(error))
+        let imported = compared.await.map_err(|error| store.error(error))?;
+        clear(&mut connection).await.map_err(|error| store.error(error))?;
+        Ok(imported)
     }
 
-    pub(in crate::store) async fn finish(mut self, by: &By<'_>) -> Result<Imported, StoreError> {
+    pub(in crate::store) async fn finish(self, by: &By<'_>) -> Result<Imported, StoreError> {
+        let Self { store, mut connection } = self;
+        let mut tx = connection.begin_with("BEGIN IMMEDIATE").await.map_err(|error| store.error(error))?;
+        let forgotten = store.skip_forgotten(&mut tx).await?;
         let written = async {
-            let mut tx = self.connection.begin_with("BEGIN IMMEDIATE").await?;
             let imported = choose(&mut tx).await?;
             write(&mut tx, by).await?;
             tx.commit().await?;
-            clear(&mut self.connection).await?;
-            Ok(imported)
+            Ok(Imported { forgotten, ..imported })
         };
-        written.await.map_err(|error| self.store.error(error))
+        let imported = written.await.map_err(|error| store.error(error))?;
+        clear(&mut connection).await.map_err(|error| store.error(error))?;
+        Ok(imported)
+    }
+}
+
+/// How many addresses are held against the hashes at once.
+const HASHED_AT_ONCE: u32 = 10_000;
+
+impl SqliteStore {
+    /// Whoever asked to be forgotten does not arrive. Says how many these were.
+    async fn skip_forgotten(&self, tx: &mut SqliteConnection) -> Result<u64, StoreError> {
+        if self.key_in_use(tx).await?.is_none() {
+            return Ok(0);
+        }
+        let (mut count, mut last) = (0, String::new());
+        loop {
+            let some =
+                sqlx::query_scalar("SELECT address FROM temp.arriving WHERE address > ?1 ORDER BY address LIMIT ?2")
+                    .bind(&last)
+                    .bind(HASHED_AT_ONCE)
+                    .fetch_all(&mut *tx)
+                    .await;
+            let some: Vec<String> = some.map_err(|error| self.error(error))?;
+            let Some(end) = some.last() else { return Ok(count) };
+            last.clone_from(end);
+            let found = self.forgotten_among(tx, &some.into_iter().collect()).await?;
+            count += found.len() as u64;
+            sqlx::query("DELETE FROM temp.arriving WHERE address IN (SELECT value FROM json_each(?1))")
+                .bind(json(&found).map_err(|error| self.error(error))?)
+                .execute(&mut *tx)
+                .await
+                .map_err(|error| self.error(error))?;
+        }
     }
 }
 
@@ -143,7 +180,7 @@ async fn choose(tx: &mut SqliteConnection) -> Result<Imported, sqlx::Error> {
     .fetch_one(tx)
     .await?;
     let [new, replaced, kept] = [new, replaced, kept].map(i64::unsigned_abs);
-    Ok(Imported { new, replaced, kept, allowed })
+    Ok(Imported { new, replaced, kept, allowed, forgotten: 0 })
 }
 
 /// Writes the events and the entries of those that were chosen; what waits about them waits no longer.

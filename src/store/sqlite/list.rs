@@ -81,6 +81,7 @@ impl SqliteStore {
 
     pub(in crate::store) async fn suppress(&self, addresses: &[Address], by: &By<'_>) -> Result<Vec<bool>, StoreError> {
         let mut tx = self.begin().await?;
+        self.refuse_forgotten(&mut tx, addresses).await?;
         if let Some(refused) = allowed_of(&mut tx, addresses).await.map_err(|error| self.error(error))? {
             return Err(StoreError::Refused(refused));
         }

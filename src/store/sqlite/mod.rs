@@ -6,10 +6,12 @@ mod attempt;
 mod commit;
 mod events;
 pub(crate) mod file;
+mod forget;
 mod import;
 mod list;
 mod mailbox;
 mod reclassify;
+mod retention;
 mod review;
 mod tables;
 mod totals;
@@ -21,7 +23,7 @@ use std::{
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     str::FromStr,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -38,7 +40,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use self::file::{BUSY_TIMEOUT, Owner, claim, owner};
 pub use self::import::SqliteImport;
-use super::StoreError;
+use super::{StoreError, forgotten::Key};
 use crate::files::{companion_of, directory_of, give_to_owner_of_directory};
 
 /// The `application_id` of a store (https://www.sqlite.org/fileformat.html#application_id): "bncd".
@@ -69,6 +71,8 @@ pub struct SqliteStore {
     writer: SqlitePool,
     readers: SqlitePool,
     access: Access,
+    /// What the hashes of forgotten addresses are made with, once it was needed.
+    key: Arc<OnceLock<Key>>,
 }
 
 /// What the file was opened for.
@@ -112,8 +116,14 @@ impl SqliteStore {
         }
         let options = SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(BUSY_TIMEOUT);
         let readers = readers(options);
-        let store =
-            Self { path: path.into(), inode: inode(path), writer: readers.clone(), readers, access: Access::Reading };
+        let store = Self {
+            path: path.into(),
+            inode: inode(path),
+            writer: readers.clone(),
+            readers,
+            access: Access::Reading,
+            key: Arc::default(),
+        };
         store.check_version().await?;
         Ok(store)
     }
@@ -169,8 +179,10 @@ impl SqliteStore {
             .await
             .map_err(|error| StoreError::of_sqlite(path, error))?;
         let readers = readers(options.pragma("query_only", "on"));
-        let store = Self { path: path.into(), inode: inode(path), writer, readers, access };
+        let store = Self { path: path.into(), inode: inode(path), writer, readers, access, key: Arc::default() };
         store.migrate().await?;
+        // Without it nothing may be recorded.
+        store.key_in_use(&mut *store.writer.acquire().await.map_err(|error| store.error(error))?).await?;
         Ok(store)
     }
 

@@ -42,11 +42,12 @@ impl SqliteStore {
 
     pub(in crate::store) async fn bounces(&self, since: Option<i64>) -> Result<u64, StoreError> {
         // Of whole days, and of those who failed: it is no more than how long one has to wait.
-        let count: i64 = sqlx::query_scalar("SELECT coalesce(sum(bounces), 0) FROM total_by_day WHERE day > ?1 - 86400")
-            .bind(since.unwrap_or(0))
-            .fetch_one(&self.readers)
-            .await
-            .map_err(|error| self.error(error))?;
+        let count: i64 =
+            sqlx::query_scalar("SELECT coalesce(sum(bounces), 0) FROM total_by_day WHERE day > ?1 - 86400")
+                .bind(since.unwrap_or(0))
+                .fetch_one(&self.readers)
+                .await
+                .map_err(|error| self.error(error))?;
         Ok(count.unsigned_abs())
     }
 }

@@ -1,0 +1,12 @@
+//! What a store can erase once it is old enough.
+
+/// What is erased together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Records {
+    /// What others wrote, on the rows of bounces and complaints and of those who wait for a person; the rows stay.
+    Diagnostics,
+    /// The rows of bounces and complaints. Totals lose them; entries of the list stay, and lead nowhere.
+    Bounces,
+    /// The rows of messages, and with them their bounces and complaints. Their places need no second look all the same.
+    Messages,
+}

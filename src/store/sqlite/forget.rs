@@ -1,0 +1,358 @@
+//! Erases a person and keeps a keyed hash of the address; tells who was forgotten.
+
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+    path::PathBuf,
+    time::Duration,
+};
+
+use sqlx::{AssertSqlSafe, Executor, Row, SqliteConnection};
+use tokio::time::{Instant, sleep};
+
+use super::{
+    BUSY_TIMEOUT, SqliteStore, json,
+    list::{before, take_off},
+};
+use crate::{
+    files::companion_of,
+    report::Address,
+    store::{
+        By, Erased, EventKind, Forgotten, JudgedMessage, StoreError,
+        forgotten::{self, Forms, Key},
+    },
+};
+
+/// Where others may have written an address: table, key and columns.
+const TEXTS: [(&str, &str, &[&str]); 9] = [
+    ("message", "id", &["message_id"]),
+    (
+        "bounce",
+        "id",
+        &[
+            "address_given",
+            "diagnostic",
+            "remote_mta",
+            "reporting_mta",
+            "original_message_id",
+            "campaign",
+            "list_id",
+            "words",
+            "lowered_words",
+            "forwarded_to",
+            "evidence",
+        ],
+    ),
+    ("complaint", "id", &["address_given", "original_message_id", "campaign", "list_id", "words"]),
+    ("event", "revision", &["note"]),
+    ("suppression", "address", &["diagnostic", "note", "remote"]),
+    ("held", "address", &["diagnostic", "note", "remote"]),
+    ("allowed", "address", &["note"]),
+    ("cursor", "mailbox", &["failure"]),
+    ("pending", "place", &["why"]),
+];
+
+/// Those that hold an empty text where there is none.
+const NEVER_NULL: [(&str, &str); 3] = [("complaint", "address_given"), ("complaint", "words"), ("pending", "why")];
+
+impl SqliteStore {
+    fn key_file(&self) -> PathBuf {
+        companion_of(&self.path, ".key")
+    }
+
+    /// The key by which somebody was forgotten; `None` where nobody was.
+    pub(super) async fn key_in_use(&self, connection: &mut SqliteConnection) -> Result<Option<Key>, StoreError> {
+        if let Some(key) = self.key.get() {
+            return Ok(Some(key.clone()));
+        }
+        let any = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM forgotten)").fetch_one(&mut *connection).await;
+        if !any.map_err(|error| self.error(error))? {
+            return Ok(None);
+        }
+        let key = Key::read(&self.key_file()).map_err(|error| self.key_error(&error))?;
+        let is_theirs = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM forgotten WHERE hash = ?1)")
+            .bind(&key.own_hash()[..])
+            .fetch_one(connection)
+            .await;
+        if !is_theirs.map_err(|error| self.error(error))? {
+            let wrong = io::Error::new(io::ErrorKind::InvalidData, "it belongs to another database");
+            return Err(self.key_error(&wrong));
+        }
+        Ok(Some(self.key.get_or_init(|| key).clone()))
+    }
+
+    fn key_error(&self, error: &io::Error) -> StoreError {
+        let (file, database) = (self.key_file(), self.path.display());
+        StoreError::Unusable(format!(
+            "{} can't be used: {error}; without this key nobody can tell whom database {database} has forgotten, and their bounces would be recorded in full. Put it back, or run this as root or as the user that runs bounced; when it is lost for good, have all of them unknown: sqlite3 {database} 'DELETE FROM forgotten'",
+            file.display(),
+        ))
+    }
+
+    /// The messages as they may be recorded; `None`: as they are.
+    pub(super) async fn without_forgotten(
+        &self,
+        tx: &mut SqliteConnection,
+        batch: &[JudgedMessage],
+    ) -> Result<Option<Vec<JudgedMessage>>, StoreError> {
+        let Some(key) = self.key_in_use(tx).await? else { return Ok(None) };
+        let found = among(tx, &key, &forgotten::named(batch)).await.map_err(|error| self.error(error))?;
+        Ok((!found.is_empty()).then(|| forgotten::without(batch, &found)))
+    }
+
+    /// Which of these addresses were forgotten.
+    pub(super) async fn forgotten_among(
+        &self,
+        connection: &mut SqliteConnection,
+        addresses: &HashSet<String>,
+    ) -> Result<HashSet<String>, StoreError> {
+        let Some(key) = self.key_in_use(connection).await? else { return Ok(HashSet::new()) };
+        among(connection, &key, addresses).await.map_err(|error| self.error(error))
+    }
+
+    /// Whoever asked to be forgotten is not written down again.
+    pub(super) async fn refuse_forgotten(
+        &self,
+        tx: &mut SqliteConnection,
+        addresses: &[Address],
+    ) -> Result<(), StoreError> {
+        let named = addresses.iter().map(|address| address.normalised().to_owned()).collect();
+        let Some(address) = self.forgotten_among(tx, &named).await?.into_iter().min() else { return Ok(()) };
+        Err(StoreError::Refused(format!(
+            "{address} was forgotten, and would be written down again; if that is wanted, `bounced forget --undo {address}` first"
+        )))
+    }
+
+    pub(in crate::store) async fn forgotten(&self, address: &Address) -> Result<Option<Forgotten>, StoreError> {
+        let mut reader = self.readers.acquire().await.map_err(|error| self.error(error))?;
+        let Some(key) = self.key_in_use(&mut reader).await? else { return Ok(None) };
+        let found = sqlx::query_as("SELECT at, suppressed FROM forgotten WHERE hash = ?1")
+            .bind(&key.hash(address.normalised())[..])
+            .fetch_optional(&mut *reader)
+            .await
+            .map_err(|error| self.error(error))?;
+        Ok(found.map(|(at, suppressed)| Forgotten { at, suppressed }))
+    }
+
+    pub(in crate::store) async fn forget(&self, addresses: &[Address], by: &By<'_>) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        let key = match self.key_in_use(&mut tx).await? {
+            Some(key) => key,
+            None => self.first_key(&mut tx, by.at).await?,
+        };
+        let done = async {
+            for address in addresses {
+                keep_hash(&mut tx, &key, address.normalised(), by.at).await?;
+            }
+            // By events that still name them, so that whoever follows the list learns of it.
+            let before = before(&mut tx, addresses).await?;
+            take_off(&mut tx, &before, EventKind::Released, by).await?;
+            tx.commit().await
+        };
+        done.await.map_err(|error| self.error(error))
+    }
+
+    /// The write lock is ours: nobody else makes a key now.
+    async fn first_key(&self, tx: &mut SqliteConnection, at: i64) -> Result<Key, StoreError> {
+        let file = self.key_file();
+        let key = match Key::read(&file) {
+            // Whoever made it did not come to its first use.
+            Ok(key) => Ok(key),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Key::make(&file),
+            Err(error) => Err(error),
+        };
+        let key = key.map_err(|error| {
+            let file = file.display();
+            StoreError::Unusable(format!("{file} can't be read or made: {error}; check it and its directory"))
+        })?;
+        let noted = sqlx::query("INSERT INTO forgotten (hash, at, suppressed) VALUES (?1, ?2, 0)")
+            .bind(&key.own_hash()[..])
+            .bind(at)
+            .execute(tx)
+            .await;
+        noted.map_err(|error| self.error(error))?;
+        Ok(key)
+    }
+
+    pub(in crate::store) async fn erase_persons(
+        &self,
+        addresses: &[Address],
+        by: &By<'_>,
+    ) -> Result<Vec<Erased>, StoreError> {
+        let mut all = Vec::with_capacity(addresses.len());
+        for address in addresses {
+            let mut tx = self.begin().await?;
+            let erased = async {
+                let erased = erase(&mut tx, address.normalised(), by).await?;
+                tx.commit().await.map(|()| erased)
+            };
+            all.push(erased.await.map_err(|error| self.error(error))?);
+        }
+        Ok(all)
+    }
+
+    pub(in crate::store) async fn erase_names(&self, addresses: &[Address]) -> Result<u64, StoreError> {
+        self.erase_in_texts(&Forms::of(addresses.iter().map(Address::normalised)))
+            .await
+            .map_err(|error| self.error(error))
+    }
+
+    async fn erase_in_texts(&self, forms: &Forms) -> Result<u64, sqlx::Error> {
+        let searched = json(&forms.texts().collect::<Vec<_>>())?;
+        let mut count = 0;
+        for (table, key, columns) in TEXTS {
+            let names = columns.join(", ");
+            // Each row is looked at: nothing else finds a word in the midst of a text.
+            let found = sqlx::query(AssertSqlSafe(format!(
+                "SELECT CAST({key} AS TEXT), {names} FROM {table}
+                 WHERE EXISTS (SELECT 1 FROM json_each(?1) AS f
+                               WHERE instr(lower(concat_ws(char(10), {names})), f.value) > 0)"
+            )))
+            .bind(&searched)
+            .fetch_all(&self.readers)
+            .await?;
+            for row in found {
+                let mut is_named = false;
+                for (n, name) in columns.iter().enumerate() {
+                    let said: Option<&str> = row.try_get(n + 1)?;
+                    if said.is_none_or(|said| !forms.are_in(said)) {
+                        continue;
+                    }
+                    let nothing = if NEVER_NULL.contains(&(table, name)) { "''" } else { "NULL" };
+                    sqlx::query(AssertSqlSafe(format!("UPDATE {table} SET {name} = {nothing} WHERE {key} = ?1")))
+                        .bind(row.try_get::<&str, _>(0)?)
+                        .execute(&self.writer)
+                        .await?;
+                    count += 1;
+                    is_named = true;
+                }
+                if is_named && table == "bounce" {
+                    // A part of what was said might give another verdict.
+                    sqlx::query("UPDATE bounce SET evidence = NULL WHERE id = ?1")
+                        .bind(row.try_get::<&str, _>(0)?)
+                        .execute(&self.writer)
+                        .await?;
+                }
+            }
+        }
+        Ok(count)
+    }
+
+    pub(in crate::store) async fn leave_no_traces(&self) -> Result<(), StoreError> {
+        let mut writer = self.writer.acquire().await.map_err(|error| self.error(error))?;
+        // Not in memory: it is as large as the database.
+        writer.execute("PRAGMA temp_store = FILE").await.map_err(|error| self.error(error))?;
+        let vacuumed = writer.execute("VACUUM").await;
+        writer.execute("PRAGMA temp_store = MEMORY").await.map_err(|error| self.error(error))?;
+        vacuumed.map_err(|error| self.error(error))?;
+        let give_up = Instant::now() + BUSY_TIMEOUT;
+        loop {
+            let (held_up, _, _): (bool, i64, i64) = sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)")
+                .fetch_one(&mut *writer)
+                .await
+                .map_err(|error| self.error(error))?;
+            if !held_up {
+                return Ok(());
+            }
+            if Instant::now() >= give_up {
+                let file = self.path.display();
+                return Err(StoreError::Busy(format!(
+                    "{file}-wal can't be emptied while somebody reads database {file}; trying again helps"
+                )));
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    pub(in crate::store) async fn recall(&self, addresses: &[Address]) -> Result<Vec<bool>, StoreError> {
+        let mut tx = self.begin().await?;
+        let Some(key) = self.key_in_use(&mut tx).await? else { return Ok(vec![false; addresses.len()]) };
+        let recalled = async {
+            let mut were_forgotten = Vec::with_capacity(addresses.len());
+            for address in addresses {
+                let done = sqlx::query("DELETE FROM forgotten WHERE hash = ?1")
+                    .bind(&key.hash(address.normalised())[..])
+                    .execute(&mut *tx)
+                    .await?;
+                were_forgotten.push(done.rows_affected() > 0);
+            }
+            tx.commit().await.map(|()| were_forgotten)
+        };
+        recalled.await.map_err(|error| self.error(error))
+    }
+}
+
+fn hexadecimal(hash: [u8; 32]) -> String {
+    hash.iter().map(|octet| format!("{octet:02x}")).collect()
+}
+
+async fn among(
+    connection: &mut SqliteConnection,
+    key: &Key,
+    addresses: &HashSet<String>,
+) -> Result<HashSet<String>, sqlx::Error> {
+    let hashes: Vec<(String, &String)> =
+        addresses.iter().map(|address| (hexadecimal(key.hash(address)), address)).collect();
+    let mut found = HashSet::new();
+    // An import brings a million of them.
+    for some in hashes.chunks(1_000) {
+        let some: HashMap<&str, &String> = some.iter().map(|(hash, address)| (hash.as_str(), *address)).collect();
+        let known: Vec<String> = sqlx::query_scalar(
+            "SELECT a.value FROM json_each(?1) AS a
+             WHERE EXISTS (SELECT 1 FROM forgotten AS f WHERE f.hash = unhex(a.value))",
+        )
+        .bind(json(&some.keys().collect::<Vec<_>>())?)
+        .fetch_all(&mut *connection)
+        .await?;
+        found.extend(known.iter().filter_map(|hash| some.get(hash.as_str()).map(|&address| address.clone())));
+    }
+    Ok(found)
+}
+
+/// From here on whatever is recorded of the address is recorded without it.
+async fn keep_hash(tx: &mut SqliteConnection, key: &Key, address: &str, at: i64) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO forgotten (hash, at, suppressed)
+         SELECT ?1, ?2, EXISTS (SELECT 1 FROM suppression WHERE address = ?3) WHERE true
+         ON CONFLICT (hash) DO UPDATE SET suppressed = max(suppressed, excluded.suppressed)",
+    )
+    .bind(&key.hash(address)[..])
+    .bind(at)
+    .bind(address)
+    .execute(&mut *tx)
+    .await?;
+    for statement in ["DELETE FROM alive WHERE address = ?1", "DELETE FROM allowed WHERE address = ?1"] {
+        sqlx::query(statement).bind(address).execute(&mut *tx).await?;
+    }
+    Ok(())
+}
+
+async fn erase(tx: &mut SqliteConnection, address: &str, by: &By<'_>) -> Result<Erased, sqlx::Error> {
+    let bounces = sqlx::query("DELETE FROM bounce WHERE address = ?1").bind(address).execute(&mut *tx).await?;
+    let complaints = sqlx::query("DELETE FROM complaint WHERE address = ?1").bind(address).execute(&mut *tx).await?;
+    // All of its changes hang together by `before`, up to the one that took it off the list.
+    let events = sqlx::query(
+        "UPDATE event SET kind = 'forgotten', address = NULL, origin = NULL, bounce = NULL, complaint = NULL,
+                          reason = NULL, policy = NULL, expires = NULL, causes = NULL, before = NULL, note = NULL
+         WHERE revision IN (
+             WITH RECURSIVE chain (revision) AS (
+                 SELECT revision FROM event WHERE address = ?1 AND kind <> 'suppressed'
+                 UNION SELECT e.before FROM chain AS c CROSS JOIN event AS e ON e.revision = c.revision
+                 WHERE e.before IS NOT NULL)
+             SELECT revision FROM chain)",
+    )
+    .bind(address)
+    .execute(&mut *tx)
+    .await?;
+    // A list that was put back from a copy may name it still: this has it compared as a whole.
+    sqlx::query("INSERT INTO event (at, kind, recorded, actor) VALUES (?1, 'forgotten', ?1, ?2)")
+        .bind(by.at)
+        .bind(by.actor)
+        .execute(&mut *tx)
+        .await?;
+    Ok(Erased {
+        bounces: bounces.rows_affected(),
+        complaints: complaints.rows_affected(),
+        events: events.rows_affected(),
+    })
+}

@@ -1,0 +1,249 @@
+//! Whoever is forgotten leaves no name behind, and is known all the same.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use bounced::{
+    app::List,
+    config::Config,
+    report::Address,
+    store::{By, Erased, Forgotten, StoreError},
+    suppression::{Origin, Suppression},
+};
+use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
+
+use crate::fixture::{DAY, Fixture, HARD, SOFT, START, complaint, entry};
+
+const NOW: i64 = START + 100 * DAY;
+
+fn by() -> By<'static> {
+    By::new("tester", NOW)
+}
+
+fn address(text: &str) -> Address {
+    Address::parse(text).unwrap()
+}
+
+fn ann() -> Address {
+    address("ann@example.org")
+}
+
+fn config(f: &Fixture) -> Config {
+    let mut config = Config::default();
+    config.database.path = f.database();
+    config.suppressions.path = f.path("suppressions.db");
+    config
+}
+
+/// A dump of all tables: what nobody finds here, nobody is told.
+async fn dump(f: &Fixture) -> String {
+    let mut all = String::new();
+    for table in [
+        "message",
+        "bounce",
+        "complaint",
+        "suppression",
+        "held",
+        "allowed",
+        "alive",
+        "event",
+        "total_by_domain",
+        "cursor",
+    ] {
+        let columns: Vec<(String,)> = f
+            .rows_of(&format!("SELECT name FROM pragma_table_info('{table}') WHERE type IN ('TEXT', 'INTEGER')"))
+            .await;
+        let columns: Vec<String> = columns.into_iter().map(|(name,)| format!("'{name}', {name}")).collect();
+        let rows: Vec<(String,)> = f.rows_of(&format!("SELECT json_object({}) FROM {table}", columns.join(", "))).await;
+        rows.iter().for_each(|(row,)| all.push_str(&format!("{table} {row}\n")));
+    }
+    all
+}
+
+fn lines<'a>(dump: &'a str, what: &str) -> Vec<&'a str> {
+    dump.lines().filter(|line| line.contains(what)).collect()
+}
+
+async fn forget(f: &Fixture, addresses: &[Address]) -> (Vec<Erased>, u64) {
+    let list = List::open_existing(&config(f)).await.unwrap();
+    let done = list.forget(addresses, &by()).await.unwrap();
+    list.close().await;
+    done
+}
+
+#[tokio::test]
+async fn rows_events_and_totals_lose_the_address() {
+    let f = Fixture::new().await;
+    // On the list twice over, taken off, allowed, and on it again; each is an event that leads to the one before.
+    f.commit(&[
+        entry(1, START, &[("ann@example.org", HARD), ("bob@example.org", HARD)]),
+        complaint(2, START, &["ann@example.org"]),
+    ])
+    .await;
+    f.store.suppress(&[ann()], &By { note: Some("on the phone"), ..by() }).await.unwrap();
+    f.store.allow(&[ann()], &by()).await.unwrap();
+    f.store.disallow(&[ann()], &by()).await.unwrap();
+    f.store.suppress(&[ann()], &by()).await.unwrap();
+    f.commit(&[entry(3, START + DAY, &[("ann@example.org", SOFT)])]).await;
+    let (of_ann, of_bob) = (
+        f.value::<i64>("SELECT count(*) FROM event WHERE address = 'ann@example.org'").await,
+        lines(&dump(&f).await, "bob@example.org").len(),
+    );
+    assert!(of_ann >= 6, "{}", dump(&f).await);
+
+    let (erased, _) = forget(&f, &[ann(), address("nobody@example.net")]).await;
+    assert_eq!(erased[1], Erased::default());
+    // With the one that took it off the list.
+    assert_eq!(erased[0], Erased { bounces: 2, complaints: 1, events: of_ann as u64 + 1 });
+    let left = dump(&f).await;
+    assert_eq!(lines(&left, "ann@"), [""; 0]);
+    assert_eq!(lines(&left, "bob@example.org").len(), of_bob, "{left}");
+    assert_eq!(lines(&left, "on the phone"), [""; 0]);
+    assert_eq!(f.value::<i64>("SELECT bounces FROM total_by_domain").await, 1);
+    let events = "SELECT count(*) FROM event WHERE kind = 'forgotten' AND actor IS NOT NULL AND recorded IS NOT NULL";
+    assert_eq!(f.value::<i64>(events).await, of_ann + 1 + 2);
+    for (who, expected) in [
+        ("ann@example.org", Some(Forgotten { at: NOW, suppressed: true })),
+        ("nobody@example.net", Some(Forgotten { at: NOW, suppressed: false })),
+        ("bob@example.org", None),
+    ] {
+        assert_eq!(f.store.forgotten(&address(who)).await.unwrap(), expected, "{who}");
+    }
+}
+
+#[tokio::test]
+async fn texts_of_others_lose_the_address_and_keep_what_is_not_hers() {
+    let f = Fixture::new().await;
+    let mut others = entry(1, START, &[("bob@example.org", HARD), ("joann@example.org", HARD)]);
+    let said = &mut others.report.recipients[0];
+    said.diagnostic = Some("550 no such user ANN@Example.org here".into());
+    others.report.message_id = Some("bounce-ann=example.org-17@lists.example".to_owned());
+    f.commit(&[others, complaint(2, START, &["joann@example.org"])]).await;
+    f.store
+        .suppress(&[address("eve@example.org")], &By { note: Some("sister of ann@example.org."), ..by() })
+        .await
+        .unwrap();
+    f.execute(
+        "UPDATE complaint SET words = 'To: Ann <ann@example.org>, joann@example.org';
+         UPDATE bounce SET forwarded_to = 'ann@example.org', campaign = 'for ann@example.org' WHERE position = 1",
+    )
+    .await;
+    let (_, texts) = forget(&f, &[ann()]).await;
+    // A diagnostic and its copy on the list, a Message-ID, a complaint, a note and its event, a mailbox, a campaign.
+    assert_eq!(texts, 8, "{}", dump(&f).await);
+    let judged_again = "SELECT group_concat(address, ' ') FROM bounce WHERE evidence IS NOT NULL";
+    assert_eq!(
+        f.rows::<(Option<String>,)>(judged_again).await,
+        [(None,)],
+        "a part of what was said gives another verdict"
+    );
+    let left = dump(&f).await.to_lowercase().replace("joann@", "").replace("joann=", "");
+    assert!(!left.contains("ann@") && !left.contains("ann="), "{left}");
+    let joann = f.value::<String>("SELECT diagnostic FROM bounce WHERE address = 'joann@example.org'").await;
+    assert!(joann.contains("<joann@example.org>"), "{joann}");
+    assert_eq!(f.value::<i64>("SELECT count(*) FROM total_by_campaign WHERE campaign LIKE '%ann%'").await, 0);
+}
+
+#[tokio::test]
+async fn what_comes_of_the_forgotten_is_recorded_without_them() {
+    let f = Fixture::new().await;
+    forget(&f, &[ann(), address("bob@xn--bcher-kva.example")]).await;
+    let mut both = entry(1, START, &[("Ann@example.org", HARD), ("eve@example.org", HARD)]);
+    both.report.recipients[1].diagnostic = Some("550 5.1.1 forwarded to bob@Bücher.example: unknown".into());
+    let mut given = entry(2, START, &[("zoe@example.org", HARD)]);
+    given.report.recipients[0].address = None;
+    given.report.recipients[0].final_recipient = Some("rfc822; ann@example.org".to_owned());
+    let committed = f.commit(&[both, given, complaint(3, START, &["ann@example.org", "max@example.org"])]).await;
+    let suppressed: Vec<_> = committed.suppressed.iter().map(|one| one.address.as_str()).collect();
+    assert!(!suppressed.contains(&"ann@example.org") && suppressed.contains(&"eve@example.org"), "{suppressed:?}");
+    let left = dump(&f).await.to_lowercase();
+    assert!(!left.contains("ann@") && !left.contains("bob@"), "{left}");
+    assert_eq!(f.value::<i64>("SELECT count(*) FROM bounce").await, 3);
+    assert_eq!(f.value::<i64>("SELECT count(*) FROM complaint").await, 1);
+    let whose = "SELECT group_concat(coalesce(address, '?') || (diagnostic IS NULL) || (words IS NULL)) FROM bounce";
+    assert_eq!(f.value::<String>(whose).await, "?11,eve@example.org11,?11");
+    assert_eq!(
+        f.value::<i64>("SELECT count(*) FROM bounce WHERE evidence IS NOT NULL").await,
+        0,
+        "none can be judged again"
+    );
+
+    for refused in [f.store.suppress(&[ann()], &by()).await.map(drop), f.store.allow(&[ann()], &by()).await.map(drop)] {
+        let Err(StoreError::Refused(why)) = refused else { panic!("{refused:?}") };
+        assert!(why.contains("forget --undo ann@example.org"), "{why}");
+    }
+    let import = async |is_dry: bool| {
+        let mut importing = f.store.import().await.unwrap();
+        let entries = ["ann@example.org", "kim@example.org"].map(|address| Suppression {
+            address: address.to_owned(),
+            origin: Origin::Import,
+            reason: None,
+            rule: None,
+            policy: None,
+            diagnostic: None,
+            since: NOW,
+            expires: None,
+            note: None,
+            causes: Vec::new(),
+        });
+        importing.add(&entries).await.unwrap();
+        let imported = if is_dry { importing.compare().await } else { importing.finish(&by()).await }.unwrap();
+        (imported.new, imported.forgotten)
+    };
+    assert_eq!((import(true).await, import(false).await), ((1, 1), (1, 1)));
+    assert!(!dump(&f).await.contains("ann@"));
+
+    assert_eq!(f.store.recall(&[ann(), address("eve@example.org")]).await.unwrap(), [true, false]);
+    f.store.suppress(&[ann()], &by()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_list_that_was_put_back_from_a_copy_does_not_name_them_again() {
+    let f = Fixture::new().await;
+    f.store.suppress(&[ann(), address("bob@example.org")], &by()).await.unwrap();
+    let list = List::open(&config(&f)).await.unwrap();
+    list.suppress(&[address("eve@example.org")], &by()).await.unwrap();
+    let published = f.path("suppressions.db");
+    let cdb = f.path("suppressions.cdb");
+    let beside = |file: &Path, ending: &str| PathBuf::from(format!("{}{ending}", file.display()));
+    for file in [&published, &cdb] {
+        fs::copy(file, beside(file, ".copy")).unwrap();
+        fs::copy(file, beside(file, ".damaged")).unwrap();
+    }
+    list.forget(&[ann()], &by()).await.unwrap();
+    for file in [&published, &cdb] {
+        fs::rename(beside(file, ".copy"), file).unwrap();
+        assert!(!beside(file, ".damaged").exists());
+    }
+    list.suppress(&[address("max@example.org")], &by()).await.unwrap();
+    list.close().await;
+    let emails = "SELECT group_concat(email, ' ') FROM (SELECT email FROM suppression ORDER BY email)";
+    assert_eq!(
+        f.value_of::<String>("suppressions.db", emails).await,
+        "bob@example.org eve@example.org max@example.org"
+    );
+    let octets = fs::read(cdb).unwrap();
+    assert!(!octets.windows(4).any(|window| window == b"ann@") && octets.windows(4).any(|window| window == b"max@"));
+}
+
+#[tokio::test]
+async fn the_published_file_keeps_no_trace_of_those_who_left_it_long_ago() {
+    let f = Fixture::new().await;
+    let list = List::open(&config(&f)).await.unwrap();
+    list.suppress(&[address("bob@example.org")], &by()).await.unwrap();
+    // As whoever edits it leaves it.
+    let options = SqliteConnectOptions::new().filename(f.path("suppressions.db"));
+    let mut file = SqliteConnection::connect_with(&options).await.unwrap();
+    let came_and_went = "INSERT INTO suppression VALUES ('ann@example.org', 'hard', 'user_unknown', 1);
+                         DELETE FROM suppression WHERE email = 'ann@example.org'";
+    sqlx::raw_sql(came_and_went).execute(&mut file).await.unwrap();
+    file.close().await.unwrap();
+    let is_named = || fs::read(f.path("suppressions.db")).unwrap().windows(4).any(|window| window == b"ann@");
+    assert!(is_named(), "there is something to be erased");
+    list.forget(&[ann()], &by()).await.unwrap();
+    list.close().await;
+    assert!(!is_named());
+    assert_eq!(f.value_of::<String>("suppressions.db", "SELECT email FROM suppression").await, "bob@example.org");
+}
