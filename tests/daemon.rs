@@ -22,7 +22,7 @@ use bounced::{
     daemon::{self, Control, DaemonError},
     report::{Address, Kind},
     source::maildir::MaildirSettings,
-    store::{By, PendingAnswer, Store, StoreError},
+    store::{By, ListSelection, PendingAnswer, Store, StoreError},
 };
 use futures::TryStreamExt;
 use sqlx::{Connection, Executor, SqliteConnection, sqlite::SqliteConnectOptions};
@@ -138,7 +138,7 @@ async fn recorded(config: &Config, messages: i64) {
 
 async fn suppressed(config: &Config) -> Vec<String> {
     let store = Store::open_existing(&config.database.path).await.unwrap();
-    let list: Vec<_> = store.suppressions().try_collect().await.unwrap();
+    let list: Vec<_> = store.suppressions(&ListSelection::default()).try_collect().await.unwrap();
     store.close().await;
     list.into_iter().map(|listed| listed.address).collect()
 }

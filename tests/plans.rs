@@ -22,7 +22,7 @@ use bounced::{
     message::Reading,
     policy::Policy,
     report::Address,
-    store::{By, HeldSelection, Store},
+    store::{By, HeldSelection, ListSelection, Store},
     suppression::{Origin, Suppression},
 };
 use futures::TryStreamExt;
@@ -111,11 +111,12 @@ async fn use_everything(f: &Fixture) {
     app::status(&config, Duration::from_secs(900), now).await.unwrap();
 
     let list = List::open_to_read(&config).await.unwrap();
-    assert_eq!(list.rows().try_collect::<Vec<_>>().await.unwrap().len(), 1);
+    assert_eq!(list.rows(&ListSelection::default()).try_collect::<Vec<_>>().await.unwrap().len(), 1);
     assert_eq!(list.entries().try_concat().await.unwrap().len(), 1);
     assert_eq!(list.held(&HeldSelection::default()).try_collect::<Vec<_>>().await.unwrap().len(), 1);
     let ann = Address::parse("ann@example.org").unwrap();
     assert!(list.row(&ann).await.unwrap().is_some());
+    assert!(!list.history(&ann).await.unwrap().changes.is_empty());
     list.close().await;
 
     let store = Store::open_existing(&f.database()).await.unwrap();

@@ -14,7 +14,10 @@ use crate::{
     import::Import,
     message::Place,
     report::Address,
-    store::{Allowed, By, Entry, Held, HeldAnswer, HeldSelection, Listed, Revived, Store, StoreError},
+    store::{
+        AddressHistory, Allowed, By, Entry, Held, HeldAnswer, HeldSelection, ListSelection, Listed, Revived, Store,
+        StoreError,
+    },
 };
 
 /// The list of one installation.
@@ -58,8 +61,11 @@ impl List {
     }
 
     /// The list in the order of its addresses, with everything that led to it.
-    pub fn rows(&self) -> impl Stream<Item = Result<Listed, StoreError>> + Send + Unpin + '_ {
-        self.store.suppressions()
+    pub fn rows(
+        &self,
+        selection: &ListSelection,
+    ) -> impl Stream<Item = Result<Listed, StoreError>> + Send + Unpin + use<'_> {
+        self.store.suppressions(selection)
     }
 
     /// The entries in force in the order of their addresses, many at once, and nothing that led to them.
@@ -73,6 +79,25 @@ impl List {
     /// See [`StoreError`].
     pub async fn row(&self, address: &Address) -> Result<Option<Listed>, StoreError> {
         self.store.suppression(address).await
+    }
+
+    /// What keeps mail from an address: its own row, or that of all of its domain.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn covering(&self, address: &Address) -> Result<Option<Listed>, StoreError> {
+        match (self.row(address).await?, Address::parse(&format!("*@{}", address.domain()))) {
+            (None, Some(whole)) => self.row(&whole).await,
+            (row, _) => Ok(row),
+        }
+    }
+
+    /// Everything that happened to one address.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn history(&self, address: &Address) -> Result<AddressHistory, StoreError> {
+        self.store.history(address).await
     }
 
     /// Where the mail lay that put the address on the list, in the words of the source that read it.

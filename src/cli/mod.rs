@@ -52,6 +52,7 @@ commands! {
     redact::Redact,
     suppressions::Suppressions,
     review::Review,
+    delivered::Delivered,
     forget::Forget,
     init::Init,
     completions::Completions,

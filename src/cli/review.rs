@@ -8,14 +8,13 @@ use futures::TryStreamExt;
 use super::{
     Exit, Failure, Globals,
     actor::actor,
-    addresses::named,
+    addresses::{domain, named},
     block_on,
     terminal::{Colours, count, json_line, printable},
 };
 use crate::{
     app::List,
     clock::now,
-    report::Address,
     store::{By, HeldAnswer, HeldSelection},
 };
 
@@ -48,6 +47,9 @@ enum Task {
         /// Everything that waits.
         #[arg(long)]
         all: bool,
+        /// Why, for whoever asks later.
+        #[arg(long)]
+        note: Option<String>,
     },
     /// Keep addresses off the list; only a hard bounce received from now on puts them there.
     Reject {
@@ -56,6 +58,9 @@ enum Task {
         /// Everything that waits.
         #[arg(long)]
         all: bool,
+        /// Why, for whoever asks later.
+        #[arg(long)]
+        note: Option<String>,
     },
 }
 
@@ -71,11 +76,6 @@ struct Which {
     /// The domain of the addresses.
     #[arg(long, value_parser = domain)]
     domain: Option<String>,
-}
-
-fn domain(text: &str) -> Result<String, String> {
-    let address = Address::parse(&format!("anybody@{}", text.trim_start_matches('@')));
-    address.map(|address| address.domain().to_owned()).ok_or_else(|| "expected a domain, e.g. example.org".to_owned())
 }
 
 impl Which {
@@ -124,17 +124,19 @@ impl Task {
     fn selection(&self) -> Result<HeldSelection, Failure> {
         match self {
             Self::List { which, .. } => which.selection(),
-            Self::Approve { which, all } | Self::Reject { which, all } => which.chosen(*all),
+            Self::Approve { which, all, .. } | Self::Reject { which, all, .. } => which.chosen(*all),
         }
     }
 
     async fn run(self, selection: HeldSelection, list: &List, out: &mut impl Write) -> Result<Exit, Failure> {
-        let (answer, became) = match self {
+        let (answer, became, note) = match self {
             Self::List { json, .. } => return show(list, &selection, json, out).await,
-            Self::Approve { .. } => (HeldAnswer::Approve, "suppressed now"),
-            Self::Reject { .. } => (HeldAnswer::Reject, "kept off the list"),
+            Self::Approve { note, .. } => (HeldAnswer::Approve, "approved", note),
+            Self::Reject { note, .. } => (HeldAnswer::Reject, "rejected", note),
         };
-        let answered = list.answer_held(&selection, answer, &By::new(&actor(), now())).await?;
+        let actor = actor();
+        let by = By { note: note.as_deref(), ..By::new(&actor, now()) };
+        let answered = list.answer_held(&selection, answer, &by).await?;
         let are = if answered == 1 { "is" } else { "are" };
         writeln!(out, "{} {are} {became}", count(answered, "address"))?;
         Ok(if answered > 0 { Exit::Yes } else { Exit::No })

@@ -1,5 +1,9 @@
 //! `bounced suppressions`: who is not to be mailed any more, why, and the person's last word on it.
 
+mod allow;
+mod filters;
+mod history;
+
 use std::{
     future,
     io::{self, BufWriter, Write},
@@ -7,13 +11,14 @@ use std::{
 };
 
 use clap::{Args, Subcommand, ValueEnum};
+use filters::Filters;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use serde_json::json;
 
 use super::{
     Exit, Failure, Globals,
     actor::actor,
-    addresses::named,
+    addresses::named_or_domains,
     block_on,
     import::Import,
     terminal::{Colours, json_line, printable, write_json},
@@ -23,15 +28,18 @@ use crate::{
     clock::now,
     config::Config,
     report::Address,
-    store::{By, Listed, StoreError},
+    store::{By, ListSelection, Listed, StoreError},
 };
 
 /// Show the suppression list, say why an address is on it, and change it by hand.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   bounced suppressions check ann@example.org bob@example.org
+  bounced suppressions history ann@example.org
   bounced suppressions add --note 'asked on the phone' ann@example.org
-  bounced suppressions remove gone.txt    one address a line, or # and a note
+  bounced suppressions add '*@gone.example'    all of it, no subdomains
+  bounced suppressions remove gone.txt         one address a line
+  bounced suppressions allow '*@example.net'   nothing but you suppresses them
   bounced suppressions export --format csv > list.csv
   grep -o '[^ ]*@example.org' users | bounced suppressions check -")]
 pub struct Suppressions {
@@ -49,26 +57,56 @@ enum Command {
 #[derive(Debug, Subcommand)]
 enum Task {
     /// Print every address on the list and what put it there, or of those that you name.
+    #[command(after_help = "Examples:
+  bounced suppressions list
+  bounced suppressions list --domain example.org --origin hard --since 30d
+  bounced suppressions list --expiring 7d
+  bounced suppressions list --limit 50 --after ann@example.org
+  bounced suppressions list --json | jq -r '.[].address'")]
     List {
-        /// Addresses, files with one address a line, or `-` for standard input.
+        /// Addresses or domains (`*@example.org`), files with one a line, or `-` for standard input.
         #[arg(value_name = "ADDRESS|FILE")]
         addresses: Vec<String>,
+        #[command(flatten)]
+        filters: Filters,
         /// A JSON array, one object a line.
         #[arg(long)]
         json: bool,
     },
-    /// Say whether addresses are on the list, and why; exit code 0 when all are, 1 when one is not.
+    /// Say whether addresses are on the list, by themselves or with all of their domain, and why; exit code 0 when all
+    /// are, 1 when one is not.
+    #[command(after_help = "Examples:
+  bounced suppressions check ann@example.org
+  bounced suppressions check ann@example.org bob@example.org --json
+  grep -o '[^ ]*@example.org' users | bounced suppressions check -")]
     Check {
-        /// Addresses, files with one address a line, or `-` for standard input.
+        /// Addresses or domains (`*@example.org`), files with one a line, or `-` for standard input.
         #[arg(value_name = "ADDRESS|FILE", required = true)]
         addresses: Vec<String>,
         /// One JSON object a line; `{"address": …, "suppressed": false}` when it is not on the list.
         #[arg(long)]
         json: bool,
     },
+    /// Say what happened to addresses: each change with its time, who made it, and the bounces that caused it. Exit code
+    /// 1 when nothing is known of one.
+    #[command(after_help = "Examples:
+  bounced suppressions history ann@example.org
+  bounced suppressions history ann@example.org --json | jq .changes")]
+    History {
+        /// Addresses or domains (`*@example.org`), files with one a line, or `-` for standard input.
+        #[arg(value_name = "ADDRESS|FILE", required = true)]
+        addresses: Vec<String>,
+        /// One JSON object a line, for each address.
+        #[arg(long)]
+        json: bool,
+    },
     /// Put addresses on the list by hand; no policy takes them off again.
+    #[command(after_help = "Examples:
+  bounced suppressions add --note 'asked on the phone' ann@example.org
+  bounced suppressions add '*@gone.example'    all of it, no subdomains
+  bounced suppressions add gone.txt            one address a line")]
     Add {
-        /// Addresses, files with one address a line, or `-` for standard input.
+        /// Addresses or domains (`*@example.org`), files with one a line, or `-` for standard input.
         #[arg(value_name = "ADDRESS|FILE", required = true)]
         addresses: Vec<String>,
         /// Why, for whoever asks later.
@@ -77,18 +115,54 @@ enum Task {
         #[command(flatten)]
         store: NewStore,
     },
-    /// Take addresses off the list; only a hard bounce received from now on puts them back. Exit code 1 when one is
-    /// not on the list.
+    /// Take addresses off the list; only a hard bounce received from now on, or soft ones that are counted anew, put
+    /// them back. Exit code 1 when one is not on the list.
+    #[command(after_help = "Examples:
+  bounced suppressions remove ann@example.org
+  bounced suppressions remove --note 'mailbox was emptied' ann@example.org
+  bounced suppressions remove gone.txt    one address a line")]
     Remove {
-        /// Addresses, files with one address a line, or `-` for standard input.
+        /// Addresses or domains (`*@example.org`), files with one a line, or `-` for standard input.
         #[arg(value_name = "ADDRESS|FILE", required = true)]
         addresses: Vec<String>,
+        /// Why, for whoever asks later.
+        #[arg(long)]
+        note: Option<String>,
+        #[command(flatten)]
+        store: NewStore,
+    },
+    /// Name addresses and domains that neither bounces nor imports put on the list; who is on it leaves it.
+    #[command(after_help = "Examples:
+  bounced suppressions allow ann@example.org
+  bounced suppressions allow --note 'our own' '*@example.net'
+  bounced suppressions allow --list
+  bounced suppressions allow --remove bob@example.org")]
+    Allow {
+        /// Addresses or domains (`*@example.org`), files with one a line, or `-` for standard input.
+        #[arg(value_name = "ADDRESS|FILE", required_unless_present = "list")]
+        addresses: Vec<String>,
+        /// Why, for whoever asks later.
+        #[arg(long)]
+        note: Option<String>,
+        /// Take them off the allow list again; exit code 1 when one is not on it.
+        #[arg(long)]
+        remove: bool,
+        /// Print the allow list; exit code 1 when nobody is on it.
+        #[arg(long, conflicts_with_all = ["addresses", "note", "remove"])]
+        list: bool,
+        /// With --list one JSON object a line.
+        #[arg(long, requires = "list")]
+        json: bool,
         #[command(flatten)]
         store: NewStore,
     },
     /// Print the list for other programs, or of it those that you name.
+    #[command(after_help = "Examples:
+  bounced suppressions export > list.txt
+  bounced suppressions export --format csv > list.csv
+  bounced suppressions export --format json ann@example.org")]
     Export {
-        /// Addresses, files with one address a line, or `-` for standard input.
+        /// Addresses or domains (`*@example.org`), files with one a line, or `-` for standard input.
         #[arg(value_name = "ADDRESS|FILE")]
         addresses: Vec<String>,
         /// In which form.
@@ -123,7 +197,7 @@ impl Suppressions {
             Command::Task(task) => task,
         };
         let mut config = globals.config()?;
-        if let Task::Add { store, .. } | Task::Remove { store, .. } = &task {
+        if let Task::Add { store, .. } | Task::Remove { store, .. } | Task::Allow { store, .. } = &task {
             config.suppressions.accept_new_store = store.accept;
         }
         let mut out = BufWriter::new(io::stdout().lock());
@@ -136,11 +210,14 @@ impl Suppressions {
 /// The rows of the list, or those of the addresses that somebody named.
 type Rows<'a> = Pin<Box<dyn Stream<Item = Result<Listed, StoreError>> + 'a>>;
 
-fn rows<'a>(list: &'a List, arguments: &[String]) -> Result<Rows<'a>, Failure> {
+fn rows<'a>(list: &'a List, arguments: &[String], selection: &ListSelection) -> Result<Rows<'a>, Failure> {
     if arguments.is_empty() {
-        return Ok(Box::pin(list.rows()));
+        return Ok(Box::pin(list.rows(selection)));
     }
-    let addresses = named(arguments)?;
+    if *selection != ListSelection::default() {
+        return Err(Failure::new(Exit::Usage, "name addresses, or say which by options, not both"));
+    }
+    let addresses = named_or_domains(arguments)?;
     let found = stream::iter(addresses).then(move |address| async move { list.row(&address).await });
     Ok(Box::pin(found.try_filter_map(|row| future::ready(Ok(row)))))
 }
@@ -149,25 +226,39 @@ impl Task {
     async fn run(self, config: &Config, out: &mut impl Write) -> Result<Exit, Failure> {
         // What is named wrongly is told before a store is made.
         let addresses = match &self {
-            Self::Check { addresses, .. } | Self::Add { addresses, .. } | Self::Remove { addresses, .. } => {
-                named(addresses)?
-            }
+            Self::Check { addresses, .. }
+            | Self::History { addresses, .. }
+            | Self::Add { addresses, .. }
+            | Self::Remove { addresses, .. }
+            | Self::Allow { addresses, .. } => named_or_domains(addresses)?,
             Self::List { .. } | Self::Export { .. } => Vec::new(),
         };
         // Adding may well be the first thing that happens to a store; the rest would only answer for a wrong path.
         let list = match self {
-            Self::Add { .. } => List::open(config).await?,
-            Self::Remove { .. } => List::open_existing(config).await?,
-            Self::List { .. } | Self::Check { .. } | Self::Export { .. } => List::open_to_read(config).await?,
+            Self::Add { .. } | Self::Allow { list: false, remove: false, .. } => List::open(config).await?,
+            Self::Remove { .. } | Self::Allow { list: false, remove: true, .. } => List::open_existing(config).await?,
+            Self::List { .. }
+            | Self::Check { .. }
+            | Self::History { .. }
+            | Self::Export { .. }
+            | Self::Allow { .. } => List::open_to_read(config).await?,
         };
+        let (actor, now, everything) = (actor(), now(), ListSelection::default());
         let exit = match self {
-            Self::List { addresses: only, json: false } => table(rows(&list, &only)?, out).await?,
-            Self::List { addresses: only, json: true } | Self::Export { addresses: only, format: Format::Json } => {
-                json_array(rows(&list, &only)?, out).await?
+            Self::List { addresses: only, filters, json: false } => {
+                table(rows(&list, &only, &filters.selection())?, out).await?
+            }
+            Self::List { addresses: only, filters, json: true } => {
+                json_array(rows(&list, &only, &filters.selection())?, out).await?
+            }
+            Self::Export { addresses: only, format: Format::Json } => {
+                json_array(rows(&list, &only, &everything)?, out).await?
             }
             Self::Export { addresses: only, format: Format::Txt } if only.is_empty() => plain(&list, out).await?,
-            Self::Export { addresses: only, format: Format::Txt } => plain_of(rows(&list, &only)?, out).await?,
-            Self::Export { addresses: only, format: Format::Csv } => csv(rows(&list, &only)?, out).await?,
+            Self::Export { addresses: only, format: Format::Txt } => {
+                plain_of(rows(&list, &only, &everything)?, out).await?
+            }
+            Self::Export { addresses: only, format: Format::Csv } => csv(rows(&list, &only, &everything)?, out).await?,
             Self::Check { json, .. } => {
                 let mut exit = Exit::Yes;
                 for address in &addresses {
@@ -177,24 +268,37 @@ impl Task {
                 }
                 exit
             }
+            Self::History { json, .. } => history::tell(&list, &addresses, json, out).await?,
+            Self::Allow { list: true, json, .. } => allow::show(&list, json, out).await?,
+            Self::Allow { note, remove, .. } => {
+                let by = By { note: note.as_deref(), ..By::new(&actor, now) };
+                if remove {
+                    allow::disallow(&list, &addresses, &by, out).await?
+                } else {
+                    allow::allow(&list, &addresses, &by, out).await?
+                }
+            }
             Self::Add { note, .. } => {
-                let are_new =
-                    list.suppress(&addresses, &By { note: note.as_deref(), ..By::new(&actor(), now()) }).await?;
+                let by = By { note: note.as_deref(), ..By::new(&actor, now) };
+                let are_new = list.suppress(&addresses, &by).await?;
                 for (address, new) in addresses.iter().zip(are_new) {
                     let was = if new { "is suppressed now" } else { "was suppressed already, and stays so by hand" };
                     writeln!(out, "{} {was}", address.normalised())?;
                 }
                 Exit::Yes
             }
-            Self::Remove { .. } => {
+            Self::Remove { note, .. } => {
                 let mut exit = Exit::Yes;
-                let were_listed = list.release(&addresses, &By::new(&actor(), now())).await?;
+                let by = By { note: note.as_deref(), ..By::new(&actor, now) };
+                let were_listed = list.release(&addresses, &by).await?;
                 for (address, was_listed) in addresses.iter().zip(were_listed) {
-                    let is = if was_listed {
-                        "is off the list; only a hard bounce received from now on puts it back"
-                    } else {
+                    if !was_listed {
                         exit = Exit::No;
-                        "is not on the list"
+                    }
+                    let is = match list.covering(address).await? {
+                        Some(whole) => format!("is suppressed with all of its domain, by the entry {}", whole.address),
+                        None if was_listed => TAKEN_OFF.to_owned(),
+                        None => "is not on the list".to_owned(),
                     };
                     writeln!(out, "{} {is}", address.normalised())?;
                 }
@@ -206,19 +310,19 @@ impl Task {
     }
 }
 
+/// What becomes of an address that a person took off the list.
+const TAKEN_OFF: &str =
+    "is off the list; only a hard bounce received from now on, or soft ones that are counted anew, put it back";
+
 async fn table(mut rows: Rows<'_>, out: &mut impl Write) -> Result<Exit, Failure> {
     let colours = Colours::of(&io::stdout());
     while let Some(row) = rows.try_next().await? {
         let why = row.rule.as_deref().or(row.note.as_deref()).unwrap_or_default();
         let reason = row.reason.as_deref().unwrap_or("-");
         let address = printable(&row.address);
-        writeln!(
-            out,
-            "{address:<40} {} {reason:<14} {}  {}",
-            colours.class(&row.origin, 6),
-            row.since,
-            printable(why)
-        )?;
+        let until = row.expires.as_ref().map(|until| format!("until {until}  ")).unwrap_or_default();
+        let (origin, why) = (colours.class(&row.origin, 6), printable(why));
+        writeln!(out, "{address:<40} {origin} {reason:<14} {}  {until}{why}", row.since)?;
     }
     Ok(Exit::Yes)
 }
@@ -268,6 +372,8 @@ async fn csv(mut rows: Rows<'_>, out: &mut impl Write) -> Result<Exit, Failure> 
             "note",
             "mailbox",
             "message_id",
+            "policy",
+            "expires",
         ])
         .map_err(written)?;
     while let Some(row) = rows.try_next().await? {
@@ -284,6 +390,8 @@ async fn csv(mut rows: Rows<'_>, out: &mut impl Write) -> Result<Exit, Failure> 
             row.note.as_ref(),
             row.mailbox.as_ref(),
             row.message_id.as_ref(),
+            row.policy.as_ref(),
+            row.expires.as_ref(),
         ];
         writer.write_record(cells.map(|cell| cell.map_or(String::new(), |text| no_formula(text)))).map_err(written)?;
     }
@@ -299,20 +407,25 @@ fn no_formula(text: &str) -> String {
 }
 
 async fn check(list: &List, address: &Address, json: bool, out: &mut impl Write) -> Result<Exit, Failure> {
-    let found = list.row(address).await?;
+    let found = list.covering(address).await?;
     let forgotten = if found.is_none() { list.forgotten(address).await? } else { None };
     let is_suppressed = found.is_some() || forgotten.is_some_and(|forgotten| forgotten.suppressed);
     let exit = if is_suppressed { Exit::Yes } else { Exit::No };
     let since = forgotten.map(|forgotten| jiff::Timestamp::from_second(forgotten.at).unwrap_or_default().to_string());
     if json {
-        let mut object = found.map_or_else(|| json!({ "address": address.normalised() }), |row| json!(row));
+        let entry = found.as_ref().map(|row| row.address.clone());
+        let mut object = found.map_or_else(|| json!({}), |row| json!(row));
+        object["address"] = json!(address.normalised());
         object["suppressed"] = json!(is_suppressed);
+        if let Some(whole) = entry.filter(|entry| entry != address.normalised()) {
+            object["entry"] = json!(whole);
+        }
         if let Some(since) = since {
             object["forgotten"] = json!(since);
         }
         json_line(out, &object)?;
     } else if let Some(row) = found {
-        explain(list, &row, out)?;
+        explain(list, address, &row, out)?;
     } else if let Some(since) = since {
         let was = if is_suppressed { "was suppressed then" } else { "was not suppressed then" };
         writeln!(out, "{} was forgotten at {since}, and {was}", address.normalised())?;
@@ -333,10 +446,13 @@ fn more(row: &Listed) -> Vec<String> {
 }
 
 /// The way from an address back to the mail that put it on the list.
-fn explain(list: &List, row: &Listed, out: &mut impl Write) -> io::Result<()> {
+fn explain(list: &List, address: &Address, row: &Listed, out: &mut impl Write) -> io::Result<()> {
     let reason = row.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
     let origin = Colours::of(&io::stdout()).class(&row.origin, 0);
-    writeln!(out, "{} is suppressed since {} ({origin}{reason})", printable(&row.address), row.since)?;
+    let until = row.expires.as_ref().map(|until| format!(" until {until}")).unwrap_or_default();
+    let address = address.normalised();
+    let whole = if row.address == address { "" } else { " with all of its domain" };
+    writeln!(out, "{} is suppressed{whole} since {}{until} ({origin}{reason})", printable(address), row.since)?;
     let code = [row.reply.map(|reply| reply.to_string()), row.status.clone()].into_iter().flatten().collect::<Vec<_>>();
     let line = |line: Option<i64>| line.map(|line| format!(", line {line}")).unwrap_or_default();
     let lowered = row.lowered_from.as_ref().map(|from| {
@@ -350,6 +466,7 @@ fn explain(list: &List, row: &Listed, out: &mut impl Write) -> io::Result<()> {
     for (name, value) in [
         ("note", row.note.clone()),
         ("rule", row.rule.clone()),
+        ("policy", row.policy.clone()),
         ("code", Some(code.join(" "))),
         ("field", row.field.as_ref().map(|field| format!("{field}{}", line(row.line)))),
         ("words", row.words.clone()),

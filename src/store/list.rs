@@ -3,7 +3,7 @@
 use serde::Serialize;
 use sqlx::FromRow;
 
-use crate::suppression::Origin;
+use crate::{codes::Reason, suppression::Origin};
 
 /// Who changes the list by hand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +59,25 @@ pub struct Entry {
     pub reason: Option<String>,
     /// Since when, in seconds since 1970-01-01 UTC.
     pub since: i64,
+}
+
+/// Which rows of the list: those that fit everything that is said here; all where nothing is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ListSelection {
+    /// A domain, in the form that normalised addresses have.
+    pub domain: Option<String>,
+    /// How they came onto the list.
+    pub origin: Option<Origin>,
+    /// The reason of the bounce that decided.
+    pub reason: Option<Reason>,
+    /// On the list since then or later, in seconds since 1970-01-01 UTC.
+    pub since: Option<i64>,
+    /// Their time is over by then, in seconds since 1970-01-01 UTC.
+    pub expiring: Option<i64>,
+    /// Behind this address.
+    pub after: Option<String>,
+    /// At most so many.
+    pub limit: Option<u32>,
 }
 
 /// One row of the view `suppression_list`: an address and everything that led to it. Times are ISO 8601 in UTC, but for

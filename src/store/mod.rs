@@ -6,6 +6,7 @@
 mod error;
 mod event;
 mod forgotten;
+mod history;
 mod import;
 mod list;
 mod list_changes;
@@ -26,8 +27,9 @@ pub use error::StoreError;
 pub use event::{Changes, Event, EventKind};
 pub use forgotten::{Erased, Forgotten};
 use futures::Stream;
+pub use history::{AddressHistory, Alive, Cause, Change};
 pub use import::{Imported, Importing};
-pub use list::{Allowed, By, Entry, Listed, Revived};
+pub use list::{Allowed, By, Entry, ListSelection, Listed, Revived};
 pub use mailbox::{Heartbeat, MailboxStatus, PendingAnswer, PendingMessage};
 pub use plan::JudgedMessage;
 pub use reclassify::{Anew, Differences, JudgeAnew, Judged, ListDifference, ListedAs, Progress, TablesVersion};
@@ -313,9 +315,22 @@ impl Store {
     /// The suppression list with everything that led to it, in the order of the addresses, page by page, so that a long
     /// one needs no memory and holds nobody up. An entry that changes meanwhile comes as it was before or as it is
     /// after.
-    pub fn suppressions(&self) -> impl Stream<Item = Result<Listed, StoreError>> + Send + Unpin + '_ {
+    pub fn suppressions(
+        &self,
+        selection: &ListSelection,
+    ) -> impl Stream<Item = Result<Listed, StoreError>> + Send + Unpin + use<'_> {
         match self {
-            Self::Sqlite(store) => store.suppressions(),
+            Self::Sqlite(store) => store.suppressions(selection),
+        }
+    }
+
+    /// Everything that happened to one address, or to the entry of a whole domain.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn history(&self, address: &Address) -> Result<AddressHistory, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.history(address).await,
         }
     }
 

@@ -6,7 +6,11 @@ use std::{
     process::Command,
 };
 
-use bounced::{follower::Published, policy::Policy, store::Store};
+use bounced::{
+    follower::Published,
+    policy::Policy,
+    store::{ListSelection, Store},
+};
 use futures::TryStreamExt;
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 
@@ -50,7 +54,11 @@ async fn writer_reader_and_a_person_get_along() {
             let mut mail_server = SqliteConnection::connect_with(&options).await.unwrap();
             let mut seen = 0;
             while seen < 2_000 {
-                seen = store.suppressions().try_fold(0, |n, _| async move { Ok(n + 1) }).await.unwrap();
+                seen = store
+                    .suppressions(&ListSelection::default())
+                    .try_fold(0, |n, _| async move { Ok(n + 1) })
+                    .await
+                    .unwrap();
                 sqlx::query_scalar::<_, i64>("SELECT count(*) FROM suppression")
                     .fetch_one(&mut mail_server)
                     .await

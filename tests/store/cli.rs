@@ -190,3 +190,154 @@ async fn a_store_that_was_never_made_is_said_in_one_line() {
     assert_eq!((output.status.code(), stderr.lines().count()), (Some(74), 1), "{stderr}");
     assert!(!f.path("never.db").exists());
 }
+
+#[tokio::test]
+async fn a_history_tells_of_each_change_who_made_it_and_which_bounces_caused_it() {
+    let f = Fixture::new().await;
+    let batch: Vec<_> =
+        (0..5).map(|n| entry(n, START + i64::from(n) * 4 * DAY, &[("ann@example.org", SOFT)])).collect();
+    f.commit(&batch).await;
+    f.commit(&[entry(9, START + 20 * DAY, &[("ann@example.org", HARD)])]).await;
+    let mut remove = f.command(&["remove", "ann@example.org", "--note", "wrote to us"]);
+    assert!(remove.env("SUDO_USER", "eve").output().unwrap().status.success());
+    f.answer(&["add", "ann@example.org"], 0);
+
+    let told = f.json(&["history", "ann@example.org", "--json"], 0);
+    let changes = told["changes"].as_array().unwrap();
+    let kinds: Vec<_> =
+        changes.iter().map(|change| (&change["kind"], &change["origin"])).map(|(a, b)| format!("{a} {b}")).collect();
+    let expected = ["suppressed soft", "suppressed hard", "released hard", "suppressed manual"];
+    assert_eq!(
+        kinds,
+        expected.map(|kind| kind.split(' ').map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(" "))
+    );
+    let of = |n: usize| changes[n]["causes"].as_array().unwrap();
+    assert_eq!([1, 2, 3].map(|n| of(n).len()), [1, 0, 0]);
+    assert_eq!(of(0).last().unwrap()["received"], "2026-01-17T00:00:00Z");
+    assert_eq!((&of(1)[0]["reason"], &of(1)[0]["message_id"]), (&"user_unknown".into(), &"9@mx.example.org".into()));
+    assert_eq!((&changes[0]["actor"], &changes[2]["actor"]), (&"bounced".into(), &"eve".into()));
+    assert_eq!((&changes[2]["note"], &told["suppressed"]), (&"wrote to us".into(), &true.into()));
+
+    let text = f.answer(&["history", "ann@example.org"], 0);
+    for words in
+        ["hard user_unknown", "<9@mx.example.org>", "released    hard, by eve: wrote to us", "now: suppressed since"]
+    {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    assert_eq!(f.json(&["history", "bob@example.org", "--json"], 1)["changes"], serde_json::json!([]));
+}
+
+#[tokio::test]
+async fn whoever_is_allowed_leaves_the_list_and_cannot_be_added() {
+    let f = Fixture::new().await;
+    f.commit(&[entry(1, START, &[("ann@example.org", HARD), ("bob@example.net", HARD)])]).await;
+    let said = f.answer(&["allow", "--note", "our own", "*@Example.org", "bob@example.net"], 0);
+    assert!(
+        said.contains("*@example.org is allowed") && said.contains("2 addresses are off the suppression list"),
+        "{said}"
+    );
+    assert_eq!(f.published().await, "");
+    let refused = f.suppressions(&["add", "eve@example.org"]);
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(refused.status.code() == Some(1) && said.contains("allow --remove") && said.lines().count() == 1, "{said}");
+    let told = f.json(&["history", "eve@example.org", "--json"], 0);
+    assert_eq!((&told["allowed"]["address"], &told["allowed"]["note"]), (&"*@example.org".into(), &"our own".into()));
+    assert!(f.answer(&["allow", "--list"], 0).starts_with("*@example.org "));
+    let rows = f.answer(&["allow", "--list", "--json"], 0);
+    assert_eq!(rows.lines().count(), 2);
+
+    f.answer(&["allow", "--remove", "*@example.org", "eve@example.org"], 1);
+    f.answer(&["allow", "--remove", "bob@example.net"], 0);
+    assert_eq!(f.answer(&["allow", "--list"], 1), "");
+    f.answer(&["add", "eve@example.org"], 0);
+}
+
+#[tokio::test]
+async fn the_entry_of_a_domain_covers_its_addresses_and_no_others() {
+    let f = Fixture::new().await;
+    f.answer(&["add", "*@Gone.example", "--note", "closed"], 0);
+    assert_eq!(f.published().await, "*@gone.example");
+    let text = f.answer(&["check", "ann@gone.example"], 0);
+    assert!(text.starts_with("ann@gone.example is suppressed with all of its domain since "), "{text}");
+    let row = f.json(&["check", "ann@gone.example", "--json"], 0);
+    assert_eq!((&row["address"], &row["entry"]), (&"ann@gone.example".into(), &"*@gone.example".into()));
+    f.answer(&["check", "ann@sub.gone.example"], 1);
+    f.answer(&["check", "ann@gone.example.org"], 1);
+    let said = f.answer(&["remove", "ann@gone.example"], 1);
+    assert!(said.contains("by the entry *@gone.example"), "{said}");
+    let refused = f.suppressions(&["allow", "ann@gone.example"]);
+    assert_eq!(refused.status.code(), Some(1));
+    f.answer(&["remove", "*@gone.example"], 0);
+    assert_eq!(f.published().await, "");
+}
+
+#[tokio::test]
+async fn a_part_of_the_list_is_asked_for_and_comes_in_pages() {
+    let f = Fixture::new().await;
+    let batch: Vec<_> = (0..7)
+        .map(|n| {
+            let address = format!("user{n}@{}.example", if n % 2 == 0 { "even" } else { "odd" });
+            entry(n, START + i64::from(n) * DAY, &[(&address, HARD)])
+        })
+        .collect();
+    f.commit(&batch).await;
+    f.answer(&["add", "zoe@odd.example"], 0);
+    f.execute(
+        "UPDATE suppression SET expires = unixepoch('now', '+5 days') WHERE address = 'user1@odd.example';
+         UPDATE suppression SET reason = 'disabled' WHERE address = 'user6@even.example'",
+    )
+    .await;
+    let found = |args: &[&str]| -> String {
+        let rows = f.json(&[&["list", "--json"], args].concat(), 0);
+        let names = rows.as_array().unwrap().iter().map(|row| row["address"].as_str().unwrap());
+        names.map(|address| address.split('@').next().unwrap()).collect::<Vec<_>>().join(" ")
+    };
+    for (args, expected) in [
+        (&["--domain", "odd.example"][..], "user1 user3 user5 zoe"),
+        (&["--domain", "@ODD.example", "--origin", "hard"], "user1 user3 user5"),
+        (&["--origin", "manual"], "zoe"),
+        (&["--origin", "soft"], ""),
+        (&["--reason", "user_unknown", "--domain", "even.example"], "user0 user2 user4"),
+        (&["--since", "2026-01-04", "--origin", "hard"], "user3 user4 user5 user6"),
+        (&["--since", "2026-01-04T00:00:01Z", "--origin", "hard"], "user4 user5 user6"),
+        (&["--since", "1h"], "zoe"),
+        (&["--expiring", "6d"], "user1"),
+        (&["--expiring", "4d"], ""),
+        (&["--limit", "2"], "user0 user1"),
+        (&["--limit", "2", "--after", "user1@odd.example"], "user2 user3"),
+        (&["--after", "user5@odd.example"], "user6 zoe"),
+    ] {
+        assert_eq!(found(args), expected, "{args:?}");
+    }
+    assert!(f.answer(&["list", "user1@odd.example"], 0).contains("  until 20"));
+    for args in
+        [&["list", "--origin", "harsh"][..], &["list", "--since", "soon"], &["list", "a@b.example", "--limit", "1"]]
+    {
+        assert_eq!(f.suppressions(args).status.code(), Some(2), "{args:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_said_to_be_delivered_ends_entries_that_have_an_end() {
+    let f = Fixture::new().await;
+    f.commit(&[entry(1, START, &[("ann@example.org", HARD), ("bob@example.org", HARD)])]).await;
+    f.execute("UPDATE suppression SET origin = 'soft', expires = 4000000000 WHERE address = 'bob@example.org'").await;
+    let delivered = |args: &[&str]| {
+        let command = f.command(&[]);
+        let mut bounced = Command::new(command.get_program());
+        bounced.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let output = bounced.args(["--config", "/dev/null", "delivered"]).args(args).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, said) = delivered(&["--note", "she answered", "ann@example.org", "bob@example.org", "eve@example.org"]);
+    assert_eq!(code, Some(0));
+    for words in ["3 addresses, 2 known", "1 address off the list", "1 address on the list for good"] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    f.answer(&["check", "bob@example.org"], 1);
+    f.answer(&["check", "ann@example.org"], 0);
+    let told = f.json(&["history", "bob@example.org", "--json"], 0);
+    assert_eq!((&told["changes"][1]["kind"], &told["alive"]["sign"]), (&"revived".into(), &"told".into()));
+    assert_eq!(told["changes"][1]["note"], "she answered");
+    assert_eq!(delivered(&["*@example.org"]).0, Some(2), "a domain does not answer");
+}

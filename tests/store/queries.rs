@@ -2,6 +2,7 @@
 
 use std::{collections::HashSet, process::Command};
 
+use bounced::store::ListSelection;
 use futures::TryStreamExt;
 use sqlx::{Column, Connection, Executor, Row, SqliteConnection, Statement, sqlite::SqliteConnectOptions};
 
@@ -151,7 +152,7 @@ async fn a_long_list_comes_whole_and_in_its_order() {
          SELECT format('user%d@example.org', n * 7919 % 1234), 'example.org', 'manual', n FROM n",
     )
     .await;
-    let rows: Vec<_> = f.store.suppressions().try_collect().await.unwrap();
+    let rows: Vec<_> = f.store.suppressions(&ListSelection::default()).try_collect().await.unwrap();
     assert_eq!(rows.len(), 1234);
     assert!(rows.is_sorted_by(|a, b| a.address < b.address));
     assert!(rows.iter().all(|row| row.at > 0 && row.since.starts_with("1970-01-01T00:")));

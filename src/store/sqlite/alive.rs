@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     report::Address,
-    store::{By, Revived, StoreError, list_changes::List, plan::NewSign},
+    store::{By, EventKind, Revived, StoreError, list_changes::List, plan::NewSign},
     suppression::Sign,
 };
 
@@ -43,7 +43,11 @@ async fn revive(tx: &mut SqliteConnection, addresses: &[Address], by: &By<'_>) -
         let sign = NewSign { address: address.normalised(), at: by.at, sign: Sign::Told, message: None };
         list.revive(address, sign);
     }
-    let (changes, events) = list.finish();
+    let (changes, mut events) = list.finish();
+    // What ran out by itself has no note.
+    for event in events.iter_mut().filter(|event| event.kind != EventKind::Expired) {
+        event.note = by.note;
+    }
     list::change(tx, &changes).await?;
     events::insert(tx, &events).await?;
     let (ended, asked) = (changes.ended.len() as u64, changes.held.len() as u64);

@@ -1,6 +1,9 @@
 //! The suppression list: who asks and who changes it by hand.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use futures::{
     Stream, TryStreamExt,
@@ -12,7 +15,7 @@ use super::{ROWS_A_STATEMENT, SqliteStore, alive, decoded, events, is_kept, json
 use crate::{
     report::Address,
     store::{
-        By, Entry, EventKind, Listed, StoreError,
+        By, Entry, EventKind, ListSelection, Listed, StoreError,
         list_changes::ListChanges,
         plan::{DAEMON, NewEntry, NewEvent},
     },
@@ -33,12 +36,22 @@ macro_rules! listed {
 }
 
 impl SqliteStore {
-    pub(in crate::store) fn suppressions(&self) -> impl Stream<Item = Result<Listed, StoreError>> + Send + Unpin + '_ {
-        let pages = try_unfold(Some(String::new()), |behind| async {
-            let Some(behind) = behind else { return Ok(None) };
-            let rows = rows(&self.readers, &behind).await.map_err(|error| self.error(error))?;
-            let last = rows.last().map(|row| row.address.clone());
-            Ok(Some((stream::iter(rows.into_iter().map(Ok)), last)))
+    pub(in crate::store) fn suppressions(
+        &self,
+        selection: &ListSelection,
+    ) -> impl Stream<Item = Result<Listed, StoreError>> + Send + Unpin + use<'_> {
+        let first = (selection.after.clone().unwrap_or_default(), selection.limit.unwrap_or(u32::MAX));
+        let selection = Arc::new(selection.clone());
+        let pages = try_unfold(Some(first), move |from| {
+            let selection = Arc::clone(&selection);
+            async move {
+                let Some((behind, left)) = from else { return Ok(None) };
+                let rows = rows(&self.readers, &selection, &behind, left.min(ROWS)).await;
+                let rows = rows.map_err(|error| self.error(error))?;
+                let left = left.saturating_sub(u32::try_from(rows.len()).unwrap_or(left));
+                let next = rows.last().filter(|_| left > 0).map(|last| (last.address.clone(), left));
+                Ok(Some((stream::iter(rows.into_iter().map(Ok)), next)))
+            }
         });
         Box::pin(pages.try_flatten())
     }
@@ -359,12 +372,26 @@ const ROWS: u32 = 500;
 
 /// The rows behind an address. One query for all of them would keep the log of a store from being emptied for as long
 /// as somebody looks at a page of them.
-async fn rows(readers: &SqlitePool, behind: &str) -> Result<Vec<Listed>, sqlx::Error> {
-    sqlx::query_as(listed!("WHERE address > ?1 ORDER BY address LIMIT ?2"))
-        .bind(behind)
-        .bind(ROWS)
-        .fetch_all(readers)
-        .await
+async fn rows(
+    readers: &SqlitePool,
+    selection: &ListSelection,
+    behind: &str,
+    most: u32,
+) -> Result<Vec<Listed>, sqlx::Error> {
+    sqlx::query_as(listed!(
+        "WHERE address > ?1 AND (?3 IS NULL OR domain = ?3) AND (?4 IS NULL OR origin = ?4)
+         AND (?5 IS NULL OR reason = ?5) AND (?6 IS NULL OR at >= ?6)
+         AND (?7 IS NULL OR expires <= strftime('%Y-%m-%dT%H:%M:%SZ', ?7, 'unixepoch')) ORDER BY address LIMIT ?2"
+    ))
+    .bind(behind)
+    .bind(most)
+    .bind(&selection.domain)
+    .bind(selection.origin.map(|origin| origin.as_str()))
+    .bind(selection.reason.map(|reason| reason.as_str()))
+    .bind(selection.since)
+    .bind(selection.expiring)
+    .fetch_all(readers)
+    .await
 }
 
 /// How many entries come as one value.

@@ -7,6 +7,7 @@ mod commit;
 mod events;
 pub(crate) mod file;
 mod forget;
+mod history;
 mod import;
 mod list;
 mod mailbox;
