@@ -72,8 +72,11 @@ fn a_configuration_with_a_mistake_is_refused_with_file_line_and_key() {
     for (text, line, expected) in [
         ("[database]\npth = 'x'", 2, "[database] pth: unknown field `pth`, expected `path`"),
         ("[databse]\npath = 'x'", 1, "[databse]: unknown field `databse`, expected one of `database`"),
-        ("# a\n[suppressions]\nsoft_count = 'five'", 3, "[suppressions] soft_count: invalid type: string"),
-        ("[suppressions]\nsoft_count = '5'", 2, "[suppressions] soft_count: invalid type"),
+        ("# a\n[suppressions]\nmost_per_message = 'five'", 3, "[suppressions] most_per_message: invalid type: string"),
+        ("[suppressions]\nmost_per_message = '5'", 2, "[suppressions] most_per_message: invalid type"),
+        ("[suppressions]\nsoft_count = 5", 2, "[suppressions] soft_count: soft bounces are counted by the rules of the policy"),
+        ("[suppressions]\n\nsoft_min_days = 5", 3, "[suppressions] soft_min_days: soft bounces are counted by the rules"),
+        ("[suppressions]\nsoft_window_days=5", 2, "[suppressions] soft_window_days: soft bounces are counted by the rules"),
         (
             "[imap.a]\nhost = 'h'\nuser = 'a'\npassword = 'open sesame'",
             4,
@@ -110,8 +113,7 @@ fn a_configuration_with_a_mistake_is_refused_with_file_line_and_key() {
 #[test]
 fn values_that_contradict_each_other_are_refused() {
     for (text, expected) in [
-        ("[suppressions]\nsoft_count = 0", "soft_count is 0"),
-        ("[suppressions]\nsoft_min_days = 90", "soft_min_days is 90, expected at most soft_window_days (60)"),
+        ("[suppressions]\nmost_per_message = 0", "most_per_message is 0, expected 1 or more"),
         ("[database]\npath = 'a'\n[suppressions]\npath = 'a'", "the same file"),
         ("[log]\nlevel = 'loud,,='", "[log] level `loud,,=`"),
         ("[maildir.a]\npath = '/m'\npoll = 'banana'", "[maildir.a] poll: expected a time above 0 such as 30s or 5m"),
@@ -151,7 +153,7 @@ fn the_environment_overrides_the_file_and_is_as_strict() {
 
     let complaint_of = |name, value| complaint(&with(name, value), 78);
     assert!(complaint_of("BOUNCED__DATABSE__PATH", "x").contains("unknown field `databse`"));
-    assert!(complaint_of("BOUNCED__SUPPRESSIONS__SOFT_COUNT", "five").contains("suppressions.soft_count"));
+    assert!(complaint_of("BOUNCED__SUPPRESSIONS__MOST_PER_MESSAGE", "five").contains("suppressions.most_per_message"));
 }
 
 #[test]

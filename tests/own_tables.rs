@@ -1,4 +1,4 @@
-//! What docs/phrases.md, docs/codes.md and docs/formats.md tell a mail administrator to do, done.
+//! What docs/phrases.md, docs/codes.md, docs/formats.md and docs/policy.md tell a mail administrator to do, done.
 
 use std::{fs, path::Path};
 
@@ -7,6 +7,7 @@ use assert_cmd::Command;
 const PHRASES: &str = include_str!("../docs/phrases.md");
 const CODES: &str = include_str!("../docs/codes.md");
 const FORMATS: &str = include_str!("../docs/formats.md");
+const POLICY: &str = include_str!("../docs/policy.md");
 const REPLY: &str = "550 Sorry, the parrot has gone to another perch";
 
 /// The first block of a guide that begins so.
@@ -202,4 +203,35 @@ fn check_names_the_rows_of_ones_own_that_do_nothing_any_more() {
         "words.toml:2: `service.ours` does nothing: without it the table of words gives the same answers",
     ];
     assert_eq!(idle, expected);
+}
+
+#[test]
+fn rules_of_ones_own_are_laid_over_the_policy_as_the_guide_says() {
+    let rules = block(POLICY, "# The mailboxes of our own");
+    let directory = place(block(POLICY, "[policy]"), "policy.toml", rules);
+    let check = || bounced(directory.path(), &["check"]).1;
+    let told = check();
+    for part in [
+        "suppresses      colleagues: 1 bounce (at corp.example, lab.corp.example): never\n",
+        "                alarms: 3 hard bounces (read in alarms) within 14 days, the first and the last at least 2 days \
+         apart, those within 6 hours counted once: for 7 days, then 30 days\n",
+        "                mailbox-full: 10 soft bounces (mailbox_full) within 120 days",
+        "                at most 50 addresses a message\n",
+        "policy.toml, over the built-in\n",
+    ] {
+        assert!(told.contains(part), "{part} is missing in:\n{told}");
+    }
+    assert!(!told.contains("idle row"), "{told}");
+
+    let write = |text: &str| fs::write(directory.path().join("policy.toml"), text).expect("written");
+    write(
+        "[[rule]]\nid = \"mine\"\nclass = \"hard\"\nfor = \"forever\"\nreasons = \"moved\"\n[[rule]]\nid = \"all\"\nkind = \"complaint\"\nfor = \"forever\"\n",
+    );
+    let told = check();
+    assert!(told.contains("policy.toml:7: `all` does nothing: without it the table of policy"), "{told}");
+    assert!(told.contains("policy.toml:2: `mine` does nothing"), "{told}");
+    write("[[rule]]\nid = \"mine\"\nclass = \"hard\"\nfor = \"a year\"\n");
+    let (code, refused) = bounced(directory.path(), &["check"]);
+    assert_eq!(code, Some(78), "{refused}");
+    assert!(refused.contains("policy.toml:4: `a year` is no length of time"), "{refused}");
 }

@@ -1,5 +1,5 @@
-//! Bytes -> Report -> Verdicts, and the policy that they are held against, by the tables of the configuration; the same for
-//! daemon, command line and tests.
+//! Bytes -> Report -> Verdicts, and the policy that they are held against, by the tables of the configuration; the same
+//! for daemon, command line and tests.
 
 mod files;
 mod proof;
@@ -43,7 +43,7 @@ impl Judge {
             tables: Arc::new(parse::Tables::of_files(&files.parse)?),
         };
         let classifier = Classifier::new(CodeTable::from_files(&files.codes)?, &files.phrases)?;
-        let mut policy = Policy::load(&config.policy.files)?;
+        let mut policy = Policy::from_files(&files.policy)?;
         policy.most_per_message = config.suppressions.most_per_message;
         policy.never = config.suppressions.never.clone();
         let judge = Self { options, classifier, version: files.version(&policy).into(), policy };

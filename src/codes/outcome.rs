@@ -63,7 +63,7 @@ words! {
 }
 
 words! {
-    /// Whose fault the failure is. Only `recipient` may ever lead to a suppression.
+    /// Whose fault the failure is. A policy suppresses nobody for another's than the recipient's, unless it says so.
     Fault {
         /// The address or its mailbox.
         Recipient = "recipient",

@@ -21,7 +21,7 @@ use crate::{
     codes::{Class, words},
     report::{Action, Address, Recipient, Verdict},
     suppression::{History, Origin, Past, Suppression},
-    tables::TableError,
+    tables::{IdleRow, TableError, TableFile},
 };
 
 words! {
@@ -101,8 +101,10 @@ pub struct Policy {
 /// See [`Policy::most_per_message`].
 pub const MOST_PER_MESSAGE: u32 = 50;
 
-static EMBEDDED: LazyLock<Arc<[Rule]>> =
-    LazyLock::new(|| rules::load(&[]).expect("the tests read the policy that comes with the program").into());
+static EMBEDDED: LazyLock<Arc<[Rule]>> = LazyLock::new(|| {
+    let files = rules::files(&[]).and_then(|files| rules::of_files(&files));
+    files.expect("the tests read the policy that comes with the program").into()
+});
 
 impl Default for Policy {
     fn default() -> Self {
@@ -177,7 +179,31 @@ impl Policy {
     /// # Errors
     /// A file can't be read, or a row is refused; the text names file and line.
     pub fn load(files: &[PathBuf]) -> Result<Self, TableError> {
-        if files.is_empty() { Ok(Self::embedded()) } else { Ok(Self::of(rules::load(files)?.into())) }
+        Self::from_files(&Self::files(files)?)
+    }
+
+    /// One's own files, and below them the one that comes with the program.
+    ///
+    /// # Errors
+    /// A file can't be read.
+    pub fn files(own: &[PathBuf]) -> Result<Vec<Arc<TableFile>>, TableError> {
+        rules::files(own)
+    }
+
+    /// The rules of these files, the strongest first.
+    ///
+    /// # Errors
+    /// A row is refused; the text names file and line.
+    pub fn from_files(files: &[Arc<TableFile>]) -> Result<Self, TableError> {
+        Ok(Self::of(rules::of_files(files)?.into()))
+    }
+
+    /// Rows of one's own that change nothing.
+    ///
+    /// # Errors
+    /// A row is refused; the text names file and line.
+    pub fn idle_rows(files: &[Arc<TableFile>]) -> Result<Vec<IdleRow>, TableError> {
+        rules::idle_rows(files)
     }
 
     fn of(rules: Arc<[Rule]>) -> Self {

@@ -1,6 +1,6 @@
 //! config/policy.toml and files of one's own over it -> rules, each of which can be what it says. Knows no address.
 
-use std::{fmt, marker::PhantomData, path::PathBuf, str::FromStr, sync::Arc};
+use std::{collections::BTreeSet, fmt, marker::PhantomData, path::PathBuf, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Deserializer, de};
 use toml::Spanned;
@@ -9,7 +9,7 @@ use super::{CaseKind, enough::Asked, span::Span};
 use crate::{
     codes::{Class, Fault, Reason},
     suppression::HISTORY_DAYS,
-    tables::{self, Layer, Placed, TableError, TableFile, named_row},
+    tables::{self, IdleRow, Layer, OwnRow, Placed, TableError, TableFile, named_row},
     text::{Address, count, grouped},
 };
 
@@ -149,17 +149,21 @@ impl fmt::Display for Rule {
             (CaseKind::Bounce, None) => "bounce".to_owned(),
         };
         f.write_str(&count(self.asked.count.into(), &what))?;
+        let mut only = Vec::new();
         if !reasons.is_empty() {
-            write!(f, " ({})", list(reasons))?;
+            only.push(list(reasons));
         }
         if *kind == CaseKind::Bounce && *faults != [Fault::Recipient] {
-            write!(f, ", fault {}", list(faults))?;
+            only.push(format!("fault {}", list(faults)));
         }
         if !domains.is_empty() {
-            write!(f, ", at {}", list(domains))?;
+            only.push(format!("at {}", list(domains)));
         }
         if !mailboxes.is_empty() {
-            write!(f, ", read in {}", list(mailboxes))?;
+            only.push(format!("read in {}", list(mailboxes)));
+        }
+        if !only.is_empty() {
+            write!(f, " ({})", only.join("; "))?;
         }
         let Asked { within, spread, spacing, .. } = self.asked;
         if !self.asked.is_one() {
@@ -209,21 +213,23 @@ impl Scope {
     }
 }
 
-/// The rules of one's own files before those that come with the program.
+/// One's own files, and below them the one that comes with the program.
 ///
 /// # Errors
-/// A file can't be read, or a row is refused; the text names file and line.
-pub(super) fn load(files: &[PathBuf]) -> Result<Vec<Rule>, TableError> {
-    let mut all = files.iter().map(|path| TableFile::read(path)).collect::<Result<Vec<_>, _>>()?;
-    all.push(TableFile::embedded(NAME, include_str!("../../config/policy.toml")));
-    of_files(all)
+/// A file can't be read.
+pub(super) fn files(own: &[PathBuf]) -> Result<Vec<Arc<TableFile>>, TableError> {
+    TableFile::read_all(own, (NAME, include_str!("../../config/policy.toml")))
 }
 
-fn of_files(files: Vec<Arc<TableFile>>) -> Result<Vec<Rule>, TableError> {
+/// The rules of files, the strongest first.
+///
+/// # Errors
+/// A row is refused; the text names file and line.
+pub(super) fn of_files(files: &[Arc<TableFile>]) -> Result<Vec<Rule>, TableError> {
     let mut layers = Vec::new();
     for file in files {
         let File { drop, rules } = file.parse()?;
-        layers.push(Layer { file, rows: rules, drop });
+        layers.push(Layer { file: Arc::clone(file), rows: rules, drop });
     }
     let mut rules: Vec<(Arc<TableFile>, Rule)> = Vec::new();
     for Placed { file, row } in tables::overlay(layers)? {
@@ -239,6 +245,65 @@ fn of_files(files: Vec<Arc<TableFile>>) -> Result<Vec<Rule>, TableError> {
         rules.push((file, rule));
     }
     Ok(rules.into_iter().map(|(_, rule)| rule).collect())
+}
+
+/// Rows of one's own without which each bounce and each complaint would be answered alike, and counted together with the
+/// same others.
+///
+/// # Errors
+/// A row is refused; the text names file and line.
+pub(super) fn idle_rows(files: &[Arc<TableFile>]) -> Result<Vec<IdleRow>, TableError> {
+    let mut own = Vec::new();
+    for file in files.iter().filter(|file| file.is_own()) {
+        let rows = file.parse::<File>()?.rules;
+        own.extend(rows.into_iter().map(|row| OwnRow::new(file, &row.id, ())));
+    }
+    let places = Places::named_by(&of_files(files)?);
+    tables::idle_rows(files, of_files, own, |rules, ()| places.answers(rules))
+}
+
+/// The domains and mailboxes that make a difference to some rule, and one of each that makes none to any.
+struct Places {
+    domains: BTreeSet<String>,
+    mailboxes: BTreeSet<String>,
+}
+
+impl Places {
+    fn named_by(rules: &[Rule]) -> Self {
+        // No domain and no mailbox has this name.
+        let other = || std::iter::once(String::new());
+        Self {
+            domains: rules.iter().flat_map(|rule| rule.scope.domains.clone()).chain(other()).collect(),
+            mailboxes: rules.iter().flat_map(|rule| rule.scope.mailboxes.clone()).chain(other()).collect(),
+        }
+    }
+
+    /// For whatever can come there: what the rule that answers asks and does, and with which it is counted together first.
+    fn answers(&self, rules: &[Rule]) -> Vec<Option<(Asked, Lasts, usize)>> {
+        let places = self.domains.iter().flat_map(|domain| self.mailboxes.iter().map(move |mailbox| (domain, mailbox)));
+        let found = places.flat_map(|(domain, mailbox)| {
+            let complaint = rules.iter().position(|rule| rule.fits_complaint(domain, mailbox));
+            let judgements = Class::ALL.iter().flat_map(|&class| {
+                let of_each = move |&reason| Fault::ALL.iter().map(move |&fault| (class, reason, fault));
+                Reason::ALL.iter().flat_map(of_each)
+            });
+            let bounces = judgements.map(move |(class, reason, fault)| {
+                let seen = Seen { class, reason, fault, domain, mailbox: Some(mailbox) };
+                rules.iter().position(|rule| rule.fits_bounce(seen))
+            });
+            std::iter::once(complaint).chain(bounces)
+        });
+        let mut first = vec![None; rules.len()];
+        let mut answer = |place: usize, rule: usize| {
+            let Rule { asked, lasts, .. } = &rules[rule];
+            // Where one is enough nothing is counted together.
+            let together = if asked.is_one() { 0 } else { *first[rule].get_or_insert(place) };
+            (*asked, lasts.clone(), together)
+        };
+        // What no rule is for is answered as if one said never.
+        let found = found.map(|rule| rule.filter(|&rule| !rules[rule].says_never()));
+        found.enumerate().map(|(place, rule)| rule.map(|rule| answer(place, rule))).collect()
+    }
 }
 
 impl RuleRow {
@@ -410,7 +475,11 @@ mod tests {
     fn rules(texts: &[&str]) -> Result<Vec<Rule>, String> {
         let own = texts.iter().enumerate().map(|(n, text)| TableFile::embedded(&format!("{n}.toml"), text));
         let embedded = TableFile::embedded(NAME, include_str!("../../config/policy.toml"));
-        of_files(own.chain([embedded]).collect()).map_err(|error| error.to_string())
+        of_files(&own.chain([embedded]).collect::<Vec<_>>()).map_err(|error| error.to_string())
+    }
+
+    fn embedded() -> Vec<Rule> {
+        of_files(&files(&[]).unwrap()).unwrap()
     }
 
     fn told(rules: &[Rule]) -> Vec<String> {
@@ -420,7 +489,7 @@ mod tests {
     #[test]
     fn the_policy_that_comes_with_the_program_is_the_documented_one() {
         assert_eq!(
-            told(&load(&[]).unwrap()),
+            told(&embedded()),
             [
                 "complaint: 1 complaint: for good",
                 "bad-domain: 2 hard bounces (bad_domain) within 60 days, the first and the last at least 24 hours apart: \
@@ -430,13 +499,13 @@ mod tests {
                  apart, those within 12 hours counted once: for 30 days, then 90 days, then good",
                 "forwarding-failed: 3 soft bounces (forwarding_failed) within 60 days, the first and the last at least 14 \
                  days apart, those within 12 hours counted once: for 30 days, then 90 days, then good",
-                "undetermined: 8 soft bounces (undetermined), fault recipient, unknown within 120 days, the first and the \
+                "undetermined: 8 soft bounces (undetermined; fault recipient, unknown) within 120 days, the first and the \
                  last at least 30 days apart, those within 12 hours counted once: for 30 days, then 90 days, then good",
                 "soft: 8 soft bounces within 120 days, the first and the last at least 30 days apart, those within 12 \
                  hours counted once: for 30 days, then 90 days, then good",
             ]
         );
-        assert!(load(&[]).unwrap().iter().all(|rule| rule.because.is_some()), "each row says why");
+        assert!(embedded().iter().all(|rule| rule.because.is_some()), "each row says why");
     }
 
     #[test]
@@ -461,7 +530,7 @@ mod tests {
         let all = told(&rules(&[own]).unwrap());
         assert_eq!(
             all[0],
-            "patience: 1 bounce, fault unknown, network, at example.org, xn--bcher-kva.example, read in news: never"
+            "patience: 1 bounce (fault unknown, network; at example.org, xn--bcher-kva.example; read in news): never"
         );
         assert_eq!(all[4], "full: 2 soft bounces (mailbox_full) within 90 minutes: for 24 hours");
         let ids: Vec<&str> = all.iter().filter_map(|told| told.split(':').next()).collect();
@@ -514,6 +583,34 @@ mod tests {
         }
         for row in ["count = 2\nwithin = '400d'", "count = 3\nwithin = '48h'\nspacing = '24h'\nspread = '48h'"] {
             assert!(rules(&[&format!("[[rule]]\nid = 'a'\n{soft}{row}")]).is_ok(), "{row}");
+        }
+    }
+
+    #[test]
+    fn a_row_of_ones_own_without_which_all_is_answered_alike_is_idle() {
+        let directory = tempfile::tempdir().unwrap();
+        let full =
+            "class = 'soft'\nreasons = 'mailbox_full'\ncount = 5\nspread = '14d'\nwithin = '60d'\nspacing = '12h'\n";
+        let graded = "for = ['30d', '90d', 'forever']";
+        for (row, idle) in [
+            (format!("{full}{graded}"), true),
+            (format!("{full}{graded}\nreplaces = 'mailbox-full'"), true),
+            (format!("{full}{graded}\ndomain = 'a.example'"), false),
+            (format!("{full}for = ['30d', 'forever']"), false),
+            (format!("{}{graded}", full.replace("14d", "15d")), false),
+            // Its bounces would be counted together with others.
+            (format!("{full}{graded}").replace("mailbox_full", "disabled"), false),
+            ("fault = 'network'\nfor = 'never'".to_owned(), true),
+            ("fault = ['network', 'recipient']\nfor = 'never'".to_owned(), false),
+            ("kind = 'complaint'\nfor = 'forever'".to_owned(), true),
+            ("class = 'hard'\nreasons = 'moved'\nfor = 'forever'".to_owned(), true),
+            ("kind = 'complaint'\nfor = 'never'\nmailbox = 'a'".to_owned(), false),
+        ] {
+            let path = directory.path().join("own.toml");
+            std::fs::write(&path, format!("\n[[rule]]\nid = 'a'\n{row}")).unwrap();
+            let found = idle_rows(&files(&[path]).unwrap()).unwrap();
+            let found: Vec<_> = found.iter().map(|row| (row.id.as_str(), row.line)).collect();
+            assert_eq!(found, if idle { vec![("a", 3)] } else { vec![] }, "{row}");
         }
     }
 

@@ -154,6 +154,10 @@ fn the_gate_lets_failures_through_that_a_rule_is_for_and_nothing_else() {
     let dead = verdict(Class::Hard, Reason::UserUnknown, Fault::Recipient);
     assert!(!counts(&Recipient::default(), &dead), "nobody");
     assert!(!counts(&Recipient { is_ours: true, ..recipient(Action::Failed) }, &dead), "the sender");
+    let delivered = verdict(Class::Success, Reason::Delivered, Fault::Recipient);
+    let any = with_rules("[[rule]]\nid = 'any'\nfor = 'forever'\n");
+    let failed = recipient(Action::Failed);
+    assert!(!any.counts(&Case::of_bounce("news", NOW, ROW, &failed, &delivered).unwrap()), "a success");
     let everybody = Recipient { address: Address::parse("*@example.org"), ..recipient(Action::Failed) };
     assert!(!counts(&everybody, &dead), "a whole domain");
     let bare = Address::parse("*@example.org").unwrap();
@@ -312,6 +316,16 @@ fn each_return_lasts_longer_and_counts_from_the_end_of_the_last() {
 }
 
 #[test]
+fn the_last_time_that_a_rule_names_lasts_for_all_later_returns() {
+    let policy = with_rules("[[rule]]\nid = 'short'\nclass = 'hard'\nfor = ['30d', '90d']\n");
+    for (ran_out, lasts) in [(0, 30), (1, 90), (2, 90), (5, 90)] {
+        let expired = (1..=ran_out).map(|n| NOW - n * DAY).collect();
+        let found = decide(&policy, &History { expired, ..History::default() }, hard(Reason::Moved, NOW));
+        assert_eq!(found.expect("suppressed").expires, Some(NOW + lasts * DAY), "{ran_out}");
+    }
+}
+
+#[test]
 fn the_end_of_an_entry_takes_nothing_from_a_rule_that_suppresses_for_good() {
     let policy = Policy::embedded();
     let ended = |at: i64| History { expired: vec![at], ..history(Class::Hard, Reason::BadDomain, &[-10]) };
@@ -404,6 +418,18 @@ fn an_entry_names_the_bounces_that_were_counted_and_begins_with_the_last_of_them
     let many = History { past, ..History::default() };
     let causes = decide(&policy, &many, hard(Reason::BadDomain, NOW)).expect("suppressed").causes;
     assert_eq!((causes.len(), causes[0], causes[1], causes[99]), (MOST_CAUSES, 0, 203, ROW));
+}
+
+#[test]
+fn the_examples_of_the_documents_can_be_used() {
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/policy.md")).unwrap();
+    let blocks: Vec<&str> = text.split("```toml\n").skip(1).filter_map(|block| block.split("```").next()).collect();
+    let rules: Vec<&&str> = blocks.iter().filter(|block| block.contains("[[rule]]")).collect();
+    assert!(rules.len() > 1, "{blocks:?}");
+    for block in rules {
+        let policy = with_rules(block);
+        assert!(policy.rules.len() >= 4 && policy != Policy::embedded(), "{block}");
+    }
 }
 
 #[test]

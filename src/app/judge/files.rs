@@ -22,6 +22,7 @@ pub struct TableFiles {
     pub(super) parse: parse::TableFiles,
     pub(super) codes: Vec<Arc<TableFile>>,
     pub(super) phrases: Vec<Arc<TableFile>>,
+    pub(super) policy: Vec<Arc<TableFile>>,
 }
 
 impl TableFiles {
@@ -34,6 +35,7 @@ impl TableFiles {
             parse: parse::TableFiles::read(&config.kinds.files, &config.formats.files, &config.words.files)?,
             codes: CodeTable::files(&config.codes.files)?,
             phrases: Classifier::phrase_files(&config.phrases.files)?,
+            policy: Policy::files(&config.policy.files)?,
         })
     }
 
@@ -42,7 +44,8 @@ impl TableFiles {
         let version = env!("CARGO_PKG_VERSION");
         let mut hash = Sha256::new();
         hash.update(version);
-        let Self { parse: parse::TableFiles { kinds, formats, words }, codes, phrases } = self;
+        // The policy gives no verdict.
+        let Self { parse: parse::TableFiles { kinds, formats, words }, codes, phrases, policy: _ } = self;
         for table in [kinds, formats, words, codes, phrases] {
             // No text has such an octet.
             hash.update([0xff]);
@@ -112,6 +115,7 @@ impl TableFiles {
         idle.extend(found.into_iter().map(|row| ("phrases", row)));
 
         idle.extend(self.parse.idle_rows()?);
+        idle.extend(Policy::idle_rows(&self.policy)?.into_iter().map(|row| ("policy", row)));
         Ok(idle)
     }
 }
