@@ -214,7 +214,9 @@ impl<'a> Of<'a> {
         if history.held.is_some() {
             self.stop_waiting();
         }
-        self.entry = Some(self.new_entry(EventKind::Suppressed, case, suppression, events));
+        let mut entry = self.new_entry(EventKind::Suppressed, case, suppression, events);
+        entry.suppression.since = since;
+        self.entry = Some(entry);
         self.known.history.entry = Some(InForce { origin, since, expires });
         if let Some(at) = revived {
             self.ask_whether_alive(origin, at, None, events);
