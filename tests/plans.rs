@@ -22,7 +22,7 @@ use bounced::{
     message::Reading,
     policy::Policy,
     report::Address,
-    store::{By, HeldSelection, ListSelection, Store},
+    store::{By, HeldSelection, ListSelection, Records, Store},
     suppression::{Origin, Suppression},
 };
 use futures::TryStreamExt;
@@ -126,14 +126,30 @@ async fn use_everything(f: &Fixture) {
     let places = || batch.iter().map(|judged| judged.place.clone()).collect::<Vec<_>>();
     assert!(store.unrecorded(MAILBOX, places()).await.unwrap().is_empty());
     store.settled(MAILBOX, &places()).await.unwrap();
-    assert_eq!(store.events_after(0, 10).await.unwrap().len(), 6);
+    assert_eq!(store.events_after(0, 10).await.unwrap().len(), 7);
     assert_eq!(store.changes_after(0, 10).await.unwrap().addresses.len(), 2);
     assert!(store.first_change_since(0).await.unwrap().is_some());
     store.release(std::slice::from_ref(&ann), &By::new("test", START)).await.unwrap();
     let mut importing = store.import().await.unwrap();
     importing.add(&[imported("joe@example.org")]).await.unwrap();
     assert_eq!(importing.finish(&By::new("test", START)).await.unwrap().new, 1);
+    forget_everything(&store, ann).await;
     store.close().await;
+}
+
+/// What is too old, and a person.
+async fn forget_everything(store: &Store, ann: Address) {
+    store.erase_texts_of_entries(START, "", 10).await.unwrap();
+    for records in [Records::Diagnostics, Records::Bounces, Records::Messages] {
+        store.erase_before(records, START, 10).await.unwrap();
+    }
+    let (ann, by) = ([ann], By::new("test", START));
+    store.forget(&ann, &by).await.unwrap();
+    store.erase_persons(&ann, &by).await.unwrap();
+    store.erase_names(&ann).await.unwrap();
+    assert!(store.forgotten(&ann[0]).await.unwrap().is_some());
+    assert!(store.suppress(&ann, &by).await.is_err());
+    assert_eq!(store.recall(&ann).await.unwrap(), [true]);
 }
 
 #[tokio::test]
@@ -164,7 +180,9 @@ async fn nobody_waits_for_a_scan() {
         connection.execute(sqlx::AssertSqlSafe(sql)).await.unwrap();
     }
     let pages = newest.iter().chain([&of_domain, &erased]).map(String::as_str);
-    for sql in run.iter().map(|sql| sql.as_str()).chain(documented).chain(pages) {
+    // A word in the midst of a text is found by looking at each: `bounced forget` takes its time, and holds nobody up.
+    let read_through = |sql: &&str| sql.contains("concat_ws");
+    for sql in run.iter().map(|sql| sql.as_str()).filter(|sql| !read_through(sql)).chain(documented).chain(pages) {
         assert_eq!(faults(&mut connection, sql).await, [""; 0], "{sql}");
     }
     // What this test asks of a plan can be denied.
