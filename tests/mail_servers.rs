@@ -7,7 +7,6 @@ mod support;
 
 use std::{fs, path::Path, time::Duration};
 
-use bounced::{app::List, config::Config, report::Address, store::By};
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 use support::{
     beside::{self, Server},
@@ -52,28 +51,17 @@ impl Place {
         deliver(&self.dir.path().join("Maildir"), &mail);
     }
 
-    async fn list(&self) -> List {
-        let mut config = Config::default();
-        config.database.path = self.bounced.database();
-        config.suppressions.path = self.bounced.published();
-        List::open(&config).await.unwrap()
+    fn add(&self, addresses: &[&str]) {
+        self.succeeds("add", addresses);
     }
 
-    async fn add(&self, addresses: &[&str]) {
-        let addresses: Vec<_> = addresses.iter().map(|address| Address::parse(address).unwrap()).collect();
-        let list = self.list().await;
-        list.suppress(&addresses, &By::new("ann", 0)).await.unwrap();
-        list.close().await;
+    fn remove(&self, address: &str) {
+        self.succeeds("remove", &[address]);
     }
 
-    async fn remove(&self, address: &str) {
-        let list = self.list().await;
-        assert_eq!(
-            list.release(&[Address::parse(address).unwrap()], &By::new("ann", 0)).await.unwrap(),
-            [true],
-            "{address}"
-        );
-        list.close().await;
+    fn succeeds(&self, what: &str, addresses: &[&str]) {
+        let done = self.bounced.command(&[&["suppressions", what], addresses].concat()).output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     }
 
     /// An entry for a time, which is over.
@@ -224,15 +212,15 @@ async fn refuses_whom_the_list_names(place: &Place, server: &MailServer) {
     server.comes_to(&[("anna0@customer.example", true), (&newest, true), ("anna@customer.example", false)]).await;
 
     // Taken off by a person, and put on again.
-    place.remove("ann@example.org").await;
+    place.remove("ann@example.org");
     server.comes_to(&[("ann@example.org", false), ("bob@gone.example", true)]).await;
-    place.add(&["ann@example.org"]).await;
-    place.remove("*@gone.example").await;
+    place.add(&["ann@example.org"]);
+    place.remove("*@gone.example");
     server.comes_to(&[("ann@example.org", true), ("bob@gone.example", false)]).await;
     // Whoever stands there himself as well stays.
-    place.add(&["*@gone.example", "carl@gone.example"]).await;
+    place.add(&["*@gone.example", "carl@gone.example"]);
     server.comes_to(&[("carl@gone.example", true), ("bob@gone.example", true)]).await;
-    place.remove("*@gone.example").await;
+    place.remove("*@gone.example");
     server.comes_to(&[("carl@gone.example", true), ("bob@gone.example", false)]).await;
     assert!(daemon.terminate().await.success());
 
@@ -259,7 +247,7 @@ async fn postfix_with(test: &str, look_up: impl Fn(&Postfix, &Installation)) {
         return support::skip(test, why);
     }
     let place = Place::new();
-    place.add(&LISTED).await;
+    place.add(&LISTED);
     let postfix = Postfix::start(place.dir.path(), free_port(), &[], free_port()).await;
     look_up(&postfix, &place.bounced);
     refuses_whom_the_list_names(&place, &MailServer::Postfix(postfix)).await;
@@ -280,7 +268,7 @@ async fn postfix_refuses_whom_the_sqlite_list_names() {
 #[tokio::test(flavor = "multi_thread")]
 async fn exim_refuses_whom_the_list_names() {
     let place = Place::new();
-    place.add(&LISTED).await;
+    place.add(&LISTED);
     let recipe = recipe("Exim", "```");
     let recipe = recipe.replace("/var/lib/bounced/suppressions.cdb", &place.bounced.cdb().display().to_string());
     let config = format!(
@@ -297,7 +285,7 @@ async fn exim_refuses_whom_the_list_names() {
 #[tokio::test(flavor = "multi_thread")]
 async fn opensmtpd_refuses_whom_the_list_names() {
     let place = Place::new();
-    place.add(&LISTED).await;
+    place.add(&LISTED);
     let mail = place.dir.path().join("mail");
     fs::create_dir(&mail).unwrap();
     // As long as nobody is on the list.
