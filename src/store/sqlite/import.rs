@@ -21,6 +21,8 @@ impl SqliteStore {
         let begun = async {
             let mut connection = self.writer.acquire().await?;
             for statement in [
+                // Whoever only compares has a connection of another kind, and a file would be written all over.
+                "PRAGMA temp_store = MEMORY",
                 // What an import left that was given up.
                 "DROP TABLE IF EXISTS temp.arriving",
                 "DROP TABLE IF EXISTS temp.chosen",
