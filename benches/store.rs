@@ -163,7 +163,7 @@ fn entry(uid: u32) -> JudgedMessage {
             recipients: vec![Recipient {
                 address: Address::parse(&address),
                 action: Action::Failed,
-                remote_mta: Some("mx.example.com".to_owned()),
+                remote_mta: Some(format!("mx.domain{}.example", uid % 500)),
                 diagnostic: Some(line.as_str().into()),
                 ..Recipient::default()
             }],

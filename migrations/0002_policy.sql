@@ -143,17 +143,17 @@ CREATE TABLE allowed (
     note    TEXT
 ) STRICT, WITHOUT ROWID;
 
--- How many addresses a remote newly called dead in an hour, by the time of arrival, and how many of these wait for a
--- person. `hour` is the second in which it begins.
+-- How many addresses a remote newly called dead in an hour, by the time of arrival; how many of these the brake took, and
+-- nothing has shown to be dead since; and how many it took that were found dead later. `hour` is the second in which it
+-- begins. The remote '' is all of them together.
 CREATE TABLE dead_by_hour (
-    remote TEXT    NOT NULL,
-    hour   INTEGER NOT NULL,
-    dead   INTEGER NOT NULL,
-    held   INTEGER NOT NULL,
+    remote    TEXT    NOT NULL,
+    hour      INTEGER NOT NULL,
+    dead      INTEGER NOT NULL,
+    held      INTEGER NOT NULL,
+    confirmed INTEGER NOT NULL,
     PRIMARY KEY (remote, hour)
 ) STRICT, WITHOUT ROWID;
-
-CREATE INDEX dead_by_hour_by_time ON dead_by_hour (hour);
 
 -- Keyed hashes of the addresses of those who asked to be forgotten.
 CREATE TABLE forgotten (

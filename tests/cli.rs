@@ -74,9 +74,21 @@ fn a_configuration_with_a_mistake_is_refused_with_file_line_and_key() {
         ("[databse]\npath = 'x'", 1, "[databse]: unknown field `databse`, expected one of `database`"),
         ("# a\n[suppressions]\nmost_per_message = 'five'", 3, "[suppressions] most_per_message: invalid type: string"),
         ("[suppressions]\nmost_per_message = '5'", 2, "[suppressions] most_per_message: invalid type"),
-        ("[suppressions]\nsoft_count = 5", 2, "[suppressions] soft_count: soft bounces are counted by the rules of the policy"),
-        ("[suppressions]\n\nsoft_min_days = 5", 3, "[suppressions] soft_min_days: soft bounces are counted by the rules"),
-        ("[suppressions]\nsoft_window_days=5", 2, "[suppressions] soft_window_days: soft bounces are counted by the rules"),
+        (
+            "[suppressions]\nsoft_count = 5",
+            2,
+            "[suppressions] soft_count: soft bounces are counted by the rules of the policy",
+        ),
+        (
+            "[suppressions]\n\nsoft_min_days = 5",
+            3,
+            "[suppressions] soft_min_days: soft bounces are counted by the rules",
+        ),
+        (
+            "[suppressions]\nsoft_window_days=5",
+            2,
+            "[suppressions] soft_window_days: soft bounces are counted by the rules",
+        ),
         (
             "[imap.a]\nhost = 'h'\nuser = 'a'\npassword = 'open sesame'",
             4,

@@ -1,4 +1,5 @@
-//! `bounced review`: the addresses that one message too many brought, and a person's word on them.
+//! `bounced review`: the addresses that one message too many brought, or one remote too fast, and a person's word on
+//! them.
 
 use std::io::{self, BufWriter, Write};
 
@@ -18,12 +19,14 @@ use crate::{
     store::{By, HeldAnswer, HeldSelection},
 };
 
-/// Look at the addresses that wait for you because one message named too many, and decide about them.
+/// Look at the addresses that wait for you because one message named too many, or one remote called too many dead at
+/// once, and decide about them.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   bounced review list                       what waits, message by message
   bounced review approve ann@example.org bob@example.org
   bounced review approve --message 17       that message is genuine
+  bounced review approve --remote gmail.com these accounts are dead, there was no outage
   bounced review reject --domain example.org")]
 pub struct Review {
     #[command(subcommand)]
@@ -76,6 +79,9 @@ struct Which {
     /// The domain of the addresses.
     #[arg(long, value_parser = domain)]
     domain: Option<String>,
+    /// The remote that called too many dead at once, as `bounced review list` shows it.
+    #[arg(long, value_name = "NAME")]
+    remote: Option<String>,
 }
 
 impl Which {
@@ -85,6 +91,7 @@ impl Which {
             addresses: addresses.map(|all| all.iter().map(|address| address.normalised().to_owned()).collect()),
             domain: self.domain.clone(),
             message: self.message,
+            remote: self.remote.clone(),
         })
     }
 
@@ -143,7 +150,17 @@ impl Task {
     }
 }
 
-/// A heading for each message, and below it what it says of whom.
+/// `2026-01-31T12`: as much of a time as names its hour.
+const HOUR: usize = 13;
+
+/// What is shown under one heading.
+#[derive(PartialEq)]
+enum Group {
+    Message(Option<i64>),
+    Hour(String, String),
+}
+
+/// A heading for each message, and for each hour in which a remote called too many dead; below it who it is.
 async fn show(list: &List, selection: &HeldSelection, json: bool, out: &mut impl Write) -> Result<Exit, Failure> {
     let (mut rows, mut exit, mut before) = (list.held(selection), Exit::No, None);
     let colours = Colours::of(&io::stdout());
@@ -153,12 +170,22 @@ async fn show(list: &List, selection: &HeldSelection, json: bool, out: &mut impl
             json_line(out, &row)?;
             continue;
         }
-        if before != Some(row.message) {
-            let number = row.message.map_or_else(|| "(erased)".to_owned(), |number| number.to_string());
-            let mailbox = row.mailbox.as_deref().unwrap_or("-");
-            let id = row.message_id.as_deref().unwrap_or("without Message-ID");
-            writeln!(out, "message {number}, received {} in {mailbox}, {}", row.since, printable(id))?;
-            before = Some(row.message);
+        let hour = row.since.get(..HOUR).unwrap_or_default().to_owned();
+        let group = row
+            .remote
+            .clone()
+            .filter(|_| row.is_of_an_outage())
+            .map_or(Group::Message(row.message), |remote| Group::Hour(remote, hour));
+        if before.as_ref() != Some(&group) {
+            if let Group::Hour(remote, hour) = &group {
+                writeln!(out, "{} called too many dead, received from {hour}:00Z on", printable(remote))?;
+            } else {
+                let number = row.message.map_or_else(|| "(erased)".to_owned(), |number| number.to_string());
+                let mailbox = row.mailbox.as_deref().unwrap_or("-");
+                let id = row.message_id.as_deref().unwrap_or("without Message-ID");
+                writeln!(out, "message {number}, received {} in {mailbox}, {}", row.since, printable(id))?;
+            }
+            before = Some(group);
         }
         let [reason, rule] = [&row.reason, &row.rule].map(|value| value.as_deref().unwrap_or("-"));
         let origin = colours.class(&row.origin, 6);

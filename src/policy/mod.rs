@@ -2,6 +2,7 @@
 //! The rules are rows of config/policy.toml ([`rules`]), explained in docs/policy.md. Pure: the time and the history
 //! come in. Knows nothing of mail or SQL.
 
+pub mod brake;
 mod enough;
 mod rules;
 mod span;
@@ -12,6 +13,7 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
+use brake::Brake;
 pub use rules::Rule;
 use rules::Seen;
 use serde::Deserialize;
@@ -96,14 +98,16 @@ pub struct Policy {
     pub most_per_message: u32,
     /// Whom nothing but a person suppresses.
     pub never: Never,
+    /// When verdicts wait instead of being believed at once.
+    pub brake: Arc<Brake>,
 }
 
 /// See [`Policy::most_per_message`].
 pub const MOST_PER_MESSAGE: u32 = 50;
 
-static EMBEDDED: LazyLock<Arc<[Rule]>> = LazyLock::new(|| {
-    let files = rules::files(&[]).and_then(|files| rules::of_files(&files));
-    files.expect("the tests read the policy that comes with the program").into()
+static EMBEDDED: LazyLock<Policy> = LazyLock::new(|| {
+    let policy = Policy::files(&[]).and_then(|files| Policy::from_files(&files));
+    policy.expect("the tests read the policy that comes with the program")
 });
 
 impl Default for Policy {
@@ -171,7 +175,7 @@ impl Policy {
     /// The rules that come with the program.
     #[must_use]
     pub fn embedded() -> Self {
-        Self::of(Arc::clone(&EMBEDDED))
+        EMBEDDED.clone()
     }
 
     /// The rules of one's own files before those that come with the program.
@@ -195,7 +199,9 @@ impl Policy {
     /// # Errors
     /// A row is refused; the text names file and line.
     pub fn from_files(files: &[Arc<TableFile>]) -> Result<Self, TableError> {
-        Ok(Self::of(rules::of_files(files)?.into()))
+        let brake = Arc::new(brake::of_files(files)?);
+        let rules = rules::of_files(files)?.into();
+        Ok(Self { rules, most_per_message: MOST_PER_MESSAGE, never: Never::default(), brake })
     }
 
     /// Rows of one's own that change nothing.
@@ -204,10 +210,6 @@ impl Policy {
     /// A row is refused; the text names file and line.
     pub fn idle_rows(files: &[Arc<TableFile>]) -> Result<Vec<IdleRow>, TableError> {
         rules::idle_rows(files)
-    }
-
-    fn of(rules: Arc<[Rule]>) -> Self {
-        Self { rules, most_per_message: MOST_PER_MESSAGE, never: Never::default() }
     }
 
     /// The one gate before every suppression: who failed, or complained, is somebody, none of the sender's own

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fmt, marker::PhantomData, path::PathBuf, str::F
 use serde::{Deserialize, Deserializer, de};
 use toml::Spanned;
 
-use super::{CaseKind, enough::Asked, span::Span};
+use super::{CaseKind, brake::Keys, enough::Asked, span::Span};
 use crate::{
     codes::{Class, Fault, Reason},
     suppression::HISTORY_DAYS,
@@ -18,11 +18,13 @@ const NAME: &str = "config/policy.toml";
 /// What stands in one file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+pub(super) struct File {
     #[serde(default)]
     drop: Vec<Spanned<String>>,
     #[serde(default, rename = "rule")]
     rules: Vec<RuleRow>,
+    #[serde(default)]
+    pub(super) brake: Keys,
 }
 
 /// A row as it is written.
@@ -228,7 +230,7 @@ pub(super) fn files(own: &[PathBuf]) -> Result<Vec<Arc<TableFile>>, TableError> 
 pub(super) fn of_files(files: &[Arc<TableFile>]) -> Result<Vec<Rule>, TableError> {
     let mut layers = Vec::new();
     for file in files {
-        let File { drop, rules } = file.parse()?;
+        let File { drop, rules, .. } = file.parse()?;
         layers.push(Layer { file: Arc::clone(file), rows: rules, drop });
     }
     let mut rules: Vec<(Arc<TableFile>, Rule)> = Vec::new();
@@ -380,7 +382,7 @@ fn asked(
 
 /// A domain in the form of normalised addresses.
 #[derive(Debug, PartialEq, Eq)]
-struct Domain(String);
+pub(super) struct Domain(pub(super) String);
 
 impl FromStr for Domain {
     type Err = String;

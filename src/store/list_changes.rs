@@ -3,16 +3,17 @@
 
 mod replay;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 pub(super) use replay::{Change, Replayed, Step, replay};
 
 use super::{
     EventKind,
+    brake::{Dead, Hours, NewlyDead, Verdicts},
     plan::{Known, NewEntry, NewEvent, NewHeld, NewSign},
 };
 use crate::{
-    policy::{Case, CaseKind, Policy},
+    policy::{Case, CaseKind, Policy, brake::Brake},
     report::Address,
     suppression::{History, InForce, Origin, Past, Suppression, Waiting, Why},
 };
@@ -31,6 +32,12 @@ pub(super) struct ListChanges<'a> {
     pub held: Vec<NewHeld<'a>>,
     /// The last sign of life of each address of which something is known.
     pub signs: Vec<NewSign<'a>>,
+    /// Addresses that waited for another verdict of the kind, and come onto the list by it.
+    pub confirmed: Vec<&'a str>,
+    /// How many addresses each remote newly called dead.
+    pub dead: Vec<Dead>,
+    /// Hours of remotes of which what was believed before waits now.
+    pub taken_back: BTreeMap<String, BTreeSet<i64>>,
 }
 
 /// The list while a batch is read.
@@ -50,6 +57,8 @@ struct Of<'a> {
     let_go: bool,
     held: Option<NewHeld<'a>>,
     sign: Option<NewSign<'a>>,
+    /// Whether the entry is that of an address that had none.
+    newly_dead: Option<NewlyDead>,
 }
 
 /// What happened to the list, in order.
@@ -79,14 +88,22 @@ impl<'a> List<'a> {
             let_go: false,
             held: None,
             sign: None,
+            newly_dead: None,
         });
         (of, &mut self.events)
     }
 
     /// A bounce that counts, or a complaint, that a message brought; that one may put `left` more addresses onto the
-    /// list.
-    pub(super) fn learn(&mut self, policy: &Policy, case: &Case<'a>, message: i64, left: &mut u32) {
-        self.learn_and(policy, case, message, || match left.checked_sub(1) {
+    /// list. `remote` says whose verdict a hard bounce is.
+    pub(super) fn learn(
+        &mut self,
+        policy: &Policy,
+        case: &Case<'a>,
+        remote: Option<String>,
+        message: i64,
+        left: &mut u32,
+    ) {
+        self.learn_and(policy, case, remote, message, || match left.checked_sub(1) {
             Some(fewer) => {
                 *left = fewer;
                 None
@@ -96,13 +113,21 @@ impl<'a> List<'a> {
     }
 
     /// The same, where `waits` says why what would come onto the list waits for a person, if it does.
-    fn learn_and(&mut self, policy: &Policy, case: &Case<'a>, message: i64, waits: impl FnOnce() -> Option<Why>) {
+    fn learn_and(
+        &mut self,
+        policy: &Policy,
+        case: &Case<'a>,
+        remote: Option<String>,
+        message: i64,
+        waits: impl FnOnce() -> Option<Why>,
+    ) {
         let (of, events) = self.of(case.address);
         of.expire(case.at, events);
-        if let Some(suppression) = policy.decide(&of.known.history, case) {
+        let decided = policy.decide(&of.known.history, case);
+        if let Some(suppression) = decided.filter(|found| !of.waits_on(found.origin, case.at, &policy.brake)) {
             match waits() {
-                None => of.put(case, suppression, events),
-                Some(why) => of.hold(why, case, suppression, message, events),
+                None => of.put(case, suppression, remote, message, events),
+                Some(why) => of.hold(why, case, suppression, remote, message, events),
             }
         }
         if let (CaseKind::Bounce, Some(verdict)) = (case.kind, case.verdict) {
@@ -129,7 +154,20 @@ impl<'a> List<'a> {
 
     /// What comes out of all that, the events in the order of their revisions.
     pub(super) fn finish(self) -> (ListChanges<'a>, Vec<NewEvent<'a>>) {
-        let mut changes = ListChanges::default();
+        self.finish_as(ListChanges::default())
+    }
+
+    /// The same, but who died in an hour in which more died than can be true waits.
+    pub(super) fn finish_braked(
+        mut self,
+        brake: &Brake,
+        hours: HashMap<String, Hours>,
+    ) -> (ListChanges<'a>, Vec<NewEvent<'a>>) {
+        let changes = self.put_the_brake_on(brake, hours);
+        self.finish_as(changes)
+    }
+
+    fn finish_as(self, mut changes: ListChanges<'a>) -> (ListChanges<'a>, Vec<NewEvent<'a>>) {
         for of in self.addresses.into_values() {
             changes.signs.extend(of.sign);
             changes.ended.extend(of.ended.then_some(of.address));
@@ -138,6 +176,26 @@ impl<'a> List<'a> {
             changes.held.extend(of.held);
         }
         (changes, self.events.all)
+    }
+
+    fn put_the_brake_on(&mut self, brake: &Brake, hours: HashMap<String, Hours>) -> ListChanges<'a> {
+        let mut verdicts = Verdicts::new(brake, hours);
+        for (entry, newly_dead) in self.addresses.values().filter_map(Of::newly_dead) {
+            verdicts.count(entry, newly_dead);
+        }
+        verdicts.judge();
+        let mut confirmed = Vec::new();
+        for of in self.addresses.values_mut() {
+            let Some((entry, newly_dead)) = of.newly_dead() else { continue };
+            let newly_dead = newly_dead.clone();
+            if verdicts.waits(entry, &newly_dead, &of.known.history.past) {
+                of.wait(newly_dead, &mut self.events);
+            } else if newly_dead.waited.is_some() {
+                confirmed.push(of.address);
+            }
+        }
+        let (dead, taken_back) = verdicts.finish();
+        ListChanges { confirmed, dead, taken_back, ..ListChanges::default() }
     }
 }
 
@@ -155,6 +213,7 @@ impl<'a> Of<'a> {
     fn end(&mut self) {
         self.ended = true;
         self.entry = None;
+        self.newly_dead = None;
         self.known.history.entry = None;
         if self.known.history.held.is_some_and(|held| held.why == Why::Alive) {
             self.stop_waiting();
@@ -186,6 +245,7 @@ impl<'a> Of<'a> {
         kind: EventKind,
         case: &Case<'a>,
         suppression: Suppression,
+        remote: Option<String>,
         events: &mut Events<'a>,
     ) -> NewEntry<'a> {
         let (bounce, complaint) = match case.kind {
@@ -201,20 +261,36 @@ impl<'a> Of<'a> {
         event.causes.clone_from(&suppression.causes);
         let revision = event.revision;
         let (address, domain) = (self.address, self.domain);
-        NewEntry { address, domain, suppression, bounce, complaint, revision }
+        NewEntry { address, domain, suppression, bounce, complaint, remote, revision }
     }
 
     /// Puts the address onto the list, or another entry in the place of the one that it has.
-    fn put(&mut self, case: &Case<'a>, suppression: Suppression, events: &mut Events<'a>) {
+    fn put(
+        &mut self,
+        case: &Case<'a>,
+        mut suppression: Suppression,
+        remote: Option<String>,
+        message: i64,
+        events: &mut Events<'a>,
+    ) {
         let history = &self.known.history;
+        let waited = history.held.filter(|held| held.why == Why::Outage);
+        self.newly_dead = (suppression.origin == Origin::Hard && history.entry.is_none()).then_some(NewlyDead {
+            message,
+            at: suppression.since,
+            waited,
+        });
         let (origin, expires) = (suppression.origin, suppression.expires);
+        if let Some(waited) = waited {
+            suppression.since = waited.since.min(suppression.since);
+        }
         let since = history.entry.map_or(suppression.since, |entry| entry.since);
         // Read late: it has shown since then that it lives.
         let revived = history.alive_at.filter(|&alive| alive > suppression.since && origin == Origin::Hard);
         if history.held.is_some() {
             self.stop_waiting();
         }
-        let mut entry = self.new_entry(EventKind::Suppressed, case, suppression, events);
+        let mut entry = self.new_entry(EventKind::Suppressed, case, suppression, remote, events);
         entry.suppression.since = since;
         self.entry = Some(entry);
         self.known.history.entry = Some(InForce { origin, since, expires });
@@ -225,10 +301,49 @@ impl<'a> Of<'a> {
 
     /// What would have come onto the list waits for a person. A later message that says the same takes the place of the
     /// one before.
-    fn hold(&mut self, why: Why, case: &Case<'a>, suppression: Suppression, message: i64, events: &mut Events<'a>) {
-        let entry = self.new_entry(EventKind::Held, case, suppression, events);
+    fn hold(
+        &mut self,
+        why: Why,
+        case: &Case<'a>,
+        suppression: Suppression,
+        remote: Option<String>,
+        message: i64,
+        events: &mut Events<'a>,
+    ) {
+        let entry = self.new_entry(EventKind::Held, case, suppression, remote, events);
         let (origin, since, revision) = (entry.suppression.origin, entry.suppression.since, entry.revision);
         let (address, domain) = (self.address, self.domain);
+        let (message, entry) = (Some(message), Some(entry));
+        self.held = Some(NewHeld { why, address, domain, origin, since, message, entry, revision });
+        self.known.history.held = Some(Waiting { why, since });
+    }
+
+    /// Whether it waits to be called dead again, and this is too soon.
+    fn waits_on(&self, origin: Origin, at: i64, brake: &Brake) -> bool {
+        let held = self.known.history.held.filter(|held| held.why == Why::Outage && origin == Origin::Hard);
+        held.is_some_and(|held| !brake.confirms(held.since, at))
+    }
+
+    fn newly_dead(&self) -> Option<(&NewEntry<'a>, &NewlyDead)> {
+        self.entry.as_ref().zip(self.newly_dead.as_ref())
+    }
+
+    /// What was put onto the list just now waits instead, unless the address has shown since then that it lives.
+    fn wait(&mut self, NewlyDead { message, at, waited }: NewlyDead, events: &mut Events<'a>) {
+        let Some(mut entry) = self.entry.take() else { return };
+        self.known.history.entry = None;
+        events.of(entry.revision).kind = EventKind::Held;
+        if let Some(alive) = self.known.history.alive_at.filter(|&alive| alive >= at) {
+            match self.held.take() {
+                Some(asked) => events.of(asked.revision).kind = EventKind::Revived,
+                None => drop(self.tell(EventKind::Revived, alive, None, events)),
+            }
+            self.stop_waiting();
+            return;
+        }
+        let (why, since) = (Why::Outage, waited.map_or(at, |waited| waited.since));
+        entry.suppression.since = since;
+        let (address, domain, origin, revision) = (self.address, self.domain, entry.suppression.origin, entry.revision);
         let (message, entry) = (Some(message), Some(entry));
         self.held = Some(NewHeld { why, address, domain, origin, since, message, entry, revision });
         self.known.history.held = Some(Waiting { why, since });
@@ -267,6 +382,14 @@ impl<'a> Of<'a> {
             // Who complains lives, and a person knew what he did.
             Origin::Hard | Origin::Import | Origin::Complaint | Origin::Manual => {}
         }
+    }
+}
+
+impl<'a> Events<'a> {
+    /// One of those that happened here.
+    fn of(&mut self, revision: i64) -> &mut NewEvent<'a> {
+        let at = self.all.binary_search_by_key(&revision, |event| event.revision);
+        &mut self.all[at.expect("the rows of a batch have the revisions of its events")]
     }
 }
 

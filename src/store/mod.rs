@@ -3,6 +3,7 @@
 //!
 //! Nothing above this floor knows which database it is. Times are seconds since 1970-01-01 UTC.
 
+mod brake;
 mod error;
 mod event;
 mod forgotten;

@@ -8,12 +8,13 @@ use std::{
 
 use super::{
     EventKind, TablesVersion,
+    brake::Hours,
     list_changes::{List, ListChanges},
 };
 use crate::{
-    codes::Reason,
+    codes::{Class, Reason},
     message::{Disposition, Place},
-    policy::{Case, Policy},
+    policy::{Case, Policy, brake::hour_of},
     report::{Action, Address, Finding, Kind, Recipient, Report, Verdict},
     suppression::{History, Origin, Sign, Suppression, Why},
 };
@@ -63,6 +64,9 @@ pub(super) struct Facts {
     pub last_complaint: i64,
     /// The highest revision that an event ever had.
     pub last_revision: i64,
+    /// Of the remotes that may have called too many dead by now, how many they did before; and of all together, under
+    /// the name of none.
+    pub hours: HashMap<String, Hours>,
 }
 
 /// The rows of one commit, in the order of the batch.
@@ -120,6 +124,8 @@ pub(super) struct NewEntry<'a> {
     pub suppression: Suppression,
     pub bounce: Option<i64>,
     pub complaint: Option<i64>,
+    /// Whose verdict it is, of an entry by a hard bounce.
+    pub remote: Option<String>,
     /// The event that tells of it.
     pub revision: i64,
 }
@@ -224,6 +230,31 @@ pub(super) fn addresses<'a>(
     all
 }
 
+/// By remote and hour, how many hard bounces of these messages count: more addresses are not newly called dead by them.
+pub(super) fn hard_by_hour(
+    mailbox: &str,
+    fresh: &[&JudgedMessage],
+    policy: &Policy,
+) -> BTreeMap<String, BTreeMap<i64, i64>> {
+    let mut all: BTreeMap<String, BTreeMap<i64, i64>> = BTreeMap::new();
+    for judged in fresh {
+        for (recipient, verdict) in reported(judged).filter(|(_, verdict)| verdict.class == Class::Hard) {
+            let case = Case::of_bounce(mailbox, judged.received, 0, recipient, verdict);
+            if let Some(case) = case.filter(|case| policy.counts(case)) {
+                let hours = all.entry(remote(judged, &case, policy)).or_default();
+                *hours.entry(hour_of(case.at)).or_default() += 1;
+            }
+        }
+    }
+    all
+}
+
+/// Whose verdict it is.
+fn remote(judged: &JudgedMessage, case: &Case<'_>, policy: &Policy) -> String {
+    let remote_mta = case.recipient.and_then(|recipient| recipient.remote_mta.as_deref());
+    policy.brake.remote(case.address.domain(), remote_mta, judged.report.reporting_mta.as_deref())
+}
+
 /// The recipients that a delivery report speaks of. Automatic answers and complaints report on no delivery.
 fn reported(judged: &JudgedMessage) -> impl Iterator<Item = (&Recipient, &Verdict)> {
     let reports = match judged.report.kind {
@@ -253,7 +284,7 @@ impl<'a> Plan<'a> {
     /// A message that was recorded before adds no rows; its place still counts as unsettled. The policy is asked about
     /// each recipient in turn, and what it learns on the way counts for the ones after.
     pub(super) fn new(mailbox: &'a str, batch: &'a [JudgedMessage], policy: &Policy, facts: Facts) -> Self {
-        let Facts { known, histories, last_message, last_bounce, last_complaint, last_revision } = facts;
+        let Facts { known, histories, last_message, last_bounce, last_complaint, last_revision, hours } = facts;
         let messages: Vec<_> =
             (last_message + 1..).zip(fresh(batch, &known)).map(|(id, judged)| NewMessage { id, judged }).collect();
         let mut bounces: Vec<NewBounce<'a>> = Vec::with_capacity(messages.len());
@@ -272,7 +303,8 @@ impl<'a> Plan<'a> {
                 let case = Case::of_bounce(mailbox, at, id, recipient, verdict);
                 let counting = case.filter(|case| policy.counts(case));
                 if let Some(case) = &counting {
-                    list.learn(policy, case, message, &mut left);
+                    let remote = (verdict.class == Class::Hard).then(|| remote(judged, case, policy));
+                    list.learn(policy, case, remote, message, &mut left);
                 }
                 let counts = counting.is_some();
                 bounces.push(NewBounce { id, message, position, judged, recipient, verdict, counts });
@@ -280,14 +312,14 @@ impl<'a> Plan<'a> {
             for (position, complainer) in (0..).zip(&judged.report.complainers) {
                 let id = complaints.last().map_or(last_complaint, |complaint| complaint.id) + 1;
                 let case = Case::of_complaint(mailbox, at, id, &complainer.value);
-                list.learn(policy, &case, message, &mut left);
+                list.learn(policy, &case, None, message, &mut left);
                 complaints.push(NewComplaint { id, message, position, judged, complainer });
             }
             for (address, sign) in signs(judged) {
                 list.revive(address, NewSign { address: address.normalised(), at, sign, message: Some(message) });
             }
         }
-        let (list, changes) = list.finish();
+        let (list, changes) = list.finish_braked(&policy.brake, hours);
         let events = recorded_events(&bounces, &complaints, last_revision).chain(changes).collect();
         let unsettled = batch.iter().map(|judged| (&judged.place, judged.disposition)).collect();
         Self { messages, bounces, complaints, list, events, unsettled }
@@ -315,7 +347,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        codes::{Class, Fault},
+        codes::Fault,
         report::Evidence,
         suppression::{InForce, Past, Waiting},
     };
@@ -364,6 +396,7 @@ mod tests {
                 last_bounce: self.bounces.last().map_or(0, |bounce| bounce.0),
                 last_complaint: self.complaints.last().map_or(0, |complaint| complaint.0),
                 last_revision: i64::try_from(self.events.len()).unwrap(),
+                hours: HashMap::new(),
                 known,
             }
         }
@@ -383,7 +416,7 @@ mod tests {
             for NewComplaint { id, message, complainer, .. } in plan.complaints {
                 self.complaints.push((id, message, complainer.value.normalised().to_owned()));
             }
-            let ListChanges { ended, entries, let_go, held, signs } = plan.list;
+            let ListChanges { ended, entries, let_go, held, signs, .. } = plan.list;
             self.list.retain(|address, _| !ended.contains(&address.as_str()));
             for NewEntry { address, suppression: Suppression { origin, since, expires, .. }, .. } in entries {
                 let since = self.list.get(address).map_or(since, |entry| entry.since);

@@ -4,6 +4,8 @@
 use serde::Serialize;
 use sqlx::FromRow;
 
+use crate::suppression::Why;
+
 /// An address that waits for a person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, FromRow)]
 pub struct Held {
@@ -32,6 +34,14 @@ pub struct Held {
     pub message_id: Option<String>,
 }
 
+impl Held {
+    /// Whether it waits because a remote called too many dead at once.
+    #[must_use]
+    pub fn is_of_an_outage(&self) -> bool {
+        self.why == Why::Outage.as_str()
+    }
+}
+
 /// What a person says about addresses that wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HeldAnswer {
@@ -50,4 +60,6 @@ pub struct HeldSelection {
     pub domain: Option<String>,
     /// A row in `message`.
     pub message: Option<i64>,
+    /// Who called them dead, where that is why they wait.
+    pub remote: Option<String>,
 }

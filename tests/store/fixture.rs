@@ -133,10 +133,11 @@ pub const BLOCKED: Judgement = Judgement { class: Class::Soft, reason: Reason::B
 
 pub const GONE: Judgement = Judgement { class: Class::Hard, reason: Reason::BadDomain, fault: Fault::Recipient };
 
-/// A message with UID `uid`, received `received`, about these recipients.
+/// A message with UID `uid`, received `received`, about these recipients, whom a server of its own has refused: none calls
+/// too many dead.
 pub fn entry(uid: u32, received: i64, recipients: &[(&str, Judgement)]) -> JudgedMessage {
     let verdicts = recipients.iter().map(|(_, judgement)| verdict(*judgement)).collect();
-    let recipients = recipients.iter().map(|(address, judgement)| recipient(address, *judgement)).collect();
+    let recipients = recipients.iter().map(|(address, judgement)| recipient(uid, address, *judgement)).collect();
     JudgedMessage {
         tables: std::sync::Arc::default(),
         place: Place::new(format!("7:{uid}")),
@@ -185,11 +186,11 @@ fn report(uid: u32, recipients: Vec<Recipient>) -> Report {
     }
 }
 
-fn recipient(address: &str, judgement: Judgement) -> Recipient {
+fn recipient(uid: u32, address: &str, judgement: Judgement) -> Recipient {
     Recipient {
         address: Address::parse(address),
         action: Action::Failed,
-        remote_mta: Some("mx.example.com".to_owned()),
+        remote_mta: Some(format!("mx.server{uid}.example")),
         diagnostic: Some(format!("550 5.0.0 <{address}>: {}", judgement.reason).as_str().into()),
         ..Recipient::default()
     }

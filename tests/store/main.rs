@@ -4,6 +4,7 @@
 
 mod always;
 mod at_once;
+mod brake;
 #[path = "../support/cdb.rs"]
 mod cdb;
 mod cli;

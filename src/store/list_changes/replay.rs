@@ -65,7 +65,7 @@ pub(in crate::store) fn replay<'a>(
         match step {
             Step::Case { case, message, held } => {
                 list.of(address).0.known.history.allowed = persons.allow();
-                list.learn_and(policy, &case, message, || held);
+                list.learn_and(policy, &case, None, message, || held);
             }
             Step::Alive { at } => {
                 let sign = NewSign { address: address.normalised(), at, sign: Sign::Told, message: None };

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, sqlite::SqliteRow};
 
-use super::{ROWS_A_STATEMENT, SqliteStore, decoded, events, is_kept, json, list, mailbox, parsed, tables, totals};
+use super::{
+    ROWS_A_STATEMENT, SqliteStore, brake, decoded, events, is_kept, json, list, mailbox, parsed, tables, totals,
+};
 use crate::{
     message::{Place, Reading},
     policy::Policy,
@@ -53,14 +55,16 @@ async fn record(
     totals::add(tx, mailbox, &plan).await?;
     list::change(tx, &plan.list).await?;
     events::insert(tx, &plan.events).await?;
+    let taken_back = brake::take_back(tx, &plan.list.taken_back, &policy.brake).await?;
+    brake::count(tx, &plan.list.dead).await?;
     mailbox::insert_unsettled(tx, mailbox, &plan.unsettled).await?;
     let places: Vec<&Place> = batch.iter().map(|judged| &judged.place).collect();
     mailbox::note_reading(tx, mailbox, &places, reading).await?;
     Ok(Committed {
         new: plan.messages.len(),
         duplicates: batch.len() - plan.messages.len(),
-        held: plan.list.held.len(),
-        ended: plan.list.ended.len(),
+        held: plan.list.held.len() + taken_back,
+        ended: plan.list.ended.len() + taken_back,
         suppressed: plan.list.entries.into_iter().map(|new| new.suppression).collect(),
     })
 }
@@ -87,8 +91,9 @@ async fn facts(
     let oldest = fresh.iter().map(|judged| judged.received).min().unwrap_or_default();
     let addresses = plan::addresses(mailbox, &fresh, policy);
     let column = if policy.asks_mailbox() { Column::Mailbox } else { Column::Nothing };
+    let hours = brake::hours(tx, &plan::hard_by_hour(mailbox, &fresh, policy), &policy.brake).await?;
     let histories = histories(tx, &addresses, oldest, column).await?;
-    Ok(Facts { known, histories, last_message, last_bounce, last_complaint, last_revision })
+    Ok(Facts { known, histories, last_message, last_bounce, last_complaint, last_revision, hours })
 }
 
 /// Which messages of the batch are in the store already.

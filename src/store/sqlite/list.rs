@@ -11,7 +11,7 @@ use futures::{
 };
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, SqlitePool, query_builder::Separated};
 
-use super::{ROWS_A_STATEMENT, SqliteStore, alive, decoded, events, is_kept, json, parsed, review};
+use super::{ROWS_A_STATEMENT, SqliteStore, alive, brake, decoded, events, is_kept, json, parsed, review};
 use crate::{
     report::Address,
     store::{
@@ -320,6 +320,9 @@ async fn expire_some(tx: &mut SqliteConnection, now: i64) -> Result<u64, sqlx::E
 
 /// Makes of the list, of what waits and of the signs of life what a batch makes of them.
 pub(super) async fn change(tx: &mut SqliteConnection, changes: &ListChanges<'_>) -> Result<(), sqlx::Error> {
+    if !changes.confirmed.is_empty() {
+        brake::confirm(tx, &json(&changes.confirmed)?).await?;
+    }
     delete_entries(tx, &changes.ended).await?;
     insert_entries(tx, &changes.entries).await?;
     review::forget(tx, &changes.let_go).await?;
@@ -328,7 +331,7 @@ pub(super) async fn change(tx: &mut SqliteConnection, changes: &ListChanges<'_>)
 }
 
 /// The columns that an entry has on the list as well as when it waits: address, domain, origin, reason, rule, policy,
-/// diagnostic, bounce, complaint, since, expires, note and revision.
+/// diagnostic, bounce, complaint, remote, since, expires, note and revision.
 pub(super) fn bind_entry<'a>(row: &mut Separated<'_, Sqlite, &'static str>, new: &'a NewEntry<'a>) {
     let suppression = &new.suppression;
     row.push_bind(new.address)
@@ -340,6 +343,7 @@ pub(super) fn bind_entry<'a>(row: &mut Separated<'_, Sqlite, &'static str>, new:
         .push_bind(suppression.diagnostic.as_deref())
         .push_bind(new.bounce)
         .push_bind(new.complaint)
+        .push_bind(new.remote.as_deref())
         .push_bind(suppression.since)
         .push_bind(suppression.expires)
         .push_bind(suppression.note.as_deref())
@@ -350,14 +354,14 @@ async fn insert_entries(tx: &mut SqliteConnection, entries: &[NewEntry<'_>]) -> 
     for chunk in entries.chunks(ROWS_A_STATEMENT) {
         QueryBuilder::<Sqlite>::new(
             "INSERT INTO suppression (address, domain, origin, reason, rule, policy, diagnostic, bounce, complaint,
-                                      since, expires, note, revision) ",
+                                      remote, since, expires, note, revision) ",
         )
         .push_values(chunk, |mut row, new| bind_entry(&mut row, new))
         .push(
             " ON CONFLICT (address) DO UPDATE SET
               origin = excluded.origin, reason = excluded.reason, rule = excluded.rule, policy = excluded.policy,
               diagnostic = excluded.diagnostic, bounce = excluded.bounce, complaint = excluded.complaint,
-              expires = excluded.expires, revision = excluded.revision",
+              remote = excluded.remote, expires = excluded.expires, revision = excluded.revision",
         )
         .build()
         .persistent(is_kept(chunk.len()))

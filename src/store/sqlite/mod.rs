@@ -3,6 +3,7 @@
 mod alive;
 mod allow;
 mod attempt;
+mod brake;
 mod commit;
 mod events;
 pub(crate) mod file;

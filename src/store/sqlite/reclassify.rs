@@ -459,7 +459,15 @@ impl<'a> Changes<'a> {
             ..event(EventKind::Suppressed)
         });
         let domain = address.domain();
-        self.list.entries.push(NewEntry { address: name, domain, suppression, bounce, complaint, revision: *revision });
+        self.list.entries.push(NewEntry {
+            address: name,
+            domain,
+            suppression,
+            bounce,
+            complaint,
+            remote: None,
+            revision: *revision,
+        });
     }
 }
 
@@ -532,7 +540,11 @@ fn steps<'a>(
     // What came of a case and waits, or has waited, for a person.
     let held: HashMap<(Option<i64>, Option<i64>), Why> = told
         .iter()
-        .filter(|told| told.event.kind == EventKind::Held.as_str())
+        .filter(|Told { event, .. }| {
+            // What was taken back of who lives waited for nobody, and would have come onto the list else.
+            event.kind == EventKind::Held.as_str()
+                || (event.kind == EventKind::Revived.as_str() && event.bounce.is_some())
+        })
         .map(|Told { event, .. }| {
             let case = (event.bounce, event.complaint);
             let waits = of.held.as_ref().filter(|held| (held.bounce, held.complaint) == case);

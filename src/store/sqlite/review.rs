@@ -3,14 +3,14 @@
 use futures::{Stream, StreamExt};
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
-use super::{ROWS_A_STATEMENT, SqliteStore, events, is_kept, json, list::bind_entry};
+use super::{ROWS_A_STATEMENT, SqliteStore, brake, events, is_kept, json, list::bind_entry};
 use crate::store::{By, Held, HeldAnswer, HeldSelection, StoreError, plan::NewHeld};
 
 /// Which rows of `held AS h` a selection means.
 macro_rules! selected {
     () => {
         "(?1 IS NULL OR h.address IN (SELECT value FROM json_each(?1)))
-         AND (?2 IS NULL OR h.domain = ?2) AND (?3 IS NULL OR h.message = ?3)"
+         AND (?2 IS NULL OR h.domain = ?2) AND (?3 IS NULL OR h.message = ?3) AND (?4 IS NULL OR h.remote = ?4)"
     };
 }
 
@@ -28,11 +28,13 @@ impl SqliteStore {
              LEFT JOIN suppression AS s ON s.address = h.address AND h.why = 'alive'
              WHERE ",
             selected!(),
-            " ORDER BY h.message, h.address"
+            " ORDER BY h.why = 'outage', iif(h.why = 'outage', h.remote, NULL),
+                       iif(h.why = 'outage', h.since - h.since % 3600, NULL), h.message, h.address"
         ))
         .bind(selection.addresses.as_ref().map(|all| serde_json::json!(all).to_string()))
         .bind(selection.domain.clone())
         .bind(selection.message)
+        .bind(selection.remote.clone())
         .fetch(&self.readers)
         .map(|row| row.map_err(|error| self.error(error)))
     }
@@ -76,12 +78,13 @@ async fn answer_selected(
     // Each has an event of its own, behind all that there are.
     sqlx::query(concat!(
         "INSERT INTO temp.answered
-         SELECT h.address, ?4 + row_number() OVER (ORDER BY h.address) FROM main.held AS h WHERE ",
+         SELECT h.address, ?5 + row_number() OVER (ORDER BY h.address) FROM main.held AS h WHERE ",
         selected!()
     ))
     .bind(selection.addresses.as_ref().map(json).transpose()?)
     .bind(&selection.domain)
     .bind(selection.message)
+    .bind(&selection.remote)
     .bind(events::last_revision(tx).await?)
     .execute(&mut *tx)
     .await?;
@@ -97,6 +100,9 @@ async fn answer_selected(
 
 /// Puts onto the list who waits for that, and takes off it who is there and lives.
 async fn approve(tx: &mut SqliteConnection, by: &By<'_>) -> Result<(), sqlx::Error> {
+    let answered: String =
+        sqlx::query_scalar("SELECT json_group_array(address) FROM temp.answered").fetch_one(&mut *tx).await?;
+    brake::confirm(tx, &answered).await?;
     // An entry that a person made stays as it is, and so does one that says as much already.
     sqlx::query(
         "INSERT INTO suppression (address, domain, origin, reason, rule, policy, diagnostic, bounce, complaint, remote,
@@ -143,7 +149,7 @@ pub(super) async fn hold(tx: &mut SqliteConnection, held: &[NewHeld<'_>]) -> Res
     for chunk in entries.chunks(ROWS_A_STATEMENT) {
         QueryBuilder::<Sqlite>::new(
             "INSERT OR REPLACE INTO held (address, domain, origin, reason, rule, policy, diagnostic, bounce, complaint,
-                                          since, expires, note, revision, why, message) ",
+                                          remote, since, expires, note, revision, why, message) ",
         )
         .push_values(chunk, |mut row, new| {
             if let Some(entry) = &new.entry {
