@@ -21,8 +21,8 @@ use bounced::{
     config::Config,
     message::Reading,
     policy::Policy,
-    report::Address,
-    store::{By, HeldSelection, ListSelection, Records, Store},
+    report::{Address, StoredRecipient},
+    store::{Anew, By, HeldSelection, ListSelection, Progress, Records, Store, TablesVersion},
     suppression::{Origin, Suppression},
 };
 use futures::TryStreamExt;
@@ -133,6 +133,15 @@ async fn use_everything(f: &Fixture) {
     let mut importing = store.import().await.unwrap();
     importing.add(&[imported("joe@example.org")]).await.unwrap();
     assert_eq!(importing.finish(&By::new("test", START)).await.unwrap().new, 1);
+    let nothing = |_: &StoredRecipient<'_>, _: Option<&str>| None;
+    let (tables, policy, by) = (TablesVersion::default(), Policy::default(), By::new("test", START));
+    let mut anew = Anew { judge: &nothing, tables: &tables, policy: &policy, since: None, by, dry_run: true };
+    for dry_run in [true, false] {
+        anew.dry_run = dry_run;
+        for behind in [Progress::start(), Progress::Nobody(0)] {
+            store.reclassify(&anew, &behind).await.unwrap();
+        }
+    }
     forget_everything(&store, ann).await;
     store.close().await;
 }
@@ -162,7 +171,7 @@ async fn nobody_waits_for_a_scan() {
     let run = std::mem::take(&mut *statements.0.lock().unwrap());
     let own_tables: Vec<_> = run.iter().filter(|sql| sql.starts_with("CREATE TEMP TABLE")).cloned().collect();
     assert!(own_tables.len() >= 3, "{own_tables:?}");
-    let explained = ["SELECT", "INSERT", "UPDATE", "DELETE"];
+    let explained = ["SELECT", "INSERT", "UPDATE", "DELETE", "WITH"];
     let run: Vec<_> = run.iter().filter(|sql| explained.iter().any(|verb| sql.starts_with(verb))).collect();
     assert!(run.len() >= 35, "{run:#?}");
     let docs = include_str!("../docs/database.md");

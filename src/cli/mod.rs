@@ -54,6 +54,7 @@ commands! {
     review::Review,
     delivered::Delivered,
     forget::Forget,
+    reclassify::Reclassify,
     init::Init,
     completions::Completions,
     manual::Manual,

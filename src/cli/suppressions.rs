@@ -12,6 +12,7 @@ use std::{
 
 use clap::{Args, Subcommand, ValueEnum};
 use filters::Filters;
+pub(super) use filters::when;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use serde_json::json;
 

@@ -1,9 +1,17 @@
 //! Stored bounces judged anew: what is the same stays, what is not is put right, and what persons decided stays decided.
 
-use std::{cell::Cell, collections::HashMap};
+use std::{
+    cell::Cell,
+    collections::HashMap,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use bounced::{
+    app::Judge,
     codes::{Judgement, Reason},
+    message::Reading,
     policy::Policy,
     report::{Action, Address, Recipient, StoredRecipient, Verdict},
     store::{Anew, By, Differences, HeldAnswer, HeldSelection, JudgedMessage, Progress, TablesVersion},
@@ -262,4 +270,90 @@ proptest! {
             Ok(())
         })?;
     }
+}
+
+/// Every golden mail, recorded as the daemon records it.
+async fn record_golden_mails(f: &Fixture) -> u32 {
+    fn mails_below(dir: &Path, found: &mut Vec<PathBuf>) {
+        for path in fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                mails_below(&path, found);
+            } else if path.extension().is_some_and(|ending| ending == "eml") {
+                found.push(path);
+            }
+        }
+    }
+    let mut paths = Vec::new();
+    mails_below(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/mails"), &mut paths);
+    paths.sort();
+    let judge = Judge::embedded();
+    let judged: Vec<JudgedMessage> = (1..)
+        .zip(&paths)
+        .map(|(uid, path)| {
+            let (report, verdicts) = judge.judge(&fs::read(path).unwrap());
+            JudgedMessage { report, verdicts, ..entry(uid, START, &[]) }
+        })
+        .collect();
+    let policy = Policy { most_per_message: u32::MAX, ..Policy::default() };
+    f.store.commit("bounces", &judged, &Reading::default(), &policy).await.unwrap();
+    u32::try_from(judged.len()).unwrap()
+}
+
+/// `bounced` with files of codes of one's own.
+fn bounced(f: &Fixture, codes: &str, args: &[&str]) -> String {
+    fs::write(f.path("codes.toml"), codes).unwrap();
+    fs::write(
+        f.path("bounced.toml"),
+        "[codes]\nfiles = [\"codes.toml\"]\n[suppressions]\nmost_per_message = 4294967295\n",
+    )
+    .unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_bounced"))
+        .arg("--config")
+        .arg(f.path("bounced.toml"))
+        .args(args)
+        .env("BOUNCED__DATABASE__PATH", f.database())
+        .env("BOUNCED__SUPPRESSIONS__PATH", f.path("suppressions.db"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// By the program, with its own tables and with others.
+#[tokio::test]
+async fn every_golden_mail_is_judged_anew_as_it_was_and_otherwise_by_other_tables() {
+    let f = Fixture::new().await;
+    assert!(record_golden_mails(&f).await > 100);
+    let before = all(&f).await;
+    let told: serde_json::Value = serde_json::from_str(&bounced(&f, "", &["reclassify", "--json"])).unwrap();
+    assert!(told["bounces"].as_u64().unwrap() > 400, "{told}");
+    assert_eq!(
+        (&told["left"], &told["verdicts"], &told["list"]),
+        (&0.into(), &serde_json::json!([]), &serde_json::json!([]))
+    );
+    assert_eq!(told["otherwise_explained"], 0);
+    assert_eq!(all(&f).await, before);
+
+    let listed = "SELECT count(*) FROM suppression WHERE reason = 'user_unknown'";
+    let unknown = f.value::<i64>(listed).await;
+    assert!(unknown > 20, "{unknown}");
+    let softer = "[reason.user_unknown]\nclass = \"soft\"\nfault = \"recipient\"\nadvice = \"Wait.\"\n";
+    let told = bounced(&f, softer, &["reclassify", "--dry-run"]);
+    for part in
+        ["hard user_unknown recipient -> soft user_unknown recipient\n", "off the list: ", "nothing was changed"]
+    {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    assert_eq!(all(&f).await, before);
+    bounced(&f, softer, &["reclassify", "--note", "softer"]);
+    assert_eq!(f.value::<i64>(listed).await, 0);
+    assert_eq!(
+        f.value_of::<i64>("suppressions.db", "SELECT count(*) FROM suppression WHERE reason = 'user_unknown'").await,
+        0
+    );
+    // A few have another bounce that is hard.
+    let corrected: i64 = f.value("SELECT count(*) FROM event WHERE kind = 'corrected' AND note = 'softer'").await;
+    assert!((20..=unknown).contains(&corrected), "{corrected}");
+    bounced(&f, "", &["reclassify"]);
+    assert_eq!(f.value::<i64>(listed).await, unknown);
 }

@@ -76,7 +76,7 @@ fn seconds(text: &str) -> Result<i64, String> {
 }
 
 /// A moment, in seconds since 1970-01-01 UTC.
-fn when(text: &str) -> Result<i64, String> {
+pub(in crate::cli) fn when(text: &str) -> Result<i64, String> {
     let day = || text.parse::<Date>().ok()?.to_zoned(TimeZone::UTC).ok().map(|begins| begins.timestamp());
     if let Some(moment) = text.parse::<Timestamp>().ok().or_else(day) {
         return Ok(moment.as_second());

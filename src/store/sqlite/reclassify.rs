@@ -387,6 +387,8 @@ async fn judge_addresses(
     let addresses: Vec<Address> = addresses.iter().filter_map(|address| Address::parse(address)).collect();
     for address in &addresses {
         let mut of = known.take(address);
+        // Nobody has taken it off yet, but its time is over.
+        of.entry = of.entry.filter(|entry| entry.expires.is_none_or(|expires| expires > anew.by.at));
         // What today's tables and policy have said already they would say once more.
         let is_current = of.bounces.iter().all(|row| row.tables.is_some() && row.tables == current);
         if is_current && of.complaints.is_empty() {
