@@ -14,6 +14,10 @@ use crate::codes::{CodeRow, CodeTable, EnhancedStatusCode, Judgement, ReplyCode,
 
 /// Print the code table, or explain one code: what it means, what its texts change, and which row answers.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  bounced codes
+  bounced codes 5.1.1
+  bounced codes 4.2.x --json")]
 pub struct Codes {
     /// A reply code (550), one of its text variants (550.user-unknown), an enhanced status code (4.2.2), or a group of
     /// codes (5, 5xx, 5.1, 5.x.x, x.1.1); verdicts name them as `codes:CODE`.

@@ -17,6 +17,10 @@ use crate::{
 
 /// Print the phrases by which texts are judged, or explain one: its words, exceptions, meaning and examples.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  bounced phrases
+  bounced phrases user.unknown
+  bounced phrases google --json")]
 pub struct Phrases {
     /// The row's id, as verdicts name it (`phrases:ID`), or the beginning of several: google, user.
     id: Option<String>,

@@ -36,6 +36,9 @@ pub struct Review {
 #[derive(Debug, Subcommand)]
 enum Task {
     /// Print what waits; exit code 1 when nothing does.
+    #[command(after_help = "Examples:
+  bounced review list
+  bounced review list --domain example.org --json")]
     List {
         #[command(flatten)]
         which: Which,
@@ -44,6 +47,9 @@ enum Task {
         json: bool,
     },
     /// Put addresses onto the list.
+    #[command(after_help = "Examples:
+  bounced review approve --message 17
+  bounced review approve --note 'they are gone' ann@example.org")]
     Approve {
         #[command(flatten)]
         which: Which,
@@ -55,6 +61,9 @@ enum Task {
         note: Option<String>,
     },
     /// Keep addresses off the list; only a hard bounce received from now on puts them there.
+    #[command(after_help = "Examples:
+  bounced review reject --domain example.org
+  bounced review reject --all --note 'an outage of theirs'")]
     Reject {
         #[command(flatten)]
         which: Which,
