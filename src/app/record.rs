@@ -312,11 +312,17 @@ impl Recorder {
         }
     }
 
-    /// Records what was judged of a mailbox that `S` reads. Runs to its end once begun: drop it only with the process.
+    /// Records at `now` (seconds since 1970-01-01 UTC) what was judged of a mailbox that `S` reads. Runs to its end once
+    /// begun: drop it only with the process.
     ///
     /// # Errors
     /// See [`StoreError`]; nothing of it is recorded then.
-    pub async fn record<S: Source>(&self, mailbox: &str, judged: Judged) -> Result<(Tally, Recorded), StoreError> {
+    pub async fn record<S: Source>(
+        &self,
+        mailbox: &str,
+        judged: Judged,
+        now: i64,
+    ) -> Result<(Tally, Recorded), StoreError> {
         if judged.is_empty() {
             return Ok(Default::default());
         }
@@ -329,6 +335,10 @@ impl Recorder {
             tracing::info!(mailbox, place = S::describe(place), "a message could not be read and is no longer there");
         }
         let committed = self.store.commit(mailbox, &judged, &reading, self.judge_in_force().policy()).await?;
+        // What old bounces lead to may be over already.
+        if committed.suppressed.iter().any(|new| new.expires.is_some_and(|expires| expires <= now)) {
+            self.store.expire(now).await?;
+        }
         let tally = self.tell_of(mailbox, &judged, &committed, S::describe).await?;
         Ok((tally, Recorded(judged.into_iter().map(|one| (one.place, one.disposition)).collect())))
     }
@@ -373,11 +383,7 @@ impl Recorder {
         }
         if committed.held > 0 {
             let held = committed.held;
-            tracing::warn!(
-                mailbox,
-                held,
-                "addresses wait for a person, their message names too many: bounced review list"
-            );
+            tracing::warn!(mailbox, held, "something waits for a person: bounced review list");
         }
         for one in judged.iter().filter(|one| one.report.left_out > 0) {
             let (place, left_out) = (describe(&one.place), one.report.left_out);
@@ -633,7 +639,7 @@ mod tests {
             loop {
                 let begun = self.recorder.begin("box", batch).await?;
                 let (judged, left) = self.recorder.judge::<Fake>("box", begun).await;
-                let (tally, recorded) = self.recorder.record::<Fake>("box", judged).await?;
+                let (tally, recorded) = self.recorder.record::<Fake>("box", judged, 0).await?;
                 all.0.add(tally);
                 all.1.add(recorded);
                 if left.messages.is_empty() {

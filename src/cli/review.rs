@@ -1,5 +1,5 @@
-//! `bounced review`: the addresses that one message too many brought, or one remote too fast, and a person's word on
-//! them.
+//! `bounced review`: the addresses that one message too many brought, or one remote too fast, or that are on the list and
+//! live, and a person's word on them.
 
 use std::io::{self, BufWriter, Write};
 
@@ -19,8 +19,8 @@ use crate::{
     store::{By, HeldAnswer, HeldSelection},
 };
 
-/// Look at the addresses that wait for you because one message named too many, or one remote called too many dead at
-/// once, and decide about them.
+/// Look at what waits for you, and decide about it: addresses of which one message named too many or one remote called too
+/// many dead at once, and addresses that are on the list for good and show signs of life.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   bounced review list                       what waits, message by message
@@ -46,7 +46,7 @@ enum Task {
         #[arg(long)]
         json: bool,
     },
-    /// Put addresses onto the list.
+    /// Put addresses onto the list; those that are on it and live are taken off.
     #[command(after_help = "Examples:
   bounced review approve --message 17
   bounced review approve --note 'they are gone' ann@example.org")]
@@ -60,7 +60,8 @@ enum Task {
         #[arg(long)]
         note: Option<String>,
     },
-    /// Keep addresses off the list; only a hard bounce received from now on puts them there.
+    /// Leave it as it is: off the list stays off, and only a hard bounce received from now on puts it there; who is on it
+    /// and lives stays on it.
     #[command(after_help = "Examples:
   bounced review reject --domain example.org
   bounced review reject --all --note 'an outage of theirs'")]
@@ -198,7 +199,8 @@ async fn show(list: &List, selection: &HeldSelection, json: bool, out: &mut impl
         }
         let [reason, rule] = [&row.reason, &row.rule].map(|value| value.as_deref().unwrap_or("-"));
         let origin = colours.class(&row.origin, 6);
-        writeln!(out, "  {:<40} {origin} {reason:<14} {}", printable(&row.address), printable(rule))?;
+        let lives = if row.is_of_life() { "  lives: approving takes it off the list" } else { "" };
+        writeln!(out, "  {:<40} {origin} {reason:<14} {}{lives}", printable(&row.address), printable(rule))?;
     }
     Ok(exit)
 }

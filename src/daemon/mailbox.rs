@@ -162,7 +162,7 @@ impl<S: Source> Watch<S> {
             match fetched? {
                 Fetched::Batch(batch) => waiting.push_back(batch),
                 Fetched::Stopped => {
-                    let (tally, last) = self.recorder.record::<S>(&self.mailbox, judged).await?;
+                    let (tally, last) = self.recorder.record::<S>(&self.mailbox, judged, now()).await?;
                     self.tally.add(tally);
                     recorded.add(last);
                     self.recorder.settle(&self.mailbox, &mut self.source, recorded, now()).await?;
@@ -329,12 +329,12 @@ async fn store<S: Source>(
     has_next: &AtomicBool,
 ) -> Result<Stored, StoreError> {
     let (done, (judged, left)) =
-        tokio::join!(recorder.record::<S>(mailbox, judged), recorder.judge::<S>(mailbox, begun));
+        tokio::join!(recorder.record::<S>(mailbox, judged, now()), recorder.judge::<S>(mailbox, begun));
     let (mut tally, mut recorded) = done?;
     if has_next.load(Relaxed) || !left.is_empty() {
         return Ok(Stored { tally, recorded, judged, left });
     }
-    let (more, last) = recorder.record::<S>(mailbox, judged).await?;
+    let (more, last) = recorder.record::<S>(mailbox, judged, now()).await?;
     tally.add(more);
     recorded.add(last);
     Ok(Stored { tally, recorded, judged: Judged::default(), left })

@@ -40,6 +40,12 @@ impl Held {
     pub fn is_of_an_outage(&self) -> bool {
         self.why == Why::Outage.as_str()
     }
+
+    /// Whether it waits because somebody who is on the list shows signs of life.
+    #[must_use]
+    pub fn is_of_life(&self) -> bool {
+        self.why == Why::Alive.as_str()
+    }
 }
 
 /// What a person says about addresses that wait.

@@ -117,7 +117,7 @@ impl Fixture {
         let begun = self.recorder.begin(MAILBOX, batch).await.unwrap();
         let (judged, left) = self.recorder.judge::<Scripted>(MAILBOX, begun).await;
         assert!(left.is_empty());
-        drop(self.recorder.record::<Scripted>(MAILBOX, judged).await.unwrap());
+        drop(self.recorder.record::<Scripted>(MAILBOX, judged, 0).await.unwrap());
     }
 
     /// Opens the mailbox, which fails at the end of what it answers; says how long is waited before the next attempt.
