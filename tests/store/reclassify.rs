@@ -327,10 +327,10 @@ async fn every_golden_mail_is_judged_anew_as_it_was_and_otherwise_by_other_table
     let before = all(&f).await;
     let told: serde_json::Value = serde_json::from_str(&bounced(&f, "", &["reclassify", "--json"])).unwrap();
     assert!(told["bounces"].as_u64().unwrap() > 400, "{told}");
-    assert_eq!(
-        (&told["left"], &told["verdicts"], &told["list"]),
-        (&0.into(), &serde_json::json!([]), &serde_json::json!([]))
-    );
+    // Of whom nothing was said there is nothing to judge.
+    let silent = "SELECT count(*) FROM bounce WHERE evidence IS NULL AND action IN ('failed', 'delayed')";
+    assert_eq!(told["left"], f.value::<i64>(silent).await);
+    assert_eq!((&told["verdicts"], &told["list"]), (&serde_json::json!([]), &serde_json::json!([])));
     assert_eq!(told["otherwise_explained"], 0);
     assert_eq!(all(&f).await, before);
 
