@@ -186,8 +186,7 @@ impl<'a> List<'a> {
         verdicts.judge();
         let mut confirmed = Vec::new();
         for of in self.addresses.values_mut() {
-            let Some((entry, newly_dead)) = of.newly_dead() else { continue };
-            let newly_dead = newly_dead.clone();
+            let Some((entry, &newly_dead)) = of.newly_dead() else { continue };
             if verdicts.waits(entry, &newly_dead, &of.known.history.past) {
                 of.wait(newly_dead, &mut self.events);
             } else if newly_dead.waited.is_some() {
