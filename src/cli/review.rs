@@ -26,7 +26,7 @@ use crate::{
   bounced review list                       what waits, message by message
   bounced review approve ann@example.org bob@example.org
   bounced review approve --message 17       that message is genuine
-  bounced review approve --remote gmail.com these accounts are dead, there was no outage
+  bounced review approve --remote gmail.com   no outage: they are dead
   bounced review reject --domain example.org")]
 pub struct Review {
     #[command(subcommand)]
