@@ -783,7 +783,9 @@ mod tests {
         let messages = (1..=5).map(|number| {
             let body = mail(number).into_bytes();
             let place = Place::new(number.to_string());
-            Message { place, received: 5, size: body.len() as u64, body: body.into(), rest: None }
+            // Not all within an hour: that would be an outage.
+            let received = 5 + 7_200 * i64::from(number);
+            Message { place, received, size: body.len() as u64, body: body.into(), rest: None }
         });
         let reading = Reading { cursor: Some(Cursor::new("5")), ..Reading::default() };
         Batch { messages: messages.collect(), reading }

@@ -5,10 +5,10 @@ use std::io::{self, Write};
 use super::{Exit, Failure, Globals, actor::actor, addresses::named, block_on, terminal::count};
 use crate::{app::List, clock::now, store::By};
 
-/// Say that mail has reached addresses: their soft bounces so far count no more, and entries with an end are over.
+/// Say that mail has reached addresses: their soft bounces so far count no more, and entries that soft bounces made end.
 ///
-/// Entries for good stay; those of hard bounces and complaints wait for you in `bounced review list`. Addresses of which
-/// nothing is known are passed over.
+/// Entries of hard bounces and imports stay, and wait for you in `bounced review list`; those of complaints and of a person
+/// stay. Addresses of which nothing is known are passed over.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   bounced delivered ann@example.org

@@ -109,7 +109,7 @@ impl Which {
     fn chosen(&self, all: bool) -> Result<HeldSelection, Failure> {
         let selection = self.selection()?;
         if !all && selection == HeldSelection::default() {
-            let what = "say which: addresses, --message NUMBER, --domain DOMAIN, or --all";
+            let what = "say which: addresses, --message NUMBER, --domain DOMAIN, --remote DOMAIN, or --all";
             return Err(Failure::new(Exit::Usage, what));
         }
         Ok(selection)
@@ -189,6 +189,8 @@ async fn show(list: &List, selection: &HeldSelection, json: bool, out: &mut impl
         if before.as_ref() != Some(&group) {
             if let Group::Hour(remote, hour) = &group {
                 writeln!(out, "{} called too many dead, received from {hour}:00Z on", printable(remote))?;
+            } else if row.is_of_life() && row.message.is_none() {
+                writeln!(out, "told at {} that mail was delivered", row.since)?;
             } else {
                 let number = row.message.map_or_else(|| "(erased)".to_owned(), |number| number.to_string());
                 let mailbox = row.mailbox.as_deref().unwrap_or("-");

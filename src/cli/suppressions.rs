@@ -313,7 +313,7 @@ impl Task {
 
 /// What becomes of an address that a person took off the list.
 const TAKEN_OFF: &str =
-    "is off the list; only a hard bounce received from now on, or soft ones that are counted anew, put it back";
+    "is off the list; only a hard bounce or a complaint received from now on, or soft ones counted anew, put it back";
 
 async fn table(mut rows: Rows<'_>, out: &mut impl Write) -> Result<Exit, Failure> {
     let colours = Colours::of(&io::stdout());

@@ -286,7 +286,9 @@ impl Policy {
     /// which. Messages may be read in any order.
     fn enough(&self, rule: &Rule, origin: Origin, history: &History, case: &Case<'_>) -> Option<(i64, Vec<i64>)> {
         if rule.asked.is_one() {
-            return Some((case.at, vec![case.row]));
+            // A complaint has no bounce.
+            let causes = if case.kind == CaseKind::Bounce { vec![case.row] } else { Vec::new() };
+            return Some((case.at, causes));
         }
         let from = counts_from(rule, origin, history);
         let is_counted = |past: &&Past| {

@@ -127,6 +127,7 @@ impl<'a> List<'a> {
         if let Some(suppression) = decided.filter(|found| !of.waits_on(found.origin, case.at, &policy.brake)) {
             match waits() {
                 None => of.put(case, suppression, remote, message, events),
+                Some(_) if suppression.origin == Origin::Soft && of.known.history.held.is_some() => {}
                 Some(why) => of.hold(why, case, suppression, remote, message, events),
             }
         }
@@ -286,7 +287,8 @@ impl<'a> Of<'a> {
         let since = history.entry.map_or(suppression.since, |entry| entry.since);
         // Read late: it has shown since then that it lives.
         let revived = history.alive_at.filter(|&alive| alive > suppression.since && origin == Origin::Hard);
-        if history.held.is_some() {
+        // A soft entry is no answer to what waits for worse.
+        if history.held.is_some_and(|held| origin != Origin::Soft || held.why == Why::Alive) {
             self.stop_waiting();
         }
         let mut entry = self.new_entry(EventKind::Suppressed, case, suppression, remote, events);

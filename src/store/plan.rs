@@ -275,7 +275,8 @@ fn signs(judged: &JudgedMessage) -> impl Iterator<Item = (&Address, Sign)> {
         Kind::Bounce | Kind::Delayed | Kind::Delivered | Kind::Complaint => None,
     };
     let author = judged.report.author.as_ref().map(|author| &author.value);
-    reached.chain(author.zip(sign))
+    // The name of a domain entry is nobody's address.
+    reached.chain(author.zip(sign)).filter(|(address, _)| address.local_part() != "*")
 }
 
 impl<'a> Plan<'a> {

@@ -98,6 +98,10 @@ impl Persons {
 
     fn change(&mut self, of: &mut Of<'_>, change: Change) {
         let Change { kind, at, origin, expires, row, by_person, of_domain } = change;
+        // The entry of a domain is none of the address.
+        if of_domain && !matches!(kind, EventKind::Allowed | EventKind::Disallowed) {
+            return;
+        }
         let history = &mut of.known.history;
         match kind {
             EventKind::Released => {
@@ -131,6 +135,15 @@ impl Persons {
             EventKind::Allowed | EventKind::Disallowed => {
                 let allowed = if of_domain { &mut self.allowed_domain } else { &mut self.allowed };
                 *allowed = kind == EventKind::Allowed;
+                if *allowed {
+                    history.held = None;
+                    of.held = None;
+                    of.clear();
+                }
+                let history = &mut of.known.history;
+                if !of_domain {
+                    history.released_at = history.released_at.max(Some(at));
+                }
             }
             // What else there is follows from what was told before.
             _ => {}

@@ -162,7 +162,8 @@ async fn take_back_of(
     for sql in [
         "INSERT INTO event (revision, at, kind, address, origin, bounce, recorded, reason, policy, expires, before, actor)
          SELECT t.revision, s.since, t.kind, s.address, s.origin, s.bounce, unixepoch(), s.reason, s.policy, s.expires,
-                s.revision, e.actor
+                max(s.revision, coalesce((SELECT max(l.revision) FROM main.event AS l
+                                          WHERE l.address = s.address AND l.kind <> 'suppressed'), 0)), e.actor
          FROM temp.taken_back AS t JOIN main.suppression AS s ON s.address = t.address
          JOIN main.event AS e ON e.revision = s.revision ORDER BY t.revision",
         "DELETE FROM main.held WHERE address IN (SELECT address FROM temp.taken_back)",

@@ -161,7 +161,7 @@ macro_rules! known_of {
             $mailbox,
             ")) FROM bounce AS b WHERE b.address = a.value ->> 0 AND b.at >= ?2 AND b.counts = 1) AS past,
                 (SELECT max(e.at) FROM event AS e WHERE e.address = a.value ->> 0 AND e.kind <> 'suppressed'
-                 AND e.kind IN ('released', 'rejected')) AS released_at,
+                 AND e.kind IN ('released', 'rejected', 'allowed', 'disallowed')) AS released_at,
                 (SELECT json_group_array(e.at) FROM event AS e WHERE e.address = a.value ->> 0
                  AND e.kind <> 'suppressed' AND e.kind = 'expired') AS expired,
                 (SELECT max(e.revision) FROM event AS e WHERE e.address = a.value ->> 0

@@ -171,7 +171,8 @@ async fn choose(tx: &mut SqliteConnection) -> Result<Imported, sqlx::Error> {
          LEFT JOIN main.suppression AS s ON s.address = a.address
          LEFT JOIN main.held AS h ON h.address = a.address
          LEFT JOIN temp.rank AS r ON r.origin = s.origin
-         WHERE s.address IS NULL OR r.rank < a.rank
+         WHERE s.address IS NULL
+            OR r.rank < a.rank AND NOT (s.origin = 'soft' AND coalesce(a.expires <= s.expires, false))
          ORDER BY a.address",
     )
     .await?;
@@ -190,9 +191,13 @@ async fn write(tx: &mut SqliteConnection, by: &By<'_>) -> Result<(), sqlx::Error
     let behind = events::last_revision(tx).await?;
     sqlx::query(
         "INSERT INTO main.event (revision, at, kind, address, origin, recorded, reason, expires, before, actor, note)
-         SELECT ?1 + c.number, ?2, 'suppressed', a.address, a.origin, unixepoch(), a.reason, a.expires, c.before, ?3,
-                coalesce(a.note, ?4)
-         FROM temp.chosen AS c JOIN temp.arriving AS a ON a.address = c.address ORDER BY c.number",
+         SELECT ?1 + c.number, ?2, 'suppressed', a.address, a.origin, unixepoch(), a.reason,
+                CASE WHEN s.address IS NULL THEN a.expires
+                     WHEN s.expires IS NULL OR a.expires IS NULL THEN NULL
+                     ELSE max(s.expires, a.expires) END,
+                c.before, ?3, coalesce(a.note, ?4)
+         FROM temp.chosen AS c JOIN temp.arriving AS a ON a.address = c.address
+         LEFT JOIN main.suppression AS s ON s.address = c.address ORDER BY c.number",
     )
     .bind(behind)
     .bind(by.at)
@@ -208,7 +213,8 @@ async fn write(tx: &mut SqliteConnection, by: &By<'_>) -> Result<(), sqlx::Error
          ON CONFLICT (address) DO UPDATE SET
              origin = excluded.origin, reason = excluded.reason, rule = excluded.rule, policy = NULL,
              diagnostic = excluded.diagnostic, bounce = NULL, complaint = NULL, since = excluded.since,
-             expires = excluded.expires, revision = excluded.revision, note = excluded.note",
+             expires = iif(expires IS NULL OR excluded.expires IS NULL, NULL, max(expires, excluded.expires)),
+             revision = excluded.revision, note = excluded.note",
     )
     .bind(behind)
     .bind(by.note)

@@ -288,7 +288,11 @@ const EXPIRED_AT_ONCE: u32 = 500;
 
 async fn expire_some(tx: &mut SqliteConnection, now: i64) -> Result<u64, sqlx::Error> {
     let rows: Vec<(String, String, i64, Option<i64>)> = sqlx::query_as(
-        "SELECT address, origin, expires, revision FROM suppression WHERE expires <= ?1 ORDER BY expires LIMIT ?2",
+        "SELECT s.address, s.origin, s.expires,
+                nullif(max(coalesce(s.revision, 0),
+                           coalesce((SELECT max(e.revision) FROM event AS e
+                                     WHERE e.address = s.address AND e.kind <> 'suppressed'), 0)), 0)
+         FROM suppression AS s WHERE s.expires <= ?1 ORDER BY s.expires LIMIT ?2",
     )
     .bind(now)
     .bind(EXPIRED_AT_ONCE)
@@ -361,7 +365,7 @@ async fn insert_entries(tx: &mut SqliteConnection, entries: &[NewEntry<'_>]) -> 
             " ON CONFLICT (address) DO UPDATE SET
               origin = excluded.origin, reason = excluded.reason, rule = excluded.rule, policy = excluded.policy,
               diagnostic = excluded.diagnostic, bounce = excluded.bounce, complaint = excluded.complaint,
-              remote = excluded.remote, expires = excluded.expires, revision = excluded.revision",
+              remote = coalesce(excluded.remote, remote), expires = excluded.expires, revision = excluded.revision",
         )
         .build()
         .persistent(is_kept(chunk.len()))

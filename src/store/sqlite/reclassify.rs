@@ -439,7 +439,8 @@ impl<'a> Changes<'a> {
         let actor = Some(anew.by.actor);
         let event =
             |kind| NewEvent { address: Some(name), before, actor, ..NewEvent::new(*revision, kind, anew.by.at) };
-        if difference.before.is_some() || difference.waited {
+        // Whether somebody lives is asked for as long as the entry stays.
+        if difference.waited || entry.is_none() {
             self.list.let_go.push(name);
         }
         let Some((NewEntry { mut suppression, bounce, complaint, .. }, since)) = entry else {
@@ -635,6 +636,7 @@ impl Stored {
             (Some(entry), _) if !self.can_be_judged(entry, bounces) => return None,
             (Some(entry), Some(after)) if is_same(entry, after) => return None,
             (None, Some(_)) if waits.is_some() => return None,
+            (None, Some(after)) if self.was_taken_back(after.suppression.since) => return None,
             (None, None) if waits.is_none_or(|_| replayed.waits) => return None,
             _ => {}
         }
@@ -644,6 +646,17 @@ impl Stored {
             after: after.map(as_listed),
             waited: waits.is_some(),
         })
+    }
+
+    /// Whether a person or a sign of life has spoken against an entry since then; but one that other tables took off was
+    /// on the list all the same.
+    fn was_taken_back(&self, since: i64) -> bool {
+        if self.events.last().is_some_and(|last| last.kind == EventKind::Corrected.as_str()) {
+            return false;
+        }
+        let against = [EventKind::Rejected, EventKind::Revived, EventKind::Released].map(EventKind::as_str);
+        self.alive.as_ref().is_some_and(|sign| sign.at >= since)
+            || self.events.iter().any(|event| against.contains(&event.kind.as_str()) && event.at >= since)
     }
 
     /// Whether all that led to an entry is there.

@@ -4,7 +4,10 @@ use futures::{Stream, StreamExt};
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 use super::{ROWS_A_STATEMENT, SqliteStore, brake, events, is_kept, json, list::bind_entry};
-use crate::store::{By, Held, HeldAnswer, HeldSelection, StoreError, plan::NewHeld};
+use crate::{
+    store::{By, Held, HeldAnswer, HeldSelection, StoreError, plan::NewHeld},
+    suppression::Origin,
+};
 
 /// Which rows of `held AS h` a selection means.
 macro_rules! selected {
@@ -88,18 +91,22 @@ async fn answer_selected(
     .bind(events::last_revision(tx).await?)
     .execute(&mut *tx)
     .await?;
-    match answer {
+    let unchanged = match answer {
         HeldAnswer::Approve => approve(tx, by).await?,
-        HeldAnswer::Reject => tell(tx, by, "'rejected'").await?,
-    }
+        HeldAnswer::Reject => {
+            tell(tx, by, "'rejected'").await?;
+            0
+        }
+    };
     sqlx::query("DELETE FROM held WHERE address IN (SELECT address FROM temp.answered)")
         .execute(tx)
         .await
-        .map(|done| done.rows_affected())
+        .map(|done| unchanged + done.rows_affected())
 }
 
-/// Puts onto the list who waits for that, and takes off it who is there and lives.
-async fn approve(tx: &mut SqliteConnection, by: &By<'_>) -> Result<(), sqlx::Error> {
+/// Puts onto the list who waits for that, and takes off it who is there and lives. Says how many wait no longer without a
+/// change.
+async fn approve(tx: &mut SqliteConnection, by: &By<'_>) -> Result<u64, sqlx::Error> {
     let answered: String =
         sqlx::query_scalar("SELECT json_group_array(address) FROM temp.answered").fetch_one(&mut *tx).await?;
     brake::confirm(tx, &answered).await?;
@@ -114,8 +121,10 @@ async fn approve(tx: &mut SqliteConnection, by: &By<'_>) -> Result<(), sqlx::Err
          origin = excluded.origin, reason = excluded.reason, rule = excluded.rule, policy = excluded.policy,
          diagnostic = excluded.diagnostic, bounce = excluded.bounce, complaint = excluded.complaint,
          remote = excluded.remote, expires = excluded.expires, revision = excluded.revision
-         WHERE origin = 'soft' AND excluded.origin <> 'soft'",
+         WHERE (SELECT n.value ->> 1 FROM json_each(?1) AS n WHERE n.value ->> 0 = excluded.origin)
+             > (SELECT n.value ->> 1 FROM json_each(?1) AS n WHERE n.value ->> 0 = origin)",
     )
+    .bind(json(&Origin::ALL.iter().map(|origin| (origin.as_str(), origin.rank())).collect::<Vec<_>>())?)
     .execute(&mut *tx)
     .await?;
     sqlx::query(
@@ -124,7 +133,17 @@ async fn approve(tx: &mut SqliteConnection, by: &By<'_>) -> Result<(), sqlx::Err
     )
     .execute(&mut *tx)
     .await?;
-    tell(tx, by, "iif(h.why = 'alive', 'released', 'suppressed')").await
+    // Of whom the list says as much already nothing has changed.
+    let unchanged = sqlx::query(
+        "DELETE FROM main.held WHERE why <> 'alive' AND address IN
+         (SELECT a.address FROM temp.answered AS a JOIN main.suppression AS s ON s.address = a.address
+          WHERE s.revision IS NOT a.revision)",
+    )
+    .execute(&mut *tx)
+    .await?
+    .rows_affected();
+    tell(tx, by, "iif(h.why = 'alive', 'released', 'suppressed')").await?;
+    Ok(unchanged)
 }
 
 /// Writes the event of each answer.
