@@ -11,10 +11,8 @@ use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 use support::{
     beside::{self, Server},
     cdb,
-    daemon::Installation,
-    database,
-    dovecot::deliver,
-    free_port,
+    daemon::{Installation, Place},
+    database, free_port,
     postfix::Postfix,
     until,
 };
@@ -28,29 +26,7 @@ const SOON: Duration = Duration::from_secs(60);
 /// How many bounces the daemon publishes while the servers ask.
 const BOUNCES: usize = 150;
 
-/// An installation that reads a Maildir.
-struct Place {
-    dir: tempfile::TempDir,
-    bounced: Installation,
-}
-
 impl Place {
-    fn new() -> Self {
-        let dir = support::directory();
-        let maildir = dir.path().join("Maildir");
-        fs::create_dir(&maildir).unwrap();
-        let mailbox = format!("[maildir.bounces]\npath = \"{}\"\npoll = \"20ms\"\n", maildir.display());
-        let bounced = Installation::new(dir.path(), &mailbox);
-        Self { dir, bounced }
-    }
-
-    /// A bounce of `anna{n}@customer.example`.
-    fn bounce(&self, n: usize) {
-        let sample = include_str!("../scripts/samples/postfix-user-unknown.eml");
-        let mail = sample.replace("anna", &format!("anna{n}")).replace("Message-Id: <", &format!("Message-Id: <{n}."));
-        deliver(&self.dir.path().join("Maildir"), &mail);
-    }
-
     fn add(&self, addresses: &[&str]) {
         self.succeeds("add", addresses);
     }

@@ -20,38 +20,16 @@ use std::{
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use sqlx::{Connection, Executor, SqliteConnection, sqlite::SqliteConnectOptions};
-use support::{cdb, daemon::Installation, database, dovecot::deliver, until};
+use support::{
+    cdb,
+    daemon::{Installation, Place},
+    database, until,
+};
 use tokio::time::{Instant, sleep};
 
 const SOON: Duration = Duration::from_secs(30);
 
-/// An installation that reads a Maildir.
-struct Place {
-    dir: tempfile::TempDir,
-    bounced: Installation,
-}
-
 impl Place {
-    fn new() -> Self {
-        let dir = support::directory();
-        let maildir = dir.path().join("Maildir");
-        fs::create_dir(&maildir).unwrap();
-        let mailbox = format!("[maildir.bounces]\npath = \"{}\"\npoll = \"20ms\"\n", maildir.display());
-        let bounced = Installation::new(dir.path(), &mailbox);
-        Self { dir, bounced }
-    }
-
-    fn maildir(&self) -> PathBuf {
-        self.dir.path().join("Maildir")
-    }
-
-    /// A bounce like the sample, from a mail of its own to a recipient of its own.
-    fn bounce(&self, n: usize) {
-        let sample = include_str!("../scripts/samples/postfix-user-unknown.eml");
-        let mail = sample.replace("anna", &format!("anna{n}")).replace("Message-Id: <", &format!("Message-Id: <{n}."));
-        deliver(&self.maildir(), &mail);
-    }
-
     /// Waits until so many are recorded and moved.
     async fn moved(&self, count: usize) {
         until("all is recorded and moved", SOON, async || {

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::until;
+use super::{dovecot::deliver, until};
 
 /// An installation below one directory: configuration, database and published list.
 pub struct Installation {
@@ -127,5 +127,33 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         self.child.kill().ok();
         self.child.wait().ok();
+    }
+}
+
+/// An installation that reads a Maildir.
+pub struct Place {
+    pub dir: tempfile::TempDir,
+    pub bounced: Installation,
+}
+
+impl Place {
+    pub fn new() -> Self {
+        let dir = super::directory();
+        let maildir = dir.path().join("Maildir");
+        fs::create_dir(&maildir).expect("the test directory is writable");
+        let mailbox = format!("[maildir.bounces]\npath = \"{}\"\npoll = \"20ms\"\n", maildir.display());
+        let bounced = Installation::new(dir.path(), &mailbox);
+        Self { dir, bounced }
+    }
+
+    pub fn maildir(&self) -> PathBuf {
+        self.dir.path().join("Maildir")
+    }
+
+    /// A bounce of `anna{n}@customer.example`, from a mail of its own.
+    pub fn bounce(&self, n: usize) {
+        let sample = include_str!("../../scripts/samples/postfix-user-unknown.eml");
+        let mail = sample.replace("anna", &format!("anna{n}")).replace("Message-Id: <", &format!("Message-Id: <{n}."));
+        deliver(&self.maildir(), &mail);
     }
 }

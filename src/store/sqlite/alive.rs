@@ -38,7 +38,7 @@ impl SqliteStore {
 async fn revive(tx: &mut SqliteConnection, addresses: &[Address], by: &By<'_>) -> Result<Revived, sqlx::Error> {
     let pairs = addresses.iter().map(|address| (address.normalised(), address.domain())).collect();
     let known = histories(tx, &pairs, by.at, Column::Nothing).await?;
-    let mut list = List::new(known, events::last_revision(tx).await?, by.actor);
+    let mut list = List::new(known, events::last_revision(&mut *tx).await?, by.actor);
     for address in addresses {
         let sign = NewSign { address: address.normalised(), at: by.at, sign: Sign::Told, message: None };
         list.revive(address, sign);

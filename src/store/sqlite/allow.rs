@@ -126,7 +126,7 @@ async fn tell(
     by: &By<'_>,
 ) -> Result<(), sqlx::Error> {
     let there = before(tx, addresses).await?;
-    let first = events::last_revision(tx).await? + 1;
+    let first = events::last_revision(&mut *tx).await? + 1;
     let told: Vec<_> = (first..)
         .zip(&there)
         .map(|(revision, (address, before))| NewEvent {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use sqlx::{Row, SqliteConnection};
 
-use super::{events, json};
+use super::{events, json, last_change};
 use crate::{
     policy::brake::{Brake, HOUR, Hour},
     store::{
@@ -151,7 +151,7 @@ async fn take_back_of(
     .bind(HOUR)
     .bind(remote)
     .bind(brake.again)
-    .bind(events::last_revision(tx).await?)
+    .bind(events::last_revision(&mut *tx).await?)
     .bind(DAEMON)
     .execute(&mut *tx)
     .await?
@@ -160,12 +160,15 @@ async fn take_back_of(
         return Ok(0);
     }
     for sql in [
-        "INSERT INTO event (revision, at, kind, address, origin, bounce, recorded, reason, policy, expires, before, actor)
+        concat!(
+            "INSERT INTO event (revision, at, kind, address, origin, bounce, recorded, reason, policy, expires, before, actor)
          SELECT t.revision, s.since, t.kind, s.address, s.origin, s.bounce, unixepoch(), s.reason, s.policy, s.expires,
-                max(s.revision, coalesce((SELECT max(l.revision) FROM main.event AS l
-                                          WHERE l.address = s.address AND l.kind <> 'suppressed'), 0)), e.actor
+                ",
+            last_change!("s.address", "s.revision"),
+            ", made.actor
          FROM temp.taken_back AS t JOIN main.suppression AS s ON s.address = t.address
-         JOIN main.event AS e ON e.revision = s.revision ORDER BY t.revision",
+         JOIN main.event AS made ON made.revision = s.revision ORDER BY t.revision",
+        ),
         "DELETE FROM main.held WHERE address IN (SELECT address FROM temp.taken_back)",
         "INSERT INTO held (address, domain, why, origin, reason, rule, policy, diagnostic, bounce, message, remote, since,
                            expires, revision, note)

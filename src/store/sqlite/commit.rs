@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, sqlite::SqliteRow};
 
 use super::{
-    ROWS_A_STATEMENT, SqliteStore, brake, decoded, events, is_kept, json, list, mailbox, parsed, tables, totals,
+    ROWS_A_STATEMENT, SqliteStore, brake, decoded, events, is_kept, json, last_change, list, mailbox, parsed, tables,
+    totals,
 };
 use crate::{
     message::{Place, Reading},
@@ -164,12 +165,13 @@ macro_rules! known_of {
                  AND e.kind IN ('released', 'rejected', 'allowed', 'disallowed')) AS released_at,
                 (SELECT json_group_array(e.at) FROM event AS e WHERE e.address = a.value ->> 0
                  AND e.kind <> 'suppressed' AND e.kind = 'expired') AS expired,
-                (SELECT max(e.revision) FROM event AS e WHERE e.address = a.value ->> 0
-                 AND e.kind <> 'suppressed') AS last_change,
+                ",
+            last_change!("a.value ->> 0", "s.revision", "h.revision"),
+            " AS last_change,
                 (SELECT l.at FROM alive AS l WHERE l.address = a.value ->> 0) AS alive_at,
                 EXISTS (SELECT 1 FROM allowed AS w WHERE w.address IN (a.value ->> 0, '*@' || (a.value ->> 1)))
                 AS allowed,
-                s.origin, s.since, s.expires, s.revision, h.why, h.since AS held_since, h.revision AS held_revision
+                s.origin, s.since, s.expires, h.why, h.since AS held_since
              FROM json_each(?1) AS a
              LEFT JOIN suppression AS s ON s.address = a.value ->> 0
              LEFT JOIN held AS h ON h.address = a.value ->> 0"
@@ -217,9 +219,7 @@ fn known_of(row: &SqliteRow) -> Result<Known, sqlx::Error> {
         held: why.map(waiting).transpose()?,
         allowed: row.try_get("allowed")?,
     };
-    let changes: [Option<i64>; 3] =
-        [row.try_get("last_change")?, row.try_get("revision")?, row.try_get("held_revision")?];
-    Ok(Known { history, last_change: changes.into_iter().flatten().max() })
+    Ok(Known { history, last_change: row.try_get("last_change")? })
 }
 
 type PastRow = (i64, i64, String, String, String, Option<String>);

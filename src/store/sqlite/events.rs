@@ -1,7 +1,7 @@
 //! The table `event`: written with whatever it tells of, read by followers.
 
 use serde_json::json;
-use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, sqlite::SqliteRow};
+use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, SqliteExecutor, sqlite::SqliteRow};
 
 use super::{ROWS_A_STATEMENT, SqliteStore, decoded, is_kept, parsed};
 use crate::store::{Changes, Event, EventKind, StoreError, plan::NewEvent};
@@ -64,11 +64,7 @@ impl SqliteStore {
     }
 
     pub(in crate::store) async fn newest_revision(&self) -> Result<i64, StoreError> {
-        // Of the sequence and not of the rows: old ones may be gone.
-        sqlx::query_scalar("SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'event'), 0)")
-            .fetch_one(&self.readers)
-            .await
-            .map_err(|error| self.error(error))
+        last_revision(&self.readers).await.map_err(|error| self.error(error))
     }
 }
 
@@ -92,9 +88,10 @@ fn event(row: &SqliteRow) -> Result<Event, sqlx::Error> {
     })
 }
 
-/// The revision of the last event; 0 before the first. For whoever holds the write lock and makes the next one.
-pub(super) async fn last_revision(tx: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
-    sqlx::query_scalar("SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'event'), 0)").fetch_one(tx).await
+/// The revision of the last event; 0 before the first.
+pub(super) async fn last_revision(of: impl SqliteExecutor<'_>) -> Result<i64, sqlx::Error> {
+    // Of the sequence and not of the rows: old ones may be gone.
+    sqlx::query_scalar("SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'event'), 0)").fetch_one(of).await
 }
 
 /// Writes events, in the order of their revisions.

@@ -3,7 +3,7 @@
 
 use sqlx::{Connection, Executor, QueryBuilder, Sqlite, SqliteConnection, pool::PoolConnection};
 
-use super::{ROWS_A_STATEMENT, SqliteStore, events, is_kept, json};
+use super::{ROWS_A_STATEMENT, SqliteStore, events, is_kept, json, last_change};
 use crate::{
     store::{By, Imported, StoreError},
     suppression::{Origin, Suppression},
@@ -161,20 +161,18 @@ async fn choose(tx: &mut SqliteConnection) -> Result<Imported, sqlx::Error> {
         .await?
         .rows_affected();
     // The change before is in whichever of the three tables an address has a row.
-    tx.execute(
+    tx.execute(concat!(
         "INSERT INTO temp.chosen (address, is_new, before)
-         SELECT a.address, s.address IS NULL,
-                nullif(max(coalesce(s.revision, 0), coalesce(h.revision, 0),
-                           coalesce((SELECT max(e.revision) FROM main.event AS e
-                                     WHERE e.address = a.address AND e.kind <> 'suppressed'), 0)), 0)
-         FROM temp.arriving AS a
+         SELECT a.address, s.address IS NULL, ",
+        last_change!("a.address", "s.revision", "h.revision"),
+        " FROM temp.arriving AS a
          LEFT JOIN main.suppression AS s ON s.address = a.address
          LEFT JOIN main.held AS h ON h.address = a.address
          LEFT JOIN temp.rank AS r ON r.origin = s.origin
          WHERE s.address IS NULL
             OR r.rank < a.rank AND NOT (s.origin = 'soft' AND coalesce(a.expires <= s.expires, false))
          ORDER BY a.address",
-    )
+    ))
     .await?;
     let (new, replaced, kept): (i64, i64, i64) = sqlx::query_as(
         "SELECT coalesce(sum(is_new), 0), coalesce(sum(NOT is_new), 0), (SELECT count(*) FROM temp.arriving) - count(*)
@@ -188,7 +186,7 @@ async fn choose(tx: &mut SqliteConnection) -> Result<Imported, sqlx::Error> {
 
 /// Writes the events and the entries of those that were chosen; what waits about them waits no longer.
 async fn write(tx: &mut SqliteConnection, by: &By<'_>) -> Result<(), sqlx::Error> {
-    let behind = events::last_revision(tx).await?;
+    let behind = events::last_revision(&mut *tx).await?;
     sqlx::query(
         "INSERT INTO main.event (revision, at, kind, address, origin, recorded, reason, expires, before, actor, note)
          SELECT ?1 + c.number, ?2, 'suppressed', a.address, a.origin, unixepoch(), a.reason,

@@ -11,7 +11,7 @@ use futures::{
 };
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, SqlitePool, query_builder::Separated};
 
-use super::{ROWS_A_STATEMENT, SqliteStore, alive, brake, decoded, events, is_kept, json, parsed, review};
+use super::{ROWS_A_STATEMENT, SqliteStore, alive, brake, decoded, events, is_kept, json, last_change, parsed, review};
 use crate::{
     report::Address,
     store::{
@@ -167,22 +167,20 @@ pub(super) async fn before<'a>(
 ) -> Result<BTreeMap<&'a str, Before>, sqlx::Error> {
     let mut all: BTreeMap<&str, Before> =
         addresses.iter().map(|address| (address.normalised(), Before::default())).collect();
-    let rows = sqlx::query(
-        "SELECT a.value AS address, s.origin AS listed, h.origin AS held, s.revision, h.revision AS held_revision,
-                (SELECT max(e.revision) FROM event AS e WHERE e.address = a.value AND e.kind <> 'suppressed')
-                AS last_change
+    let rows = sqlx::query(concat!(
+        "SELECT a.value AS address, s.origin AS listed, h.origin AS held, ",
+        last_change!("a.value", "s.revision", "h.revision"),
+        " AS last_change
          FROM json_each(?1) AS a
          LEFT JOIN suppression AS s ON s.address = a.value LEFT JOIN held AS h ON h.address = a.value",
-    )
+    ))
     .bind(json(&all.keys().collect::<Vec<_>>())?)
     .fetch_all(tx)
     .await?;
     for row in &rows {
         let origin = |column| row.try_get::<Option<&str>, _>(column)?.map(parsed).transpose();
-        let changes: [Option<i64>; 3] =
-            [row.try_get("last_change")?, row.try_get("revision")?, row.try_get("held_revision")?];
         if let Some(before) = all.get_mut(row.try_get::<&str, _>("address")?) {
-            let last_change = changes.into_iter().flatten().max();
+            let last_change = row.try_get("last_change")?;
             *before = Before { listed: origin("listed")?, held: origin("held")?, last_change };
         }
     }
@@ -196,7 +194,7 @@ async fn put(
     before: &BTreeMap<&str, Before>,
     by: &By<'_>,
 ) -> Result<(), sqlx::Error> {
-    let mut revision = events::last_revision(tx).await?;
+    let mut revision = events::last_revision(&mut *tx).await?;
     let (mut rows, mut told) = (Vec::new(), Vec::new());
     for address in addresses {
         revision += 1;
@@ -221,7 +219,7 @@ async fn put(
     .bind(by.note)
     .execute(&mut *tx)
     .await?;
-    review::forget(tx, &before.keys().copied().collect::<Vec<_>>()).await?;
+    review::let_go(tx, &before.keys().copied().collect::<Vec<_>>()).await?;
     events::insert(tx, &told).await
 }
 
@@ -234,8 +232,8 @@ pub(super) async fn take_off(
 ) -> Result<(), sqlx::Error> {
     let addresses: Vec<&str> = before.keys().copied().collect();
     delete_entries(tx, &addresses).await?;
-    review::forget(tx, &addresses).await?;
-    let first = events::last_revision(tx).await? + 1;
+    review::let_go(tx, &addresses).await?;
+    let first = events::last_revision(&mut *tx).await? + 1;
     let there = before.iter().filter_map(|(address, before)| Some((*address, before.origin()?, before.last_change)));
     let told: Vec<_> = (first..)
         .zip(there)
@@ -287,13 +285,11 @@ async fn allowed_of(tx: &mut SqliteConnection, addresses: &[Address]) -> Result<
 const EXPIRED_AT_ONCE: u32 = 500;
 
 async fn expire_some(tx: &mut SqliteConnection, now: i64) -> Result<u64, sqlx::Error> {
-    let rows: Vec<(String, String, i64, Option<i64>)> = sqlx::query_as(
-        "SELECT s.address, s.origin, s.expires,
-                nullif(max(coalesce(s.revision, 0),
-                           coalesce((SELECT max(e.revision) FROM event AS e
-                                     WHERE e.address = s.address AND e.kind <> 'suppressed'), 0)), 0)
-         FROM suppression AS s WHERE s.expires <= ?1 ORDER BY s.expires LIMIT ?2",
-    )
+    let rows: Vec<(String, String, i64, Option<i64>)> = sqlx::query_as(concat!(
+        "SELECT s.address, s.origin, s.expires, ",
+        last_change!("s.address", "s.revision"),
+        " FROM suppression AS s WHERE s.expires <= ?1 ORDER BY s.expires LIMIT ?2",
+    ))
     .bind(now)
     .bind(EXPIRED_AT_ONCE)
     .fetch_all(&mut *tx)
@@ -307,7 +303,7 @@ async fn expire_some(tx: &mut SqliteConnection, now: i64) -> Result<u64, sqlx::E
         .bind(json(&addresses)?)
         .execute(&mut *tx)
         .await?;
-    let first = events::last_revision(tx).await? + 1;
+    let first = events::last_revision(&mut *tx).await? + 1;
     let mut told = Vec::new();
     for (revision, (address, origin, expires, before)) in (first..).zip(&rows) {
         told.push(NewEvent {
@@ -329,7 +325,7 @@ pub(super) async fn change(tx: &mut SqliteConnection, changes: &ListChanges<'_>)
     }
     delete_entries(tx, &changes.ended).await?;
     insert_entries(tx, &changes.entries).await?;
-    review::forget(tx, &changes.let_go).await?;
+    review::let_go(tx, &changes.let_go).await?;
     review::hold(tx, &changes.held).await?;
     alive::note(tx, &changes.signs).await
 }

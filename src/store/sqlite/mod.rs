@@ -63,6 +63,21 @@ const fn is_kept(rows: usize) -> bool {
     rows == ROWS_A_STATEMENT || rows == 1
 }
 
+/// SQL for the last change of the list that was about an address: of the events that the index holds, and of the rows
+/// whose `revision` is named; NULL where there is none.
+macro_rules! last_change {
+    ($address:literal $(, $revision:literal)+) => {
+        concat!(
+            "nullif(max(coalesce((SELECT max(e.revision) FROM event AS e WHERE e.address = ",
+            $address,
+            " AND e.kind <> 'suppressed'), 0)",
+            $(", coalesce(", $revision, ", 0)",)+
+            "), 0)"
+        )
+    };
+}
+use last_change;
+
 /// The file and its connections.
 #[derive(Debug, Clone)]
 pub struct SqliteStore {

@@ -383,7 +383,7 @@ async fn judge_addresses(
     let mut known = Known::read(tx, &addresses).await?;
     let (mut changed, mut judged) = (Vec::new(), Vec::new());
     let mut changes = Changes::default();
-    let mut revision = events::last_revision(tx).await?;
+    let mut revision = events::last_revision(&mut *tx).await?;
     let addresses: Vec<Address> = addresses.iter().filter_map(|address| Address::parse(address)).collect();
     for address in &addresses {
         let mut of = known.take(address);
@@ -796,27 +796,20 @@ impl Known {
         for row in rows {
             all.entry(row.address.clone()).or_default().complaints.push(row);
         }
-        let entries: Vec<Entry> = sqlx::query_as(
+        let listed: Vec<Entry> = sqlx::query_as(
             "SELECT s.address, NULL AS why, s.origin, s.reason, s.rule, s.policy, s.bounce, s.complaint, s.expires, s.revision
-             FROM json_each(?1) AS a JOIN suppression AS s ON s.address = a.value",
-        )
-        .bind(&asked)
-        .fetch_all(&mut *tx)
-        .await?;
-        for entry in entries {
-            let address = entry.address.clone();
-            all.entry(address).or_default().entry = Some(entry);
-        }
-        let held: Vec<Entry> = sqlx::query_as(
-            "SELECT h.address, h.why, h.origin, h.reason, h.rule, h.policy, h.bounce, h.complaint, h.expires, h.revision
+             FROM json_each(?1) AS a JOIN suppression AS s ON s.address = a.value
+             UNION ALL
+             SELECT h.address, h.why, h.origin, h.reason, h.rule, h.policy, h.bounce, h.complaint, h.expires, h.revision
              FROM json_each(?1) AS a JOIN held AS h ON h.address = a.value",
         )
         .bind(&asked)
         .fetch_all(&mut *tx)
         .await?;
-        for entry in held {
-            let address = entry.address.clone();
-            all.entry(address).or_default().held = Some(entry);
+        for entry in listed {
+            let of = all.entry(entry.address.clone()).or_default();
+            let place = if entry.why.is_some() { &mut of.held } else { &mut of.entry };
+            *place = Some(entry);
         }
         let alive: Vec<(String, i64, Option<i64>, Option<i64>)> = sqlx::query_as(
             "SELECT l.address, l.at, m.id, m.recorded

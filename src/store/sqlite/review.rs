@@ -88,7 +88,7 @@ async fn answer_selected(
     .bind(&selection.domain)
     .bind(selection.message)
     .bind(&selection.remote)
-    .bind(events::last_revision(tx).await?)
+    .bind(events::last_revision(&mut *tx).await?)
     .execute(&mut *tx)
     .await?;
     let unchanged = match answer {
@@ -203,7 +203,7 @@ pub(super) async fn hold(tx: &mut SqliteConnection, held: &[NewHeld<'_>]) -> Res
 }
 
 /// Nothing waits about these any longer.
-pub(super) async fn forget(tx: &mut SqliteConnection, addresses: &[&str]) -> Result<(), sqlx::Error> {
+pub(super) async fn let_go(tx: &mut SqliteConnection, addresses: &[&str]) -> Result<(), sqlx::Error> {
     if addresses.is_empty() {
         return Ok(());
     }
