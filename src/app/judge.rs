@@ -4,7 +4,7 @@
 mod files;
 mod proof;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::{
     classify::Classifier,
@@ -25,8 +25,10 @@ pub use files::TableFiles;
 pub struct Judge {
     options: parse::Options,
     classifier: Classifier,
-    version: Arc<TablesVersion>,
     policy: Policy,
+    files: TableFiles,
+    /// Made when first asked for: for one verdict nobody asks.
+    version: OnceLock<Arc<TablesVersion>>,
 }
 
 impl Judge {
@@ -46,7 +48,7 @@ impl Judge {
         let mut policy = Policy::from_files(&files.policy)?;
         policy.most_per_message = config.suppressions.most_per_message;
         policy.never = config.suppressions.never.clone();
-        let judge = Self { options, classifier, version: files.version(&policy).into(), policy };
+        let judge = Self { options, classifier, policy, files, version: OnceLock::new() };
         judge.prove(|example| example.file.is_own())?;
         Ok(judge)
     }
@@ -59,8 +61,8 @@ impl Judge {
 
     /// Which tables these are, and which policy.
     #[must_use]
-    pub const fn version(&self) -> &Arc<TablesVersion> {
-        &self.version
+    pub fn version(&self) -> &Arc<TablesVersion> {
+        self.version.get_or_init(|| self.files.version(&self.policy).into())
     }
 
     /// Reads one mail and judges every recipient that it reports on; verdicts are parallel to the recipients.

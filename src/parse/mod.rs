@@ -178,7 +178,9 @@ fn parse_lines(raw: &[u8], numbering: &Numbering, options: &Options, depth: u8) 
     }
     report.message_id = mail.message_id.clone();
     report.date = mail.date;
-    report.author = author::of(&mail).filter(|_| matches!(report.kind, Kind::AutoReply | Kind::NotBounce));
+    if matches!(report.kind, Kind::AutoReply | Kind::NotBounce) {
+        report.author = author::of(&mail);
+    }
     report
 }
 

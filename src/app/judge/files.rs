@@ -1,7 +1,10 @@
 //! The configuration -> the files of all tables by which mails are read and judged; which of one's own rows do nothing
 //! any more, and a name for all of them together.
 
-use std::{fmt::Write, sync::Arc};
+use std::{
+    fmt::Write,
+    sync::{Arc, OnceLock},
+};
 
 use sha2::{Digest, Sha256};
 
@@ -74,7 +77,8 @@ impl TableFiles {
             parse::Options { tables: Arc::new(parse::Tables::of_files(&self.parse)?), ..parse::Options::default() };
         let judge = |codes: &[Arc<TableFile>], phrases: &[Arc<TableFile>]| {
             let classifier = Classifier::new(CodeTable::from_files(codes)?, phrases)?;
-            Ok(Judge { options: read.clone(), classifier, version: Arc::default(), policy: Policy::embedded() })
+            let (options, files) = (read.clone(), self.clone());
+            Ok(Judge { options, classifier, policy: Policy::embedded(), files, version: OnceLock::new() })
         };
         let verdicts = |judge: &Judge, examples: &Vec<String>| {
             let verdicts = examples.iter().map(|example| judge.judge_example(example));
