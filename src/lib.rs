@@ -21,3 +21,4 @@ pub mod store;
 pub mod suppression;
 pub mod tables;
 pub mod text;
+pub mod verp;

@@ -102,6 +102,9 @@ impl Config {
         if let Some(problem) = self.retention.contradiction() {
             return complain(format!("[retention] {problem}"));
         }
+        if let Some(problem) = self.verp.contradiction() {
+            return complain(format!("[verp] {problem}"));
+        }
         let mut sections = HashMap::new();
         for Mailbox { section, name, settings } in self.mailboxes() {
             if name.trim().is_empty() || name.contains(is_unseen) {
@@ -130,7 +133,7 @@ impl Config {
 }
 
 /// The keys whose values are lists, beside the `files` of each table.
-const LISTS: &[&str] = &["suppressions.never", "report.campaign_headers", "report.processed"];
+const LISTS: &[&str] = &["suppressions.never", "report.campaign_headers", "report.processed", "verp.delivered_to"];
 
 /// Defaults stand in the types; the environment overrides the file.
 fn layered(text: Option<&str>) -> Result<Config, config::ConfigError> {

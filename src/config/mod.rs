@@ -3,6 +3,7 @@
 
 mod load;
 mod retention;
+mod verp;
 
 use std::{
     collections::BTreeMap,
@@ -12,6 +13,7 @@ use std::{
 pub use load::ConfigError;
 pub use retention::Retention;
 use serde::Deserialize;
+pub use verp::Verp;
 
 use crate::{
     message::Place,
@@ -67,6 +69,8 @@ macro_rules! config {
             $($(#[$doc])+ pub $table: Overlay,)+
             /// How reports are read and which are settled.
             pub report: Report,
+            /// Signed envelope senders.
+            pub verp: Verp,
             /// What is logged, and how.
             pub log: Log,
             $(
@@ -275,6 +279,7 @@ impl Config {
         [&mut self.database.path, &mut self.suppressions.path]
             .into_iter()
             .chain(&mut self.suppressions.cdb_path)
+            .chain(&mut self.verp.keys)
             .for_each(anchor);
         self.table_files_mut().for_each(anchor);
         self.mailbox_paths_mut().into_iter().for_each(anchor);

@@ -44,11 +44,15 @@ impl Retention {
 
 /// `90d`, `18 months` is none: months differ.
 fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    let days = |span: Span| span.to_duration(SpanRelativeTo::days_are_24_hours()).ok();
-    let time = SpanParser::new().parse_span(&text).ok().and_then(days).and_then(|time| Duration::try_from(time).ok());
-    let time = time.filter(|time| !time.is_zero());
+    let time = days_or_less(&String::deserialize(deserializer)?);
     time.map(Some).ok_or_else(|| D::Error::custom("expected a time above 0 in days or less, such as 90d or 36h"))
+}
+
+/// A time above 0.
+pub(super) fn days_or_less(text: &str) -> Option<Duration> {
+    let days = |span: Span| span.to_duration(SpanRelativeTo::days_are_24_hours()).ok();
+    let time = SpanParser::new().parse_span(text).ok().and_then(days).and_then(|time| Duration::try_from(time).ok());
+    time.filter(|time| !time.is_zero())
 }
 
 #[cfg(test)]
