@@ -240,7 +240,7 @@ async fn what_the_server_said_is_what_the_rows_say_and_postfix_refuses_the_dead(
     ] {
         let refused = postfix.submit(&sender, address).await.unwrap_err();
         assert!(
-            refused.starts_with("554 5.1.1") && refused.contains("Suppressed after bounces: user_unknown"),
+            refused.starts_with("554 5.1.1") && refused.contains("Recipient is on our suppression list: user_unknown"),
             "{refused}"
         );
     }

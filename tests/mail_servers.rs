@@ -84,7 +84,11 @@ impl MailServer {
         let refused = |(recipient, reply): (&&str, &String)| {
             let suppressed = match self {
                 Self::OpenSmtpd(..) => reply.starts_with("550 Invalid recipient"),
-                _ => reply.starts_with("55") && reply.contains("5.1.1") && reply.contains("Suppressed after bounces: "),
+                _ => {
+                    reply.starts_with("55")
+                        && reply.contains("5.1.1")
+                        && reply.contains("Recipient is on our suppression list: ")
+                }
             };
             assert!(suppressed || reply.starts_with("250"), "{recipient}: {reply}");
             suppressed

@@ -483,7 +483,7 @@ async fn postmap_finds_whom_the_list_names_and_what_it_leaves_behind_is_replaced
     }
     assert_ne!(code, Some(0), "{said}");
     assert_eq!(place.run(&["suppressions", "add", address, "bob@bücher.example"]).0, Some(0));
-    let refused = "REJECT 5.1.1 Suppressed after bounces: manual\n".to_owned();
+    let refused = "REJECT 5.1.1 Recipient is on our suppression list: manual\n".to_owned();
     for listed in [address, "bob@bücher.example", "bob@xn--bcher-kva.example"] {
         assert_eq!(ask(listed), (Some(0), refused.clone()), "{listed}");
     }

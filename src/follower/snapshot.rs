@@ -170,7 +170,7 @@ impl Snapshot {
 fn add(writer: &mut Writer, entry: &Entry) -> io::Result<()> {
     let reason = entry.reason.as_deref().unwrap_or(entry.origin.as_str());
     // Not `format!`: it would be a good part of what a long list costs.
-    let value = ["REJECT 5.1.1 Suppressed after bounces: ", reason].concat();
+    let value = ["REJECT 5.1.1 Recipient is on our suppression list: ", reason].concat();
     writer.add(entry.address.as_bytes(), value.as_bytes())?;
     match with_u_labels(&entry.address) {
         Some(address) => writer.add(address.as_bytes(), value.as_bytes()),

@@ -173,7 +173,7 @@ proptest! {
                 let of_nobody = |key: &str| key.starts_with('\0');
                 let records: BTreeMap<_, _> = records.into_iter().filter(|(key, _)| !of_nobody(key)).collect();
                 let refusal = |form: &String, reason: &String| {
-                    (form.clone(), format!("REJECT 5.1.1 Suppressed after bounces: {reason}"))
+                    (form.clone(), format!("REJECT 5.1.1 Recipient is on our suppression list: {reason}"))
                 };
                 let expected: BTreeMap<_, _> =
                     expected.iter().map(|(form, (_, reason, _))| refusal(form, reason)).collect();

@@ -536,6 +536,6 @@ async fn postfix_reads_the_list_as_the_docs_say() {
         let output = Command::new("postmap").arg("-c").arg(config).args(["-q", address, &table]).output().unwrap();
         String::from_utf8(output.stdout).unwrap()
     };
-    assert_eq!(look_up("Ann@Example.org"), "REJECT 5.1.1 Suppressed after bounces: user_unknown\n");
+    assert_eq!(look_up("Ann@Example.org"), "REJECT 5.1.1 Recipient is on our suppression list: user_unknown\n");
     assert_eq!(look_up("bob@example.org"), "");
 }

@@ -67,7 +67,7 @@ async fn each_change_makes_a_whole_new_file_with_both_forms_of_a_domain() {
     ];
     assert_eq!(cdb::addresses(&f.cdb()), expected.map(|(address, _)| address));
     for (address, reason) in expected {
-        assert_eq!(records[address], format!("REJECT 5.1.1 Suppressed after bounces: {reason}"));
+        assert_eq!(records[address], format!("REJECT 5.1.1 Recipient is on our suppression list: {reason}"));
     }
     assert_ne!(f.inode(), before);
     before = f.inode();
@@ -264,7 +264,7 @@ async fn postfix_reads_the_constant_database_as_the_docs_say() {
         String::from_utf8(output.stdout).unwrap()
     };
     for address in ["ann@example.org", "bob@bücher.example", "bob@xn--bcher-kva.example"] {
-        assert_eq!(look_up(address), "REJECT 5.1.1 Suppressed after bounces: user_unknown\n", "{address}");
+        assert_eq!(look_up(address), "REJECT 5.1.1 Recipient is on our suppression list: user_unknown\n", "{address}");
     }
     assert_eq!(look_up("eve@example.org"), "");
     assert_eq!(look_up("bounced"), "");
