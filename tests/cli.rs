@@ -125,7 +125,14 @@ fn a_configuration_with_a_mistake_is_refused_with_file_line_and_key() {
 #[test]
 fn values_that_contradict_each_other_are_refused() {
     for (text, expected) in [
-        ("[suppressions]\nmost_per_message = 0", "most_per_message is 0, expected 1 or more"),
+        (
+            "[suppressions]\nmost_per_message = 0",
+            "bounced.toml:2: [suppressions] most_per_message: 0, expected 1 or more",
+        ),
+        (
+            "[retention]\nbounces = '9d'\n\ndiagnostics = '10d'",
+            "bounced.toml:4: [retention] diagnostics: longer than what is kept of a bounce",
+        ),
         ("[database]\npath = 'a'\n[suppressions]\npath = 'a'", "the same file"),
         ("[log]\nlevel = 'loud,,='", "[log] level `loud,,=`"),
         ("[maildir.a]\npath = '/m'\npoll = 'banana'", "[maildir.a] poll: expected a time above 0 such as 30s or 5m"),
@@ -147,6 +154,38 @@ fn values_that_contradict_each_other_are_refused() {
         let complaint = place.complaint(&["check"], 78);
         assert!(complaint.contains(expected), "{complaint}");
     }
+}
+
+/// What `bounced check` prints of the policy, and what it doubts.
+#[test]
+fn a_check_tells_the_whole_policy_and_what_of_it_can_do_nothing() {
+    let place = Place::new();
+    let own =
+        "[[rule]]\nid = 'alarms'\nmailbox = ['alarm', 'box']\nclass = 'hard'\nfor = 'never'\n[brake]\nleast = 50\n";
+    fs::write(place.path("own.toml"), own).unwrap();
+    let mailbox = "[maildir.box]\npath = 'box'\n";
+    let configure = |retention: &str| {
+        place.configure(&format!(
+            "[suppressions]\nnever = ['ann@own.example', '@Own.example']\n[policy]\nfiles = ['own.toml']\n{mailbox}{retention}"
+        ));
+        let output = place.run(&["check"]);
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let told = configure("[retention]\nbounces = '90d'\n");
+    for line in [
+        "suppresses      alarms: 1 hard bounce",
+        "never           *@own.example, ann@own.example",
+        "brake           more than 50 addresses",
+        "retention       diagnostics for ever, bounces 90 days, messages for ever",
+        "warning         rule `alarms` is for the mailbox `alarm`, and none of that name is configured",
+        "warning         rule `soft` counts bounces within 120 days, and [retention] keeps them for 90 days",
+    ] {
+        assert!(told.lines().any(|told| told.starts_with(line)), "{line}: {told}");
+    }
+    assert_eq!(told.matches("warning ").count(), 3, "as many as rules look back so far: {told}");
+    let told = configure("[retention]\nmessages = '120d'\n");
+    assert_eq!(told.matches("warning ").count(), 1, "{told}");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use crate::{
     config::{Config, Mailbox},
     follower::Followers,
     message::Resume,
+    policy::{Policy, Span},
     source::{MailboxVisitor, Source},
     store::{Store, StoreError},
 };
@@ -20,6 +21,31 @@ pub fn missing_file(config: &Config) -> Option<String> {
             Some(format!("[{section}.{name}] {key} {}: {error}; give the file that is meant", path.display()))
         })
     })
+}
+
+/// What the rules of a policy can't do with this configuration, a line each: it can be used all the same.
+#[must_use]
+pub fn doubts(config: &Config, policy: &Policy) -> Vec<String> {
+    let mut doubts = Vec::new();
+    let known: Vec<&str> = config.mailboxes().iter().map(|mailbox| mailbox.name).collect();
+    let kept = config.retention.of_bounces();
+    for rule in &*policy.rules {
+        for mailbox in rule.mailboxes().iter().filter(|mailbox| !known.contains(&mailbox.as_str())) {
+            doubts.push(format!(
+                "rule `{}` is for the mailbox `{mailbox}`, and none of that name is configured",
+                rule.id
+            ));
+        }
+        let looks_back = rule.looks_back().map(Span::seconds).unwrap_or_default().unsigned_abs();
+        if let Some(kept) = kept.map(|kept| kept.as_secs()).filter(|&kept| kept < looks_back) {
+            let [within, kept] = [looks_back, kept].map(|seconds| Span::of_seconds(seconds.cast_signed()));
+            doubts.push(format!(
+                "rule `{}` counts bounces within {within}, and [retention] keeps them for {kept}: it may never find enough",
+                rule.id
+            ));
+        }
+    }
+    doubts
 }
 
 /// Tries the store, the published list and every mailbox, and tells `told` of each in turn.

@@ -2,7 +2,10 @@
 
 use std::io::{self, Write};
 
-use super::{Exit, Failure, Globals, block_on, terminal::count};
+use super::{
+    Exit, Failure, Globals, block_on,
+    terminal::{count, printable},
+};
 use crate::{
     app::{self, Halt, Judge, TableFiles},
     config::{Config, DEFAULT_FILE, Mailbox},
@@ -12,7 +15,9 @@ use crate::{
 
 /// Validate the configuration and say what `bounced run` would do with it.
 ///
-/// Rows of your own tables that do nothing (any more) are named: the built-in ones give the same answers without them.
+/// Rows of your own tables that do nothing (any more) are named: the built-in ones give the same answers without them. So
+/// are rules of the policy that can do nothing with this configuration: for a mailbox that is not there, or that count
+/// bounces for longer than these are kept.
 ///
 /// With --connect it also opens the database, finds out whether the published lists were made from it, and logs in to
 /// each mailbox; no message is read or changed.
@@ -39,6 +44,9 @@ impl Check {
                 "idle row"
             )?;
         }
+        for doubt in app::doubts(&config, judge.policy()) {
+            writeln!(io::stdout(), "{:<15} {}", "warning", printable(&doubt))?;
+        }
         if let Some(missing) = app::missing_file(&config) {
             return Err(Failure::new(Exit::Config, missing));
         }
@@ -64,6 +72,11 @@ fn describe(config: &Config, policy: &Policy, out: &mut impl Write) -> io::Resul
         label = "";
     }
     writeln!(out, "{label:<15} at most {} a message", count(policy.most_per_message.into(), "address"))?;
+    if !policy.never.is_empty() {
+        writeln!(out, "{:<15} {}", "never", policy.never)?;
+    }
+    writeln!(out, "{:<15} {}", "brake", policy.brake)?;
+    writeln!(out, "{:<15} {}", "retention", config.retention)?;
     for (name, table) in config.tables() {
         let own = table.files.iter().map(|file| format!("{}, over the ", file.display()));
         writeln!(out, "{name:<15} {}built-in", own.collect::<String>())?;

@@ -290,7 +290,7 @@ reference = "RFC 3463"
             ),
             (
                 &reply("550", "").replace("reason", "class = \"sof\", reason"),
-                "my.toml:1: unknown variant `sof`, expected one of `hard`, `soft`, `success`",
+                "my.toml:1: class: unknown variant `sof`, expected one of `hard`, `soft`, `success`",
             ),
             (
                 &reply("550", "").replace("reason", "class = \"hard\", reason"),

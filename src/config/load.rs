@@ -76,18 +76,26 @@ impl Config {
             config.anchor(path.parent().unwrap_or(Path::new("")));
             config.file = Some(path.into());
         }
-        config.validate()?;
+        config.validate(text.as_deref())?;
         Ok(config)
     }
 
     /// What types can't say.
-    fn validate(&self) -> Result<(), ConfigError> {
+    fn validate(&self, text: Option<&str>) -> Result<(), ConfigError> {
         let complain = |message: String| {
             let file = self.file.as_ref().map_or_else(|| "configuration".into(), |f| f.display().to_string());
             Err(ConfigError::Values { file, message })
         };
+        // What the environment says has no line.
+        let complain_of = |section: &str, key: &str, message: &str| match (&self.file, line_of(text, section, key)) {
+            (Some(file), Some(line)) => {
+                let (file, key, message) = (file.clone(), format!("[{section}] {key}: "), message.to_owned());
+                Err(ConfigError::File { file, line, key, message })
+            }
+            _ => complain(format!("[{section}] {key}: {message}")),
+        };
         if self.suppressions.most_per_message == 0 {
-            return complain("[suppressions] most_per_message is 0, expected 1 or more".into());
+            return complain_of("suppressions", "most_per_message", "0, expected 1 or more");
         }
         if self.database.path == self.suppressions.path {
             return complain("[database] path and [suppressions] path are the same file; give each its own".into());
@@ -99,8 +107,8 @@ impl Config {
                 path.display()
             ));
         }
-        if let Some(problem) = self.retention.contradiction() {
-            return complain(format!("[retention] {problem}"));
+        if let Some((key, problem)) = self.retention.contradiction() {
+            return complain_of("retention", key, problem);
         }
         if let Some(problem) = self.verp.contradiction() {
             return complain(format!("[verp] {problem}"));
@@ -157,6 +165,19 @@ fn layered(text: Option<&str>) -> Result<Config, config::ConfigError> {
         .add_source(lists)
         .build()?
         .try_deserialize()
+}
+
+/// The line of a key in its section, from 1.
+fn line_of(text: Option<&str>, section: &str, key: &str) -> Option<usize> {
+    let mut is_there = false;
+    let is_key = |line: &str| line.split_once('=').is_some_and(|(found, _)| found.trim() == key);
+    let mut lines = text?.lines().map(str::trim).enumerate();
+    lines.find_map(|(n, line)| {
+        if let Some(header) = line.strip_prefix('[') {
+            is_there = header.split(']').next().is_some_and(|name| name.trim() == section);
+        }
+        (is_there && is_key(line)).then_some(n + 1)
+    })
 }
 
 /// Keys that were, before there were rules.

@@ -1,9 +1,11 @@
 //! `[retention]`: how long what was read is kept. Erases nothing itself.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use jiff::{Span, SpanRelativeTo, fmt::friendly::SpanParser};
 use serde::{Deserialize, Deserializer, de::Error};
+
+use crate::policy;
 
 /// `[retention]`: each counts from when the message was received; `None` is for ever.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -21,24 +23,41 @@ pub struct Retention {
 }
 
 impl Retention {
-    /// Refuses times that would never come into force, because what they are for is gone before.
-    pub(super) fn contradiction(&self) -> Option<&'static str> {
+    /// The key of a time that would never come into force, because what it is for is gone before, and what is wrong.
+    pub(super) fn contradiction(&self) -> Option<(&'static str, &'static str)> {
         let outlives = |part: Option<Duration>, whole: Option<Duration>| part.zip(whole).is_some_and(|(p, w)| p > w);
         if outlives(self.bounces, self.messages) {
-            return Some(
-                "bounces is longer than messages, and bounces go with their message; make it as short, or shorter",
-            );
+            let problem = "longer than messages, and bounces go with their message; make it as short, or shorter";
+            return Some(("bounces", problem));
         }
         if outlives(self.diagnostics, self.bounces.or(self.messages)) {
-            return Some("diagnostics is longer than what is kept of a bounce; make it as short, or shorter");
+            return Some(("diagnostics", "longer than what is kept of a bounce; make it as short, or shorter"));
         }
         None
+    }
+
+    /// For how long it is known who bounced; `None` for ever.
+    #[must_use]
+    pub fn of_bounces(&self) -> Option<Duration> {
+        self.bounces.into_iter().chain(self.messages).min()
     }
 
     /// Whether anything is ever erased.
     #[must_use]
     pub fn is_for_ever(&self) -> bool {
         *self == Self::default()
+    }
+}
+
+/// As `bounced check` prints it.
+impl fmt::Display for Retention {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let told = |time: Option<Duration>| {
+            let seconds = time.map(|time| time.as_secs().cast_signed());
+            seconds.map_or("for ever".to_owned(), |seconds| policy::Span::of_seconds(seconds).to_string())
+        };
+        let [diagnostics, bounces, messages] = [self.diagnostics, self.bounces, self.messages].map(told);
+        write!(f, "diagnostics {diagnostics}, bounces {bounces}, messages {messages}")
     }
 }
 

@@ -6,11 +6,14 @@
 
 mod keys;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 pub(super) use keys::{Keys, of_files};
 
-use super::Policy;
+use super::{Policy, Span};
 use crate::text::{is_internal, organisation};
 
 /// In seconds.
@@ -66,6 +69,26 @@ impl Default for Brake {
     /// The one that comes with the program.
     fn default() -> Self {
         Policy::embedded().brake.as_ref().clone()
+    }
+}
+
+/// As `bounced check` prints it.
+impl fmt::Display for Brake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { least, factor, share, memory, again, families } = self;
+        let names: BTreeSet<&String> = families.values().collect();
+        write!(
+            f,
+            "more than {least} addresses that one remote newly calls dead within an hour, more than {factor} times its \
+             busiest hour within {}, and {share} of 100 that died then, wait until they are called dead again {} later",
+            Span::of_seconds(*memory),
+            Span::of_seconds(*again)
+        )?;
+        if names.is_empty() {
+            Ok(())
+        } else {
+            write!(f, "; counted by themselves: {}", names.into_iter().cloned().collect::<Vec<_>>().join(", "))
+        }
     }
 }
 

@@ -9,6 +9,7 @@ mod span;
 
 use std::{
     collections::BTreeSet,
+    fmt,
     path::PathBuf,
     sync::{Arc, LazyLock},
 };
@@ -133,10 +134,24 @@ impl Never {
         self.holds(entry) || (entry.local_part() == "*" && self.addresses.iter().any(is_in_domain))
     }
 
+    /// Whether it is nobody.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.addresses.is_empty() && self.domains.is_empty()
+    }
+
     /// Whether it is one of them.
     #[must_use]
     pub fn holds(&self, address: &Address) -> bool {
         self.addresses.contains(address.normalised()) || self.domains.contains(address.domain())
+    }
+}
+
+/// `*@example.org, ann@example.net`: the domains first.
+impl fmt::Display for Never {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let domains = self.domains.iter().map(|domain| format!("*@{domain}"));
+        f.write_str(&domains.chain(self.addresses.iter().cloned()).collect::<Vec<_>>().join(", "))
     }
 }
 

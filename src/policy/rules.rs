@@ -35,6 +35,7 @@ struct RuleRow {
     replaces: Option<Spanned<String>>,
     #[serde(default)]
     kind: CaseKind,
+    #[serde(default, deserialize_with = "class")]
     class: Option<Class>,
     #[serde(default, deserialize_with = "words")]
     reasons: Vec<Reason>,
@@ -44,7 +45,7 @@ struct RuleRow {
     domain: Vec<Domain>,
     #[serde(default, deserialize_with = "words")]
     mailbox: Vec<String>,
-    count: Option<u32>,
+    count: Option<Number>,
     within: Option<Span>,
     spread: Option<Span>,
     spacing: Option<Span>,
@@ -120,6 +121,18 @@ impl Rule {
         !self.scope.mailboxes.is_empty()
     }
 
+    /// Where the bounces are read that it is for, by the names of mailboxes; anywhere where there are none.
+    #[must_use]
+    pub fn mailboxes(&self) -> &[String] {
+        &self.scope.mailboxes
+    }
+
+    /// The longest time between the first and the last bounce that it counts together; `None` where one is enough.
+    #[must_use]
+    pub fn looks_back(&self) -> Option<Span> {
+        (!self.asked.is_one()).then(|| Span::of_seconds(self.asked.within))
+    }
+
     /// Whether what it is for suppresses nobody.
     #[must_use]
     pub const fn says_never(&self) -> bool {
@@ -180,9 +193,9 @@ impl fmt::Display for Rule {
         match &self.lasts {
             Lasts::Never => f.write_str(": never"),
             Lasts::For(times) => {
-                let times: Vec<String> =
-                    times.iter().map(|time| time.map_or("good".to_owned(), |span| span.to_string())).collect();
-                write!(f, ": for {}", times.join(", then "))
+                let told = times.iter().map(|time| time.map_or("for good".to_owned(), |span| span.to_string()));
+                let first = if times.first().is_some_and(Option::is_some) { "for " } else { "" };
+                write!(f, ": {first}{}", told.collect::<Vec<_>>().join(", then "))
             }
         }
     }
@@ -313,9 +326,6 @@ impl RuleRow {
     fn check(self) -> Result<Rule, String> {
         let Self { id, kind, class, reasons, mut fault, domain, mailbox, lasts, because, .. } = self;
         let asks = self.count.is_some() || self.within.is_some() || self.spread.is_some() || self.spacing.is_some();
-        if class == Some(Class::Success) {
-            return Err("is for successes, which suppress nobody; expected class hard or soft".to_owned());
-        }
         if kind == CaseKind::Complaint {
             if class.is_some() || !reasons.is_empty() || !fault.is_empty() {
                 return Err("is for complaints, which have no class, reasons and fault: leave them out".to_owned());
@@ -331,7 +341,7 @@ impl RuleRow {
         if lasts == Lasts::Never && asks {
             return Err("never suppresses: leave count, within, spread and spacing out".to_owned());
         }
-        let asked = asked(self.count, self.within, self.spread, self.spacing)?;
+        let asked = asked(self.count.map(|Number(count)| count), self.within, self.spread, self.spacing)?;
         let domains = domain.into_iter().map(|Domain(domain)| domain).collect();
         let scope = Scope { kind, class, reasons, faults: fault, domains, mailboxes: mailbox };
         Ok(Rule { id: id.into_inner(), because, asked, lasts, scope })
@@ -389,13 +399,55 @@ impl FromStr for Domain {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let address = Address::parse(&format!("anybody@{text}")).filter(|_| !text.contains('@'));
-        address.map(|address| Self(address.domain().to_owned())).ok_or_else(|| format!("`{text}` is no domain"))
+        address
+            .map(|address| Self(address.domain().to_owned()))
+            .ok_or_else(|| format!("`{text}` is no domain; expected one, as example.org"))
     }
 }
 
-/// One word, or a list of some.
+/// The class of a bounce of which somebody has failed.
+fn class<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Class>, D::Error> {
+    let word = String::deserialize(deserializer)?;
+    let class = word.parse().ok().filter(|class| *class != Class::Success);
+    class.map(Some).ok_or_else(|| de::Error::custom(format!("`{word}` fails nobody; expected hard or soft")))
+}
+
+/// A whole number.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Number(pub(super) u32);
+
+impl<'de> Deserialize<'de> for Number {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Written;
+
+        impl de::Visitor<'_> for Written {
+            type Value = Number;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a whole number without quotes, as 3")
+            }
+
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Number, E> {
+                let wrong = |_| E::invalid_value(de::Unexpected::Signed(number), &self);
+                u32::try_from(number).map(Number).map_err(wrong)
+            }
+        }
+
+        deserializer.deserialize_i64(Written)
+    }
+}
+
+/// One word, or a list of some; left out it means any.
 fn words<'de, T: FromStr<Err: fmt::Display>, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
-    struct Words<T>(PhantomData<T>);
+    words_or(deserializer, "expected at least one word; left out: any")
+}
+
+/// The same, where an empty list is refused in other words.
+fn words_or<'de, T: FromStr<Err: fmt::Display>, D: Deserializer<'de>>(
+    deserializer: D,
+    empty: &'static str,
+) -> Result<Vec<T>, D::Error> {
+    struct Words<T>(&'static str, PhantomData<T>);
 
     impl<'de, T: FromStr<Err: fmt::Display>> de::Visitor<'de> for Words<T> {
         type Value = Vec<T>;
@@ -413,20 +465,17 @@ fn words<'de, T: FromStr<Err: fmt::Display>, D: Deserializer<'de>>(deserializer:
             while let Some(text) = all.next_element::<String>()? {
                 words.push(text.parse().map_err(de::Error::custom)?);
             }
-            if words.is_empty() {
-                Err(de::Error::custom("expected at least one word; left out: any"))
-            } else {
-                Ok(words)
-            }
+            if words.is_empty() { Err(de::Error::custom(self.0)) } else { Ok(words) }
         }
     }
 
-    deserializer.deserialize_any(Words(PhantomData))
+    deserializer.deserialize_any(Words(empty, PhantomData))
 }
 
 impl<'de> Deserialize<'de> for Lasts {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let times: Vec<Time> = words(deserializer)?;
+        let empty = "expected \"forever\", \"never\", a time as \"30d\", or a list of rising times";
+        let times: Vec<Time> = words_or(deserializer, empty)?;
         let refuse = |problem: &str| Err(de::Error::custom(problem));
         if times == [Time::Never] {
             return Ok(Self::Never);
@@ -498,13 +547,13 @@ mod tests {
                  for good",
                 "hard: 1 hard bounce: for good",
                 "mailbox-full: 5 soft bounces (mailbox_full) within 60 days, the first and the last at least 14 days \
-                 apart, those within 12 hours counted once: for 30 days, then 90 days, then good",
+                 apart, those within 12 hours counted once: for 30 days, then 90 days, then for good",
                 "forwarding-failed: 3 soft bounces (forwarding_failed) within 60 days, the first and the last at least 14 \
-                 days apart, those within 12 hours counted once: for 30 days, then 90 days, then good",
+                 days apart, those within 12 hours counted once: for 30 days, then 90 days, then for good",
                 "undetermined: 8 soft bounces (undetermined; fault recipient, unknown) within 120 days, the first and the \
-                 last at least 30 days apart, those within 12 hours counted once: for 30 days, then 90 days, then good",
+                 last at least 30 days apart, those within 12 hours counted once: for 30 days, then 90 days, then for good",
                 "soft: 8 soft bounces within 120 days, the first and the last at least 30 days apart, those within 12 \
-                 hours counted once: for 30 days, then 90 days, then good",
+                 hours counted once: for 30 days, then 90 days, then for good",
             ]
         );
         assert!(embedded().iter().all(|rule| rule.because.is_some()), "each row says why");
@@ -545,19 +594,27 @@ mod tests {
         for (row, problem) in [
             ("for = 'never'\ncolour = 1", "3: unknown field `colour`"),
             ("class = 'soft'", "0: missing field `for`"),
-            ("for = []", "2: expected at least one word"),
-            ("for = 'a year'", "2: `a year` is no length of time; expected days, hours or minutes, as \"30d\""),
-            ("for = 7", "2: invalid type: integer `7`, expected a word or a list of words"),
-            ("for = ['30d', 'never']", "2: `never` stands alone"),
-            ("for = ['forever', '30d']", "2: each time is to last longer than the one before"),
-            ("for = ['30d', '30d']", "2: each time is to last longer than the one before"),
-            ("for = ['forever', 'forever']", "2: each time is to last longer than the one before"),
-            ("for = 'forever'\nreasons = []", "3: expected at least one word"),
-            ("for = 'forever'\nreasons = 'gone'", "3: `gone` is unknown; expected one of: user_unknown"),
-            ("for = 'forever'\ndomain = 'a@b.example'", "3: `a@b.example` is no domain"),
-            ("for = 'forever'\ndomain = '*.example'", "3: `*.example` is no domain"),
-            ("for = 'forever'\nclass = 'success'", "1: `a` is for successes"),
-            ("for = 'forever'\nkind = 'mail'", "3: unknown variant `mail`, expected `bounce` or `complaint`"),
+            ("for = 'a year'", "2: for: `a year` is no length of time; expected days, hours or minutes, as \"30d\""),
+            ("for = 7", "2: for: invalid type: integer `7`, expected a word or a list of words"),
+            ("for = ['30d', 'never']", "2: for: `never` stands alone"),
+            ("for = ['forever', '30d']", "2: for: each time is to last longer than the one before"),
+            ("for = ['30d', '30d']", "2: for: each time is to last longer than the one before"),
+            ("for = ['forever', 'forever']", "2: for: each time is to last longer than the one before"),
+            ("for = 'forever'\nreasons = 'gone'", "3: reasons: `gone` is unknown; expected one of: user_unknown"),
+            ("for = 'forever'\ndomain = 'a@b.example'", "3: domain: `a@b.example` is no domain"),
+            ("for = 'forever'\ndomain = '*.example'", "3: domain: `*.example` is no domain"),
+            ("for = 'forever'\nclass = 'success'", "3: class: `success` fails nobody; expected hard or soft"),
+            ("for = 'forever'\nclass = 'medium'", "3: class: `medium` fails nobody; expected hard or soft"),
+            (
+                "for = 'forever'\ncount = '3'",
+                "3: count: invalid type: string \"3\", expected a whole number without quotes",
+            ),
+            ("for = 'forever'\ncount = -3", "3: count: invalid value: integer `-3`, expected a whole number"),
+            ("for = []", "2: for: expected \"forever\", \"never\", a time"),
+            ("for = '0d'", "2: for: `0d` is no time at all; expected days, hours or minutes"),
+            ("for = 'forever'\nreasons = []", "3: reasons: expected at least one word; left out: any"),
+            ("for = 'forever'\nwithin = 3", "3: within: invalid type: integer `3`, expected days, hours or minutes"),
+            ("for = 'forever'\nkind = 'mail'", "3: kind: unknown variant `mail`, expected `bounce` or `complaint`"),
             ("for = 'forever'\nkind = 'complaint'\nclass = 'hard'", "1: `a` is for complaints, which have no class"),
             ("for = 'forever'\nkind = 'complaint'\nreasons = 'spam'", "1: `a` is for complaints, which have no class"),
             ("for = 'forever'\nkind = 'complaint'\nfault = 'sender'", "1: `a` is for complaints, which have no class"),

@@ -17,6 +17,9 @@ pub(super) const DAY: i64 = 24 * HOUR;
 /// A hundred years: what is to last longer lasts for ever.
 const LONGEST: i64 = 36_525 * DAY;
 
+/// How it is written.
+const EXPECTED: &str = "days, hours or minutes, as \"30d\", \"24h\", \"90m\"";
+
 impl Span {
     /// So many days.
     #[must_use]
@@ -25,7 +28,8 @@ impl Span {
     }
 
     /// So many seconds, of which there are some.
-    pub(super) const fn of_seconds(seconds: i64) -> Self {
+    #[must_use]
+    pub const fn of_seconds(seconds: i64) -> Self {
         Self(seconds)
     }
 
@@ -40,8 +44,7 @@ impl FromStr for Span {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let refuse =
-            || format!("`{text}` is no length of time; expected days, hours or minutes, as \"30d\", \"24h\", \"90m\"");
+        let refuse = || format!("`{text}` is no length of time; expected {EXPECTED}");
         let units = [('d', DAY), ('h', HOUR), ('m', MINUTE)];
         let (number, unit) = units
             .iter()
@@ -50,16 +53,30 @@ impl FromStr for Span {
             .ok_or_else(refuse)?;
         let seconds = number.parse::<i64>().ok().and_then(|number| number.checked_mul(unit)).ok_or_else(refuse)?;
         match seconds {
-            0 => Err(format!("`{text}` is no time at all")),
+            0 => Err(format!("`{text}` is no time at all; expected {EXPECTED}")),
             ..=LONGEST => Ok(Self(seconds)),
-            _ => Err(format!("`{text}` is longer than a hundred years")),
+            _ => Err(format!("`{text}` is longer than a hundred years; expected {EXPECTED}")),
         }
     }
 }
 
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: de::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+        struct Written;
+
+        impl de::Visitor<'_> for Written {
+            type Value = Span;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(EXPECTED)
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Span, E> {
+                text.parse().map_err(E::custom)
+            }
+        }
+
+        deserializer.deserialize_str(Written)
     }
 }
 

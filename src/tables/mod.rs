@@ -100,7 +100,27 @@ impl TableFile {
     /// # Errors
     /// It is no TOML, or says what the table has no place for.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, TableError> {
-        toml::from_str(&self.text).map_err(|err| self.refuse(&err.span().unwrap_or_default(), err.message().trim_end()))
+        toml::from_str(&self.text).map_err(|err| {
+            let (place, problem) = (err.span().unwrap_or_default(), err.message().trim_end());
+            match self.key(place.start).filter(|_| !problem.contains(" field `")) {
+                Some(key) => self.refuse(&place, &format!("{key}: {problem}")),
+                None => self.refuse(&place, problem),
+            }
+        })
+    }
+
+    /// The key whose value stands at an offset.
+    fn key(&self, offset: usize) -> Option<&str> {
+        // A list may have begun some lines above.
+        let (before, value) = self.text.get(..offset)?.rsplit_once('=')?;
+        if self.text[offset..].starts_with('{') {
+            return None;
+        }
+        let key = before.rsplit(['\n', '{', ',']).next()?.trim();
+        let bare = key.strip_prefix('"').and_then(|key| key.strip_suffix('"')).unwrap_or(key);
+        let is_of_key = |c: char| c.is_alphanumeric() || "_-.@".contains(c);
+        let is_list = value.trim().is_empty() || value.trim_start().starts_with('[');
+        (is_list && !bare.is_empty() && bare.chars().all(is_of_key)).then_some(bare)
     }
 
     /// The line that an offset stands in, counted from 1.
@@ -147,7 +167,8 @@ mod tests {
         }
         for (text, problem) in [
             ("\nnumber = 1\ncolour = 2", "t.toml:3: unknown field `colour`, expected `number`"),
-            ("number = \"x\"", "t.toml:1: invalid type: string \"x\", expected u8"),
+            ("number = \"x\"", "t.toml:1: number: invalid type: string \"x\", expected u8"),
+            ("number = [\n  \"a\",\n]", "t.toml:1: number: invalid type: sequence, expected u8"),
             ("number = [\n", "t.toml:1: "),
         ] {
             let error = TableFile::embedded("t.toml", text).parse::<Numbers>().unwrap_err().to_string();

@@ -8,7 +8,7 @@ use toml::Spanned;
 use super::{Brake, DAY};
 use crate::{
     policy::{
-        rules::{Domain, File},
+        rules::{Domain, File, Number},
         span::Span,
     },
     tables::{TableError, TableFile},
@@ -18,9 +18,9 @@ use crate::{
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::policy) struct Keys {
-    least: Option<Spanned<u32>>,
-    factor: Option<Spanned<u32>>,
-    share: Option<Spanned<u32>>,
+    least: Option<Spanned<Number>>,
+    factor: Option<Spanned<Number>>,
+    share: Option<Spanned<Number>>,
     memory: Option<Spanned<Span>>,
     again: Option<Span>,
     #[serde(default)]
@@ -35,12 +35,12 @@ pub(in crate::policy) fn of_files(files: &[Arc<TableFile>]) -> Result<Brake, Tab
     let mut brake = Brake { least: 0, factor: 0, share: 0, memory: 0, again: 0, families: BTreeMap::new() };
     for file in files.iter().rev() {
         let keys = file.parse::<File>()?.brake;
-        let number = |key: &str, value: &Option<Spanned<u32>>, before: u32, most: u32| match value {
-            Some(value) if !(1..=most).contains(value.get_ref()) => {
+        let number = |key: &str, value: &Option<Spanned<Number>>, before: u32, most: u32| match value {
+            Some(value) if !(1..=most).contains(&value.get_ref().0) => {
                 let expected = if most == u32::MAX { "1 or more".to_owned() } else { format!("1 to {most}") };
-                Err(file.refuse(&value.span(), &format!("{key} is {}, expected {expected}", value.get_ref())))
+                Err(file.refuse(&value.span(), &format!("{key} is {}, expected {expected}", value.get_ref().0)))
             }
-            value => Ok(value.as_ref().map_or(before, |value| *value.get_ref())),
+            value => Ok(value.as_ref().map_or(before, |value| value.get_ref().0)),
         };
         brake.least = number("least", &keys.least, brake.least, u32::MAX)?;
         brake.factor = number("factor", &keys.factor, brake.factor, u32::MAX)?;
@@ -48,9 +48,10 @@ pub(in crate::policy) fn of_files(files: &[Arc<TableFile>]) -> Result<Brake, Tab
         if let Some(memory) = &keys.memory {
             brake.memory = memory.get_ref().seconds();
             if brake.memory <= DAY {
-                return Err(
-                    file.refuse(&memory.span(), "memory is a day or less, expected more: the last day counts apart")
-                );
+                return Err(file.refuse(
+                    &memory.span(),
+                    "memory is a day or less, expected more, as \"60d\": the last day counts apart",
+                ));
             }
         }
         brake.again = keys.again.map_or(brake.again, Span::seconds);
@@ -92,6 +93,8 @@ mod tests {
         for (own, says) in [
             ("[brake]\nleast = 0", "own.toml:2: least is 0, expected 1 or more"),
             ("[brake]\nfactor = 0", "factor is 0, expected 1 or more"),
+            ("[brake]\nfactor = '3'", "own.toml:2: factor: invalid type: string \"3\", expected a whole number"),
+            ("[brake]\nagain = '0h'", "own.toml:2: again: `0h` is no time at all; expected days, hours or minutes"),
             ("[brake]\nshare = 101", "share is 101, expected 1 to 100"),
             ("[brake]\nmemory = \"24h\"", "memory is a day or less"),
             ("[brake]\nagain = \"soon\"", "`soon` is no length of time"),
