@@ -15,10 +15,33 @@ use crate::{
     message::Place,
     report::Address,
     store::{
-        AddressHistory, Allowed, By, Entry, Held, HeldAnswer, HeldSelection, ListSelection, Listed, Revived, Store,
-        StoreError,
+        AddressHistory, Allowed, Answered, By, Entry, Forgotten, Held, HeldAnswer, HeldSelection, ListSelection,
+        Listed, NewlyAllowed, Revived, Store, StoreError, TakenOff,
     },
 };
+
+/// What is said of one address now.
+#[derive(Debug)]
+pub struct Standing {
+    /// What keeps mail from it: its own entry, or that of all of its domain.
+    pub entry: Option<Listed>,
+    /// What waits for a person.
+    pub held: Option<Held>,
+    /// The row of the allow list that covers it.
+    pub allowed: Option<Allowed>,
+    /// Whether the configuration says that nothing but a person suppresses it.
+    pub is_never: bool,
+    /// Whether it was forgotten.
+    pub forgotten: Option<Forgotten>,
+}
+
+impl Standing {
+    /// Whether it is not to be mailed.
+    #[must_use]
+    pub fn is_suppressed(&self) -> bool {
+        self.entry.is_some() || self.forgotten.is_some_and(|forgotten| forgotten.suppressed)
+    }
+}
 
 /// The list of one installation.
 #[derive(Debug)]
@@ -92,6 +115,23 @@ impl List {
         }
     }
 
+    /// What is said of an address: on the list and beside it.
+    ///
+    /// # Errors
+    /// See [`StoreError`]; [`StoreError::Unusable`]: the key of those who were forgotten can't be read.
+    pub async fn standing(&self, address: &Address) -> Result<Standing, StoreError> {
+        let entry = self.covering(address).await?;
+        // Of whom is forgotten there is no row.
+        let is_own = entry.as_ref().is_some_and(|row| row.address == address.normalised());
+        Ok(Standing {
+            held: self.store.held_of(address).await?,
+            allowed: self.store.allowing(address).await?,
+            is_never: self.config.suppressions.never.holds(address),
+            forgotten: if is_own { None } else { self.store.forgotten(address).await? },
+            entry,
+        })
+    }
+
     /// Everything that happened to one address.
     ///
     /// # Errors
@@ -149,21 +189,21 @@ impl List {
         self.change(by.at, self.store.suppress(addresses, by)).await
     }
 
-    /// Takes addresses off the list and publishes that; says of each whether it was on it. Only a hard bounce received
-    /// then or later puts one back, or soft ones that are counted anew.
+    /// Takes addresses off the list, and what waits about them, and publishes that; says of each what that ended. Only
+    /// what is received then or later puts one back: a complaint, a hard bounce, or bounces that are counted anew.
     ///
     /// # Errors
     /// As for [`List::suppress`].
-    pub async fn release(&self, addresses: &[Address], by: &By<'_>) -> Result<Vec<bool>, StoreError> {
+    pub async fn release(&self, addresses: &[Address], by: &By<'_>) -> Result<Vec<TakenOff>, StoreError> {
         self.change(by.at, self.store.release(addresses, by)).await
     }
 
     /// Whom nothing but a person's word is to suppress; whoever of them is on the list leaves it, and that is published.
-    /// Says how many these are.
+    /// Says how many these are, and how many waited to come there.
     ///
     /// # Errors
     /// As for [`List::suppress`].
-    pub async fn allow(&self, addresses: &[Address], by: &By<'_>) -> Result<u64, StoreError> {
+    pub async fn allow(&self, addresses: &[Address], by: &By<'_>) -> Result<NewlyAllowed, StoreError> {
         self.change(by.at, self.store.allow(addresses, by)).await
     }
 
@@ -196,7 +236,7 @@ impl List {
         self.store.held(selection)
     }
 
-    /// Does with what waits what it waits for and publishes that, or leaves it as it is; says how many they were.
+    /// Does with what waits what it waits for and publishes that, or leaves it as it is; says what became of how many.
     ///
     /// # Errors
     /// As for [`List::suppress`].
@@ -205,7 +245,7 @@ impl List {
         selection: &HeldSelection,
         answer: HeldAnswer,
         by: &By<'_>,
-    ) -> Result<u64, StoreError> {
+    ) -> Result<Answered, StoreError> {
         self.change(by.at, self.store.answer_held(selection, answer, by)).await
     }
 

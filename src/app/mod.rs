@@ -15,11 +15,11 @@ mod retention;
 mod shown;
 mod status;
 
-pub use check::{missing_file, try_out};
+pub use check::{doubts, missing_file, try_out};
 pub use cores::{Load, in_order};
 pub use import::{BadRows, Contents, ImportedFile, Importer};
 pub use judge::{Judge, TableFiles};
-pub use list::List;
+pub use list::{List, Standing};
 pub use open::open_store;
 pub use reclassify::Reclassification;
 pub use record::{Begun, Halt, Judged, Recorded, Recorder, Tally};

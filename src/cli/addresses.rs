@@ -24,6 +24,9 @@ pub(super) fn or_domain(text: &str) -> Result<Address, String> {
         return Err("expected nothing but an address behind mailto:, e.g. mailto:ann@example.org".to_owned());
     }
     let text = if text.ends_with('>') { text.rsplit_once('<').map_or(text, |(_, address)| address) } else { text };
+    if let Ok(domain) = text.strip_prefix('@').ok_or_else(String::new).and_then(domain) {
+        return Err(format!("all of a domain is written *@{domain}"));
+    }
     let address = Address::parse(text).ok_or_else(|| "expected one mail address, e.g. ann@example.org".to_owned())?;
     if address.local_part() != "*" && address.local_part().contains('*') {
         return Err("the one pattern is all of a domain, as *@example.org".to_owned());
@@ -110,6 +113,7 @@ mod tests {
         for text in ["a*@example.org", "**@example.org", "*@*.example.org", "@example.org", "*"] {
             assert!(or_domain(text).is_err(), "{text}");
         }
+        assert_eq!(or_domain("@Example.org"), Err("all of a domain is written *@example.org".to_owned()));
         for text in ["example.org", "@Example.ORG", "*@example.org"] {
             assert_eq!(domain(text), Ok("example.org".to_owned()), "{text}");
         }

@@ -11,12 +11,13 @@ use super::{
     actor::actor,
     addresses::{domain, named},
     block_on,
+    suppressions::ORIGIN,
     terminal::{Colours, count, json_line, printable},
 };
 use crate::{
     app::List,
     clock::now,
-    store::{By, HeldAnswer, HeldSelection},
+    store::{Answered, By, HeldAnswer, HeldSelection},
 };
 
 /// Look at what waits for you, and decide about it: addresses of which one message named too many or one remote called too
@@ -54,7 +55,7 @@ enum Task {
         #[command(flatten)]
         which: Which,
         /// Everything that waits.
-        #[arg(long)]
+        #[arg(long, conflicts_with_all = ["addresses", "message", "domain", "remote"])]
         all: bool,
         /// Why, for whoever asks later.
         #[arg(long)]
@@ -69,7 +70,7 @@ enum Task {
         #[command(flatten)]
         which: Which,
         /// Everything that waits.
-        #[arg(long)]
+        #[arg(long, conflicts_with_all = ["addresses", "message", "domain", "remote"])]
         all: bool,
         /// Why, for whoever asks later.
         #[arg(long)]
@@ -146,17 +147,28 @@ impl Task {
     }
 
     async fn run(self, selection: HeldSelection, list: &List, out: &mut impl Write) -> Result<Exit, Failure> {
-        let (answer, became, note) = match self {
+        let (answer, note) = match self {
             Self::List { json, .. } => return show(list, &selection, json, out).await,
-            Self::Approve { note, .. } => (HeldAnswer::Approve, "approved", note),
-            Self::Reject { note, .. } => (HeldAnswer::Reject, "rejected", note),
+            Self::Approve { note, .. } => (HeldAnswer::Approve, note),
+            Self::Reject { note, .. } => (HeldAnswer::Reject, note),
         };
         let actor = actor();
         let by = By { note: note.as_deref(), ..By::new(&actor, now()) };
         let answered = list.answer_held(&selection, answer, &by).await?;
-        let are = if answered == 1 { "is" } else { "are" };
-        writeln!(out, "{} {are} {became}", count(answered, "address"))?;
-        Ok(if answered > 0 { Exit::Yes } else { Exit::No })
+        // Approving puts some onto the list and takes others off it: each is told by itself.
+        let Answered { suppressed, released, unchanged } = answered;
+        for (number, what) in
+            [(suppressed, "on the list now"), (released, "off the list now"), (unchanged, "as before")]
+        {
+            if number > 0 {
+                writeln!(out, "{} {what}", count(number, "address"))?;
+            }
+        }
+        if answered.all() > 0 {
+            return Ok(Exit::Yes);
+        }
+        writeln!(out, "nothing of that waits")?;
+        Ok(Exit::No)
     }
 }
 
@@ -200,7 +212,7 @@ async fn show(list: &List, selection: &HeldSelection, json: bool, out: &mut impl
             before = Some(group);
         }
         let [reason, rule] = [&row.reason, &row.rule].map(|value| value.as_deref().unwrap_or("-"));
-        let origin = colours.class(&row.origin, 6);
+        let origin = colours.class(&row.origin, ORIGIN);
         let lives = if row.is_of_life() { "  lives: approving takes it off the list" } else { "" };
         writeln!(out, "  {:<40} {origin} {reason:<14} {}{lives}", printable(&row.address), printable(rule))?;
     }

@@ -1,6 +1,7 @@
 //! `bounced suppressions`: who is not to be mailed any more, why, and the person's last word on it.
 
 mod allow;
+mod check;
 mod filters;
 mod history;
 
@@ -14,7 +15,6 @@ use clap::{Args, Subcommand, ValueEnum};
 use filters::Filters;
 pub(super) use filters::when;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
-use serde_json::json;
 
 use super::{
     Exit, Failure, Globals,
@@ -22,14 +22,15 @@ use super::{
     addresses::named_or_domains,
     block_on,
     import::Import,
-    terminal::{Colours, json_line, printable, write_json},
+    terminal::{Colours, printable, write_json},
 };
 use crate::{
     app::List,
     clock::now,
     config::Config,
     report::Address,
-    store::{By, ListSelection, Listed, StoreError},
+    store::{By, ListSelection, Listed, StoreError, TakenOff},
+    suppression::Origin,
 };
 
 /// Show the suppression list, say why an address is on it, and change it by hand.
@@ -74,8 +75,8 @@ enum Task {
         #[arg(long)]
         json: bool,
     },
-    /// Say whether addresses are on the list, by themselves or with all of their domain, and why; exit code 0 when all
-    /// are, 1 when one is not.
+    /// Say whether addresses are on the list, by themselves or with all of their domain, and why, and whether they wait
+    /// for you, are allowed or forgotten; exit code 0 when all are on the list, 1 when one is not.
     #[command(after_help = "Examples:
   bounced suppressions check ann@example.org
   bounced suppressions check ann@example.org bob@example.org --json
@@ -116,8 +117,8 @@ enum Task {
         #[command(flatten)]
         store: NewStore,
     },
-    /// Take addresses off the list; only a hard bounce received from now on, or soft ones that are counted anew, put
-    /// them back. Exit code 1 when one is not on the list.
+    /// Take addresses off the list; no mail received before puts them back, and bounces are counted anew. What waits
+    /// about them waits no longer. Exit code 1 when there is nothing of either.
     #[command(after_help = "Examples:
   bounced suppressions remove ann@example.org
   bounced suppressions remove --note 'mailbox was emptied' ann@example.org
@@ -132,7 +133,7 @@ enum Task {
         #[command(flatten)]
         store: NewStore,
     },
-    /// Name addresses and domains that neither bounces nor imports put on the list; who is on it leaves it.
+    /// Name addresses and domains that no bounce, complaint or import puts on the list; who is on it leaves it.
     #[command(after_help = "Examples:
   bounced suppressions allow ann@example.org
   bounced suppressions allow --note 'our own' '*@example.net'
@@ -260,15 +261,7 @@ impl Task {
                 plain_of(rows(&list, &only, &everything)?, out).await?
             }
             Self::Export { addresses: only, format: Format::Csv } => csv(rows(&list, &only, &everything)?, out).await?,
-            Self::Check { json, .. } => {
-                let mut exit = Exit::Yes;
-                for address in &addresses {
-                    if check(&list, address, json, out).await? == Exit::No {
-                        exit = Exit::No;
-                    }
-                }
-                exit
-            }
+            Self::Check { json, .. } => check::tell(&list, &addresses, json, out).await?,
             Self::History { json, .. } => history::tell(&list, &addresses, json, out).await?,
             Self::Allow { list: true, json, .. } => allow::show(&list, json, out).await?,
             Self::Allow { note, remove, .. } => {
@@ -291,17 +284,13 @@ impl Task {
             Self::Remove { note, .. } => {
                 let mut exit = Exit::Yes;
                 let by = By { note: note.as_deref(), ..By::new(&actor, now) };
-                let were_listed = list.release(&addresses, &by).await?;
-                for (address, was_listed) in addresses.iter().zip(were_listed) {
-                    if !was_listed {
+                let taken_off = list.release(&addresses, &by).await?;
+                for (address, taken_off) in addresses.iter().zip(taken_off) {
+                    if taken_off == TakenOff::default() {
                         exit = Exit::No;
                     }
-                    let is = match list.covering(address).await? {
-                        Some(whole) => format!("is suppressed with all of its domain, by the entry {}", whole.address),
-                        None if was_listed => TAKEN_OFF.to_owned(),
-                        None => "is not on the list".to_owned(),
-                    };
-                    writeln!(out, "{} {is}", address.normalised())?;
+                    let whole = list.covering(address).await?.map(|row| row.address);
+                    writeln!(out, "{} {}", address.normalised(), became(address, taken_off, whole.as_deref()))?;
                 }
                 exit
             }
@@ -311,18 +300,41 @@ impl Task {
     }
 }
 
-/// What becomes of an address that a person took off the list.
-const TAKEN_OFF: &str =
-    "is off the list; only a hard bounce or a complaint received from now on, or soft ones counted anew, put it back";
+/// What has become of an address that a person took off the list, where `whole` is an entry of all of its domain.
+fn became(address: &Address, TakenOff { entry, waiting }: TakenOff, whole: Option<&str>) -> String {
+    const SO: &str = "no mail received before now puts it there, and bounces are counted anew";
+    match (entry, waiting, whole) {
+        (true, _, Some(whole)) => {
+            format!("is suppressed still, with all of its domain, by the entry {whole}; its own entry is off the list")
+        }
+        (false, true, Some(whole)) => {
+            format!("is suppressed with all of its domain, by the entry {whole}, and waits no longer")
+        }
+        (false, false, Some(whole)) => format!("is suppressed with all of its domain, by the entry {whole}"),
+        (true, _, None) if address.local_part() == "*" => {
+            "is off the list; addresses of the domain with entries of their own stay on it".to_owned()
+        }
+        (true, _, None) => format!("is off the list; {SO}"),
+        (false, true, None) => format!("was not on the list, and waits no longer; {SO}"),
+        (false, false, None) => "is not on the list".to_owned(),
+    }
+}
+
+/// The columns of the longest origin.
+pub(super) const ORIGIN: usize = 9;
 
 async fn table(mut rows: Rows<'_>, out: &mut impl Write) -> Result<Exit, Failure> {
     let colours = Colours::of(&io::stdout());
     while let Some(row) = rows.try_next().await? {
-        let why = row.rule.as_deref().or(row.note.as_deref()).unwrap_or_default();
+        // What a person says stands for whatever was there before.
+        let is_by_hand = row.origin == Origin::Manual.as_str();
+        let [policy, rule] = [&row.policy, &row.rule].map(|why| why.as_deref().filter(|_| !is_by_hand));
+        let note = row.note.as_deref();
+        let why = [policy, rule, note].into_iter().flatten().collect::<Vec<_>>().join("  ");
         let reason = row.reason.as_deref().unwrap_or("-");
         let address = printable(&row.address);
         let until = row.expires.as_ref().map(|until| format!("until {until}  ")).unwrap_or_default();
-        let (origin, why) = (colours.class(&row.origin, 6), printable(why));
+        let (origin, why) = (colours.class(&row.origin, ORIGIN), printable(&why));
         writeln!(out, "{address:<40} {origin} {reason:<14} {}  {until}{why}", row.since)?;
     }
     Ok(Exit::Yes)
@@ -405,84 +417,4 @@ fn no_formula(text: &str) -> String {
     // Behind apostrophes as well: so that whoever takes one off has the text.
     let guard = if text.trim_start_matches('\'').starts_with(['=', '+', '-', '@', '\t', '\r']) { "'" } else { "" };
     format!("{guard}{}", printable(text))
-}
-
-async fn check(list: &List, address: &Address, json: bool, out: &mut impl Write) -> Result<Exit, Failure> {
-    let found = list.covering(address).await?;
-    let forgotten = if found.is_none() { list.forgotten(address).await? } else { None };
-    let is_suppressed = found.is_some() || forgotten.is_some_and(|forgotten| forgotten.suppressed);
-    let exit = if is_suppressed { Exit::Yes } else { Exit::No };
-    let since = forgotten.map(|forgotten| jiff::Timestamp::from_second(forgotten.at).unwrap_or_default().to_string());
-    if json {
-        let entry = found.as_ref().map(|row| row.address.clone());
-        let mut object = found.map_or_else(|| json!({}), |row| json!(row));
-        object["address"] = json!(address.normalised());
-        object["suppressed"] = json!(is_suppressed);
-        if let Some(whole) = entry.filter(|entry| entry != address.normalised()) {
-            object["entry"] = json!(whole);
-        }
-        if let Some(since) = since {
-            object["forgotten"] = json!(since);
-        }
-        json_line(out, &object)?;
-    } else if let Some(row) = found {
-        explain(list, address, &row, out)?;
-    } else if let Some(since) = since {
-        let was = if is_suppressed { "was suppressed then" } else { "was not suppressed then" };
-        writeln!(out, "{} was forgotten at {since}, and {was}", address.normalised())?;
-    } else {
-        writeln!(out, "{} is not on the list", address.normalised())?;
-    }
-    Ok(exit)
-}
-
-/// The commands that show more: what the rule is, and the whole mail taken apart.
-fn more(row: &Listed) -> Vec<String> {
-    // A rule is `phrases:ID`, `codes:CODE` or `codes:CODE.ID`: the table is the command that shows it.
-    let rule = row.rule.as_deref().and_then(|rule| rule.split_once(':'));
-    let rule = rule.filter(|(table, _)| ["codes", "phrases"].contains(table));
-    let rule = rule.map(|(table, row)| format!("bounced {table} {row}"));
-    let mail = row.message.map(|_| "bounced explain FILE (that mail, saved to a file)".to_owned());
-    rule.into_iter().chain(mail).collect()
-}
-
-/// The way from an address back to the mail that put it on the list.
-fn explain(list: &List, address: &Address, row: &Listed, out: &mut impl Write) -> io::Result<()> {
-    let reason = row.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
-    let origin = Colours::of(&io::stdout()).class(&row.origin, 0);
-    let until = row.expires.as_ref().map(|until| format!(" until {until}")).unwrap_or_default();
-    let address = address.normalised();
-    let whole = if row.address == address { "" } else { " with all of its domain" };
-    writeln!(out, "{} is suppressed{whole} since {}{until} ({origin}{reason})", printable(address), row.since)?;
-    let code = [row.reply.map(|reply| reply.to_string()), row.status.clone()].into_iter().flatten().collect::<Vec<_>>();
-    let line = |line: Option<i64>| line.map(|line| format!(", line {line}")).unwrap_or_default();
-    let lowered = row.lowered_from.as_ref().map(|from| {
-        let words = row.lowered_words.as_ref().map(|words| format!(": {words}")).unwrap_or_default();
-        format!("from {from}{}{words}", line(row.lowered_line))
-    });
-    let forwarded = row.forwarded_to.as_ref().map(|to| {
-        let verdict = [&row.forwarded_class, &row.forwarded_reason].into_iter().flatten().map(String::as_str);
-        format!("to {to}, {}", verdict.collect::<Vec<_>>().join(" · "))
-    });
-    for (name, value) in [
-        ("note", row.note.clone()),
-        ("rule", row.rule.clone()),
-        ("policy", row.policy.clone()),
-        ("code", Some(code.join(" "))),
-        ("field", row.field.as_ref().map(|field| format!("{field}{}", line(row.line)))),
-        ("words", row.words.clone()),
-        ("lowered", lowered),
-        ("forwarded", forwarded),
-        ("diagnostic", row.diagnostic.clone()),
-        ("message-id", row.message_id.clone()),
-        ("received", row.bounced.clone()),
-        ("mailbox", row.mailbox.clone()),
-        ("place", list.describe_place(row)),
-        ("more", Some(more(row).join("; "))),
-    ] {
-        if let Some(value) = value.filter(|value| !value.is_empty()) {
-            writeln!(out, "  {name:<11} {}", printable(&value))?;
-        }
-    }
-    Ok(())
 }

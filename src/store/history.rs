@@ -3,8 +3,6 @@
 use serde::Serialize;
 use sqlx::FromRow;
 
-use super::Allowed;
-
 /// Everything that is known of how one address came onto the list and left it. Times are ISO 8601 in UTC.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct AddressHistory {
@@ -14,8 +12,6 @@ pub struct AddressHistory {
     pub changes: Vec<Change>,
     /// The last sign of life.
     pub alive: Option<Alive>,
-    /// The row of the allow list that covers it: its own, or that of all of its domain.
-    pub allowed: Option<Allowed>,
 }
 
 /// One change.

@@ -48,6 +48,24 @@ pub struct Revived {
     pub asked: u64,
 }
 
+/// What a person ended of an address by taking it off the list.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TakenOff {
+    /// Its entry.
+    pub entry: bool,
+    /// That something about it waited for a person.
+    pub waiting: bool,
+}
+
+/// Whom an allowance took off the list.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct NewlyAllowed {
+    /// Addresses that were on it.
+    pub entries: u64,
+    /// Addresses that were not, and waited to come onto it.
+    pub waiting: u64,
+}
+
 /// An entry in force: all that a mail server needs to know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Entry {

@@ -30,12 +30,12 @@ pub use forgotten::{Erased, Forgotten};
 use futures::Stream;
 pub use history::{AddressHistory, Alive, Cause, Change};
 pub use import::{Imported, Importing};
-pub use list::{Allowed, By, Entry, ListSelection, Listed, Revived};
+pub use list::{Allowed, By, Entry, ListSelection, Listed, NewlyAllowed, Revived, TakenOff};
 pub use mailbox::{Heartbeat, MailboxStatus, PendingAnswer, PendingMessage};
 pub use plan::JudgedMessage;
 pub use reclassify::{Anew, Differences, JudgeAnew, Judged, ListDifference, ListedAs, Progress, TablesVersion};
 pub use retention::Records;
-pub use review::{Held, HeldAnswer, HeldSelection};
+pub use review::{Answered, Held, HeldAnswer, HeldSelection};
 use sqlite::SqliteStore;
 
 use crate::{
@@ -384,25 +384,35 @@ impl Store {
         }
     }
 
-    /// Takes addresses off the list because a person says so, all or none; says of each whether it was on it. Bounces
-    /// received before then do not put it back, and are counted no more.
+    /// Takes addresses off the list because a person says so, all or none, and what waits about them; says of each what
+    /// that ended. Bounces received before then do not put it back, and are counted no more.
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn release(&self, addresses: &[Address], by: &By<'_>) -> Result<Vec<bool>, StoreError> {
+    pub async fn release(&self, addresses: &[Address], by: &By<'_>) -> Result<Vec<TakenOff>, StoreError> {
         match self {
             Self::Sqlite(store) => store.release(addresses, by).await,
         }
     }
 
     /// Whom nothing but a person's word is to suppress: addresses, or whole domains (`*@example.org`), all or none.
-    /// Whoever of them is on the list leaves it; says how many these are.
+    /// Whoever of them is on the list leaves it, and whoever waits to come there waits no longer; says how many.
     ///
     /// # Errors
     /// See [`StoreError`]; [`StoreError::Refused`] where all of the domain of an address is suppressed.
-    pub async fn allow(&self, addresses: &[Address], by: &By<'_>) -> Result<u64, StoreError> {
+    pub async fn allow(&self, addresses: &[Address], by: &By<'_>) -> Result<NewlyAllowed, StoreError> {
         match self {
             Self::Sqlite(store) => store.allow(addresses, by).await,
+        }
+    }
+
+    /// The row of the allow list that covers an address: its own, or else that of all of its domain.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn allowing(&self, address: &Address) -> Result<Option<Allowed>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.allowing(address).await,
         }
     }
 
@@ -464,6 +474,16 @@ impl Store {
         }
     }
 
+    /// What waits about one address.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn held_of(&self, address: &Address) -> Result<Option<Held>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.held_of(address).await,
+        }
+    }
+
     /// How many addresses wait for a person.
     ///
     /// # Errors
@@ -475,7 +495,7 @@ impl Store {
     }
 
     /// Does with what waits what it waits for, or leaves it as it is. Of what is rejected only a hard bounce received
-    /// then or later makes an entry. Says how many they were.
+    /// then or later makes an entry. Says what became of how many.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -484,7 +504,7 @@ impl Store {
         selection: &HeldSelection,
         answer: HeldAnswer,
         by: &By<'_>,
-    ) -> Result<u64, StoreError> {
+    ) -> Result<Answered, StoreError> {
         match self {
             Self::Sqlite(store) => store.answer_held(selection, answer, by).await,
         }

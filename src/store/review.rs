@@ -32,6 +32,8 @@ pub struct Held {
     pub mailbox: Option<String>,
     /// Its Message-ID.
     pub message_id: Option<String>,
+    /// The revision of the event that tells of it.
+    pub revision: Option<i64>,
 }
 
 impl Held {
@@ -55,6 +57,25 @@ pub enum HeldAnswer {
     Approve,
     /// They stay as they are.
     Reject,
+}
+
+/// What a person's word made of addresses that waited.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Answered {
+    /// Put onto the list, or given an entry there that says more.
+    pub suppressed: u64,
+    /// Taken off it: they live.
+    pub released: u64,
+    /// Left as they were.
+    pub unchanged: u64,
+}
+
+impl Answered {
+    /// How many waited.
+    #[must_use]
+    pub const fn all(self) -> u64 {
+        self.suppressed + self.released + self.unchanged
+    }
 }
 
 /// Which of them: those that fit everything that is said here; all where nothing is.

@@ -200,8 +200,8 @@ async fn what_a_person_says_stands_and_makes_the_hour_usual() {
     commit(&f, &burst(10, START, 1, 10)).await;
     assert_eq!((listed(&f).await, waiting(&f).await), (1, 399));
     let other = HeldSelection { remote: Some("google.com".to_owned()), ..HeldSelection::default() };
-    assert_eq!(f.store.answer_held(&other, HeldAnswer::Approve, &by(START + HOUR)).await.unwrap(), 0);
-    assert_eq!(f.store.answer_held(&gmail(), HeldAnswer::Approve, &by(START + HOUR)).await.unwrap(), 399);
+    assert_eq!(f.store.answer_held(&other, HeldAnswer::Approve, &by(START + HOUR)).await.unwrap().all(), 0);
+    assert_eq!(f.store.answer_held(&gmail(), HeldAnswer::Approve, &by(START + HOUR)).await.unwrap().suppressed, 399);
     assert_eq!((listed(&f).await, waiting(&f).await), (400, 0));
     commit(&f, &[of_gmail(30, START + 120, &["late@gmail.com"])]).await;
     assert_eq!((listed(&f).await, waiting(&f).await), (401, 0), "the rest of the hour is believed");

@@ -4,10 +4,12 @@ use std::process::{Command, Output};
 
 use bounced::{
     codes::Class,
+    message::Reading,
+    policy::Policy,
     report::{Evidence, Forwarded, Lowered},
 };
 
-use crate::fixture::{DAY, Fixture, HARD, SOFT, START, entry};
+use crate::fixture::{DAY, Fixture, HARD, MAILBOX, SOFT, START, entry};
 
 impl Fixture {
     /// `bounced suppressions` on this store.
@@ -250,6 +252,66 @@ async fn whoever_is_allowed_leaves_the_list_and_cannot_be_added() {
     f.answer(&["allow", "--remove", "bob@example.net"], 0);
     assert_eq!(f.answer(&["allow", "--list"], 1), "");
     f.answer(&["add", "eve@example.org"], 0);
+}
+
+/// What waits, is allowed, is never to be suppressed or was forgotten, is said by whoever asks for one address.
+#[tokio::test]
+async fn an_address_is_told_of_with_all_that_is_said_of_it() {
+    let f = Fixture::new().await;
+    let policy = Policy { most_per_message: 1, ..Policy::default() };
+    let batch = [entry(1, START, &[("ann@example.org", HARD), ("bob@example.org", HARD), ("cid@example.org", HARD)])];
+    f.store.commit(MAILBOX, &batch, &Reading::default(), &policy).await.unwrap();
+    let said = f.answer(&["check", "bob@example.org"], 1);
+    assert!(
+        said.starts_with("bob@example.org is not on the list\n  waits for you since 2026-01-01T00:00:00Z: "),
+        "{said}"
+    );
+    assert!(said.contains("one message named too many addresses"), "{said}");
+    assert_eq!(f.json(&["check", "bob@example.org", "--json"], 1)["waits"]["why"], "flood");
+    let said = f.answer(&["history", "bob@example.org"], 0);
+    assert_eq!(said.matches("one message named too many addresses").count(), 2, "the event and the state: {said}");
+    // Removing and allowing say what they ended, and of which of the two there was nothing.
+    let said = f.answer(&["remove", "bob@example.org", "ann@example.org", "eve@example.org"], 1);
+    let said: Vec<_> = said.lines().collect();
+    assert!(said[0].starts_with("bob@example.org was not on the list, and waits no longer; no mail received before"));
+    assert!(said[1].starts_with("ann@example.org is off the list; no mail received before now"), "{said:?}");
+    assert_eq!(said[2], "eve@example.org is not on the list");
+    let said = f.answer(&["allow", "cid@example.org", "*@example.net"], 0);
+    assert!(said.contains("no bounce, complaint or import") && said.contains("1 address waits no longer"), "{said}");
+    assert!(!said.contains("off the suppression list"), "{said}");
+    let said = f.answer(&["check", "eve@example.net"], 1);
+    assert!(said.contains("\n  allowed since ") && said.contains(" by the entry *@example.net"), "{said}");
+    // An own entry below that of the domain.
+    f.answer(&["add", "ann@gone.example", "*@gone.example"], 0);
+    let said = f.answer(&["remove", "ann@gone.example"], 0);
+    assert!(said.contains("is suppressed still, with all of its domain, by the entry *@gone.example"), "{said}");
+    f.answer(&["add", "ann@gone.example"], 0);
+    let said = f.answer(&["remove", "*@gone.example"], 0);
+    assert!(said.contains("addresses of the domain with entries of their own stay"), "{said}");
+    f.answer(&["check", "ann@gone.example"], 0);
+    let mut never = f.command(&["check", "ann@own.example"]);
+    let said = never.env("BOUNCED__SUPPRESSIONS__NEVER", "@own.example").output().unwrap().stdout;
+    assert!(
+        String::from_utf8(said).unwrap().ends_with("  never suppressed but by a person, as the configuration says\n")
+    );
+}
+
+#[tokio::test]
+async fn a_list_is_in_columns_and_names_the_rule_of_the_policy() {
+    let f = Fixture::new().await;
+    f.commit(&[entry(1, START, &[("ann@example.org", HARD)])]).await;
+    f.execute(
+        "INSERT INTO suppression (address, domain, origin, policy, since)
+         VALUES ('bob@example.org', 'example.org', 'complaint', 'complaint', 1)",
+    )
+    .await;
+    f.answer(&["add", "cid@example.org", "--note", "asked"], 0);
+    let list = f.answer(&["list"], 0);
+    let lines: Vec<_> = list.lines().collect();
+    let columns = |line: &str| line.find("Z  ").unwrap();
+    assert!(lines.iter().all(|line| columns(line) == columns(lines[0])), "{list}");
+    let ends = ["Z  hard  codes:user_unknown", "Z  complaint", "Z  asked"];
+    assert!(lines.iter().zip(ends).all(|(line, end)| line.ends_with(end)), "{list}");
 }
 
 #[tokio::test]

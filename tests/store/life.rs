@@ -108,14 +108,14 @@ async fn who_is_suppressed_for_good_and_lives_is_shown_to_a_person_once() {
     assert_eq!(listed(&f).await, [ANN], "never without a person");
     assert_eq!(waiting().await, pairs(&[(ANN, "alive")]));
     let all = HeldSelection::default();
-    assert_eq!(f.store.answer_held(&all, HeldAnswer::Reject, &by(START + 2 * DAY)).await.unwrap(), 1);
+    assert_eq!(f.store.answer_held(&all, HeldAnswer::Reject, &by(START + 2 * DAY)).await.unwrap().unchanged, 1);
     f.commit(&[written(3, START + 3 * DAY, Kind::AutoReply, ANN)]).await;
     assert!(waiting().await.is_empty(), "he has said no");
     assert_eq!(listed(&f).await, [ANN]);
 
     let f = dead(ANN, HARD).await;
     f.commit(&[written(2, START + DAY, Kind::NotBounce, ANN)]).await;
-    assert_eq!(f.store.answer_held(&all, HeldAnswer::Approve, &by(START + 2 * DAY)).await.unwrap(), 1);
+    assert_eq!(f.store.answer_held(&all, HeldAnswer::Approve, &by(START + 2 * DAY)).await.unwrap().released, 1);
     assert!(listed(&f).await.is_empty());
     assert_eq!(told(&f).await, pairs(&[("suppressed", "bounced"), ("held", "bounced"), ("released", "ann")]),);
     f.commit(&[entry(4, START + DAY, &[(ANN, HARD)])]).await;
@@ -166,7 +166,7 @@ async fn who_is_allowed_leaves_the_list_and_nothing_but_a_person_brings_him_back
     for allowed in [ANN, "*@example.org"] {
         let f = dead(ANN, HARD).await;
         let note = By { note: Some("a customer"), ..by(START + DAY) };
-        assert_eq!(f.store.allow(&[address(allowed)], &note).await.unwrap(), 1);
+        assert_eq!(f.store.allow(&[address(allowed)], &note).await.unwrap().entries, 1);
         assert!(listed(&f).await.is_empty());
         f.commit(&[entry(2, START + 2 * DAY, &[(ANN, HARD), ("bob@sub.example.org", HARD)])]).await;
         assert_eq!(listed(&f).await, ["bob@sub.example.org"], "{allowed}");
@@ -193,7 +193,7 @@ async fn nobody_is_allowed_whose_domain_is_suppressed() {
     f.store.suppress(&[address("*@example.org")], &by(START)).await.unwrap();
     let refused = f.store.allow(&[address(ANN)], &by(START)).await.unwrap_err();
     assert!(matches!(&refused, StoreError::Refused(why) if why.contains("remove '*@example.org'")), "{refused:?}");
-    assert_eq!(f.store.allow(&[address("*@example.org")], &by(START)).await.unwrap(), 1);
+    assert_eq!(f.store.allow(&[address("*@example.org")], &by(START)).await.unwrap().entries, 1);
     assert!(listed(&f).await.is_empty());
 }
 

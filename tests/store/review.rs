@@ -3,7 +3,7 @@
 use bounced::{
     message::Reading,
     policy::Policy,
-    store::{By, Held, HeldAnswer, HeldSelection},
+    store::{By, Held, HeldAnswer, HeldSelection, TakenOff},
 };
 use futures::TryStreamExt;
 
@@ -48,11 +48,11 @@ async fn a_person_approves_and_rejects_by_address_domain_and_message() {
     let f = five().await;
     let domain = HeldSelection { domain: Some("one.example".to_owned()), ..HeldSelection::default() };
     assert_eq!(held(&f, domain.clone()).await.len(), 1);
-    assert_eq!(f.store.answer_held(&domain, HeldAnswer::Reject, &by(START + DAY)).await.unwrap(), 1);
+    assert_eq!(f.store.answer_held(&domain, HeldAnswer::Reject, &by(START + DAY)).await.unwrap().unchanged, 1);
     let other = HeldSelection { message: Some(2), ..HeldSelection::default() };
-    assert_eq!(f.store.answer_held(&other, HeldAnswer::Approve, &by(START + DAY)).await.unwrap(), 0);
+    assert_eq!(f.store.answer_held(&other, HeldAnswer::Approve, &by(START + DAY)).await.unwrap().all(), 0);
     let message = HeldSelection { message: Some(1), ..HeldSelection::default() };
-    assert_eq!(f.store.answer_held(&message, HeldAnswer::Approve, &by(START + DAY)).await.unwrap(), 1);
+    assert_eq!(f.store.answer_held(&message, HeldAnswer::Approve, &by(START + DAY)).await.unwrap().suppressed, 1);
     assert_eq!(listed(&f).await, ["a@one.example", "b@one.example", "c@two.example", "d@two.example"]);
     assert_eq!(f.store.held_count().await.unwrap(), 0);
     let last: Vec<(String, String)> = f.rows("SELECT kind, address FROM event ORDER BY revision DESC LIMIT 2").await;
@@ -79,8 +79,11 @@ async fn a_person_answers_for_many_addresses_at_once() {
     let both = of(&["d@two.example", "a@one.example", "e@one.example"]);
     assert_eq!(held(&f, both.clone()).await.len(), 2);
     let domain = HeldSelection { domain: Some("two.example".to_owned()), ..both };
-    assert_eq!(f.store.answer_held(&domain, HeldAnswer::Approve, &by(START)).await.unwrap(), 1);
-    assert_eq!(f.store.answer_held(&of(&["e@one.example"]), HeldAnswer::Reject, &by(START)).await.unwrap(), 1);
+    assert_eq!(f.store.answer_held(&domain, HeldAnswer::Approve, &by(START)).await.unwrap().suppressed, 1);
+    assert_eq!(
+        f.store.answer_held(&of(&["e@one.example"]), HeldAnswer::Reject, &by(START)).await.unwrap().unchanged,
+        1
+    );
     assert_eq!(f.store.held_count().await.unwrap(), 0);
 }
 
@@ -108,7 +111,10 @@ async fn a_rejection_releases_nobody_who_is_on_the_list_for_another_reason() {
     let names = ["a@one.example", "b@one.example", "c@two.example", "e@one.example"];
     let all = names.map(|name| (name, HARD));
     f.store.commit(MAILBOX, &[entry(1, START, &all)], &Reading::default(), &policy()).await.unwrap();
-    assert_eq!(f.store.answer_held(&HeldSelection::default(), HeldAnswer::Reject, &by(START)).await.unwrap(), 1);
+    assert_eq!(
+        f.store.answer_held(&HeldSelection::default(), HeldAnswer::Reject, &by(START)).await.unwrap().unchanged,
+        1
+    );
     assert!(listed(&f).await.contains(&"e@one.example".to_owned()));
     assert_eq!(f.value::<i64>("SELECT count(*) FROM event WHERE kind = 'released'").await, 0);
 }
@@ -118,8 +124,9 @@ async fn a_person_who_adds_or_removes_an_address_has_answered_for_it() {
     let f = five().await;
     let address = |text| bounced::report::Address::parse(text).unwrap();
     assert_eq!(f.store.suppress(&[address("d@two.example")], &by(START)).await.unwrap(), [true]);
-    assert_eq!(f.store.release(&[address("e@one.example")], &by(START)).await.unwrap(), [true]);
+    let waiting = TakenOff { entry: false, waiting: true };
+    assert_eq!(f.store.release(&[address("e@one.example")], &by(START)).await.unwrap(), [waiting]);
     assert_eq!(f.store.held_count().await.unwrap(), 0);
     assert!(!listed(&f).await.contains(&"e@one.example".to_owned()));
-    assert_eq!(f.store.release(&[address("e@one.example")], &by(START)).await.unwrap(), [false]);
+    assert_eq!(f.store.release(&[address("e@one.example")], &by(START)).await.unwrap(), [TakenOff::default()]);
 }

@@ -9,7 +9,7 @@ use crate::{
         terminal::{count, json_line, printable},
     },
     report::Address,
-    store::By,
+    store::{By, NewlyAllowed},
 };
 
 /// Prints the allow list; [`Exit::No`] when nobody is on it.
@@ -34,13 +34,17 @@ pub(super) async fn allow(
     by: &By<'_>,
     out: &mut impl Write,
 ) -> Result<Exit, Failure> {
-    let released = list.allow(addresses, by).await?;
+    let NewlyAllowed { entries, waiting } = list.allow(addresses, by).await?;
     for address in addresses {
-        writeln!(out, "{} is allowed: no bounce and no import suppresses it", address.normalised())?;
+        writeln!(out, "{} is allowed: no bounce, complaint or import suppresses it", address.normalised())?;
     }
-    if released > 0 {
-        let are = if released == 1 { "is" } else { "are" };
-        writeln!(out, "{} {are} off the suppression list", count(released, "address"))?;
+    if entries > 0 {
+        let are = if entries == 1 { "is" } else { "are" };
+        writeln!(out, "{} {are} off the suppression list", count(entries, "address"))?;
+    }
+    if waiting > 0 {
+        let wait = if waiting == 1 { "waits" } else { "wait" };
+        writeln!(out, "{} {wait} no longer to come onto it", count(waiting, "address"))?;
     }
     Ok(Exit::Yes)
 }

@@ -4,8 +4,9 @@ use std::io::{self, Write};
 
 use serde_json::json;
 
+use super::check::{add_beside, beside, why};
 use crate::{
-    app::List,
+    app::{List, Standing},
     cli::{
         Exit, Failure,
         terminal::{json_line, printable},
@@ -24,42 +25,40 @@ pub(super) async fn tell(
     let mut exit = Exit::Yes;
     for address in addresses {
         let history = list.history(address).await?;
-        let entry = list.covering(address).await?;
-        if history.changes.is_empty() && history.allowed.is_none() && entry.is_none() {
+        let standing = list.standing(address).await?;
+        let Standing { entry, allowed, forgotten, .. } = &standing;
+        if history.changes.is_empty() && allowed.is_none() && entry.is_none() && forgotten.is_none() {
             exit = Exit::No;
         }
         if json {
             let mut object = json!(history);
-            object["suppressed"] = json!(entry.is_some());
+            object["suppressed"] = json!(standing.is_suppressed());
+            add_beside(&mut object, &standing);
             json_line(out, &object)?;
             continue;
         }
-        let now = match entry {
-            Some(row) => format!("suppressed since {} by the entry {}", row.since, row.address),
-            None => "not on the list".to_owned(),
-        };
-        write(&history, &now, out)?;
+        write(&history, &standing, out)?;
     }
     Ok(exit)
 }
 
-fn write(history: &AddressHistory, now: &str, out: &mut impl Write) -> io::Result<()> {
+fn write(history: &AddressHistory, standing: &Standing, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "{}", printable(&history.address))?;
     for change in &history.changes {
         let when = change.recorded.as_ref().unwrap_or(&change.at);
-        writeln!(out, "  {when}  {:<10}  {}", change.kind, printable(&about(change)))?;
+        let held = standing.held.as_ref().filter(|held| held.revision == Some(change.revision));
+        let why = held.map(|held| format!("; {}", why(held))).unwrap_or_default();
+        writeln!(out, "  {when}  {:<10}  {}", change.kind, printable(&format!("{}{why}", about(change))))?;
         for cause in &change.causes {
             writeln!(out, "    {}", printable(&cited(cause)))?;
         }
     }
-    let line = |what: &str, when: &str, more: String| format!("{what} {when}{more}");
-    let by = |actor: &Option<String>| actor.as_ref().map(|actor| format!(" by {actor}")).unwrap_or_default();
-    let allowed = history.allowed.as_ref().map(|row| {
-        let note = row.note.as_ref().map(|note| format!(": {note}")).unwrap_or_default();
-        line("allowed since", &row.since, format!("{} by the entry {}{note}", by(&row.actor), row.address))
-    });
-    let alive = history.alive.as_ref().map(|alive| line("last sign of life", &alive.at, format!(": {}", alive.sign)));
-    for fact in [Some(now.to_owned()), allowed, alive].into_iter().flatten() {
+    let now = standing.entry.as_ref().map_or_else(
+        || "not on the list".to_owned(),
+        |row| format!("suppressed since {} by the entry {}", row.since, row.address),
+    );
+    let alive = history.alive.as_ref().map(|alive| format!("last sign of life {}: {}", alive.at, alive.sign));
+    for fact in std::iter::once(now).chain(beside(standing)).chain(alive) {
         writeln!(out, "  now: {}", printable(&fact))?;
     }
     Ok(())

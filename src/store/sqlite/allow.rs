@@ -10,20 +10,20 @@ use super::{
 };
 use crate::{
     report::Address,
-    store::{Allowed, By, EventKind, StoreError, plan::NewEvent},
+    store::{Allowed, By, EventKind, NewlyAllowed, StoreError, plan::NewEvent},
 };
 
 impl SqliteStore {
-    pub(in crate::store) async fn allow(&self, addresses: &[Address], by: &By<'_>) -> Result<u64, StoreError> {
+    pub(in crate::store) async fn allow(&self, addresses: &[Address], by: &By<'_>) -> Result<NewlyAllowed, StoreError> {
         let mut tx = self.begin().await?;
         self.refuse_forgotten(&mut tx, addresses).await?;
         if let Some(refused) = covered(&mut tx, addresses).await.map_err(|error| self.error(error))? {
             return Err(StoreError::Refused(refused));
         }
         let done = async {
-            let released = allow(&mut tx, addresses, by).await?;
+            let done = allow(&mut tx, addresses, by).await?;
             tx.commit().await?;
-            Ok(released)
+            Ok(done)
         };
         done.await.map_err(|error| self.error(error))
     }
@@ -36,6 +36,19 @@ impl SqliteStore {
             Ok(were)
         };
         done.await.map_err(|error| self.error(error))
+    }
+
+    pub(in crate::store) async fn allowing(&self, address: &Address) -> Result<Option<Allowed>, StoreError> {
+        // Its own row comes before that of its domain.
+        sqlx::query_as(
+            "SELECT address, strftime('%Y-%m-%dT%H:%M:%SZ', since, 'unixepoch') AS since, actor, note
+             FROM allowed WHERE address IN (?1, '*@' || ?2) ORDER BY address = ?1 DESC LIMIT 1",
+        )
+        .bind(address.normalised())
+        .bind(address.domain())
+        .fetch_optional(&self.readers)
+        .await
+        .map_err(|error| self.error(error))
     }
 
     pub(in crate::store) async fn allowed(&self) -> Result<Vec<Allowed>, StoreError> {
@@ -66,8 +79,8 @@ async fn covered(tx: &mut SqliteConnection, addresses: &[Address]) -> Result<Opt
     }))
 }
 
-/// Whoever is on the list leaves it. Says how many these were.
-async fn allow(tx: &mut SqliteConnection, addresses: &[Address], by: &By<'_>) -> Result<u64, sqlx::Error> {
+/// Whoever is on the list leaves it, and whoever waits to come there waits no longer. Says how many.
+async fn allow(tx: &mut SqliteConnection, addresses: &[Address], by: &By<'_>) -> Result<NewlyAllowed, sqlx::Error> {
     let domains: Vec<&str> = addresses.iter().filter(|a| a.local_part() == "*").map(Address::domain).collect();
     let of_domains: Vec<String> = if domains.is_empty() {
         Vec::new()
@@ -102,7 +115,8 @@ async fn allow(tx: &mut SqliteConnection, addresses: &[Address], by: &By<'_>) ->
     .execute(&mut *tx)
     .await?;
     tell(tx, addresses, EventKind::Allowed, by).await?;
-    Ok(listed.len() as u64)
+    let entries = listed.values().filter(|before| before.listed.is_some()).count() as u64;
+    Ok(NewlyAllowed { entries, waiting: listed.len() as u64 - entries })
 }
 
 async fn disallow(tx: &mut SqliteConnection, addresses: &[Address], by: &By<'_>) -> Result<Vec<bool>, sqlx::Error> {

@@ -8,7 +8,7 @@ use sqlx::{FromRow, SqliteConnection};
 use super::{SqliteStore, decoded, json};
 use crate::{
     report::Address,
-    store::{AddressHistory, Alive, Allowed, Cause, Change, StoreError},
+    store::{AddressHistory, Alive, Cause, Change, StoreError},
 };
 
 /// A change with the rows that caused it.
@@ -47,17 +47,8 @@ impl SqliteStore {
         .bind(address.normalised())
         .fetch_optional(&mut *tx)
         .await?;
-        // Its own row comes before that of its domain.
-        let allowed: Option<Allowed> = sqlx::query_as(
-            "SELECT address, strftime('%Y-%m-%dT%H:%M:%SZ', since, 'unixepoch') AS since, actor, note
-             FROM allowed WHERE address IN (?1, '*@' || ?2) ORDER BY address = ?1 DESC LIMIT 1",
-        )
-        .bind(address.normalised())
-        .bind(address.domain())
-        .fetch_optional(&mut *tx)
-        .await?;
         tx.commit().await?;
-        Ok(AddressHistory { address: address.normalised().to_owned(), changes, alive, allowed })
+        Ok(AddressHistory { address: address.normalised().to_owned(), changes, alive })
     }
 }
 

@@ -15,7 +15,7 @@ use super::{ROWS_A_STATEMENT, SqliteStore, alive, brake, decoded, events, is_kep
 use crate::{
     report::Address,
     store::{
-        By, Entry, EventKind, ListSelection, Listed, StoreError,
+        By, Entry, EventKind, ListSelection, Listed, StoreError, TakenOff,
         list_changes::ListChanges,
         plan::{DAEMON, NewEntry, NewEvent},
     },
@@ -107,14 +107,21 @@ impl SqliteStore {
         done.await.map_err(|error| self.error(error))
     }
 
-    pub(in crate::store) async fn release(&self, addresses: &[Address], by: &By<'_>) -> Result<Vec<bool>, StoreError> {
+    pub(in crate::store) async fn release(
+        &self,
+        addresses: &[Address],
+        by: &By<'_>,
+    ) -> Result<Vec<TakenOff>, StoreError> {
         let mut tx = self.begin().await?;
         let done = async {
             let before = before(&mut tx, addresses).await?;
             take_off(&mut tx, &before, EventKind::Released, by).await?;
             tx.commit().await?;
-            let was_there = |address: &Address| before[address.normalised()].origin().is_some();
-            Ok(addresses.iter().map(was_there).collect())
+            let taken_off = |address: &Address| {
+                let Before { listed, held, .. } = before[address.normalised()];
+                TakenOff { entry: listed.is_some(), waiting: held.is_some() }
+            };
+            Ok(addresses.iter().map(taken_off).collect())
         };
         done.await.map_err(|error| self.error(error))
     }

@@ -5,7 +5,8 @@ use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 use super::{ROWS_A_STATEMENT, SqliteStore, brake, events, is_kept, json, list::bind_entry};
 use crate::{
-    store::{By, Held, HeldAnswer, HeldSelection, StoreError, plan::NewHeld},
+    report::Address,
+    store::{Answered, By, Held, HeldAnswer, HeldSelection, StoreError, plan::NewHeld},
     suppression::Origin,
 };
 
@@ -17,19 +18,26 @@ macro_rules! selected {
     };
 }
 
+/// The columns of [`Held`].
+macro_rules! held {
+    () => {
+        "SELECT h.address, h.why, h.origin, coalesce(h.reason, s.reason) AS reason, coalesce(h.rule, s.rule) AS rule,
+                coalesce(h.diagnostic, s.diagnostic) AS diagnostic, h.remote,
+                strftime('%Y-%m-%dT%H:%M:%SZ', h.since, 'unixepoch') AS since,
+                h.message, m.mailbox, m.message_id, h.revision
+         FROM held AS h LEFT JOIN message AS m ON m.id = h.message
+         LEFT JOIN suppression AS s ON s.address = h.address AND h.why = 'alive' "
+    };
+}
+
 impl SqliteStore {
     pub(in crate::store) fn held(
         &self,
         selection: &HeldSelection,
     ) -> impl Stream<Item = Result<Held, StoreError>> + Send + Unpin + '_ {
         sqlx::query_as(concat!(
-            "SELECT h.address, h.why, h.origin, coalesce(h.reason, s.reason) AS reason, coalesce(h.rule, s.rule) AS rule,
-                    coalesce(h.diagnostic, s.diagnostic) AS diagnostic, h.remote,
-                    strftime('%Y-%m-%dT%H:%M:%SZ', h.since, 'unixepoch') AS since,
-                    h.message, m.mailbox, m.message_id
-             FROM held AS h LEFT JOIN message AS m ON m.id = h.message
-             LEFT JOIN suppression AS s ON s.address = h.address AND h.why = 'alive'
-             WHERE ",
+            held!(),
+            "WHERE ",
             selected!(),
             " ORDER BY h.why = 'outage', iif(h.why = 'outage', h.remote, NULL),
                        iif(h.why = 'outage', h.since - h.since % 3600, NULL), h.message, h.address"
@@ -40,6 +48,14 @@ impl SqliteStore {
         .bind(selection.remote.clone())
         .fetch(&self.readers)
         .map(|row| row.map_err(|error| self.error(error)))
+    }
+
+    pub(in crate::store) async fn held_of(&self, address: &Address) -> Result<Option<Held>, StoreError> {
+        sqlx::query_as(concat!(held!(), "WHERE h.address = ?1"))
+            .bind(address.normalised())
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(|error| self.error(error))
     }
 
     pub(in crate::store) async fn held_count(&self) -> Result<u64, StoreError> {
@@ -55,7 +71,7 @@ impl SqliteStore {
         selection: &HeldSelection,
         answer: HeldAnswer,
         by: &By<'_>,
-    ) -> Result<u64, StoreError> {
+    ) -> Result<Answered, StoreError> {
         let mut tx = self.begin().await?;
         let done = async {
             let answered = answer_selected(&mut tx, selection, answer, by).await?;
@@ -71,7 +87,7 @@ async fn answer_selected(
     selection: &HeldSelection,
     answer: HeldAnswer,
     by: &By<'_>,
-) -> Result<u64, sqlx::Error> {
+) -> Result<Answered, sqlx::Error> {
     sqlx::query(
         "CREATE TEMP TABLE IF NOT EXISTS answered (address TEXT NOT NULL PRIMARY KEY, revision INTEGER NOT NULL)",
     )
@@ -91,27 +107,24 @@ async fn answer_selected(
     .bind(events::last_revision(&mut *tx).await?)
     .execute(&mut *tx)
     .await?;
-    let unchanged = match answer {
-        HeldAnswer::Approve => approve(tx, by).await?,
+    let approved = match answer {
+        HeldAnswer::Approve => Some(approve(tx, by).await?),
         HeldAnswer::Reject => {
             tell(tx, by, "'rejected'").await?;
-            0
+            None
         }
     };
-    sqlx::query("DELETE FROM held WHERE address IN (SELECT address FROM temp.answered)")
-        .execute(tx)
-        .await
-        .map(|done| unchanged + done.rows_affected())
+    let left = sqlx::query("DELETE FROM held WHERE address IN (SELECT address FROM temp.answered)").execute(tx).await?;
+    Ok(approved.unwrap_or(Answered { unchanged: left.rows_affected(), ..Answered::default() }))
 }
 
-/// Puts onto the list who waits for that, and takes off it who is there and lives. Says how many wait no longer without a
-/// change.
-async fn approve(tx: &mut SqliteConnection, by: &By<'_>) -> Result<u64, sqlx::Error> {
+/// Puts onto the list who waits for that, and takes off it who is there and lives.
+async fn approve(tx: &mut SqliteConnection, by: &By<'_>) -> Result<Answered, sqlx::Error> {
     let answered: String =
         sqlx::query_scalar("SELECT json_group_array(address) FROM temp.answered").fetch_one(&mut *tx).await?;
     brake::confirm(tx, &answered).await?;
     // An entry that a person made stays as it is, and so does one that says as much already.
-    sqlx::query(
+    let suppressed = sqlx::query(
         "INSERT INTO suppression (address, domain, origin, reason, rule, policy, diagnostic, bounce, complaint, remote,
                                   since, expires, note, revision)
          SELECT h.address, h.domain, h.origin, h.reason, h.rule, h.policy, h.diagnostic, h.bounce, h.complaint, h.remote,
@@ -126,13 +139,15 @@ async fn approve(tx: &mut SqliteConnection, by: &By<'_>) -> Result<u64, sqlx::Er
     )
     .bind(json(&Origin::ALL.iter().map(|origin| (origin.as_str(), origin.rank())).collect::<Vec<_>>())?)
     .execute(&mut *tx)
-    .await?;
-    sqlx::query(
+    .await?
+    .rows_affected();
+    let released = sqlx::query(
         "DELETE FROM main.suppression WHERE address IN
          (SELECT a.address FROM temp.answered AS a JOIN main.held AS h ON h.address = a.address WHERE h.why = 'alive')",
     )
     .execute(&mut *tx)
-    .await?;
+    .await?
+    .rows_affected();
     // Of whom the list says as much already nothing has changed.
     let unchanged = sqlx::query(
         "DELETE FROM main.held WHERE why <> 'alive' AND address IN
@@ -143,7 +158,7 @@ async fn approve(tx: &mut SqliteConnection, by: &By<'_>) -> Result<u64, sqlx::Er
     .await?
     .rows_affected();
     tell(tx, by, "iif(h.why = 'alive', 'released', 'suppressed')").await?;
-    Ok(unchanged)
+    Ok(Answered { suppressed, released, unchanged })
 }
 
 /// Writes the event of each answer.
