@@ -69,11 +69,11 @@ pub struct Suppression {
     pub origin: Origin,
     /// The reason of the bounce that decided; `None` where no bounce did.
     pub reason: Option<Reason>,
-    /// The rule of the bounce that decided.
+    /// The rule of the bounce that decided; `None` where no bounce did, and of one that was recorded before.
     pub rule: Option<String>,
     /// The row of the policy that asks for it; `None` where a person does.
     pub policy: Option<String>,
-    /// What the refusing server said.
+    /// What the refusing server said; `None` as for the rule, and where it said nothing.
     pub diagnostic: Option<String>,
     /// Since when, in seconds since 1970-01-01 UTC: when the bounce was received, or when the person decided.
     pub since: i64,
@@ -81,7 +81,7 @@ pub struct Suppression {
     pub expires: Option<i64>,
     /// What the person noted.
     pub note: Option<String>,
-    /// The rows of the bounces that were counted; the one that decided comes last.
+    /// The rows of the bounces that were counted, in the order in which they were received; the last one decided.
     pub causes: Vec<i64>,
 }
 

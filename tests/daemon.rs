@@ -385,6 +385,35 @@ fn a_reload_takes_a_good_table_and_refuses_a_broken_one() {
     assert_eq!(process.exit(), Some(0));
 }
 
+/// Files that were named after the start are read, and what needs a restart is said to need one.
+#[test]
+fn a_reload_takes_a_policy_that_is_newly_named() {
+    let place = Place::new();
+    let configuration = || fs::read_to_string(place.path("bounced.toml")).unwrap();
+    let process = Process::start(&place, &[]);
+    place.bounce("1", "ann@example.com", UNKNOWN);
+    assert!(process.says("read 1 message:").contains("suppressed=1"));
+    let own = "[[rule]]\nid = 'mine'\nclass = 'hard'\nfor = 'never'\n";
+    fs::write(place.path("policy.toml"), own).unwrap();
+    let before = configuration();
+    fs::write(place.path("bounced.toml"), format!("{before}\n[policy]\nfiles = 'policy.toml'\n")).unwrap();
+    process.signal("HUP");
+    assert!(process.says("the old ones stay").contains("[policy] files"), "file, line and key");
+    fs::write(place.path("bounced.toml"), format!("{before}\n[policy]\nfiles = ['policy.toml']\n")).unwrap();
+    process.signal("HUP");
+    process.says("read anew");
+    place.bounce("2", "bob@example.com", UNKNOWN);
+    assert!(process.says("read 1 message:").contains("suppressed=0"));
+    let retention = "\n[retention]\nbounces = '400d'\n";
+    fs::write(place.path("bounced.toml"), format!("{before}{retention}")).unwrap();
+    process.signal("HUP");
+    process.says("comes into force with a restart");
+    place.bounce("3", "eve@example.com", UNKNOWN);
+    assert!(process.says("read 1 message:").contains("suppressed=1"), "the file is named no longer");
+    process.signal("TERM");
+    assert_eq!(process.exit(), Some(0));
+}
+
 #[test]
 fn two_daemons_never_share_a_database() {
     let place = Place::new();

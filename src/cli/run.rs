@@ -19,7 +19,8 @@ use crate::daemon::{self, Control, DaemonError};
 /// Watch the configured mailboxes until told to stop.
 ///
 /// SIGTERM and SIGINT finish the batches in flight and end the process, another one a second or more later ends it at
-/// once; SIGHUP reads the tables anew: codes, phrases, kinds, formats, words, policy. The log goes to standard error.
+/// once; SIGHUP reads the tables anew: codes, phrases, kinds, formats, words, policy, newly named files included. The log
+/// goes to standard error.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   bounced check --connect && bounced run

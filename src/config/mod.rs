@@ -127,6 +127,14 @@ macro_rules! config {
                 [$(&mut self.$table),+].into_iter().flat_map(|table| &mut table.files)
             }
 
+            /// Takes over from another configuration all by which mails are judged, and nothing else.
+            pub fn judge_as(&mut self, other: &Self) {
+                $(self.$table = other.$table.clone();)+
+                self.report.campaign_headers.clone_from(&other.report.campaign_headers);
+                self.suppressions.most_per_message = other.suppressions.most_per_message;
+                self.suppressions.never = other.suppressions.never.clone();
+            }
+
             fn mailbox_paths_mut(&mut self) -> Vec<&mut PathBuf> {
                 let mut all = Vec::new();
                 $(all.extend(self.$section.values_mut().flat_map(Settings::paths_mut));)+

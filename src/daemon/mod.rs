@@ -39,7 +39,8 @@ const CLOSING: Duration = Duration::from_secs(1);
 pub struct Control {
     /// Finish the batches in flight and return.
     pub stop: CancellationToken,
-    /// Each message reads the tables anew; when they are refused the old ones stay.
+    /// Each message reads anew by what mails are judged: the configuration and the tables that it names. When one of them
+    /// is refused the old ones stay.
     pub reload: mpsc::Receiver<()>,
 }
 
@@ -138,6 +139,27 @@ async fn open(config: &Config, judge: Judge, lock: &Lock) -> Result<(Store, Reco
     Ok((store, recorder))
 }
 
+/// What the configuration says beside that by which mails are judged.
+#[derive(Debug, PartialEq, Eq)]
+enum Rest {
+    AsAtTheStart,
+    Changed,
+}
+
+/// The judge that the configuration asks for by now: files of tables may have been named since the start.
+fn read_anew(mut config: Config) -> Result<(Judge, Rest), String> {
+    let mut rest = Rest::AsAtTheStart;
+    if let Some(file) = &config.file {
+        let mut now = Config::load(Some(file)).map_err(|error| error.to_string())?;
+        config.judge_as(&now);
+        now.suppressions.accept_new_store = config.suppressions.accept_new_store;
+        if now != config {
+            rest = Rest::Changed;
+        }
+    }
+    Judge::new(&config).map(|judge| (judge, rest)).map_err(|error| error.to_string())
+}
+
 /// The tasks on their way to be supervised.
 struct Watches<'a> {
     recorder: &'a Arc<Recorder>,
@@ -207,10 +229,13 @@ async fn supervise(
 async fn reload(config: &Config, recorder: &Recorder) {
     systemd::reloading();
     let owned = config.clone();
-    match tokio::task::spawn_blocking(move || Judge::new(&owned)).await {
-        Ok(Ok(judge)) => {
+    match tokio::task::spawn_blocking(move || read_anew(owned)).await {
+        Ok(Ok((judge, rest))) => {
             recorder.replace_judge(judge);
             tracing::info!("all tables read anew");
+            if rest == Rest::Changed {
+                tracing::warn!("the configuration says more that is new: it comes into force with a restart");
+            }
         }
         Ok(Err(error)) => tracing::error!("tables not reloaded, the old ones stay in force: {error}"),
         Err(error) => tracing::error!("tables not reloaded, the old ones stay in force: {error}"),

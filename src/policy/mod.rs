@@ -254,6 +254,9 @@ impl Policy {
             return None;
         }
         let (since, causes) = self.enough(rule, origin, history, case)?;
+        // Bounces may be read in any order: the last that was received decides, and not the last that was read.
+        let decisive = causes.last().filter(|&&row| row != case.row);
+        let decisive = decisive.and_then(|row| history.past.iter().find(|past| past.bounce == *row));
         let reset = history.released_at.max(history.alive_at);
         let ran_out = history.expired.iter().filter(|&&at| reset.is_none_or(|reset| at > reset)).count();
         let expires = rule.lasts_after(ran_out).map(|span| since.saturating_add(span.seconds()));
@@ -262,13 +265,15 @@ impl Policy {
             Some(entry) => expires.zip(entry.expires).map(|(new, old)| new.max(old)),
             None => expires,
         };
+        // Of one that was recorded before the store knows these.
+        let (verdict, recipient) = if decisive.is_none() { (case.verdict, case.recipient) } else { (None, None) };
         Some(Suppression {
             address: case.address.normalised().to_owned(),
             origin,
-            reason: case.verdict.map(|verdict| verdict.reason),
-            rule: case.verdict.map(|verdict| verdict.rule.clone()),
+            reason: decisive.map(|past| past.reason).or_else(|| case.verdict.map(|verdict| verdict.reason)),
+            rule: verdict.map(|verdict| verdict.rule.clone()),
             policy: Some(rule.id.clone()),
-            diagnostic: case.recipient.and_then(|recipient| recipient.diagnostic.as_ref()).map(ToString::to_string),
+            diagnostic: recipient.and_then(|recipient| recipient.diagnostic.as_ref()).map(ToString::to_string),
             since,
             expires,
             note: None,
@@ -318,8 +323,7 @@ impl Policy {
         let times: Vec<i64> = all.iter().map(|&(at, _)| at).collect();
         let found = rule.asked.first_enough(&times, this)?;
         let since = times[found.end - 1];
-        let mut causes: Vec<i64> = all[found].iter().map(|&(_, row)| row).filter(|&row| row != case.row).collect();
-        causes.push(case.row);
+        let mut causes: Vec<i64> = all[found].iter().map(|&(_, row)| row).collect();
         causes.drain(1..causes.len().saturating_sub(MOST_CAUSES - 1).max(1));
         Some((since, causes))
     }

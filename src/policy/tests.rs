@@ -412,7 +412,8 @@ fn an_entry_names_the_bounces_that_were_counted_and_begins_with_the_last_of_them
     // Read late: it was enough when the last of them was received.
     let later = history(Class::Soft, Reason::MailboxFull, &[20, 15, 10, 5, -100]);
     let found = decide(&policy, &later, soft(Reason::MailboxFull, NOW)).expect("suppressed");
-    assert_eq!((found.since, found.causes), (NOW + 20 * DAY, vec![4, 3, 2, 1, ROW]));
+    assert_eq!((found.since, found.causes), (NOW + 20 * DAY, vec![ROW, 4, 3, 2, 1]));
+    assert_eq!((found.reason, found.rule), (Some(Reason::MailboxFull), None), "the row of the last knows its rule");
     assert_eq!(found.expires, Some(NOW + 50 * DAY));
     let past = (0..=300).map(|row| hard(Reason::BadDomain, NOW - DAY + row).past(row)).collect();
     let many = History { past, ..History::default() };

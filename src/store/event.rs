@@ -70,7 +70,7 @@ pub struct Event {
     pub policy: Option<String>,
     /// When the time of the entry is over; `None` for good.
     pub expires: Option<i64>,
-    /// The rows of the bounces that were counted, the one that decided last.
+    /// The rows of the bounces that were counted, in the order in which they were received; the last one decided.
     pub causes: Vec<i64>,
     /// The revision of the change before, of the same address.
     pub before: Option<i64>,

@@ -37,7 +37,8 @@ pub struct Change {
     pub actor: Option<String>,
     /// What the person noted.
     pub note: Option<String>,
-    /// The bounces that were counted, the one that decided last, or the complaint; those that are still on record.
+    /// The bounces that were counted, in the order in which they were received, the one that decided last, or the
+    /// complaint; those that are still on record.
     #[sqlx(skip)]
     pub causes: Vec<Cause>,
 }

@@ -249,7 +249,7 @@ impl<'a> Of<'a> {
         events: &mut Events<'a>,
     ) -> NewEntry<'a> {
         let (bounce, complaint) = match case.kind {
-            CaseKind::Bounce => (Some(case.row), None),
+            CaseKind::Bounce => (suppression.causes.last().copied(), None),
             CaseKind::Complaint => (None, Some(case.row)),
         };
         let event = self.tell(kind, suppression.since, Some(suppression.origin), events);

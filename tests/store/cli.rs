@@ -229,6 +229,30 @@ async fn a_history_tells_of_each_change_who_made_it_and_which_bounces_caused_it(
     assert_eq!(f.json(&["history", "bob@example.org", "--json"], 1)["changes"], serde_json::json!([]));
 }
 
+/// In whatever order they are read: what decided is the last that was received.
+#[tokio::test]
+async fn an_entry_is_told_by_the_last_bounce_that_was_received() {
+    let f = Fixture::new().await;
+    for n in [4, 2, 3, 1, 0] {
+        let mut one = entry(n, START + i64::from(n) * 4 * DAY, &[("ann@example.org", SOFT)]);
+        one.verdicts[0].rule = format!("codes:{n}");
+        f.commit(&[one]).await;
+    }
+    let row = f.json(&["check", "ann@example.org", "--json"], 0);
+    assert_eq!((&row["since"], &row["bounced"]), (&"2026-01-17T00:00:00Z".into(), &"2026-01-17T00:00:00Z".into()));
+    assert_eq!(
+        (&row["rule"], &row["reason"], &row["place"]),
+        (&"codes:4".into(), &"mailbox_full".into(), &"7:4".into())
+    );
+    assert!(row["diagnostic"].is_string(), "{row}");
+    let told = f.json(&["history", "ann@example.org", "--json"], 0);
+    let causes = told["changes"][0]["causes"].as_array().unwrap().iter();
+    let received: Vec<_> = causes.map(|cause| cause["received"].as_str().unwrap()).collect();
+    assert_eq!(received.len(), 5);
+    assert!(received.is_sorted(), "{received:?}");
+    assert_eq!(told["changes"][0]["at"], row["since"]);
+}
+
 #[tokio::test]
 async fn whoever_is_allowed_leaves_the_list_and_cannot_be_added() {
     let f = Fixture::new().await;

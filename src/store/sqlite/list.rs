@@ -375,7 +375,24 @@ async fn insert_entries(tx: &mut SqliteConnection, entries: &[NewEntry<'_>]) -> 
         .execute(&mut *tx)
         .await?;
     }
-    Ok(())
+    let of_earlier = of_earlier_bounces(entries.iter());
+    if of_earlier.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "UPDATE suppression SET rule = b.rule, diagnostic = b.diagnostic FROM bounce AS b
+         WHERE b.id = suppression.bounce AND suppression.address IN (SELECT value FROM json_each(?1))",
+    )
+    .bind(json(&of_earlier)?)
+    .execute(tx)
+    .await
+    .map(drop)
+}
+
+/// Whose entry is decided by a bounce that was recorded before, of which the plan does not know what it said.
+pub(super) fn of_earlier_bounces<'a>(entries: impl Iterator<Item = &'a NewEntry<'a>>) -> Vec<&'a str> {
+    let is_of_earlier = |new: &&NewEntry<'_>| new.bounce.is_some() && new.suppression.rule.is_none();
+    entries.filter(is_of_earlier).map(|new| new.address).collect()
 }
 
 /// How many rows with all that led to them are read at once: the first of them has to wait for the last.

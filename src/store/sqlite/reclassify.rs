@@ -679,7 +679,8 @@ fn is_same(entry: &Entry, after: &NewEntry<'_>) -> bool {
     let Suppression { origin, reason, rule, policy, expires, .. } = &after.suppression;
     entry.origin == origin.as_str()
         && entry.reason.as_deref() == reason.map(|reason| reason.as_str())
-        && entry.rule == *rule
+        // Of a bounce that was recorded before, the rule is that of its row.
+        && (rule.is_none() || entry.rule == *rule)
         && entry.policy == *policy
         && entry.expires == *expires
         && (entry.bounce, entry.complaint) == (after.bounce, after.complaint)

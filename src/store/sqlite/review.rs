@@ -3,7 +3,10 @@
 use futures::{Stream, StreamExt};
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
-use super::{ROWS_A_STATEMENT, SqliteStore, brake, events, is_kept, json, list::bind_entry};
+use super::{
+    ROWS_A_STATEMENT, SqliteStore, brake, events, is_kept, json,
+    list::{bind_entry, of_earlier_bounces},
+};
 use crate::{
     report::Address,
     store::{Answered, By, Held, HeldAnswer, HeldSelection, StoreError, plan::NewHeld},
@@ -193,6 +196,16 @@ pub(super) async fn hold(tx: &mut SqliteConnection, held: &[NewHeld<'_>]) -> Res
         })
         .build()
         .persistent(is_kept(chunk.len()))
+        .execute(&mut *tx)
+        .await?;
+    }
+    let of_earlier = of_earlier_bounces(entries.iter().filter_map(|new| new.entry.as_ref()));
+    if !of_earlier.is_empty() {
+        sqlx::query(
+            "UPDATE held SET rule = b.rule, diagnostic = b.diagnostic FROM bounce AS b
+             WHERE b.id = held.bounce AND held.address IN (SELECT value FROM json_each(?1))",
+        )
+        .bind(json(&of_earlier)?)
         .execute(&mut *tx)
         .await?;
     }
