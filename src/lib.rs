@@ -11,6 +11,7 @@ pub mod daemon;
 mod files;
 pub mod follower;
 pub mod import;
+pub mod maillog;
 pub mod message;
 pub mod parse;
 pub mod policy;
