@@ -207,6 +207,40 @@ fn answer(bounced: &Installation, args: &[&str]) -> String {
     succeeds(&args.join(" "), &bounced.command(args).env_clear().output().unwrap())
 }
 
+/// docs/policy.md: its configuration and its policies can be used as they stand, and its commands work in their order.
+#[test]
+fn the_guide_to_the_policy_can_be_followed() {
+    let guide = include_str!("../docs/policy.md");
+    let fenced = |fence: &str| -> Vec<&str> {
+        let below = guide.split(fence).skip(1);
+        below.map(|block| block.split("```").next().unwrap()).collect()
+    };
+    let (settings, policies): (Vec<&str>, Vec<&str>) =
+        fenced("```toml\n").into_iter().partition(|block| block.starts_with("[policy]"));
+    let [settings] = settings[..] else { panic!("one names the file: {settings:?}") };
+    let dir = support::directory();
+    let settings = settings.replace("/etc/bounced/", "");
+    let bounced = with_ann_on_the_list(dir.path(), &format!("[maildir.alarms]\npath = 'box'\n{settings}"));
+    let beside = |name: &str| bounced.config().with_file_name(name);
+    ["new", "cur", "tmp"].iter().for_each(|part| fs::create_dir_all(beside("box").join(part)).unwrap());
+    for policy in policies {
+        fs::write(beside("policy.toml"), policy).unwrap();
+        let told = answer(&bounced, &["check"]);
+        assert!(!told.contains("idle row") && !told.contains("warning"), "{policy}\n{told}");
+    }
+    let program = Path::new(env!("CARGO_BIN_EXE_bounced")).parent().unwrap().display().to_string();
+    let scripts = fenced("```sh\n");
+    assert_eq!(scripts.len(), 2);
+    for script in scripts {
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-ec", script])
+            .env("PATH", format!("{program}:/usr/bin:/bin"))
+            .env("BOUNCED_CONFIG", bounced.config());
+        succeeds(script, &shell.output().unwrap());
+    }
+}
+
 /// KumoMTA is in no distribution: what it would run is at least Lua, and its query finds whom the list names.
 #[tokio::test]
 async fn kumomta_s_recipe_is_lua_and_its_query_fits_the_list() {

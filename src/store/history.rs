@@ -9,14 +9,14 @@ pub struct AddressHistory {
     /// The normalised address.
     pub address: String,
     /// What happened, in the order in which it was written.
-    pub changes: Vec<Change>,
+    pub changes: Vec<PastChange>,
     /// The last sign of life.
     pub alive: Option<Alive>,
 }
 
 /// One change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, FromRow)]
-pub struct Change {
+pub struct PastChange {
     /// The number of its event.
     pub revision: i64,
     /// `suppressed`, `released`, …: the kind of the event.

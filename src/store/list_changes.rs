@@ -10,7 +10,7 @@ pub(super) use replay::{Change, Replayed, Step, replay};
 use super::{
     EventKind,
     brake::{Dead, Hours, NewlyDead, Verdicts},
-    plan::{Known, NewEntry, NewEvent, NewHeld, NewSign},
+    plan::{KnownAddress, NewEntry, NewEvent, NewHeld, NewSign},
 };
 use crate::{
     policy::{Case, CaseKind, Policy, brake::Brake},
@@ -42,7 +42,7 @@ pub(super) struct ListChanges<'a> {
 
 /// The list while a batch is read.
 pub(super) struct List<'a> {
-    known: HashMap<String, Known>,
+    known: HashMap<String, KnownAddress>,
     addresses: BTreeMap<&'a str, Of<'a>>,
     events: Events<'a>,
 }
@@ -51,7 +51,7 @@ pub(super) struct List<'a> {
 struct Of<'a> {
     address: &'a str,
     domain: &'a str,
-    known: Known,
+    known: KnownAddress,
     ended: bool,
     entry: Option<NewEntry<'a>>,
     let_go: bool,
@@ -71,7 +71,7 @@ struct Events<'a> {
 impl<'a> List<'a> {
     /// The list as it was before; `actor` changes it, and the revision of the first change is the one behind
     /// `last_revision`.
-    pub(super) const fn new(known: HashMap<String, Known>, last_revision: i64, actor: &'a str) -> Self {
+    pub(super) const fn new(known: HashMap<String, KnownAddress>, last_revision: i64, actor: &'a str) -> Self {
         let events = Events { all: Vec::new(), last_revision, actor };
         Self { known, addresses: BTreeMap::new(), events }
     }
@@ -394,7 +394,7 @@ impl<'a> Events<'a> {
     }
 }
 
-impl Known {
+impl KnownAddress {
     /// Whether a sign of life of this address says anything to anybody.
     const fn is_anything(&self) -> bool {
         let History { past, released_at, expired, entry, held, .. } = &self.history;

@@ -28,7 +28,7 @@ pub use error::StoreError;
 pub use event::{Changes, Event, EventKind};
 pub use forgotten::{Erased, Forgotten};
 use futures::Stream;
-pub use history::{AddressHistory, Alive, Cause, Change};
+pub use history::{AddressHistory, Alive, Cause, PastChange};
 pub use import::{Imported, Importing};
 pub use list::{Allowed, By, Entry, ListSelection, Listed, NewlyAllowed, Revived, TakenOff};
 pub use mailbox::{Heartbeat, MailboxStatus, PendingAnswer, PendingMessage};

@@ -42,7 +42,7 @@ pub struct JudgedMessage {
 
 /// What is known of an address before the batch.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Known {
+pub(super) struct KnownAddress {
     /// What the policy asks about.
     pub history: History,
     /// The revision of the last change of the list that was about it.
@@ -55,7 +55,7 @@ pub(super) struct Facts {
     /// The SHA-256 of each message of the batch that is recorded.
     pub known: HashSet<[u8; 32]>,
     /// What is known of the addresses that [`addresses`] names.
-    pub histories: HashMap<String, Known>,
+    pub histories: HashMap<String, KnownAddress>,
     /// The highest row number that a message ever had.
     pub last_message: i64,
     /// The highest row number that a bounce ever had.
@@ -389,7 +389,7 @@ mod tests {
                     held: self.held.get(address).copied(),
                     allowed: false,
                 };
-                (address.to_owned(), Known { history, last_change: None })
+                (address.to_owned(), KnownAddress { history, last_change: None })
             });
             Facts {
                 histories: histories.collect(),

@@ -329,6 +329,9 @@ async fn a_list_is_in_columns_and_names_the_rule_of_the_policy() {
          VALUES ('bob@example.org', 'example.org', 'complaint', 'complaint', 1)",
     )
     .await;
+    assert!(
+        f.answer(&["check", "bob@example.org"], 0).contains("more        bounced suppressions history bob@example.org")
+    );
     f.answer(&["add", "cid@example.org", "--note", "asked"], 0);
     let list = f.answer(&["list"], 0);
     let lines: Vec<_> = list.lines().collect();

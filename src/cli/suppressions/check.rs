@@ -12,6 +12,7 @@ use crate::{
     },
     report::Address,
     store::{Held, Listed},
+    suppression::Origin,
 };
 
 /// Tells of each address; [`Exit::No`] when one is not suppressed.
@@ -123,7 +124,9 @@ fn more(row: &Listed) -> Vec<String> {
     let rule = rule.filter(|(table, _)| ["codes", "phrases"].contains(table));
     let rule = rule.map(|(table, row)| format!("bounced {table} {row}"));
     let mail = row.message.map(|_| "bounced explain FILE (that mail, saved to a file)".to_owned());
-    rule.into_iter().chain(mail).collect()
+    let complaint = (row.origin == Origin::Complaint.as_str())
+        .then(|| format!("bounced suppressions history {} (the mail that complains)", row.address));
+    rule.into_iter().chain(mail).chain(complaint).collect()
 }
 
 /// The way from an address back to the mail that put it on the list.

@@ -12,7 +12,7 @@ use crate::{
         terminal::{json_line, printable},
     },
     report::Address,
-    store::{AddressHistory, Cause, Change},
+    store::{AddressHistory, Cause, PastChange},
 };
 
 /// Tells of each address; [`Exit::No`] when there is nothing to tell of one.
@@ -65,7 +65,7 @@ fn write(history: &AddressHistory, standing: &Standing, out: &mut impl Write) ->
 }
 
 /// `hard, user_unknown, until 2026-12-01T00:00:00Z, policy dead.mailbox, by ann: asked on the phone`.
-fn about(change: &Change) -> String {
+fn about(change: &PastChange) -> String {
     let until = change.expires.as_ref().map(|until| format!("until {until}"));
     let policy = change.policy.as_ref().map(|policy| format!("policy {policy}"));
     let actor = change.actor.as_ref().map(|actor| format!("by {actor}"));

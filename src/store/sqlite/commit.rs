@@ -14,7 +14,7 @@ use crate::{
     policy::Policy,
     store::{
         Committed, JudgedMessage, StoreError,
-        plan::{self, Facts, Known, NewBounce, NewComplaint, NewMessage, Plan},
+        plan::{self, Facts, KnownAddress, NewBounce, NewComplaint, NewMessage, Plan},
     },
     suppression::{HISTORY_DAYS, History, InForce, Past, Waiting},
 };
@@ -185,7 +185,7 @@ pub(super) async fn histories(
     addresses: &BTreeMap<&str, &str>,
     oldest: i64,
     mailbox: Column,
-) -> Result<HashMap<String, Known>, sqlx::Error> {
+) -> Result<HashMap<String, KnownAddress>, sqlx::Error> {
     if addresses.is_empty() {
         return Ok(HashMap::new());
     }
@@ -203,7 +203,7 @@ pub(super) async fn histories(
     rows.iter().map(|row| Ok((row.try_get("address")?, known_of(row)?))).collect()
 }
 
-fn known_of(row: &SqliteRow) -> Result<Known, sqlx::Error> {
+fn known_of(row: &SqliteRow) -> Result<KnownAddress, sqlx::Error> {
     let origin = row.try_get::<Option<&str>, _>("origin")?.map(parsed).transpose()?;
     let why = row.try_get::<Option<&str>, _>("why")?.map(parsed).transpose()?;
     let entry = |origin| {
@@ -219,7 +219,7 @@ fn known_of(row: &SqliteRow) -> Result<Known, sqlx::Error> {
         held: why.map(waiting).transpose()?,
         allowed: row.try_get("allowed")?,
     };
-    Ok(Known { history, last_change: row.try_get("last_change")? })
+    Ok(KnownAddress { history, last_change: row.try_get("last_change")? })
 }
 
 type PastRow = (i64, i64, String, String, String, Option<String>);

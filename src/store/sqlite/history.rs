@@ -8,14 +8,14 @@ use sqlx::{FromRow, SqliteConnection};
 use super::{SqliteStore, decoded, json};
 use crate::{
     report::Address,
-    store::{AddressHistory, Alive, Cause, Change, StoreError},
+    store::{AddressHistory, Alive, Cause, PastChange, StoreError},
 };
 
 /// A change with the rows that caused it.
 #[derive(FromRow)]
-struct Row {
+struct ChangeRow {
     #[sqlx(flatten)]
-    change: Change,
+    change: PastChange,
     causes: String,
     complaint: Option<i64>,
 }
@@ -38,7 +38,7 @@ impl SqliteStore {
         let changes = rows.into_iter().zip(counted).map(|(row, counted)| {
             let counted = counted.iter().filter_map(|id| bounces.get(id));
             let complained = row.complaint.iter().filter_map(|id| complaints.get(id));
-            Change { causes: counted.chain(complained).cloned().collect(), ..row.change }
+            PastChange { causes: counted.chain(complained).cloned().collect(), ..row.change }
         });
         let changes = changes.collect();
         let alive: Option<Alive> = sqlx::query_as(
@@ -52,7 +52,7 @@ impl SqliteStore {
     }
 }
 
-async fn changes(tx: &mut SqliteConnection, address: &Address) -> Result<Vec<Row>, sqlx::Error> {
+async fn changes(tx: &mut SqliteConnection, address: &Address) -> Result<Vec<ChangeRow>, sqlx::Error> {
     sqlx::query_as(
         "SELECT e.revision, e.kind, strftime('%Y-%m-%dT%H:%M:%SZ', e.at, 'unixepoch') AS at,
                 strftime('%Y-%m-%dT%H:%M:%SZ', e.recorded, 'unixepoch') AS recorded, e.origin, e.reason, e.policy,
