@@ -164,20 +164,40 @@ impl List {
         change: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         let changed = async {
-            self.prepare().await?;
-            self.store.expire(now).await?;
+            self.make_ready(now).await?;
             change.await
         };
         let changed = changed.await.map_err(|error| error.and("the list was not changed"))?;
-        let published = self.followers.follow(&self.store).await;
-        published.map_err(|error| match error {
+        self.publish().await.map(|()| changed)
+    }
+
+    /// The same for a change of several transactions: some of it may be done when another part is refused.
+    pub(super) async fn change_in_parts<T>(
+        &self,
+        now: i64,
+        change: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        self.make_ready(now).await.map_err(|error| error.and("the list was not changed"))?;
+        let changed = change.await;
+        let published = self.publish().await;
+        let changed = changed
+            .map_err(|error| error.and("what was done until then stays done; the same command again does the rest"))?;
+        published.map(|()| changed)
+    }
+
+    async fn make_ready(&self, now: i64) -> Result<(), StoreError> {
+        self.prepare().await?;
+        self.store.expire(now).await.map(drop)
+    }
+
+    async fn publish(&self) -> Result<(), StoreError> {
+        self.followers.follow(&self.store).await.map_err(|error| match error {
             StoreError::Busy(_) | StoreError::Unusable(_) => {
                 error.and("the change is in the database, and is published by the daemon or with the next change")
             }
             // These say themselves what becomes of it: a database that was replaced has lost it.
             StoreError::Foreign(_) | StoreError::Replaced(_) | StoreError::Refused(_) => error,
-        })?;
-        Ok(changed)
+        })
     }
 
     /// Puts addresses, or whole domains, on the list, whatever the policy says, and publishes that; says of each whether
@@ -228,7 +248,7 @@ impl List {
     /// # Errors
     /// As for [`List::suppress`].
     pub async fn revive(&self, addresses: &[Address], by: &By<'_>) -> Result<Revived, StoreError> {
-        self.change(by.at, self.store.revive(addresses, by)).await
+        self.change_in_parts(by.at, self.store.revive(addresses, by)).await
     }
 
     /// The addresses that wait for a person, message by message.

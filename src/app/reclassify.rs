@@ -26,8 +26,8 @@ impl List {
         self.store.bounces(since).await
     }
 
-    /// Judges the stored bounces anew and publishes what that makes of the list; `told` hears of each step how many it
-    /// judged. Whoever stops it finds what was judged until then put right, and the rest as it was.
+    /// Judges the stored bounces anew and publishes what that makes of the list; `told` hears of each step what it found.
+    /// Whoever stops it finds what was judged until then put right, and the rest as it was.
     ///
     /// # Errors
     /// As for [`List::suppress`].
@@ -35,12 +35,12 @@ impl List {
         &self,
         judge: &Judge,
         asked: &Reclassification<'_>,
-        told: impl FnMut(u64),
-    ) -> Result<Differences, StoreError> {
+        told: impl FnMut(Differences),
+    ) -> Result<(), StoreError> {
         if asked.dry_run {
             return judge_all(&self.store, judge, asked, told).await;
         }
-        self.change(asked.by.at, judge_all(&self.store, judge, asked, told)).await
+        self.change_in_parts(asked.by.at, judge_all(&self.store, judge, asked, told)).await
     }
 }
 
@@ -48,8 +48,8 @@ async fn judge_all(
     store: &Store,
     judge: &Judge,
     asked: &Reclassification<'_>,
-    mut told: impl FnMut(u64),
-) -> Result<Differences, StoreError> {
+    mut told: impl FnMut(Differences),
+) -> Result<(), StoreError> {
     let again = |stored: &StoredRecipient<'_>, reporting_mta: Option<&str>| {
         let recipient = stored.recipient()?;
         let verdict = judge.classifier().judge_recipient(&recipient, reporting_mta);
@@ -57,12 +57,9 @@ async fn judge_all(
     };
     let Reclassification { since, by, dry_run } = *asked;
     let anew = Anew { judge: &again, tables: judge.version(), policy: judge.policy(), since, by, dry_run };
-    let (mut all, mut behind) = (Differences::default(), Some(Progress::start()));
-    while let Some(progress) = behind {
-        let (some, next) = store.reclassify(&anew, &progress).await?;
-        told(some.bounces);
-        all.add(some);
-        behind = next;
+    let mut progress = Progress::default();
+    while let Some(differences) = store.reclassify(&anew, &mut progress).await? {
+        told(differences);
     }
-    Ok(all)
+    Ok(())
 }

@@ -23,7 +23,7 @@ use crate::{
     message::{Batch, Disposition, Message, Pending, Place, Reading, Retry, Unrecorded, Unsettled},
     report::{Evidence, Finding, Kind, Report, Verdict},
     source::{Source, SourceError},
-    store::{Committed, Death, Heartbeat, JudgedMessage, Store, StoreError, TablesVersion},
+    store::{BrakedRemote, Committed, Death, Heartbeat, JudgedMessage, Store, StoreError, TablesVersion},
     suppression::Suppression,
     text::count,
 };
@@ -380,6 +380,16 @@ impl Recorder {
         }
         for Suppression { address, origin, rule, .. } in &committed.suppressed {
             tracing::info!(mailbox, address, origin = origin.as_str(), rule, "suppressed");
+        }
+        for BrakedRemote { remote, held, taken_back } in &committed.braked {
+            tracing::warn!(
+                mailbox,
+                remote,
+                held,
+                taken_back,
+                "a remote called more addresses dead within an hour than can be true: they wait, and those of them that \
+                 were suppressed before are off the list again"
+            );
         }
         if committed.held > 0 {
             let held = committed.held;

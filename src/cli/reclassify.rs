@@ -1,6 +1,9 @@
 //! `bounced reclassify`: the stored bounces, judged by today's tables and policy.
 
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::{
+    collections::BTreeMap,
+    io::{self, BufWriter, IsTerminal, Write},
+};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
@@ -50,31 +53,101 @@ impl Reclassify {
     pub(super) fn execute(self, globals: &Globals) -> Result<Exit, Failure> {
         let config = globals.config()?;
         let judge = Judge::new(&config).map_err(|error| Failure::new(Exit::Config, error))?;
-        let differences = block_on(self.judge(&config, &judge))?;
-        let mut out = BufWriter::new(io::stdout().lock());
-        if self.json {
-            write_json(&mut out, &as_json(&differences))?;
-        } else {
-            self.tell(&differences, &mut out)?;
-        }
-        out.flush()?;
+        let mut report = Report::new(BufWriter::new(io::stdout().lock()), self.json);
+        block_on(self.judge(&config, &judge, &mut report))?;
+        report.finish(self.dry_run)?;
         Ok(Exit::Yes)
     }
 
-    async fn judge(&self, config: &Config, judge: &Judge) -> Result<Differences, Failure> {
+    async fn judge(&self, config: &Config, judge: &Judge, report: &mut Report<impl Write>) -> Result<(), Failure> {
         let list = if self.dry_run { List::open_to_read(config).await? } else { List::open_existing(config).await? };
         let actor = actor();
         let by = By { actor: &actor, note: self.note.as_deref(), at: now() };
         let asked = Reclassification { since: self.since, by, dry_run: self.dry_run };
         let bar = progress(list.bounces(self.since).await?);
-        let differences = list.reclassify(judge, &asked, |bounces| bar.inc(bounces)).await;
+        let mut written = Ok(());
+        let told = |differences: Differences| {
+            bar.inc(differences.bounces);
+            if written.is_ok() {
+                written = report.add(differences);
+            }
+        };
+        let done = list.reclassify(judge, &asked, told).await;
         bar.finish_and_clear();
         list.close().await;
-        Ok(differences?)
+        done?;
+        Ok(written?)
+    }
+}
+
+/// So many addresses of each kind are named on the screen.
+const MOST_SHOWN: usize = 50;
+
+/// What was found by now. However long the list is, it keeps no more of it than the screen is to show.
+struct Report<W> {
+    out: W,
+    /// Whether each address is written as it is found, within one object.
+    is_json: bool,
+    /// All but the addresses.
+    sums: Differences,
+    /// By the kind of change: how many addresses, and the first of them.
+    kinds: BTreeMap<Kind, (u64, Vec<ListDifference>)>,
+    /// Whether an address was written.
+    has_begun: bool,
+}
+
+impl<W: Write> Report<W> {
+    fn new(out: W, is_json: bool) -> Self {
+        Self { out, is_json, sums: Differences::default(), kinds: BTreeMap::new(), has_begun: false }
     }
 
-    fn tell(&self, differences: &Differences, out: &mut impl Write) -> io::Result<()> {
-        let Differences { bounces, left, verdicts, otherwise_explained, list } = differences;
+    fn add(&mut self, mut differences: Differences) -> io::Result<()> {
+        for one in std::mem::take(&mut differences.list) {
+            if self.is_json {
+                self.out.write_all(if self.has_begun { b"," } else { b"{\"list\":[" })?;
+                self.has_begun = true;
+                write_json(&mut self.out, &as_json(&one))?;
+                continue;
+            }
+            let (count, shown) = self.kinds.entry(Kind::of(&one)).or_default();
+            *count += 1;
+            if shown.len() < MOST_SHOWN {
+                shown.push(one);
+            }
+        }
+        self.sums.add(differences);
+        Ok(())
+    }
+
+    fn finish(&mut self, dry_run: bool) -> io::Result<()> {
+        if self.is_json { self.end_json() } else { self.tell(dry_run) }?;
+        self.out.flush()
+    }
+
+    fn end_json(&mut self) -> io::Result<()> {
+        let Differences { bounces, left, verdicts, otherwise_explained, .. } = &self.sums;
+        let judged = |judged: &Judged| json!({ "class": judged.class, "reason": judged.reason, "fault": judged.fault });
+        let verdicts = verdicts
+            .iter()
+            .map(|((was, is), bounces)| json!({ "before": judged(was), "after": judged(is), "bounces": bounces }));
+        let out = &mut self.out;
+        out.write_all(if self.has_begun { b"]" } else { b"{\"list\":[]" })?;
+        let sums = [
+            ("verdicts", Value::Array(verdicts.collect())),
+            ("bounces", json!(bounces)),
+            ("left", json!(left)),
+            ("otherwise_explained", json!(otherwise_explained)),
+        ];
+        for (key, value) in sums {
+            write!(out, ",\"{key}\":")?;
+            write_json(out, &value)?;
+        }
+        out.write_all(b"}\n")
+    }
+
+    fn tell(&mut self, dry_run: bool) -> io::Result<()> {
+        let out = &mut self.out;
+        let Differences { bounces, left, verdicts, otherwise_explained, .. } = &self.sums;
         writeln!(out, "{} judged anew", count(*bounces - *left, "bounce"))?;
         if *left > 0 {
             writeln!(out, "{} left as they are: too little of them is stored", count(*left, "bounce"))?;
@@ -85,38 +158,54 @@ impl Reclassify {
         if *otherwise_explained > 0 {
             writeln!(out, "{:>10}  the same by another row or another line", grouped(*otherwise_explained))?;
         }
-        for (sign, what) in
-            [('+', "onto the list"), ('-', "off the list"), ('~', "another entry"), ('-', "no longer held")]
-        {
-            let of_kind: Vec<_> = list.iter().filter(|one| kind(one) == (sign, what)).collect();
-            if of_kind.is_empty() {
-                continue;
-            }
-            writeln!(out, "{what}: {}", count(of_kind.len() as u64, "address"))?;
-            for one in of_kind.iter().take(MOST_SHOWN) {
+        for (kind, (of_kind, shown)) in &self.kinds {
+            let (sign, what) = kind.words();
+            writeln!(out, "{what}: {}", count(*of_kind, "address"))?;
+            for one in shown {
                 let told = one.after.as_ref().or(one.before.as_ref()).map(describe).unwrap_or_default();
-                writeln!(out, "  {sign} {:<40} {told}", printable(&one.address))?;
+                let why = one.held.map(|why| format!(" ({why})")).unwrap_or_default();
+                writeln!(out, "  {sign} {:<40} {told}{why}", printable(&one.address))?;
             }
-            if of_kind.len() > MOST_SHOWN {
+            if *of_kind > shown.len() as u64 {
                 writeln!(out, "  … --json names all of them")?;
             }
         }
-        if self.dry_run {
+        if dry_run {
             writeln!(out, "nothing was changed")?;
         }
         Ok(())
     }
 }
 
-/// So many addresses of each kind are named on the screen.
-const MOST_SHOWN: usize = 50;
+/// What becomes of an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Added,
+    Ended,
+    Replaced,
+    Held,
+    LetGo,
+}
 
-const fn kind(one: &ListDifference) -> (char, &'static str) {
-    match (&one.before, &one.after) {
-        (None, Some(_)) => ('+', "onto the list"),
-        (Some(_), None) => ('-', "off the list"),
-        (Some(_), Some(_)) => ('~', "another entry"),
-        (None, None) => ('-', "no longer held"),
+impl Kind {
+    const fn of(one: &ListDifference) -> Self {
+        match (&one.before, &one.after) {
+            _ if one.held.is_some() => Self::Held,
+            (None, Some(_)) => Self::Added,
+            (Some(_), None) => Self::Ended,
+            (Some(_), Some(_)) => Self::Replaced,
+            (None, None) => Self::LetGo,
+        }
+    }
+
+    const fn words(self) -> (char, &'static str) {
+        match self {
+            Self::Added => ('+', "onto the list"),
+            Self::Ended => ('-', "off the list"),
+            Self::Replaced => ('~', "another entry"),
+            Self::Held => ('?', "held for your word, see `bounced review list`"),
+            Self::LetGo => ('-', "no longer held"),
+        }
     }
 }
 
@@ -130,29 +219,15 @@ fn moment(seconds: i64) -> String {
     Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |moment| moment.to_string())
 }
 
-fn as_json(differences: &Differences) -> Value {
-    let Differences { bounces, left, verdicts, otherwise_explained, list } = differences;
-    let judged = |judged: &Judged| json!({ "class": judged.class, "reason": judged.reason, "fault": judged.fault });
+fn as_json(one: &ListDifference) -> Value {
     let listed = |listed: &Option<ListedAs>| {
         listed.as_ref().map(|listed| {
             let ListedAs { origin, reason, policy, expires } = listed;
             json!({ "origin": origin, "reason": reason, "policy": policy, "expires": expires.map(moment) })
         })
     };
-    let verdicts = verdicts
-        .iter()
-        .map(|((was, is), bounces)| json!({ "before": judged(was), "after": judged(is), "bounces": bounces }));
-    let list = list.iter().map(|one| {
-        let ListDifference { address, before, after, waited } = one;
-        json!({ "address": address, "before": listed(before), "after": listed(after), "was_held": waited })
-    });
-    json!({
-        "bounces": bounces,
-        "left": left,
-        "verdicts": verdicts.collect::<Vec<_>>(),
-        "otherwise_explained": otherwise_explained,
-        "list": list.collect::<Vec<_>>(),
-    })
+    let ListDifference { address, before, after, waited, held } = one;
+    json!({ "address": address, "before": listed(before), "after": listed(after), "was_held": waited, "held": held })
 }
 
 /// A bar on standard error, when a person waits there.

@@ -7,7 +7,7 @@ use super::plan::NewEntry;
 use crate::{
     codes::Class,
     policy::brake::{Brake, HOUR, Hour, hour_of},
-    suppression::{Past, Waiting},
+    suppression::{InForce, Past, Waiting},
 };
 
 /// Hours, by the seconds in which they begin.
@@ -25,7 +25,7 @@ pub(super) struct Dead {
     pub held: i64,
 }
 
-/// An address that had no entry gets one by a hard bounce.
+/// An address gets an entry by a hard bounce, and had none, or one that does not say that it is dead.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct NewlyDead {
     /// The message that said it.
@@ -34,20 +34,45 @@ pub(super) struct NewlyDead {
     pub at: i64,
     /// It waited for that: it was called dead before, in an hour in which too many were.
     pub waited: Option<Waiting>,
+    /// The entry that it had.
+    pub before: Option<InForce>,
 }
+
+/// The hours of remotes in which more addresses were called dead than can be true.
+pub(super) type Braked = BTreeMap<String, BTreeSet<i64>>;
 
 /// The verdicts of a batch.
 pub(super) struct Verdicts<'b> {
     brake: &'b Brake,
     known: HashMap<String, Hours>,
     new: BTreeMap<String, BTreeMap<i64, Dead>>,
-    braked: HashMap<String, BTreeSet<i64>>,
+    braked: Braked,
 }
 
 impl<'b> Verdicts<'b> {
     /// `known` has the hours of all remotes of which some may be braked.
     pub(super) fn new(brake: &'b Brake, known: HashMap<String, Hours>) -> Self {
-        Self { brake, known, new: BTreeMap::new(), braked: HashMap::new() }
+        Self { brake, known, new: BTreeMap::new(), braked: Braked::new() }
+    }
+
+    /// Verdicts of which it is known how many there are, by remote and hour, before any of them is given.
+    pub(super) fn foreseen(
+        brake: &'b Brake,
+        known: HashMap<String, Hours>,
+        counts: &BTreeMap<String, BTreeMap<i64, i64>>,
+    ) -> Self {
+        let mut verdicts = Self::new(brake, known);
+        for (remote, hours) in counts {
+            let row = |(&hour, &dead): (&i64, &i64)| (hour, Dead { remote: remote.clone(), hour, dead, held: 0 });
+            verdicts.new.insert(remote.clone(), hours.iter().map(row).collect());
+        }
+        verdicts.judge();
+        verdicts
+    }
+
+    /// Some of those that were foreseen: the same hours are braked, and these are counted.
+    pub(super) fn some(brake: &'b Brake, braked: Braked) -> Self {
+        Self { braked, ..Self::new(brake, HashMap::new()) }
     }
 
     /// An address comes onto the list. Who waited for that was counted when he began to.
@@ -100,16 +125,28 @@ impl<'b> Verdicts<'b> {
     }
 
     /// What is counted, and the hours that are braked and of which something was believed before.
-    pub(super) fn finish(self) -> (Vec<Dead>, BTreeMap<String, BTreeSet<i64>>) {
-        let mut taken_back = BTreeMap::new();
-        for (remote, braked) in self.braked {
-            let believed = |at: &i64| self.known[&remote].get(at).is_some_and(|hour| hour.before > hour.held);
-            if braked.iter().any(believed) {
-                taken_back.insert(remote, braked);
-            }
-        }
+    pub(super) fn finish(self) -> (Vec<Dead>, Braked) {
+        let taken_back = self.taken_back();
         let dead = self.new.into_values().flat_map(BTreeMap::into_values).filter(|row| row.dead > 0);
         (dead.collect(), taken_back)
+    }
+
+    /// The hours that are braked.
+    pub(super) fn braked(&self) -> Braked {
+        self.braked
+            .iter()
+            .filter(|(_, hours)| !hours.is_empty())
+            .map(|(of, hours)| (of.clone(), hours.clone()))
+            .collect()
+    }
+
+    /// Those of the hours that are braked of which something was believed before.
+    pub(super) fn taken_back(&self) -> Braked {
+        let believed = |(remote, braked): &(&String, &BTreeSet<i64>)| {
+            let hours = self.known.get(*remote);
+            braked.iter().any(|at| hours.and_then(|hours| hours.get(at)).is_some_and(|hour| hour.before > hour.held))
+        };
+        self.braked.iter().filter(believed).map(|(remote, hours)| (remote.clone(), hours.clone())).collect()
     }
 }
 

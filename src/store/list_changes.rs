@@ -3,13 +3,13 @@
 
 mod replay;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 pub(super) use replay::{Change, Replayed, Step, replay};
 
 use super::{
     EventKind,
-    brake::{Dead, Hours, NewlyDead, Verdicts},
+    brake::{Braked, Dead, Hours, NewlyDead, Verdicts},
     plan::{KnownAddress, NewEntry, NewEvent, NewHeld, NewSign},
 };
 use crate::{
@@ -37,7 +37,7 @@ pub(super) struct ListChanges<'a> {
     /// How many addresses each remote newly called dead.
     pub dead: Vec<Dead>,
     /// Hours of remotes of which what was believed before waits now.
-    pub taken_back: BTreeMap<String, BTreeSet<i64>>,
+    pub taken_back: Braked,
 }
 
 /// The list while a batch is read.
@@ -57,8 +57,10 @@ struct Of<'a> {
     let_go: bool,
     held: Option<NewHeld<'a>>,
     sign: Option<NewSign<'a>>,
-    /// Whether the entry is that of an address that had none.
+    /// Whether the entry is by a hard bounce, the first one of the address that is believed.
     newly_dead: Option<NewlyDead>,
+    /// The entry of the same batch that it replaces.
+    replaced: Option<NewEntry<'a>>,
 }
 
 /// What happened to the list, in order.
@@ -89,6 +91,7 @@ impl<'a> List<'a> {
             held: None,
             sign: None,
             newly_dead: None,
+            replaced: None,
         });
         (of, &mut self.events)
     }
@@ -275,10 +278,12 @@ impl<'a> Of<'a> {
     ) {
         let history = &self.known.history;
         let waited = history.held.filter(|held| held.why == Why::Outage);
-        self.newly_dead = (suppression.origin == Origin::Hard && history.entry.is_none()).then_some(NewlyDead {
+        // Soft bounces and imports do not say that it is dead.
+        self.newly_dead = (suppression.origin == Origin::Hard).then_some(NewlyDead {
             message,
             at: suppression.since,
             waited,
+            before: history.entry,
         });
         let (origin, expires) = (suppression.origin, suppression.expires);
         if let Some(waited) = waited {
@@ -293,7 +298,7 @@ impl<'a> Of<'a> {
         }
         let mut entry = self.new_entry(EventKind::Suppressed, case, suppression, remote, events);
         entry.suppression.since = since;
-        self.entry = Some(entry);
+        self.replaced = self.entry.replace(entry);
         self.known.history.entry = Some(InForce { origin, since, expires });
         if let Some(at) = revived {
             self.ask_whether_alive(origin, at, None, events);
@@ -329,10 +334,11 @@ impl<'a> Of<'a> {
         self.entry.as_ref().zip(self.newly_dead.as_ref())
     }
 
-    /// What was put onto the list just now waits instead, unless the address has shown since then that it lives.
-    fn wait(&mut self, NewlyDead { message, at, waited }: NewlyDead, events: &mut Events<'a>) {
-        let Some(mut entry) = self.entry.take() else { return };
-        self.known.history.entry = None;
+    /// What was put onto the list just now waits instead, unless the address has shown since then that it lives. What it
+    /// took the place of stays.
+    fn wait(&mut self, NewlyDead { message, at, waited, before }: NewlyDead, events: &mut Events<'a>) {
+        let Some(mut entry) = std::mem::replace(&mut self.entry, self.replaced.take()) else { return };
+        self.known.history.entry = before;
         events.of(entry.revision).kind = EventKind::Held;
         if let Some(alive) = self.known.history.alive_at.filter(|&alive| alive >= at) {
             match self.held.take() {
@@ -340,6 +346,9 @@ impl<'a> Of<'a> {
                 None => drop(self.tell(EventKind::Revived, alive, None, events)),
             }
             self.stop_waiting();
+            if before.is_some_and(|before| before.origin == Origin::Soft) {
+                self.end();
+            }
             return;
         }
         let (why, since) = (Why::Outage, waited.map_or(at, |waited| waited.since));

@@ -79,6 +79,19 @@ pub struct Committed {
     pub ended: usize,
     /// Addresses that went onto the suppression list, or whose entry was replaced by one that says more.
     pub suppressed: Vec<Suppression>,
+    /// Remotes that called more addresses dead than can be true.
+    pub braked: Vec<BrakedRemote>,
+}
+
+/// A remote that called more addresses dead within an hour than can be true, as far as one commit goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BrakedRemote {
+    /// Its name, as `bounced review` has it.
+    pub remote: String,
+    /// How many addresses wait instead of coming onto the list.
+    pub held: usize,
+    /// How many more went onto it before, and are taken off it again.
+    pub taken_back: usize,
 }
 
 impl Store {
@@ -510,18 +523,18 @@ impl Store {
         }
     }
 
-    /// Judges some stored bounces anew, those behind `behind`, address by address, and makes of the list what it would
-    /// have become; says what is different, and how far it has come, `None` at the end.
+    /// Judges some stored bounces anew and makes of the list what it would have become; says what is different, `None` at
+    /// the end. Begins with [`Progress::default`], and goes on where the last call has left it.
     ///
     /// # Errors
     /// See [`StoreError`]; of these bounces nothing is changed then.
     pub async fn reclassify(
         &self,
         anew: &Anew<'_>,
-        behind: &Progress,
-    ) -> Result<(Differences, Option<Progress>), StoreError> {
+        progress: &mut Progress,
+    ) -> Result<Option<Differences>, StoreError> {
         match self {
-            Self::Sqlite(store) => store.reclassify(anew, behind).await,
+            Self::Sqlite(store) => store.reclassify(anew, progress).await,
         }
     }
 

@@ -1,13 +1,16 @@
 //! What judging stored bounces anew is asked, and what comes of it.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    fmt,
+};
 
-use super::By;
+use super::{By, brake::Braked};
 use crate::{
     codes::{Class, Fault, Reason},
     policy::Policy,
     report::{Recipient, StoredRecipient, Verdict},
-    suppression::Origin,
+    suppression::{Origin, Why},
 };
 
 /// Names the tables by which verdicts are given.
@@ -38,13 +41,50 @@ pub struct Anew<'a> {
     pub dry_run: bool,
 }
 
-/// How far one has come: what is next is behind.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Progress {
-    /// This address.
-    Address(String),
-    /// This row, of those that name nobody.
-    Nobody(i64),
+/// How far judging anew has come, and what it has found on the way that is of moment for what is behind.
+#[derive(Debug, Default)]
+pub struct Progress(pub(super) Stage);
+
+/// What is judged next.
+#[derive(Debug)]
+pub(super) enum Stage {
+    /// The addresses behind this one, in their order.
+    Addresses { behind: String, newcomers: Newcomers },
+    /// Those who come onto the list, now that it is known how many there are of each remote.
+    Newcomers { left: VecDeque<String>, braked: Braked, room: Room },
+    /// The rows of these bounces, which name nobody.
+    Nobodies(VecDeque<i64>),
+    /// Nothing.
+    Nothing,
+}
+
+impl Default for Stage {
+    fn default() -> Self {
+        Self::Addresses { behind: String::new(), newcomers: Newcomers::default() }
+    }
+}
+
+/// Who comes onto the list: not before all of them are counted, so that an outage waits here as it does in a commit.
+#[derive(Debug, Default)]
+pub(super) struct Newcomers {
+    /// Their addresses, in order.
+    pub addresses: VecDeque<String>,
+    /// How many of them each remote calls newly dead, by the hour.
+    pub dead: BTreeMap<String, BTreeMap<i64, i64>>,
+    /// What is left of what their messages may bring.
+    pub room: Room,
+}
+
+/// How many more addresses each message may put onto the list, of those that brought somebody.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Room(pub HashMap<i64, u32>);
+
+impl Room {
+    /// Whether this message may bring one more; then one less is left.
+    pub(super) fn take(&mut self, message: i64) -> bool {
+        let Some(left) = self.0.get_mut(&message) else { return false };
+        left.checked_sub(1).map(|fewer| *left = fewer).is_some()
+    }
 }
 
 /// A verdict as a row has it.
@@ -75,6 +115,22 @@ pub struct ListDifference {
     pub after: Option<ListedAs>,
     /// Whether it was not on the list, but waited to come onto it.
     pub waited: bool,
+    /// Why it waits for a person now, instead of coming onto the list or staying there.
+    pub held: Option<Why>,
+}
+
+impl ListDifference {
+    /// Whether the address comes onto the list, or gets an entry there that says more: as a bounce that is recorded brings
+    /// one.
+    pub(super) fn is_new(&self) -> bool {
+        let rank = |listed: &Option<ListedAs>| listed.as_ref().map_or(0, |listed| listed.origin.rank());
+        rank(&self.after) > rank(&self.before)
+    }
+
+    /// Whether it is called dead, and was not before.
+    pub(super) fn is_newly_dead(&self) -> bool {
+        self.is_new() && self.after.as_ref().is_some_and(|after| after.origin == Origin::Hard)
+    }
 }
 
 /// An entry in short.
@@ -115,13 +171,5 @@ impl Differences {
             *self.verdicts.entry(change).or_default() += count;
         }
         self.list.extend(other.list);
-    }
-}
-
-impl Progress {
-    /// Before the first.
-    #[must_use]
-    pub const fn start() -> Self {
-        Self::Address(String::new())
     }
 }

@@ -7,7 +7,7 @@ use bounced::{
     store::{Committed, HeldAnswer, HeldSelection, JudgedMessage},
 };
 
-use crate::fixture::{DAY, Fixture, HARD, MAILBOX, START, by, entry};
+use crate::fixture::{DAY, Fixture, HARD, MAILBOX, SOFT, START, by, entry};
 
 const HOUR: i64 = 3_600;
 const A_MESSAGE: i64 = 40;
@@ -210,4 +210,38 @@ async fn what_a_person_says_stands_and_makes_the_hour_usual() {
     let next: Vec<_> = (0..10).map(|n| of_gmail(40 + n, START + 2 * DAY, &names[n as usize * 40..][..40])).collect();
     commit(&f, &next).await;
     assert_eq!((listed(&f).await, waiting(&f).await), (801, 0));
+}
+
+/// Five soft bounces say that a mailbox is full for long; that it is dead says the burst alone.
+#[tokio::test]
+async fn who_is_on_the_list_by_soft_bounces_waits_with_the_others_and_stays_there() {
+    for read_before in [false, true] {
+        let f = Fixture::new().await;
+        for n in 0..5 {
+            commit(&f, &[entry(900 + n, START - 17 * DAY + i64::from(n) * 4 * DAY, &[("a0@gmail.com", SOFT)])]).await;
+        }
+        let entry_of = "SELECT origin, reason, rule, policy, bounce, since, expires FROM suppression";
+        type Entry = (String, String, String, String, i64, i64, i64);
+        let soft: Vec<Entry> = f.rows(entry_of).await;
+        assert_eq!((soft.len(), soft[0].0.as_str()), (1, "soft"));
+        let hard = of_gmail(800, START + 60, &["a0@gmail.com"]);
+        if read_before {
+            commit(&f, std::slice::from_ref(&hard)).await;
+            assert_eq!(f.value::<String>("SELECT origin FROM suppression").await, "hard");
+        }
+        let committed = commit(&f, &burst(1, START, 1, 6)).await;
+        assert_eq!(f.rows::<Entry>(entry_of).await, soft, "read before: {read_before}");
+        assert_eq!(waiting(&f).await, 240);
+        let told = &committed.braked[0];
+        let taken_back = usize::from(read_before);
+        assert_eq!((told.remote.as_str(), told.held, told.taken_back), ("gmail.com", 240 - taken_back, taken_back));
+        let since: i64 = f.value("SELECT since FROM held WHERE address = 'a0@gmail.com'").await;
+        assert_eq!(since, if read_before { START + 60 } else { START });
+        let order: i64 = f.value("SELECT count(*) FROM event AS e JOIN event AS b ON b.revision = e.before WHERE b.revision > e.revision OR b.address <> e.address").await;
+        assert_eq!(order, 0);
+        // Dead all the same, as a later verdict shows.
+        commit(&f, &[of_gmail(801, START + 5 * DAY, &["a0@gmail.com"])]).await;
+        assert_eq!(f.value::<String>("SELECT origin FROM suppression").await, "hard");
+        assert_eq!(waiting(&f).await, 239);
+    }
 }

@@ -13,8 +13,9 @@ use bounced::{
     codes::{Judgement, Reason},
     message::Reading,
     policy::Policy,
-    report::{Action, Address, Recipient, StoredRecipient, Verdict},
+    report::{Action, Address, Evidence, Finding, Kind, Recipient, StoredRecipient, Verdict},
     store::{Anew, By, Differences, HeldAnswer, HeldSelection, JudgedMessage, Progress, TablesVersion},
+    suppression::{Origin, Suppression, Why},
 };
 use proptest::prelude::*;
 
@@ -44,13 +45,30 @@ async fn reclassify(
     let by = By { actor: "eve", note: Some("new tables"), at };
     let judge = judge(other);
     let anew = Anew { judge: &judge, tables: &tables, policy: &Policy::default(), since: None, by, dry_run };
-    let (mut all, mut behind) = (Differences::default(), Some(Progress::start()));
-    while let Some(progress) = behind {
-        let (some, next) = f.store.reclassify(&anew, &progress).await.unwrap();
+    judge_all(f, &anew).await
+}
+
+async fn judge_all(f: &Fixture, anew: &Anew<'_>) -> Differences {
+    let (mut all, mut progress) = (Differences::default(), Progress::default());
+    while let Some(some) = f.store.reclassify(anew, &mut progress).await.unwrap() {
         all.add(some);
-        behind = next;
     }
     all
+}
+
+fn imported(address: &str) -> Suppression {
+    Suppression {
+        address: address.to_owned(),
+        origin: Origin::Import,
+        reason: None,
+        rule: None,
+        policy: None,
+        diagnostic: None,
+        since: START,
+        expires: None,
+        note: None,
+        causes: Vec::new(),
+    }
 }
 
 /// Everything that it could change.
@@ -139,9 +157,145 @@ async fn only_bounces_of_late_are_judged_anew_where_that_is_asked() {
         by: by(START + DAY),
         dry_run: false,
     };
-    let (done, _) = f.store.reclassify(&anew, &Progress::start()).await.unwrap();
+    let done = judge_all(&f, &anew).await;
     assert_eq!((done.bounces, done.list.len()), (1, 1));
     assert_eq!(done.list[0].address, "bob@example.org");
+}
+
+/// What the same policy makes of these when they are read in one go by tables that call them dead.
+#[tokio::test]
+async fn what_todays_tables_call_dead_waits_as_it_would_have_in_a_commit() {
+    let f = Fixture::new().await;
+    // Of one message, 55 at as many domains; and 11 messages about 240 addresses of one domain within an hour.
+    let names: Vec<String> = (10..65).map(|n| format!("user@company{n}.example")).collect();
+    let flood: Vec<_> = names.iter().map(|name| (name.as_str(), BLOCKED)).collect();
+    f.commit(&[entry(1, START - 9 * DAY, &flood)]).await;
+    for n in 0..6 {
+        let names: Vec<String> = (0..40).map(|m| format!("user{n:02}{m:02}@gmail.com")).collect();
+        let of_gmail: Vec<_> = names.iter().map(|name| (name.as_str(), BLOCKED)).collect();
+        f.commit(&[entry(2 + n, START, &of_gmail)]).await;
+    }
+    f.commit(&[entry(90, START + 3 * DAY, &[("alone@example.org", BLOCKED)])]).await;
+    let harder = |judgement: Judgement| if judgement == BLOCKED { HARD } else { judgement };
+    let dry = reclassify(&f, "harder", START + 5 * DAY, true, harder).await;
+    assert_eq!(f.value::<i64>("SELECT count(*) FROM suppression").await, 0);
+    let done = reclassify(&f, "harder", START + 5 * DAY, false, harder).await;
+    assert_eq!(done, dry);
+    assert_eq!((done.bounces, done.list.len()), (296, 296), "each is told of once");
+    let why = |why: Option<Why>| done.list.iter().filter(|one| one.held == why).count();
+    assert_eq!((why(None), why(Some(Why::Flood)), why(Some(Why::Outage))), (51, 5, 240));
+    let held: Vec<(String, i64, i64)> =
+        f.rows("SELECT why, count(*), count(DISTINCT since) FROM held GROUP BY why ORDER BY why").await;
+    assert_eq!(held, [("flood".to_owned(), 5, 1), ("outage".to_owned(), 240, 1)]);
+    assert_eq!(f.value::<i64>("SELECT count(*) FROM suppression").await, 51);
+    assert_eq!(f.value::<i64>("SELECT since FROM held WHERE why = 'outage' LIMIT 1").await, START);
+    let hour: Vec<(i64, i64)> = f.rows("SELECT dead, held FROM dead_by_hour WHERE remote = 'gmail.com'").await;
+    assert_eq!(hour, [(240, 240)], "counted for those that come later");
+    assert_eq!(reclassify(&f, "harder", START + 5 * DAY, false, harder).await, Differences::default());
+    // They wait as any others do.
+    let approved = f.store.answer_held(&HeldSelection::default(), HeldAnswer::Approve, &by(START + 6 * DAY)).await;
+    assert_eq!(approved.unwrap(), 245);
+    assert_eq!(f.value::<i64>("SELECT count(*) FROM suppression").await, 296);
+    assert!(reclassify(&f, "again", START + 7 * DAY, false, harder).await.list.is_empty());
+}
+
+/// What was believed of the same hour goes the way of what comes to it.
+#[tokio::test]
+async fn an_hour_that_todays_tables_show_to_be_an_outage_is_taken_back() {
+    let f = Fixture::new().await;
+    f.commit(&[entry(1, START, &[("ann@gmail.com", HARD)])]).await;
+    for n in 0..6 {
+        let names: Vec<String> = (0..40).map(|m| format!("user{n:02}{m:02}@gmail.com")).collect();
+        let of_gmail: Vec<_> = names.iter().map(|name| (name.as_str(), BLOCKED)).collect();
+        f.commit(&[entry(2 + n, START, &of_gmail)]).await;
+    }
+    let harder = |judgement: Judgement| if judgement == BLOCKED { HARD } else { judgement };
+    let dry = reclassify(&f, "harder", START + DAY, true, harder).await;
+    let done = reclassify(&f, "harder", START + DAY, false, harder).await;
+    assert_eq!(done, dry);
+    let ann = done.list.iter().find(|one| one.address == "ann@gmail.com").unwrap();
+    assert_eq!((ann.before.is_some(), ann.after.is_none(), ann.held), (true, true, Some(Why::Outage)));
+    assert_eq!(f.value::<i64>("SELECT count(*) FROM suppression").await, 0);
+    assert_eq!(f.value::<i64>("SELECT count(*) FROM held WHERE why = 'outage'").await, 241);
+}
+
+/// An earlier version did not note which bounces led to an entry, and retention may have erased some of them.
+#[tokio::test]
+async fn an_entry_whose_causes_nobody_noted_stays() {
+    let f = Fixture::new().await;
+    for n in 0..5 {
+        f.commit(&[entry(
+            n + 1,
+            START + i64::from(n) * 4 * DAY,
+            &[("ann@example.org", SOFT), ("bob@example.org", SOFT)],
+        )])
+        .await;
+    }
+    assert_eq!(f.value::<i64>("SELECT count(*) FROM suppression").await, 2);
+    f.execute(
+        "UPDATE event SET causes = NULL WHERE address = 'ann@example.org';
+         DELETE FROM bounce WHERE at < 1767225600 + 4 * 86400",
+    )
+    .await;
+    let done = reclassify(&f, "new", START + 17 * DAY, false, |judgement| judgement).await;
+    assert!(done.list.is_empty(), "{done:?}");
+    // Even where what is left says nothing of the kind any more.
+    let done = reclassify(&f, "newer", START + 17 * DAY, false, |_| BLOCKED).await;
+    assert!(done.list.is_empty(), "{done:?}");
+}
+
+/// Of the signs of life only the last is kept: what one of those before may have prevented is not made up for.
+#[tokio::test]
+async fn what_a_forgotten_sign_of_life_may_have_prevented_is_not_made() {
+    let f = Fixture::new().await;
+    let wrote = |uid, days| {
+        let mut one: JudgedMessage = entry(uid, START + days * DAY, &[]);
+        let value = Address::parse("ann@example.org").unwrap();
+        one.report.kind = Kind::AutoReply;
+        one.report.author = Some(Finding { value, evidence: Evidence::of_structure("") });
+        one
+    };
+    for (n, days) in [(1, 0), (2, 4), (3, 8)] {
+        f.commit(&[entry(n, START + days * DAY, &[("ann@example.org", SOFT)])]).await;
+    }
+    f.commit(&[wrote(4, 9)]).await;
+    for (n, days) in [(5, 12), (6, 16)] {
+        f.commit(&[entry(n, START + days * DAY, &[("ann@example.org", SOFT)])]).await;
+    }
+    // Read late: it is the last all the same.
+    f.commit(&[wrote(7, 13)]).await;
+    assert_eq!(f.value::<i64>("SELECT count(*) FROM suppression").await, 0, "it has lived in between");
+    let done = reclassify(&f, "new", START + 17 * DAY, false, |judgement| judgement).await;
+    assert!(done.list.is_empty(), "{done:?}");
+}
+
+/// A bounce of the same second as a change is before it or behind it, however much was written in that second.
+#[tokio::test]
+async fn what_was_written_in_one_second_keeps_its_order() {
+    let f = Fixture::new().await;
+    let ann = [Address::parse("ann@example.org").unwrap()];
+    f.commit(&[entry(1, START, &[("ann@example.org", HARD)])]).await;
+    f.store.release(&ann, &by(START + 5)).await.unwrap();
+    let mut importing = f.store.import().await.unwrap();
+    let many: Vec<_> = (0..3_000).map(|n| imported(&format!("user{n}@example.net"))).collect();
+    importing.add(&many).await.unwrap();
+    importing.finish(&by(START + 6)).await.unwrap();
+    f.store.suppress(&ann, &by(START + 7)).await.unwrap();
+    f.store.release(&ann, &by(START + 8)).await.unwrap();
+    // As if all of it had been one second.
+    f.execute(
+        "UPDATE message SET recorded = 1767225600; UPDATE event SET recorded = 1767225600 WHERE kind <> 'bounce'",
+    )
+    .await;
+    let done = reclassify(&f, "new", START + DAY, false, |judgement| judgement).await;
+    assert!(done.list.is_empty(), "{done:?}");
+    f.commit(&[entry(2, START + 9, &[("ann@example.org", HARD)])]).await;
+    f.execute(
+        "UPDATE message SET recorded = 1767225600; UPDATE event SET recorded = 1767225600 WHERE kind <> 'bounce'",
+    )
+    .await;
+    let done = reclassify(&f, "newer", START + DAY, false, |judgement| judgement).await;
+    assert!(done.list.is_empty(), "{done:?}");
 }
 
 /// Something that may happen.

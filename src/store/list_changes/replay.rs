@@ -10,18 +10,22 @@ use crate::{
     report::Address,
     store::{
         EventKind,
+        brake::NewlyDead,
         plan::{DAEMON, NewEntry, NewSign},
     },
-    suppression::{History, InForce, Origin, Sign, Why},
+    suppression::{History, InForce, Origin, Past, Sign, Suppression, Why},
 };
 
 /// Something that happened to an address.
 #[derive(Debug)]
 pub(in crate::store) enum Step<'a> {
-    /// A bounce that counts, or a complaint; `held` is why what came of it waits for a person, where it does.
-    Case { case: Case<'a>, message: i64, held: Option<Why> },
+    /// A bounce that counts, or a complaint; `remote` says whose verdict a hard one is, `held` why what came of it waits
+    /// for a person, where it does.
+    Case { case: Case<'a>, remote: Option<String>, message: i64, held: Option<Why> },
     /// It showed that it lives.
     Alive { at: i64 },
+    /// It did so for the last time. Of the signs before this one only those are known that changed something.
+    LastSign { at: i64 },
     /// The list changed, and nobody but an event tells of it.
     Change(Change),
 }
@@ -46,6 +50,12 @@ pub(in crate::store) struct Change {
 pub(in crate::store) struct Replayed<'a> {
     /// The entry, and since when it would be there; `None` where there would be none, or a person decides.
     pub entry: Option<(NewEntry<'a>, i64)>,
+    /// Of an entry by a hard bounce, whether it is newly dead by it.
+    pub newly_dead: Option<NewlyDead>,
+    /// The bounces that count.
+    pub past: Vec<Past>,
+    /// Whether a sign of life that nobody kept may have kept the entry off the list, or made it shorter.
+    pub is_doubtful: bool,
     /// Whether what the list says is a person's word.
     pub by_person: bool,
     /// Whether something would wait for a person.
@@ -61,13 +71,18 @@ pub(in crate::store) fn replay<'a>(
 ) -> Replayed<'a> {
     let mut list = List::new(HashMap::new(), 0, DAEMON);
     let mut persons = Persons::default();
+    // The entry that was there when it last showed that it lives, by its event.
+    let mut before_last_sign = None;
     for step in steps {
         match step {
-            Step::Case { case, message, held } => {
+            Step::Case { case, remote, message, held } => {
                 list.of(address).0.known.history.allowed = persons.allow();
-                list.learn_and(policy, &case, None, message, || held);
+                list.learn_and(policy, &case, remote, message, || held);
             }
-            Step::Alive { at } => {
+            Step::Alive { at } | Step::LastSign { at } => {
+                if matches!(step, Step::LastSign { .. }) {
+                    before_last_sign = list.of(address).0.entry.as_ref().map(|entry| entry.revision);
+                }
                 let sign = NewSign { address: address.normalised(), at, sign: Sign::Told, message: None };
                 list.revive(address, sign);
             }
@@ -81,7 +96,18 @@ pub(in crate::store) fn replay<'a>(
         return Replayed { waits, ..Replayed::default() };
     };
     let entry = of.entry.take();
-    Replayed { by_person: entry.is_none(), entry: entry.map(|entry| (entry, since)), waits: false }
+    let is_doubtful = entry.as_ref().is_some_and(|entry| {
+        let Suppression { origin, causes, .. } = &entry.suppression;
+        before_last_sign == Some(entry.revision) && (*origin == Origin::Soft || causes.len() > 1)
+    });
+    Replayed {
+        by_person: entry.is_none(),
+        entry: entry.map(|entry| (entry, since)),
+        newly_dead: of.newly_dead.take(),
+        past: std::mem::take(&mut of.known.history.past),
+        is_doubtful,
+        waits: false,
+    }
 }
 
 /// What persons have decided by now. An entry that is theirs has no row of its own here.

@@ -1,16 +1,18 @@
 //! The table `dead_by_hour`, and what it means for entries that were believed before: see `policy::brake`.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
-use sqlx::{Row, SqliteConnection};
+use sqlx::{FromRow, Row, SqliteConnection};
 
 use super::{events, json, last_change};
 use crate::{
     policy::brake::{Brake, HOUR, Hour},
     store::{
-        brake::{ALL, Dead, Hours, suspects},
-        plan::DAEMON,
+        BrakedRemote, EventKind, ListedAs,
+        brake::{ALL, Braked, Dead, Hours, suspects},
+        plan::{DAEMON, NewHeld},
     },
+    suppression::{Origin, Why},
 };
 
 /// What was counted of the remotes that may be braked, where so many more are called dead as `touched` says; and of all
@@ -105,88 +107,175 @@ pub(super) async fn confirm(tx: &mut SqliteConnection, addresses: &str) -> Resul
     .map(drop)
 }
 
-/// Takes back what was believed of remotes in hours that are braked: it waits like the rest of them, but for what a
-/// person put onto the list, and for what was called dead again long enough after. Who has shown since then that he
-/// lives waits for nothing. Says how many there were.
+/// What waits after a commit because of the brake, by the remote.
+pub(super) fn told(held: &[NewHeld<'_>], taken_back: &BTreeMap<String, Vec<TakenBack>>) -> Vec<BrakedRemote> {
+    let mut all: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+    for new in held.iter().filter(|new| new.why == Why::Outage) {
+        if let Some(remote) = new.entry.as_ref().and_then(|entry| entry.remote.as_deref()) {
+            all.entry(remote).or_default().0 += 1;
+        }
+    }
+    for (remote, taken) in taken_back {
+        all.entry(remote).or_default().1 += taken.len();
+    }
+    let told = |(remote, (held, taken_back)): (&str, _)| BrakedRemote { remote: remote.to_owned(), held, taken_back };
+    all.into_iter().map(told).collect()
+}
+
+/// An entry that is taken back, because the hour of its verdict is braked.
+#[derive(Debug, FromRow)]
+pub(super) struct TakenBack {
+    pub address: String,
+    hour: i64,
+    /// When it was called dead.
+    since: i64,
+    /// Whether the address has shown since then that it lives.
+    is_alive: bool,
+    /// The event of the entry that it took the place of.
+    before: Option<i64>,
+    reason: Option<String>,
+    policy: Option<String>,
+    expires: Option<i64>,
+}
+
+impl TakenBack {
+    /// The entry in short.
+    pub(super) fn listed(self) -> ListedAs {
+        let Self { reason, policy, expires, .. } = self;
+        ListedAs { origin: Origin::Hard, reason, policy, expires }
+    }
+}
+
+/// Takes back what was believed of remotes in hours that are braked: it waits like the rest of them. Who has shown since
+/// then that he lives waits for nothing, and an entry that another took the place of is there again.
 pub(super) async fn take_back(
     tx: &mut SqliteConnection,
-    braked: &BTreeMap<String, BTreeSet<i64>>,
+    braked: &Braked,
     brake: &Brake,
-) -> Result<usize, sqlx::Error> {
-    let mut taken = 0;
-    for (remote, hours) in braked {
-        taken += take_back_of(tx, remote, hours, brake).await?;
+) -> Result<BTreeMap<String, Vec<TakenBack>>, sqlx::Error> {
+    let taken = to_take_back(tx, braked, brake).await?;
+    for (remote, taken) in &taken {
+        take_back_of(tx, remote, taken).await?;
     }
     Ok(taken)
 }
 
-async fn take_back_of(
-    tx: &mut SqliteConnection,
-    remote: &str,
-    hours: &BTreeSet<i64>,
+/// Which entries that is, by the remote: not what a person put onto the list, nor what was called dead again long enough
+/// after.
+pub(super) async fn to_take_back(
+    connection: &mut SqliteConnection,
+    braked: &Braked,
     brake: &Brake,
-) -> Result<usize, sqlx::Error> {
-    sqlx::query(
-        "CREATE TEMP TABLE IF NOT EXISTS taken_back
-         (address TEXT NOT NULL PRIMARY KEY, revision INTEGER NOT NULL, hour INTEGER NOT NULL, kind TEXT NOT NULL)",
-    )
-    .execute(&mut *tx)
-    .await?;
-    sqlx::query("DELETE FROM temp.taken_back").execute(&mut *tx).await?;
-    // What another origin or a later verdict made of an entry has another event, of another time.
-    let taken = sqlx::query(
-        "INSERT INTO temp.taken_back
-         SELECT s.address, ?5 + row_number() OVER (ORDER BY s.address), t.value,
-                iif(EXISTS (SELECT 1 FROM main.alive AS a WHERE a.address = s.address AND a.at >= s.since),
-                    'revived', 'held')
-         FROM json_each(?1) AS t
-         CROSS JOIN main.suppression AS s ON s.since BETWEEN t.value AND t.value + ?2 - 1
-         CROSS JOIN main.event AS e ON e.revision = s.revision
-         WHERE s.remote = ?3 AND s.origin = 'hard' AND e.kind = 'suppressed' AND e.actor = ?6 AND e.at = s.since
-           AND NOT EXISTS (SELECT 1 FROM main.bounce AS b
-                           WHERE b.address = s.address AND b.at >= s.since + ?4 AND b.counts = 1 AND b.class = 'hard'
-                             AND b.at - b.at % ?2 NOT IN (SELECT value FROM json_each(?1)))",
-    )
-    .bind(json(hours)?)
-    .bind(HOUR)
-    .bind(remote)
-    .bind(brake.again)
-    .bind(events::last_revision(&mut *tx).await?)
+) -> Result<BTreeMap<String, Vec<TakenBack>>, sqlx::Error> {
+    let mut all = BTreeMap::new();
+    for (remote, hours) in braked {
+        // What a person said, or approved, has no causes. What another origin or a later verdict made of an entry has
+        // another event, of another time; but `bounced reclassify` tells of old ones. An entry that took the place of one
+        // by soft bounces has the time of that, and is found by its bounce.
+        let taken: Vec<TakenBack> = sqlx::query_as(
+            "SELECT s.address, t.value AS hour, s.since, s.reason, s.policy, s.expires, NULL AS before,
+                    EXISTS (SELECT 1 FROM alive AS a WHERE a.address = s.address AND a.at >= s.since) AS is_alive
+             FROM json_each(?1) AS t
+             CROSS JOIN suppression AS s ON s.since BETWEEN t.value AND t.value + ?2 - 1
+             CROSS JOIN event AS e ON e.revision = s.revision
+             WHERE s.remote = ?3 AND s.origin = 'hard' AND e.kind = 'suppressed' AND e.causes IS NOT NULL
+               AND (e.at = s.since OR e.actor <> ?5)
+               AND NOT EXISTS (SELECT 1 FROM bounce AS b
+                               WHERE b.address = s.address AND b.at >= s.since + ?4 AND b.counts = 1 AND b.class = 'hard'
+                                 AND b.at - b.at % ?2 NOT IN (SELECT value FROM json_each(?1)))
+             UNION ALL
+             SELECT s.address, t.value, d.at, s.reason, s.policy, s.expires, w.revision,
+                    EXISTS (SELECT 1 FROM alive AS a WHERE a.address = s.address AND a.at >= d.at)
+             FROM json_each(?1) AS t
+             CROSS JOIN bounce AS d ON d.at BETWEEN t.value AND t.value + ?2 - 1
+             CROSS JOIN suppression AS s ON s.address = d.address AND s.bounce = d.id
+             CROSS JOIN event AS e ON e.revision = s.revision
+             CROSS JOIN event AS w ON w.revision = e.before
+             WHERE s.remote = ?3 AND s.origin = 'hard' AND e.kind = 'suppressed' AND e.causes IS NOT NULL
+               AND s.since < d.at AND w.kind = 'suppressed' AND w.origin IN ('soft', 'import')
+               AND NOT EXISTS (SELECT 1 FROM bounce AS b
+                               WHERE b.address = s.address AND b.at >= d.at + ?4 AND b.counts = 1 AND b.class = 'hard'
+                                 AND b.at - b.at % ?2 NOT IN (SELECT value FROM json_each(?1)))",
+        )
+        .bind(json(hours)?)
+        .bind(HOUR)
+        .bind(remote)
+        .bind(brake.again)
+        .bind(DAEMON)
+        .fetch_all(&mut *connection)
+        .await?;
+        if !taken.is_empty() {
+            all.insert(remote.clone(), taken);
+        }
+    }
+    Ok(all)
+}
+
+async fn take_back_of(tx: &mut SqliteConnection, remote: &str, taken: &[TakenBack]) -> Result<(), sqlx::Error> {
+    let mut revision = events::last_revision(&mut *tx).await?;
+    // Address, hour, what becomes of it, its event; what is there again, the event of that; when it was called dead.
+    let mut rows = Vec::with_capacity(taken.len());
+    for TakenBack { address, hour, since, is_alive, before, .. } in taken {
+        let (kind, event) = (if *is_alive { EventKind::Revived } else { EventKind::Held }, revision + 1);
+        // A sign of life ends that, too.
+        let before = before.filter(|_| !is_alive);
+        let again = before.map(|_| revision + 2);
+        revision = again.unwrap_or(event);
+        rows.push((address, hour, kind.as_str(), event, before, again, since));
+    }
+    let rows = json(&rows)?;
+    sqlx::query(concat!(
+            "INSERT INTO event (revision, at, kind, address, origin, bounce, recorded, reason, policy, expires, before, actor)
+         SELECT t.value ->> 3, t.value ->> 6, t.value ->> 2, s.address, s.origin, s.bounce, unixepoch(), s.reason, s.policy,
+                s.expires, ",
+            last_change!("s.address", "s.revision"),
+            ", ?2
+         FROM json_each(?1) AS t CROSS JOIN suppression AS s ON s.address = t.value ->> 0",
+        ))
+    .bind(&rows)
     .bind(DAEMON)
     .execute(&mut *tx)
-    .await?
-    .rows_affected();
-    if taken == 0 {
-        return Ok(0);
-    }
+    .await?;
     for sql in [
-        concat!(
-            "INSERT INTO event (revision, at, kind, address, origin, bounce, recorded, reason, policy, expires, before, actor)
-         SELECT t.revision, s.since, t.kind, s.address, s.origin, s.bounce, unixepoch(), s.reason, s.policy, s.expires,
-                ",
-            last_change!("s.address", "s.revision"),
-            ", made.actor
-         FROM temp.taken_back AS t JOIN main.suppression AS s ON s.address = t.address
-         JOIN main.event AS made ON made.revision = s.revision ORDER BY t.revision",
-        ),
-        "DELETE FROM main.held WHERE address IN (SELECT address FROM temp.taken_back)",
-        "INSERT INTO held (address, domain, why, origin, reason, rule, policy, diagnostic, bounce, message, remote, since,
-                           expires, revision, note)
+        "INSERT OR REPLACE INTO held (address, domain, why, origin, reason, rule, policy, diagnostic, bounce, message,
+                                      remote, since, expires, revision, note)
          SELECT s.address, s.domain, 'outage', s.origin, s.reason, s.rule, s.policy, s.diagnostic, s.bounce, b.message,
-                s.remote, s.since, s.expires, t.revision, s.note
-         FROM temp.taken_back AS t JOIN main.suppression AS s ON s.address = t.address
-         LEFT JOIN main.bounce AS b ON b.id = s.bounce WHERE t.kind = 'held'",
-        "DELETE FROM main.suppression WHERE address IN (SELECT address FROM temp.taken_back)",
+                s.remote, t.value ->> 6, s.expires, t.value ->> 3, s.note
+         FROM json_each(?1) AS t CROSS JOIN suppression AS s ON s.address = t.value ->> 0
+         LEFT JOIN bounce AS b ON b.id = s.bounce WHERE t.value ->> 2 = 'held'",
+        "DELETE FROM held WHERE address IN (SELECT value ->> 0 FROM json_each(?1) WHERE value ->> 2 <> 'held')",
+        "DELETE FROM suppression WHERE address IN (SELECT value ->> 0 FROM json_each(?1) WHERE value ->> 4 IS NULL)",
     ] {
-        sqlx::query(sql).execute(&mut *tx).await?;
+        sqlx::query(sql).bind(&rows).execute(&mut *tx).await?;
     }
+    sqlx::query("INSERT INTO event (revision, at, kind, address, origin, bounce, recorded, reason, policy, expires, causes, before,
+                            actor)
+         SELECT t.value ->> 5, w.at, w.kind, w.address, w.origin, w.bounce, unixepoch(), w.reason, w.policy, w.expires,
+                w.causes, t.value ->> 3, ?2
+         FROM json_each(?1) AS t CROSS JOIN event AS w ON w.revision = t.value ->> 4")
+    .bind(&rows)
+    .bind(DAEMON)
+    .execute(&mut *tx)
+    .await?;
     sqlx::query(
-        "UPDATE main.dead_by_hour AS d SET held = held + n
-         FROM (SELECT t.hour AS began, count(*) AS n FROM temp.taken_back AS t GROUP BY t.hour)
-         WHERE d.remote = ?1 AND d.hour = began",
+        "UPDATE suppression AS s
+         SET origin = w.origin, reason = w.reason, policy = w.policy, bounce = b.id, rule = b.rule, complaint = NULL,
+             diagnostic = b.diagnostic, remote = NULL, expires = w.expires, revision = t.value ->> 5
+         FROM json_each(?1) AS t CROSS JOIN event AS w ON w.revision = t.value ->> 4
+         LEFT JOIN bounce AS b ON b.id = w.bounce
+         WHERE s.address = t.value ->> 0",
     )
+    .bind(&rows)
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query(
+        "UPDATE dead_by_hour AS d SET held = held + n
+         FROM (SELECT t.value ->> 1 AS began, count(*) AS n FROM json_each(?1) AS t GROUP BY 1)
+         WHERE d.remote = ?2 AND d.hour = began",
+    )
+    .bind(rows)
     .bind(remote)
     .execute(tx)
-    .await?;
-    Ok(usize::try_from(taken).unwrap_or(usize::MAX))
+    .await
+    .map(drop)
 }

@@ -7,7 +7,7 @@ use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, sqlite::SqliteRow};
 
 use super::{
     ROWS_A_STATEMENT, SqliteStore, brake, decoded, events, is_kept, json, last_change, list, mailbox, parsed, tables,
-    totals,
+    totals, verdict::VerdictColumns,
 };
 use crate::{
     message::{Place, Reading},
@@ -61,11 +61,14 @@ async fn record(
     mailbox::insert_unsettled(tx, mailbox, &plan.unsettled).await?;
     let places: Vec<&Place> = batch.iter().map(|judged| &judged.place).collect();
     mailbox::note_reading(tx, mailbox, &places, reading).await?;
+    let braked = brake::told(&plan.list.held, &taken_back);
+    let taken_back = taken_back.values().map(Vec::len).sum::<usize>();
     Ok(Committed {
         new: plan.messages.len(),
         duplicates: batch.len() - plan.messages.len(),
         held: plan.list.held.len() + taken_back,
         ended: plan.list.ended.len() + taken_back,
+        braked,
         suppressed: plan.list.entries.into_iter().map(|new| new.suppression).collect(),
     })
 }
@@ -270,11 +273,7 @@ async fn insert_bounces(tx: &mut SqliteConnection, bounces: &[NewBounce<'_>]) ->
         .push_values(chunk, |mut row, bounce| {
             let NewBounce { judged, recipient, verdict, .. } = bounce;
             let address = recipient.address.as_ref();
-            // Of what decided, even where the mail's codes then allowed nothing as bad as it says.
-            let evidence = verdict.winner.as_ref().map(|winner| &winner.evidence);
-            let lowered = verdict.lowered.as_ref();
-            let lowered_by = lowered.and_then(|lowered| lowered.evidence.as_ref());
-            let forwarded = verdict.forwarded.as_ref();
+            let columns = VerdictColumns::from(*verdict);
             row.push_bind(bounce.id)
                 .push_bind(bounce.message)
                 .push_bind(bounce.position)
@@ -282,9 +281,9 @@ async fn insert_bounces(tx: &mut SqliteConnection, bounces: &[NewBounce<'_>]) ->
                 .push_bind(recipient.address_given())
                 .push_bind(address.map(|a| a.normalised()))
                 .push_bind(address.map(|a| a.domain()))
-                .push_bind(verdict.class.as_str())
-                .push_bind(verdict.reason.as_str())
-                .push_bind(verdict.fault.as_str())
+                .push_bind(columns.class)
+                .push_bind(columns.reason)
+                .push_bind(columns.fault)
                 .push_bind(bounce.counts)
                 .push_bind(verdict.status.map(|status| status.to_string()))
                 .push_bind(verdict.reply.map(|reply| reply.get()))
@@ -294,18 +293,18 @@ async fn insert_bounces(tx: &mut SqliteConnection, bounces: &[NewBounce<'_>]) ->
                 .push_bind(judged.report.original.message_id.as_deref())
                 .push_bind(judged.report.original.campaign.as_deref())
                 .push_bind(judged.report.original.list_id.as_deref())
-                .push_bind(&verdict.rule)
-                .push_bind(evidence.map(|evidence| evidence.location.to_string()))
-                .push_bind(evidence.and_then(|evidence| evidence.line))
-                .push_bind(evidence.map(|evidence| evidence.words.as_str()))
-                .push_bind(lowered.map(|lowered| lowered.from.as_str()))
-                .push_bind(lowered_by.and_then(|evidence| evidence.line))
-                .push_bind(lowered_by.map(|evidence| evidence.words.as_str()))
-                .push_bind(forwarded.map(|forwarded| forwarded.to.as_str()))
-                .push_bind(forwarded.map(|forwarded| forwarded.judgement.class.as_str()))
-                .push_bind(forwarded.map(|forwarded| forwarded.judgement.reason.as_str()))
-                .push_bind(forwarded.map(|forwarded| forwarded.judgement.fault.as_str()))
-                .push_bind(verdict.conflict)
+                .push_bind(columns.rule)
+                .push_bind(columns.field)
+                .push_bind(columns.line)
+                .push_bind(columns.words)
+                .push_bind(columns.lowered_from)
+                .push_bind(columns.lowered_line)
+                .push_bind(columns.lowered_words)
+                .push_bind(verdict.forwarded.as_ref().map(|forwarded| forwarded.to.as_str()))
+                .push_bind(columns.forwarded_class)
+                .push_bind(columns.forwarded_reason)
+                .push_bind(columns.forwarded_fault)
+                .push_bind(columns.conflict)
                 .push_bind(judged.received)
                 .push_bind(tables[judged.tables.digest.as_str()])
                 // Of whom nothing was said, nothing is judged again.

@@ -17,6 +17,7 @@ mod retention;
 mod review;
 mod tables;
 mod totals;
+mod verdict;
 
 use std::{
     error::Error,
