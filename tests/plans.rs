@@ -148,7 +148,7 @@ async fn use_everything(f: &Fixture) {
 /// What is too old, and a person.
 async fn forget_everything(store: &Store, ann: Address) {
     store.erase_texts_of_entries(START, "", 10).await.unwrap();
-    for records in [Records::Diagnostics, Records::Bounces, Records::Messages] {
+    for records in [Records::Diagnostics, Records::Bounces, Records::Messages, Records::DeadByHour] {
         store.erase_before(records, START, 10).await.unwrap();
     }
     let (ann, by) = ([ann], By::new("test", START));

@@ -23,6 +23,6 @@ pub use list::{List, Standing};
 pub use open::open_store;
 pub use reclassify::Reclassification;
 pub use record::{Begun, Halt, Judged, Recorded, Recorder, Tally};
-pub use retention::{Outdated, erase_outdated};
+pub use retention::{Outdated, erase_hours, erase_outdated};
 pub use shown::Shown;
 pub use status::{MailboxHealth, Status, UnwritableDisk, Wrong, answer_pending, status};

@@ -213,6 +213,12 @@ impl Recorder {
         Ok(())
     }
 
+    /// For how many seconds it matters how many addresses a remote called dead.
+    #[must_use]
+    pub fn brake_memory(&self) -> i64 {
+        self.judge_in_force().policy().brake.reach().0
+    }
+
     /// Carries the last changes to the followers.
     ///
     /// # Errors

@@ -51,6 +51,15 @@ pub async fn erase_outdated(
     Ok(erased)
 }
 
+/// Erases how many addresses remotes called dead more than `memory` seconds before `now` (seconds since 1970-01-01 UTC):
+/// what was usual so long ago nobody asks any more.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn erase_hours(store: &Store, memory: i64, now: i64, stop: &CancellationToken) -> Result<u64, StoreError> {
+    erase_records(store, Records::DeadByHour, now.saturating_sub(memory), stop).await
+}
+
 async fn erase_records(
     store: &Store,
     records: Records,

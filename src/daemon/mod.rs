@@ -104,7 +104,7 @@ pub async fn run(config: Config, mut control: Control) -> Result<(), DaemonError
     let Watches { mut tasks, waits, attempts: (_, mut attempts), .. } = watches;
     tasks.spawn(publish::follow(Arc::clone(&recorder), control.stop.clone()));
     tasks.spawn(upkeep::keep(Arc::clone(&recorder), control.stop.clone()));
-    tasks.spawn(retention::keep(store, config.retention, control.stop.clone()));
+    tasks.spawn(retention::keep(Arc::clone(&recorder), store, config.retention, control.stop.clone()));
 
     let ended = supervise(&config, &recorder, &mut control, &mut tasks, &waits, &mut attempts).await;
     systemd::stopping();

@@ -1,12 +1,12 @@
 //! Once a day: what is too old is erased.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    app::{self, Outdated},
+    app::{self, Outdated, Recorder},
     clock::now,
     config::Retention,
     store::{Store, StoreError},
@@ -18,12 +18,18 @@ const RETRY: Duration = Duration::from_secs(600);
 
 /// Returns when told to stop, or when the database has to be opened anew. Whatever else fails is no reason to stop
 /// reading.
-pub(super) async fn keep(store: Store, retention: Retention, stop: CancellationToken) -> Result<(), StoreError> {
-    if retention.is_for_ever() {
-        return Ok(());
-    }
+pub(super) async fn keep(
+    recorder: Arc<Recorder>,
+    store: Store,
+    retention: Retention,
+    stop: CancellationToken,
+) -> Result<(), StoreError> {
     loop {
-        let rest = match app::erase_outdated(&store, &retention, now(), &stop).await {
+        let erased = async {
+            app::erase_hours(&store, recorder.brake_memory(), now(), &stop).await?;
+            app::erase_outdated(&store, &retention, now(), &stop).await
+        };
+        let rest = match erased.await {
             Ok(erased) => {
                 let Outdated { diagnostics, bounces, messages } = erased;
                 if erased != Outdated::default() {
@@ -33,7 +39,7 @@ pub(super) async fn keep(store: Store, retention: Retention, stop: CancellationT
             }
             Err(error @ StoreError::Replaced(_)) => return Err(error),
             Err(error) => {
-                tracing::error!("what is older than [retention] allows is not erased yet, trying again: {error}");
+                tracing::error!("what is too old is not erased yet, trying again: {error}");
                 RETRY
             }
         };

@@ -7,6 +7,8 @@ pub enum Records {
     Diagnostics,
     /// The rows of bounces and complaints. Totals lose them; entries of the list stay, and lead nowhere.
     Bounces,
+    /// How many addresses each remote called dead in an hour, but for hours of which some still wait for a person.
+    DeadByHour,
     /// The rows of messages, and with them their bounces and complaints. Their places need no second look all the same.
     Messages,
 }

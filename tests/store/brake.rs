@@ -4,7 +4,7 @@ use bounced::{
     message::Reading,
     policy::Policy,
     report::Action,
-    store::{Committed, HeldAnswer, HeldSelection, JudgedMessage},
+    store::{Committed, HeldAnswer, HeldSelection, JudgedMessage, Records},
 };
 
 use crate::fixture::{DAY, Fixture, HARD, MAILBOX, SOFT, START, by, entry};
@@ -244,4 +244,19 @@ async fn who_is_on_the_list_by_soft_bounces_waits_with_the_others_and_stays_ther
         assert_eq!(f.value::<String>("SELECT origin FROM suppression").await, "hard");
         assert_eq!(waiting(&f).await, 239);
     }
+}
+
+#[tokio::test]
+async fn hours_of_long_ago_are_erased_but_for_those_of_which_some_wait() {
+    let f = Fixture::new().await;
+    commit(&f, &burst(1, START, 1, 6)).await;
+    commit(&f, &[of_gmail(50, START + 30 * HOUR, &["a@gmail.com"]), of_gmail(51, START + 9 * DAY, &["b@gmail.com"])])
+        .await;
+    let hours = "SELECT remote, hour, dead, held FROM dead_by_hour ORDER BY remote, hour";
+    assert_eq!(f.rows::<(String, i64, i64, i64)>(hours).await.len(), 6);
+    while f.store.erase_before(Records::DeadByHour, START + 9 * DAY, 2).await.unwrap() > 0 {}
+    let (of_gmail, of_all) = ("gmail.com".to_owned(), String::new());
+    let left =
+        [(of_all, START + 9 * DAY, 1, 0), (of_gmail.clone(), START, 240, 240), (of_gmail, START + 9 * DAY, 1, 0)];
+    assert_eq!(f.rows::<(String, i64, i64, i64)>(hours).await, left);
 }

@@ -113,6 +113,23 @@ async fn rows_events_and_totals_lose_the_address() {
     }
 }
 
+/// A remote may be a domain of one person's own: then its name goes, and that of a domain of others stays.
+#[tokio::test]
+async fn the_hours_of_a_remote_that_is_her_own_domain_are_gone() {
+    let f = Fixture::new().await;
+    let all = ["ann@ann.example", "ann@example.org", "bob@sub.example.org", "eve@mail.eve.example"];
+    let mut message = entry(1, START, &all.map(|name| (name, HARD)));
+    message.report.recipients.iter_mut().for_each(|recipient| recipient.remote_mta = None);
+    f.commit(&[message]).await;
+    let remotes = "SELECT remote FROM dead_by_hour WHERE remote <> '' ORDER BY remote";
+    let left = async || f.rows::<(String,)>(remotes).await.into_iter().map(|row| row.0).collect::<Vec<_>>();
+    assert_eq!(left().await, ["ann.example", "eve.example", "example.org"]);
+    forget(&f, &[address("ann@ann.example"), ann(), address("eve@mail.eve.example")]).await;
+    assert_eq!(left().await, ["example.org"], "bob is at a domain of that organisation");
+    forget(&f, &[address("bob@sub.example.org")]).await;
+    assert_eq!(left().await, [""; 0]);
+}
+
 #[tokio::test]
 async fn texts_of_others_lose_the_address_and_keep_what_is_not_hers() {
     let f = Fixture::new().await;

@@ -1,6 +1,6 @@
 //! The table `dead_by_hour`, and what it means for entries that were believed before: see `policy::brake`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use sqlx::{FromRow, Row, SqliteConnection};
 
@@ -13,6 +13,7 @@ use crate::{
         plan::{DAEMON, NewHeld},
     },
     suppression::{Origin, Why},
+    text::organisation,
 };
 
 /// What was counted of the remotes that may be braked, where so many more are called dead as `touched` says; and of all
@@ -144,6 +145,33 @@ impl TakenBack {
         let Self { reason, policy, expires, .. } = self;
         ListedAs { origin: Origin::Hard, reason, policy, expires }
     }
+}
+
+/// Erases what was counted of a remote that is the domain of one address and of nobody else: the name of a person may be
+/// in it.
+pub(super) async fn forget(tx: &mut SqliteConnection, domain: &str) -> Result<(), sqlx::Error> {
+    let remote = organisation(domain).unwrap_or(domain);
+    for remote in BTreeSet::from([remote, domain]) {
+        let is_there: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM dead_by_hour WHERE remote = ?1)")
+            .bind(remote)
+            .fetch_one(&mut *tx)
+            .await?;
+        // Asked only then: the list is looked through for it.
+        if is_there {
+            sqlx::query(
+                "DELETE FROM dead_by_hour WHERE remote = ?1
+                   AND NOT EXISTS (SELECT 1 FROM bounce AS b WHERE b.domain = ?1)
+                   AND NOT EXISTS (SELECT 1 FROM total_by_domain WHERE domain = ?1 OR domain LIKE '%.' || ?1)
+                   AND NOT EXISTS (SELECT 1 FROM complaint WHERE domain = ?1 OR domain LIKE '%.' || ?1)
+                   AND NOT EXISTS (SELECT 1 FROM held WHERE domain = ?1 OR domain LIKE '%.' || ?1)
+                   AND NOT EXISTS (SELECT 1 FROM suppression WHERE domain = ?1 OR domain LIKE '%.' || ?1)",
+            )
+            .bind(remote)
+            .execute(&mut *tx)
+            .await?;
+        }
+    }
+    Ok(())
 }
 
 /// Takes back what was believed of remotes in hours that are braked: it waits like the rest of them. Who has shown since

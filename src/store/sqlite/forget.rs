@@ -11,7 +11,7 @@ use sqlx::{AssertSqlSafe, Executor, Row, SqliteConnection};
 use tokio::time::{Instant, sleep};
 
 use super::{
-    BUSY_TIMEOUT, SqliteStore, json,
+    BUSY_TIMEOUT, SqliteStore, brake, json,
     list::{before, take_off},
 };
 use crate::{
@@ -330,6 +330,9 @@ async fn keep_hash(tx: &mut SqliteConnection, key: &Key, address: &str, at: i64)
 async fn erase(tx: &mut SqliteConnection, address: &str, by: &By<'_>) -> Result<Erased, sqlx::Error> {
     let bounces = sqlx::query("DELETE FROM bounce WHERE address = ?1").bind(address).execute(&mut *tx).await?;
     let complaints = sqlx::query("DELETE FROM complaint WHERE address = ?1").bind(address).execute(&mut *tx).await?;
+    if let Some((_, domain)) = address.rsplit_once('@') {
+        brake::forget(tx, domain).await?;
+    }
     // All of its changes hang together by `before`, up to the one that took it off the list.
     let events = sqlx::query(
         "UPDATE event SET kind = 'forgotten', address = NULL, origin = NULL, bounce = NULL, complaint = NULL,

@@ -9,7 +9,7 @@ mod difference;
 mod steps;
 mod stored;
 
-use std::collections::VecDeque;
+use std::collections::{VecDeque, hash_map::Entry};
 
 use bounces::{Rejudged, StoredBounce, stored_bounces};
 use serde_json::Value;
@@ -334,12 +334,11 @@ async fn fits(
     used: &mut Room,
 ) -> Result<bool, sqlx::Error> {
     let Some(message) = message else { return Ok(true) };
-    if !used.0.contains_key(&message) {
-        let left = match room.0.get(&message) {
+    if let Entry::Vacant(place) = used.0.entry(message) {
+        place.insert(match room.0.get(&message) {
             Some(left) => *left,
             None => anew.policy.most_per_message.saturating_sub(brought_by(connection, message).await?),
-        };
-        used.0.insert(message, left);
+        });
     }
     Ok(used.take(message))
 }
