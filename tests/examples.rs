@@ -220,6 +220,14 @@ fn prepare(place: &Place, line: &str) -> Option<String> {
                    VALUES ('bounces', '7:4711', 1, 1, 1, 'it is an example');";
         assert!(Command::new("sqlite3").arg(place.path("bounced.db")).arg(sql).status().unwrap().success());
     }
+    if line.contains(" verp ") {
+        let section = "[verp]\nkeys = 'KEYS'\naddress = 'bounce@news.example'\n";
+        let section = section.replace("KEYS", place.path("verp.keys").to_str().unwrap());
+        for file in ["bounced.toml", "etc/bounced/bounced.toml"] {
+            place.write(file, &format!("{}{section}", fs::read_to_string(place.path(file)).unwrap()));
+        }
+        assert_eq!(place.run("bounced verp keygen", None).0, Some(0));
+    }
     if line.contains("forget --undo") {
         assert_eq!(place.run("bounced forget ann@example.org", None).0, Some(0));
     }

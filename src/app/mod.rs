@@ -13,6 +13,7 @@ mod reclassify;
 mod record;
 mod retention;
 mod shown;
+mod signer;
 mod status;
 
 pub use check::{doubts, missing_file, try_out};
@@ -25,4 +26,5 @@ pub use reclassify::Reclassification;
 pub use record::{Begun, Halt, Judged, Recorded, Recorder, Tally};
 pub use retention::{Outdated, erase_hours, erase_outdated};
 pub use shown::Shown;
+pub use signer::{NewKey, Signer, add_key};
 pub use status::{MailboxHealth, Status, UnwritableDisk, Wrong, answer_pending, status};

@@ -7,7 +7,7 @@ use super::{Exit, Failure, input, terminal::printable};
 use crate::report::Address;
 
 /// An argument that is a mail address, alone, behind `mailto:`, or in angle brackets behind a name.
-fn address(text: &str) -> Result<Address, String> {
+pub(super) fn address(text: &str) -> Result<Address, String> {
     let address = or_domain(text)?;
     if address.local_part() == "*" {
         return Err("a whole domain is no address: name each of them".to_owned());

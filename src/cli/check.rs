@@ -7,7 +7,7 @@ use super::{
     terminal::{count, printable},
 };
 use crate::{
-    app::{self, Halt, Judge, TableFiles},
+    app::{self, Halt, Judge, Signer, TableFiles},
     config::{Config, DEFAULT_FILE, Mailbox},
     policy::Policy,
     tables::IdleRow,
@@ -36,6 +36,9 @@ impl Check {
         let config = globals.config()?;
         let judge = Judge::new(&config).map_err(|error| Failure::new(Exit::Config, error))?;
         describe(&config, judge.policy(), &mut io::stdout().lock())?;
+        if let Some(signer) = Signer::configured(&config).map_err(|error| Failure::new(Exit::Config, error))? {
+            writeln!(io::stdout(), "{:<15} {}", "verp", signer.describe())?;
+        }
         let idle = TableFiles::read(&config).and_then(|files| files.idle_rows());
         for (table, IdleRow { file, line, id }) in idle.map_err(|error| Failure::new(Exit::Config, error))? {
             writeln!(

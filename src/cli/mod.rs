@@ -54,6 +54,7 @@ commands! {
     review::Review,
     delivered::Delivered,
     forget::Forget,
+    verp::Verp,
     reclassify::Reclassify,
     init::Init,
     completions::Completions,

@@ -48,8 +48,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts below `dir` and waits until SMTP is answered; PORT stands for its port in the configuration. `Err` says
-    /// why there can be none here.
+    /// Starts below `dir` and waits until SMTP is answered; in the configuration PORT stands for its port, and PROGRAM for
+    /// its own path. `Err` says why there can be none here.
     pub async fn start(kind: &Kind, dir: &Path, configuration: &str) -> Result<Self, String> {
         let unpacked = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("servers").join(kind.package);
         let roots = [unpacked, PathBuf::from("/")];
@@ -63,7 +63,9 @@ impl Server {
         let dir = dir.join(kind.package);
         fs::create_dir_all(&dir).expect("the test directory is writable");
         let config = dir.join("config");
-        fs::write(&config, configuration.replace("PORT", &port.to_string())).expect("writable");
+        let path = program.to_str().expect("the name is text");
+        let configuration = configuration.replace("PORT", &port.to_string()).replace("PROGRAM", path);
+        fs::write(&config, configuration).expect("writable");
         let mut script = "cp /etc/passwd /etc/group .\n".to_owned();
         for (number, user) in (65_100..).zip(kind.users) {
             script +=
