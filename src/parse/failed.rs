@@ -519,10 +519,18 @@ mod tests {
             ("bounces+anna=mail.example.org@shop.example", "anna@mail.example.org"),
             ("list-return-12-anna=mail.example.org@shop.example", "anna@mail.example.org"),
             ("bounces+anna-maria=mail.example.org@shop.example", "anna-maria@mail.example.org"),
+            // With a tag of BATV (draft-levine-smtp-batv) before it.
+            ("prvs=4242abcdef=bounces+anna=mail.example.org@shop.example", "anna@mail.example.org"),
+            ("prvs=4242abcdef=list-return-12-anna=mail.example.org@shop.example", "anna@mail.example.org"),
         ] {
             assert_eq!(from_verp(own).expect(own).given(), recipient);
         }
-        for own in ["news@shop.example", "a=b@shop.example", "bounce+K1.19.9ZQ.K7@shop.example"] {
+        for own in [
+            "news@shop.example",
+            "a=b@shop.example",
+            "prvs=4242abcdef=bounces@shop.example",
+            "bounce+k1.20783.c42.t5ewmb3ia5hcg5i6@shop.example",
+        ] {
             assert_eq!(from_verp(own), None, "{own}");
         }
     }
