@@ -1,10 +1,11 @@
-//! Lines of a mail server's log -> what became of each recipient. Reads no file and no clock: lines and the time come in
-//! as arguments. Knows nothing of hard and soft, and of databases.
+//! Lines of a mail server's log -> what became of each recipient. The reader is pure: lines, the time and what was known
+//! come in as arguments; only `tail` reads files. Knows nothing of hard and soft, and of databases.
 
 mod exim;
 mod postfix;
 mod queue;
 mod stamp;
+mod tail;
 
 use std::{borrow::Cow, net::IpAddr};
 
@@ -12,6 +13,7 @@ use jiff::tz::TimeZone;
 use queue::Queue;
 pub use queue::{Deferral, Queued};
 use serde::{Deserialize, Deserializer, de::Error};
+pub use tail::{Lines, LogError, LogSettings, Tail};
 
 use crate::{
     codes::{EnhancedStatusCode, words},
