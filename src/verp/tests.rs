@@ -63,7 +63,7 @@ fn a_wrong_key_file_is_refused_with_its_line_and_without_its_secrets() {
         // Too short, too long, no multiple of eight, and characters that base32 lacks.
         (format!("k1 {}", &good[..24]), 1, "the secret of k1 is not 32 to 96 characters"),
         (format!("k1 {}", good.repeat(4)), 1, "the secret of k1 is not"),
-        (format!("k1 {good}MF"), 1, "the secret of k1 is not"),
+        (format!("k1 {good}ME"), 1, "the secret of k1 is not"),
         (format!("k1 {good}MFRGGZDE===="), 1, "the secret of k1 is not"),
         (format!("k1 {}01890189", &good[..24]), 1, "the secret of k1 is not"),
     ] {
@@ -73,7 +73,7 @@ fn a_wrong_key_file_is_refused_with_its_line_and_without_its_secrets() {
     }
     assert!(!format!("{:?}", *KEYS).to_uppercase().contains("MFRGG"), "{:?}", *KEYS);
     let token = Token::read("b+k1.1.c.mfrggzdfmztwq2lk@news.example", Delimiter::Plus).unwrap();
-    assert!(!format!("{token:?}").contains("mfrgg"), "{token:?}");
+    assert!(!format!("{token:?}").to_lowercase().contains("mfrgg"), "{token:?}");
 }
 
 #[test]
