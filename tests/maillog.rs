@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use bounced::maillog::{Delivery, Format, Outcome, Queued, Reader, ReaderSettings, SubmissionHost};
+use bounced::maillog::{Delivery, Format, LogSettings, Outcome, Queued, Reader, ReaderSettings, SubmissionHost};
 use jiff::tz::TimeZone;
 use proptest::prelude::*;
 
@@ -196,6 +196,82 @@ fn only_exims_own_words_say_who_handed_a_message_in() {
             "1xWckT-0001sn-0F => c@d.example R=dnslookup T=remote_smtp H=mx.d.example [192.0.2.1] C=\"250 Ok\"";
         let read = exim(&[&format!("1xWckT-0001sn-0F {came}"), delivered]);
         assert_eq!(read.iter().map(|delivery| delivery.ours).collect::<Vec<_>>(), [ours], "{came}");
+    }
+}
+
+#[test]
+fn every_form_of_a_line_is_read() {
+    let came = "1xWckT-0001sn-0F <= a@b.example U=x P=local S=300 id=m@b.example";
+    let sent = "1xWckT-0001sn-0F => c@d.example R=dnslookup T=remote_smtp H=mx.d.example [2001:db8::1]:25 C=\"250 Ok\"";
+    let new = |line: &str| line.replace("1xWckT-0001sn-0F", "1rGpVy-000000005Fl-0001");
+    for log in [
+        format!("2026-11-26 16:41:21 {came}\n2026-11-26 16:41:21 {sent}"),
+        format!("2026-11-26 16:41:21 {}\r\n2026-11-26 16:41:21 {}\r\n", new(came), new(sent)),
+        format!("2026-11-26 16:41:21.123 +0000 [77] {came}\n2026-11-26 16:41:21.124 +0000 [78] {sent}"),
+        format!("Nov 26 16:41:21 mx exim[77]: {came}\nNov 26 16:41:21 mx exim[77]: {sent}"),
+        format!(
+            "2026-11-26T16:41:21Z mx exim4[77]: 2026-11-26 17:00:00 {came}\nNov 26 16:41:21 mx exim4: 2026-11-26 17:00:00 {sent}"
+        ),
+    ] {
+        let read = read(Format::Exim, &log);
+        let [delivery] = &read[..] else { panic!("{log}: {read:?}") };
+        assert_eq!((delivery.at, delivery.ours, delivery.outbound), (1_795_711_281, true, true), "{log}");
+        assert_eq!(delivery.message_id.as_deref(), Some("m@b.example"), "{log}");
+        assert_eq!(delivery.remote_mta.as_deref(), Some("mx.d.example"), "{log}");
+    }
+    for log in [
+        format!("Nov 26 16:41:21 mx {SENT}"),
+        format!("2026-11-26T16:41:21.123456+00:00 mx {SENT}\r\n"),
+        format!("Nov 26 16:41:21 mx {}", SENT.replace("4D5C98E0F1", "4XKw3p1zXcz9vPz")),
+        format!("Nov 26 16:41:21 mx {}", SENT.replace("postfix/smtp", "postfix-out/relay/smtp")),
+    ] {
+        let read = read(Format::Postfix, &log);
+        let [delivery] = &read[..] else { panic!("{log}: {read:?}") };
+        assert_eq!((delivery.at, delivery.outcome), (1_795_711_281, Outcome::Delivered), "{log}");
+    }
+    // Neither reads the other's.
+    assert_eq!(read(Format::Postfix, &format!("2026-11-26 16:41:21 {came}\n2026-11-26 16:41:21 {sent}")), []);
+    assert_eq!(exim(&[SENT]), []);
+}
+
+#[test]
+fn a_long_answer_keeps_its_beginning() {
+    let words = "x".repeat(40_000);
+    let line =
+        SENT.replace("status=sent (250 2.0.0 Ok)", &format!("status=bounced (host mx[192.0.2.1] said: 550 {words})"));
+    let read = postfix(&[&line]);
+    assert_eq!((read[0].outcome, read[0].recipient.given()), (Outcome::Failed, "ann@one.example"));
+    let kept = read[0].text.as_deref().unwrap();
+    assert!(kept.starts_with("host mx[192.0.2.1] said: 550 xxx") && kept.len() < 17_000, "{}", kept.len());
+}
+
+#[test]
+fn a_log_is_in_one_place() {
+    let settings = |text: &str| toml::from_str::<LogSettings>(text).map_err(|error| error.message().to_owned());
+    for (text, described) in [
+        ("format = 'postfix'\npath = '/var/log/mail.log'", "Postfix in /var/log/mail.log"),
+        ("format = 'exim'\njournal = true", "Exim in the journal"),
+        (
+            "format = 'exim'\nstdin = true\nsubmission_hosts = ['app.example', '10.0.0.0/8', '::1']",
+            "Exim on standard input",
+        ),
+    ] {
+        let settings = settings(text).unwrap();
+        assert_eq!((settings.describe().as_str(), settings.contradiction()), (described, None));
+    }
+    for text in [
+        "format = 'exim'",
+        "format = 'postfix'\npath = 'x'\njournal = true",
+        "format = 'exim'\nstdin = true\npath = 'x'",
+    ] {
+        assert!(settings(text).unwrap().contradiction().is_some(), "{text}");
+    }
+    for text in ["path = 'x'", "format = 'qmail'\npath = 'x'", "format = 'exim'\npth = 'x'"] {
+        assert!(settings(text).is_err(), "{text}");
+    }
+    for host in ["", "10.0.0.0/33", "::/129", "10.0.0.0/x", "10.0.0", "a b", "[::1]", "app.example/8"] {
+        let refused = settings(&format!("format = 'exim'\nstdin = true\nsubmission_hosts = ['{host}']"));
+        assert!(refused.is_err_and(|error| error.contains("a network (192.0.2.0/24)")), "{host}");
     }
 }
 
