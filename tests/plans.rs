@@ -22,7 +22,7 @@ use bounced::{
     message::Reading,
     policy::Policy,
     report::{Address, StoredRecipient},
-    store::{Anew, By, HeldSelection, ListSelection, Progress, Records, Store, TablesVersion},
+    store::{Anew, By, HeldSelection, ListSelection, Progress, Records, Store, TablesVersion, WithoutNote},
     suppression::{Origin, Suppression},
 };
 use futures::TryStreamExt;
@@ -132,7 +132,7 @@ async fn use_everything(f: &Fixture) {
     store.release(std::slice::from_ref(&ann), &By::new("test", START)).await.unwrap();
     let mut importing = store.import().await.unwrap();
     importing.add(&[imported("joe@example.org")]).await.unwrap();
-    assert_eq!(importing.finish(&By::new("test", START)).await.unwrap().new, 1);
+    assert_eq!(importing.finish(&By::new("test", START), WithoutNote::Stays).await.unwrap().new, 1);
     let nothing = |_: &StoredRecipient<'_>, _: Option<&str>| None;
     let (tables, policy, by) = (TablesVersion::default(), Policy::default(), By::new("test", START));
     let mut anew = Anew { judge: &nothing, tables: &tables, policy: &policy, since: None, by, dry_run: true };

@@ -1,7 +1,14 @@
 //! The list of another program into ours: read, judged where its refusals have to be, and put onto the list as a whole.
-//! All cores read, and no more of the file is in memory than a few pieces of it.
+//! All cores read, and no more of the file is in memory than a few pieces of it. Servers repeat themselves: a refusal is
+//! judged once for all the rows that quote it.
 
-use std::{collections::BTreeMap, io::BufRead, iter, ops::ControlFlow, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    io::BufRead,
+    iter,
+    ops::ControlFlow,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use tokio::{sync::mpsc, task};
 
@@ -18,12 +25,35 @@ use crate::{
 /// What is known beside a file.
 #[derive(Debug)]
 pub struct Importer {
-    /// Judges the refusals that a file quotes.
-    pub judge: Judge,
-    /// Whom the configuration never lets be suppressed.
-    pub never: Never,
-    /// In seconds since 1970-01-01 UTC.
-    pub now: i64,
+    judge: Judge,
+    never: Never,
+    now: i64,
+    /// What the judge said of refusals, by their words; at most [`REFUSALS`] of them.
+    refusals: Mutex<HashMap<String, Refusal>>,
+}
+
+/// So many refusals are kept. Those that name their address or a number of their own never come again.
+const REFUSALS: usize = 4_096;
+
+/// Longer ones hardly come twice, and would take memory.
+const LONGEST_REFUSAL: usize = 500;
+
+/// What a verdict on a refusal says of its row.
+#[derive(Debug, Clone)]
+struct Refusal {
+    fault: Fault,
+    /// Whether the server meant to be asked again.
+    is_temporary: bool,
+    /// Reason and rule, unless nobody can tell.
+    why: Option<(Reason, String)>,
+}
+
+impl Refusal {
+    fn of(verdict: Verdict) -> Self {
+        let is_temporary = is_temporary(&verdict);
+        let why = (verdict.reason != Reason::Undetermined).then_some((verdict.reason, verdict.rule));
+        Self { fault: verdict.fault, is_temporary, why }
+    }
 }
 
 /// What stood in a file.
@@ -47,6 +77,17 @@ pub struct Contents {
 
 /// So many bad rows are told one by one.
 const BAD_ROWS_TOLD: usize = 20;
+
+/// What an import is about, for whoever waits for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImportStage {
+    /// The file is read.
+    Reading,
+    /// So many entries are held against the list, and written.
+    Writing(u64),
+    /// The published lists are written.
+    Publishing,
+}
 
 /// What to do with a file that has bad rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,6 +195,30 @@ enum Judged {
 }
 
 impl Importer {
+    /// `judge` judges the refusals that a file quotes, `never` says whom the configuration never lets be suppressed; `now`
+    /// in seconds since 1970-01-01 UTC.
+    #[must_use]
+    pub fn new(judge: Judge, never: Never, now: i64) -> Self {
+        Self { judge, never, now, refusals: Mutex::default() }
+    }
+
+    fn refusal(&self, words: &str) -> Refusal {
+        let refusals = || self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = refusals().get(words) {
+            return known.clone();
+        }
+        let refusal = Refusal::of(self.judge.judge_response(words));
+        if words.len() <= LONGEST_REFUSAL {
+            let mut refusals = refusals();
+            if refusals.len() >= REFUSALS {
+                // Those that are told often are there again at once.
+                refusals.clear();
+            }
+            refusals.insert(words.to_owned(), refusal.clone());
+        }
+        refusal
+    }
+
     fn judged(&self, form: Form, found: Result<Found, Broken>) -> (u64, Judged) {
         match found {
             Err(broken) => (broken.line, Judged::Broken(broken)),
@@ -173,20 +238,17 @@ impl Importer {
 
     /// An entry whose refusal is judged by our own tables, unless whoever exported it said by which rule it was.
     fn entry(&self, entry: Entry) -> Judged {
-        let Entry { address, origin, mut reason, mut rule, diagnostic, note, since, expires, about } = entry;
-        if let Some(refusal) = diagnostic.as_deref().filter(|_| reason.is_none() && rule.is_none()) {
-            let verdict = self.judge.judge_response(refusal);
+        let Entry { address, origin, mut reason, mut rule, policy, diagnostic, note, since, expires, about } = entry;
+        if let Some(words) = diagnostic.as_deref().filter(|_| reason.is_none() && rule.is_none()) {
+            let refusal = self.refusal(words);
             if about == About::AddressOrMessage {
-                match verdict.fault {
+                match refusal.fault {
                     Fault::Sender | Fault::Content | Fault::Network => return Judged::Left(Left::Message),
-                    Fault::Recipient | Fault::Unknown if is_temporary(&verdict) => return Judged::Left(Left::Soft),
+                    Fault::Recipient | Fault::Unknown if refusal.is_temporary => return Judged::Left(Left::Soft),
                     Fault::Recipient | Fault::Unknown => {}
                 }
             }
-            if verdict.reason != Reason::Undetermined {
-                reason = Some(verdict.reason);
-                rule = Some(verdict.rule);
-            }
+            (reason, rule) = refusal.why.unzip();
         }
         let begins = if let Since::Given(at) = since { at } else { self.now };
         let suppression = Suppression {
@@ -194,7 +256,7 @@ impl Importer {
             origin,
             reason,
             rule,
-            policy: None,
+            policy,
             diagnostic,
             since: begins,
             expires,
@@ -205,7 +267,6 @@ impl Importer {
     }
 }
 
-/// Whether the server meant to be asked again.
 fn is_temporary(verdict: &Verdict) -> bool {
     let reply = verdict.reply.map(ReplyCode::class_digit);
     let status = verdict.status.map(EnhancedStatusCode::class_digit);

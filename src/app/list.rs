@@ -5,18 +5,18 @@ use std::{io::BufRead, sync::Arc};
 use futures::Stream;
 
 use super::{
-    import::{BadRows, ImportedFile, Importer, lay_ready},
+    import::{BadRows, ImportStage, ImportedFile, Importer, lay_ready},
     open_store,
 };
 use crate::{
     config::Config,
     follower::Followers,
-    import::Import,
+    import::{Form, Import},
     message::Place,
     report::Address,
     store::{
         AddressHistory, Allowed, Answered, By, Entry, Forgotten, Held, HeldAnswer, HeldSelection, ListSelection,
-        Listed, NewlyAllowed, Revived, Store, StoreError, TakenOff,
+        Listed, NewlyAllowed, Revived, Store, StoreError, TakenOff, WithoutNote,
     },
 };
 
@@ -270,7 +270,8 @@ impl List {
     }
 
     /// Puts the entries of another program's file onto the list and publishes that, all of them or none; says what stood
-    /// in it, and what became of that.
+    /// in it, and what became of that. An entry without a note gets that of `by`, unless the file is a copy of a list of
+    /// ours. `stage` hears what it is about.
     ///
     /// # Errors
     /// As for [`List::suppress`].
@@ -280,11 +281,21 @@ impl List {
         importer: Arc<Importer>,
         bad_rows: BadRows,
         by: &By<'_>,
+        stage: &impl Fn(ImportStage),
     ) -> Result<ImportedFile, StoreError> {
         let change = async {
             let mut importing = self.store.import().await?;
+            let without_note =
+                if file.form == Form::Bounced { WithoutNote::Stays } else { WithoutNote::TakesThatOfChange };
+            stage(ImportStage::Reading);
             let contents = lay_ready(file, importer, &mut importing, bad_rows).await?;
-            let imported = if contents.is_acceptable(bad_rows) { Some(importing.finish(by).await?) } else { None };
+            let imported = if contents.is_acceptable(bad_rows) {
+                stage(ImportStage::Writing(contents.entries));
+                Some(importing.finish(by, without_note).await?)
+            } else {
+                None
+            };
+            stage(ImportStage::Publishing);
             Ok(ImportedFile { contents, imported })
         };
         self.change(by.at, change).await
@@ -299,10 +310,17 @@ impl List {
         file: Import<S>,
         importer: Arc<Importer>,
         bad_rows: BadRows,
+        stage: &impl Fn(ImportStage),
     ) -> Result<ImportedFile, StoreError> {
         let mut importing = self.store.import().await?;
+        stage(ImportStage::Reading);
         let contents = lay_ready(file, importer, &mut importing, bad_rows).await?;
-        let imported = if contents.is_acceptable(bad_rows) { Some(importing.compare().await?) } else { None };
+        let imported = if contents.is_acceptable(bad_rows) {
+            stage(ImportStage::Writing(contents.entries));
+            Some(importing.compare().await?)
+        } else {
+            None
+        };
         Ok(ImportedFile { contents, imported })
     }
 

@@ -18,7 +18,7 @@ mod status;
 
 pub use check::{doubts, missing_file, try_out};
 pub use cores::{Load, in_order};
-pub use import::{BadRows, Contents, ImportedFile, Importer};
+pub use import::{BadRows, Contents, ImportStage, ImportedFile, Importer};
 pub use judge::{Judge, TableFiles};
 pub use list::{List, Standing};
 pub use open::open_store;

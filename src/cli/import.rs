@@ -24,7 +24,7 @@ use super::{
     terminal::{count, grouped, printable},
 };
 use crate::{
-    app::{BadRows, Contents, ImportedFile, Importer, List},
+    app::{BadRows, Contents, ImportStage, ImportedFile, Importer, List},
     clock::now,
     config::Config,
     import::{self, Form},
@@ -71,17 +71,24 @@ impl Import {
     pub(super) fn execute(self, globals: &Globals) -> Result<Exit, Failure> {
         let mut config = globals.config()?;
         config.suppressions.accept_new_store = self.store.accept;
-        let importer = Importer { judge: globals.judge()?, never: config.suppressions.never.clone(), now: now() };
+        let now = now();
+        let importer = Importer::new(globals.judge()?, config.suppressions.never.clone(), now);
         let mut out = io::stdout().lock();
-        block_on(self.run(&config, Arc::new(importer), &mut out))
+        block_on(self.run(&config, &Arc::new(importer), now, &mut out))
     }
 
-    async fn run(&self, config: &Config, importer: Arc<Importer>, out: &mut impl Write) -> Result<Exit, Failure> {
+    async fn run(
+        &self,
+        config: &Config,
+        importer: &Arc<Importer>,
+        now: i64,
+        out: &mut impl Write,
+    ) -> Result<Exit, Failure> {
         let list = if self.dry_run { List::open_to_read(config).await? } else { List::open(config).await? };
         let mut exit = Exit::Yes;
         // A file that is refused keeps no other one from the list.
         for path in &self.files {
-            if self.import(&list, path, &importer, out).await? != Exit::Yes {
+            if self.import(&list, path, importer, now, out).await? != Exit::Yes {
                 exit = Exit::Input;
             }
         }
@@ -94,6 +101,7 @@ impl Import {
         list: &List,
         path: &Path,
         importer: &Arc<Importer>,
+        now: i64,
         out: &mut impl Write,
     ) -> Result<Exit, Failure> {
         let name = printable(&path.display().to_string());
@@ -114,11 +122,12 @@ impl Import {
         let bad_rows = if self.skip_bad { BadRows::Skip } else { BadRows::Refuse };
         let which = format!("from {name}");
         let actor = actor();
-        let by = By { note: Some(self.note.as_deref().unwrap_or(&which)), ..By::new(&actor, importer.now) };
+        let by = By { note: Some(self.note.as_deref().unwrap_or(&which)), ..By::new(&actor, now) };
+        let stage = |stage| show(&progress, stage);
         let done = if self.dry_run {
-            list.compare(file, Arc::clone(importer), bad_rows).await
+            list.compare(file, Arc::clone(importer), bad_rows, &stage).await
         } else {
-            list.import(file, Arc::clone(importer), bad_rows, &by).await
+            list.import(file, Arc::clone(importer), bad_rows, &by, &stage).await
         };
         progress.finish_and_clear();
         let ImportedFile { contents, imported } = done?;
@@ -169,18 +178,26 @@ impl Import {
     }
 }
 
-/// A bar on standard error, when a person waits there for a long file.
+/// A bar on standard error, when a person waits there for a long file. Nobody knows how long standard input is.
 fn progress(path: &Path) -> ProgressBar {
     let length = fs::metadata(path).map_or(0, |file| if file.is_file() { file.len() } else { 0 });
     if length < LONG || !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
-    let style = ProgressStyle::with_template("{bar:40} {bytes} of {total_bytes} read, {elapsed}")
-        .expect("the template is a constant");
-    let bar = ProgressBar::new(length).with_style(style);
-    // When all is read it is written, and that takes a while, too.
+    let bar = ProgressBar::new(length);
     bar.enable_steady_tick(Duration::from_millis(500));
     bar
+}
+
+/// What is going on, and since when: reading is the longest part, and the only one that knows how far it is.
+fn show(bar: &ProgressBar, stage: ImportStage) {
+    let (template, message) = match stage {
+        ImportStage::Reading => ("1/3 {bar:30} {bytes} of {total_bytes} read, {elapsed}", String::new()),
+        ImportStage::Writing(entries) => ("2/3 {spinner} {msg}, {elapsed}", format!("writing {} entries", grouped(entries))),
+        ImportStage::Publishing => ("3/3 {spinner} {msg}, {elapsed}", "writing the published lists".to_owned()),
+    };
+    bar.set_style(ProgressStyle::with_template(template).expect("the template is a constant"));
+    bar.set_message(message);
 }
 
 /// A file of so many octets takes a while.

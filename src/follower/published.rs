@@ -51,7 +51,7 @@ use crate::{
     config::Config,
     files::{Replacement, companion_of, directory_of, keep_damaged},
     store::{
-        Entry, Store, StoreError,
+        Changes, Entry, Store, StoreError,
         sqlite::file::{claim, is_busy, is_damage, is_undone},
     },
 };
@@ -67,6 +67,9 @@ const TRIGGERS: &str = include_str!("edited.sql");
 /// How many events are carried over together: each turn has its price, and one that another writer overtakes is done
 /// again.
 const EVENTS_AT_ONCE: u32 = 20_000;
+
+/// So many more than these, and most of a list was changed at once, as by an import: to compare all of it costs less.
+const EVENTS_OF_A_NEW_LIST: i64 = 100_000;
 
 /// So many that change nothing are worth a word in the file, so as to be passed over only once.
 const EVENTS_WORTH_A_WORD: u32 = 1_000;
@@ -137,8 +140,8 @@ impl Following {
 enum Extent {
     /// The whole file: it may not be what was last written, or follows another store.
     All,
-    /// The whole file: somebody left the list whom nobody names any more. What is right is noted, so that it is not
-    /// compared again.
+    /// The whole file: somebody left the list whom nobody names any more, or most of it is new. What is right is noted, so
+    /// that it is not compared again.
     AllOnce,
     /// The addresses that changed.
     Changed(BTreeSet<String>),
@@ -325,7 +328,7 @@ impl Published {
                 if is_of_nobody && changes.events < EVENTS_WORTH_A_WORD {
                     return Ok(());
                 }
-                if changes.is_unnamed {
+                if changes.is_unnamed || is_new_list(store, &changes, held.revision, newest).await? {
                     (Extent::AllOnce, newest)
                 } else {
                     (Extent::Changed(changes.addresses), changes.revision)
@@ -645,6 +648,15 @@ async fn fill(file: &mut SqliteConnection, store: &Store) -> Result<(), Halt> {
     tx.execute(TRIGGERS).await?;
     keep_following(&mut tx, &carried).await?;
     Ok(tx.commit().await?)
+}
+
+/// Whether most of the list changed since a revision, of whose events these are the first.
+async fn is_new_list(store: &Store, first: &Changes, since: i64, newest: i64) -> Result<bool, StoreError> {
+    let most_change_it = first.addresses.len() * 2 >= EVENTS_AT_ONCE as usize;
+    let most_of_it = u32::try_from(2 * (newest - since)).unwrap_or(u32::MAX);
+    Ok(newest - first.revision >= EVENTS_OF_A_NEW_LIST
+        && most_change_it
+        && !store.has_more_entries_than(most_of_it).await?)
 }
 
 /// Reads the store's entries into a table that only this connection sees.

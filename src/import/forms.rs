@@ -12,12 +12,14 @@ use crate::{report::Address, suppression::Origin};
 enum Fate {
     Suppressed,
     Complained,
+    /// As our own list says: its copy says no less.
+    As(Origin),
     /// A bounce, or a block that says nothing of the address.
     BounceOrBlock,
     Left(Left),
 }
 
-use Fate::{BounceOrBlock, Complained, Suppressed};
+use Fate::{As, BounceOrBlock, Complained, Suppressed};
 
 /// The fields of one kind of file.
 #[derive(Debug)]
@@ -61,9 +63,9 @@ const SHAPES: &[Shape] = &[
             "origin",
             &[
                 ("complaint", Complained),
-                ("hard", Suppressed),
-                ("soft", Suppressed),
-                ("manual", Suppressed),
+                ("hard", As(Origin::Hard)),
+                ("soft", As(Origin::Soft)),
+                ("manual", As(Origin::Manual)),
                 ("import", Suppressed),
             ],
         )),
@@ -77,9 +79,9 @@ const SHAPES: &[Shape] = &[
         needs: &["address", "code", "error"],
         address: "address",
         since: "createdat",
-        // Mailgun's own codes: who complained, and who unsubscribed, is not tried again.
+        // Mailgun's own code for who complained. What a server refused for the message stands here as well.
         decides: Some(("code", &[("607", Complained)])),
-        otherwise: Some(Suppressed),
+        otherwise: Some(BounceOrBlock),
         refusal: &["code", "error"],
         ..NONE
     },
@@ -301,10 +303,15 @@ pub(super) fn row(form: Form, record: &Record, now: i64) -> Row {
     let text = |name| cell(name).map(|text| cut(text, LONGEST_TEXT).to_owned());
     Row::Entry(Box::new(Entry {
         address,
-        origin: if matches!(fate, Complained) { Origin::Complaint } else { Origin::Import },
+        origin: match fate {
+            Complained => Origin::Complaint,
+            As(origin) => origin,
+            Suppressed | BounceOrBlock | Fate::Left(_) => Origin::Import,
+        },
         // A word of a later version is none of ours.
         reason: cell("reason").filter(|_| is_ours).and_then(|word| word.parse().ok()),
         rule: text("rule").filter(|_| is_ours),
+        policy: text("policy").filter(|_| is_ours),
         diagnostic: refusal(shape.refusal, cell),
         // Whose word it is.
         note: text(shape.note).map(|note| if is_ours { note } else { format!("{form}: {note}") }),
@@ -335,10 +342,12 @@ fn unguarded(cell: &str) -> &str {
 /// Code, status and words as one reply; what the words begin with themselves is not said twice.
 fn refusal<'a>(parts: &[&str], cell: impl Fn(&str) -> Option<&'a str>) -> Option<String> {
     let (words, codes) = parts.split_last()?;
-    let words = cell(words)?;
+    // A code alone is an answer, too.
+    let words = cell(words).unwrap_or_default();
     let has_code = words.get(..3).is_some_and(|start| start.bytes().all(|b| b.is_ascii_digit()));
     let codes: Vec<_> =
         codes.iter().filter_map(|code| cell(code)).filter(|code| !has_code && !words.starts_with(code)).collect();
     let whole = if codes.is_empty() { words.to_owned() } else { format!("{} {words}", codes.join(" ")) };
-    Some(cut(&whole, LONGEST_TEXT).to_owned())
+    let whole = cut(whole.trim_end(), LONGEST_TEXT);
+    (!whole.is_empty()).then(|| whole.to_owned())
 }

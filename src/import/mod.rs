@@ -60,12 +60,14 @@ pub enum Row {
 pub struct Entry {
     /// The address, or `*@domain` for all of a domain.
     pub address: Address,
-    /// [`Origin::Complaint`] where the file says so, else [`Origin::Import`].
+    /// As our own export says; of the files of others [`Origin::Complaint`] where they say so, else [`Origin::Import`].
     pub origin: Origin,
     /// Why, where the file says it in one word of ours.
     pub reason: Option<Reason>,
     /// The rule that decided, in the words of whoever exported it.
     pub rule: Option<String>,
+    /// The row of the policy that asked for it, as our own export says.
+    pub policy: Option<String>,
     /// What the refusing server said.
     pub diagnostic: Option<String>,
     /// What a person noted, or what the other program calls it.

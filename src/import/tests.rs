@@ -51,14 +51,14 @@ const FILES: &[(&str, Form, &[&str])] = &[
          ann@example.org,hard,user_unknown,2011-10-21T11:02:55Z,codes:5.1.1,5.1.1,550,550 no such user,,bounces,1@x\n\
          '+eve@example.org,complaint,,2011-10-21T11:02:55Z,,,,,'=asked,,\n",
         Form::Bounced,
-        &["2 ann@example.org import 1319194975 550 no such user -", "3 +eve@example.org complaint 1319194975 - =asked"],
+        &["2 ann@example.org hard 1319194975 550 no such user -", "3 +eve@example.org complaint 1319194975 - =asked"],
     ),
     (
         "[\n{\"address\":\"ann@example.org\",\"domain\":\"example.org\",\"origin\":\"manual\",\"reason\":null,\
          \"since\":\"2011-10-21T11:02:55Z\",\"at\":1319194975,\"note\":\"gone\"},\n{\"address\":\"bob@example.org\",\
          \"origin\":\"soft\",\"since\":\"2011-10-21T11:02:55Z\",\"expires\":\"2012-10-21T11:02:55Z\"}\n]\n",
         Form::Bounced,
-        &["2 ann@example.org import 1319194975 - gone", "3 left expired"],
+        &["2 ann@example.org manual 1319194975 - gone", "3 left expired"],
     ),
     (
         "address,code,error,created_at\nann@example.org,550,5.1.1 No such mailbox,\"Fri, 21 Oct 2011 11:02:55 UTC\"\n\
@@ -293,6 +293,7 @@ fn an_entry_never_begins_in_the_future_nor_ends_in_the_past() {
     };
     assert_eq!((entry.since, entry.expires), (Since::Given(NOW), Some(2_240_611_200)));
     assert_eq!((entry.reason, entry.rule.as_deref()), (Some(Reason::MailboxFull), Some("codes:5.2.2")));
+    assert_eq!(entry.origin, Origin::Soft);
     assert_eq!(row(",\"expires\":\"2026-11-26T00:00:00Z\""), Row::Left(Left::Expired));
     assert!(matches!(row(",\"expires\":\"soon\""), Row::Bad(_)));
 }
@@ -329,7 +330,8 @@ proptest! {
                 let line = match found {
                     Ok(Found::Record(record)) => {
                         if let Row::Entry(entry) = form.row(&record, NOW) {
-                            prop_assert!(matches!(entry.origin, Origin::Import | Origin::Complaint));
+                            let is_theirs = matches!(entry.origin, Origin::Import | Origin::Complaint);
+                            prop_assert!(is_theirs || form == Form::Bounced);
                             prop_assert!(!matches!(entry.since, Since::Given(at) if at > NOW || at <= 0));
                         }
                         record.line

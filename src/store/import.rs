@@ -20,6 +20,15 @@ pub struct Imported {
     pub forgotten: u64,
 }
 
+/// What becomes of the note of an entry that comes without one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WithoutNote {
+    /// It gets the note of the change.
+    TakesThatOfChange,
+    /// It has none afterwards either: it is the copy of one that had none.
+    Stays,
+}
+
 /// Entries that are laid ready, and come onto the list together or not at all. Whoever drops it leaves the list as it was.
 #[derive(Debug)]
 pub enum Importing {
@@ -49,13 +58,13 @@ impl Importing {
     }
 
     /// Puts them onto the list, all or none. None takes the place of an entry that says as much or more, and none comes
-    /// past the allow list; where an entry has no note, it gets that of `by`.
+    /// past the allow list.
     ///
     /// # Errors
     /// See [`StoreError`]; nothing was changed.
-    pub async fn finish(self, by: &By<'_>) -> Result<Imported, StoreError> {
+    pub async fn finish(self, by: &By<'_>, without_note: WithoutNote) -> Result<Imported, StoreError> {
         match self {
-            Self::Sqlite(import) => import.finish(by).await,
+            Self::Sqlite(import) => import.finish(by, without_note).await,
         }
     }
 }

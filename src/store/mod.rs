@@ -29,7 +29,7 @@ pub use event::{Changes, Event, EventKind};
 pub use forgotten::{Erased, Forgotten};
 use futures::Stream;
 pub use history::{AddressHistory, Alive, Cause, PastChange};
-pub use import::{Imported, Importing};
+pub use import::{Imported, Importing, WithoutNote};
 pub use list::{Allowed, By, Entry, ListSelection, Listed, NewlyAllowed, Revived, TakenOff};
 pub use mailbox::{Heartbeat, MailboxStatus, PendingAnswer, PendingMessage};
 pub use plan::JudgedMessage;
@@ -373,6 +373,16 @@ impl Store {
     pub fn entries(&self) -> impl Stream<Item = Result<Vec<Entry>, StoreError>> + Send + Unpin + '_ {
         match self {
             Self::Sqlite(store) => store.entries(),
+        }
+    }
+
+    /// Whether the list has more entries than so many; no more of them are looked at.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn has_more_entries_than(&self, most: u32) -> Result<bool, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.has_more_entries_than(most).await,
         }
     }
 

@@ -9,7 +9,7 @@ use bounced::{
     app::List,
     config::Config,
     report::Address,
-    store::{By, Erased, Forgotten, StoreError},
+    store::{By, Erased, Forgotten, StoreError, WithoutNote},
     suppression::{Origin, Suppression},
 };
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
@@ -206,7 +206,7 @@ async fn what_comes_of_the_forgotten_is_recorded_without_them() {
             causes: Vec::new(),
         });
         importing.add(&entries).await.unwrap();
-        let imported = if is_dry { importing.compare().await } else { importing.finish(&by()).await }.unwrap();
+        let imported = if is_dry { importing.compare().await } else { importing.finish(&by(), WithoutNote::Stays).await }.unwrap();
         (imported.new, imported.forgotten)
     };
     assert_eq!((import(true).await, import(false).await), ((1, 1), (1, 1)));

@@ -1,11 +1,12 @@
-//! The list of another program -> the suppression list. The entries wait in a table of the connection's own, in the order
-//! of their addresses, so that a million of them are a handful of statements that go along the list once.
+//! The list of another program -> the suppression list. The entries wait in tables of the connection's own: first as they
+//! come, then in the order of their addresses, so that a million of them are a handful of statements that go along the
+//! list once. These tables lie in a file that is nobody's but this connection's, so that a long list takes no memory.
 
 use sqlx::{Connection, Executor, QueryBuilder, Sqlite, SqliteConnection, pool::PoolConnection};
 
 use super::{ROWS_A_STATEMENT, SqliteStore, events, is_kept, json, last_change};
 use crate::{
-    store::{By, Imported, StoreError},
+    store::{By, Imported, StoreError, WithoutNote},
     suppression::{Origin, Suppression},
 };
 
@@ -21,15 +22,22 @@ impl SqliteStore {
         let begun = async {
             let mut connection = self.writer.acquire().await?;
             for statement in [
-                // Whoever only compares has a connection of another kind, and a file would be written all over.
+                // Takes away what an import left that was given up.
                 "PRAGMA temp_store = MEMORY",
-                // What an import left that was given up.
+                "PRAGMA temp_store = FILE",
+                // In KiB.
+                "PRAGMA temp.cache_size = -32000",
+                "DROP TABLE IF EXISTS temp.laid_ready",
                 "DROP TABLE IF EXISTS temp.arriving",
                 "DROP TABLE IF EXISTS temp.chosen",
                 "DROP TABLE IF EXISTS temp.rank",
+                "CREATE TEMP TABLE laid_ready (
+                     number INTEGER PRIMARY KEY, address TEXT, domain TEXT, origin TEXT, rank INTEGER, reason TEXT,
+                     rule TEXT, policy TEXT, diagnostic TEXT, since INTEGER, expires INTEGER, note TEXT
+                 )",
                 "CREATE TEMP TABLE arriving (
                      address TEXT PRIMARY KEY, domain TEXT, origin TEXT, rank INTEGER, reason TEXT, rule TEXT,
-                     diagnostic TEXT, since INTEGER, expires INTEGER, note TEXT
+                     policy TEXT, diagnostic TEXT, since INTEGER, expires INTEGER, note TEXT
                  ) WITHOUT ROWID",
                 "CREATE TEMP TABLE chosen (number INTEGER PRIMARY KEY, address TEXT, is_new INTEGER, before INTEGER)",
                 "CREATE TEMP TABLE rank (origin TEXT PRIMARY KEY, rank INTEGER) WITHOUT ROWID",
@@ -52,14 +60,20 @@ impl SqliteStore {
 
 impl SqliteImport {
     pub(in crate::store) async fn add(&mut self, entries: &[Suppression]) -> Result<(), StoreError> {
-        for chunk in entries.chunks(ROWS_A_STATEMENT) {
-            add(&mut self.connection, chunk).await.map_err(|error| self.store.error(error))?;
-        }
-        Ok(())
+        let added = async {
+            // As one change of the connection's own tables: each has its price.
+            let mut tx = self.connection.begin().await?;
+            for chunk in entries.chunks(ROWS_A_STATEMENT) {
+                add(&mut tx, chunk).await?;
+            }
+            tx.commit().await
+        };
+        added.await.map_err(|error| self.store.error(error))
     }
 
     pub(in crate::store) async fn compare(self) -> Result<Imported, StoreError> {
         let Self { store, mut connection } = self;
+        arrange(&mut connection).await.map_err(|error| store.error(error))?;
         let mut tx = connection.begin().await.map_err(|error| store.error(error))?;
         let forgotten = store.skip_forgotten(&mut tx).await?;
         let compared = async {
@@ -72,13 +86,19 @@ impl SqliteImport {
         Ok(imported)
     }
 
-    pub(in crate::store) async fn finish(self, by: &By<'_>) -> Result<Imported, StoreError> {
+    pub(in crate::store) async fn finish(
+        self,
+        by: &By<'_>,
+        without_note: WithoutNote,
+    ) -> Result<Imported, StoreError> {
         let Self { store, mut connection } = self;
+        // Before anybody has to wait for the list.
+        arrange(&mut connection).await.map_err(|error| store.error(error))?;
         let mut tx = connection.begin_with("BEGIN IMMEDIATE").await.map_err(|error| store.error(error))?;
         let forgotten = store.skip_forgotten(&mut tx).await?;
         let written = async {
             let imported = choose(&mut tx).await?;
-            write(&mut tx, by).await?;
+            write(&mut tx, by, without_note).await?;
             tx.commit().await?;
             Ok(Imported { forgotten, ..imported })
         };
@@ -121,7 +141,8 @@ impl SqliteStore {
 
 async fn add(connection: &mut SqliteConnection, entries: &[Suppression]) -> Result<(), sqlx::Error> {
     QueryBuilder::<Sqlite>::new(
-        "INSERT INTO temp.arriving (address, domain, origin, rank, reason, rule, diagnostic, since, expires, note) ",
+        "INSERT INTO temp.laid_ready (address, domain, origin, rank, reason, rule, policy, diagnostic, since, expires,
+                                      note) ",
     )
     .push_values(entries, |mut row, entry| {
         row.push_bind(&entry.address)
@@ -130,23 +151,37 @@ async fn add(connection: &mut SqliteConnection, entries: &[Suppression]) -> Resu
             .push_bind(i64::from(entry.origin.rank()))
             .push_bind(entry.reason.map(|reason| reason.as_str()))
             .push_bind(entry.rule.as_deref())
+            .push_bind(entry.policy.as_deref())
             .push_bind(entry.diagnostic.as_deref())
             .push_bind(entry.since)
             .push_bind(entry.expires)
             .push_bind(entry.note.as_deref());
     })
-    .push(
-        " ON CONFLICT (address) DO UPDATE SET
-            origin = excluded.origin, rank = excluded.rank, reason = excluded.reason, rule = excluded.rule,
-            diagnostic = excluded.diagnostic, since = excluded.since, expires = excluded.expires, note = excluded.note
-          WHERE excluded.rank > rank
-             OR excluded.rank = rank AND expires IS NOT NULL AND (excluded.expires IS NULL OR excluded.expires > expires)",
-    )
     .build()
     .persistent(is_kept(entries.len()))
     .execute(connection)
     .await
     .map(drop)
+}
+
+/// Puts what was laid ready in the order of the addresses, one entry for each: sorted at once, a million of them cost half
+/// of what it takes to find the place of each.
+async fn arrange(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    for statement in [
+        "INSERT INTO temp.arriving (address, domain, origin, rank, reason, rule, policy, diagnostic, since, expires, note)
+         SELECT address, domain, origin, rank, reason, rule, policy, diagnostic, since, expires, note
+         FROM temp.laid_ready WHERE true ORDER BY address, number
+         ON CONFLICT (address) DO UPDATE SET
+            origin = excluded.origin, rank = excluded.rank, reason = excluded.reason, rule = excluded.rule,
+            policy = excluded.policy, diagnostic = excluded.diagnostic, since = excluded.since,
+            expires = excluded.expires, note = excluded.note
+         WHERE excluded.rank > rank
+            OR excluded.rank = rank AND expires IS NOT NULL AND (excluded.expires IS NULL OR excluded.expires > expires)",
+        "DROP TABLE temp.laid_ready",
+    ] {
+        connection.execute(statement).await?;
+    }
+    Ok(())
 }
 
 /// Which of those that wait come onto the list, numbered in the order of their addresses.
@@ -185,11 +220,12 @@ async fn choose(tx: &mut SqliteConnection) -> Result<Imported, sqlx::Error> {
 }
 
 /// Writes the events and the entries of those that were chosen; what waits about them waits no longer.
-async fn write(tx: &mut SqliteConnection, by: &By<'_>) -> Result<(), sqlx::Error> {
+async fn write(tx: &mut SqliteConnection, by: &By<'_>, without_note: WithoutNote) -> Result<(), sqlx::Error> {
     let behind = events::last_revision(&mut *tx).await?;
     sqlx::query(
-        "INSERT INTO main.event (revision, at, kind, address, origin, recorded, reason, expires, before, actor, note)
-         SELECT ?1 + c.number, ?2, 'suppressed', a.address, a.origin, unixepoch(), a.reason,
+        "INSERT INTO main.event (revision, at, kind, address, origin, recorded, reason, policy, expires, before, actor,
+                                 note)
+         SELECT ?1 + c.number, ?2, 'suppressed', a.address, a.origin, unixepoch(), a.reason, a.policy,
                 CASE WHEN s.address IS NULL THEN a.expires
                      WHEN s.expires IS NULL OR a.expires IS NULL THEN NULL
                      ELSE max(s.expires, a.expires) END,
@@ -204,27 +240,28 @@ async fn write(tx: &mut SqliteConnection, by: &By<'_>) -> Result<(), sqlx::Error
     .execute(&mut *tx)
     .await?;
     sqlx::query(
-        "INSERT INTO main.suppression (address, domain, origin, reason, rule, diagnostic, since, expires, revision, note)
-         SELECT a.address, a.domain, a.origin, a.reason, a.rule, a.diagnostic, a.since, a.expires, ?1 + c.number,
-                coalesce(a.note, ?2)
+        "INSERT INTO main.suppression (address, domain, origin, reason, rule, policy, diagnostic, since, expires,
+                                       revision, note)
+         SELECT a.address, a.domain, a.origin, a.reason, a.rule, a.policy, a.diagnostic, a.since, a.expires,
+                ?1 + c.number, coalesce(a.note, ?2)
          FROM temp.chosen AS c JOIN temp.arriving AS a ON a.address = c.address WHERE true ORDER BY c.number
          ON CONFLICT (address) DO UPDATE SET
-             origin = excluded.origin, reason = excluded.reason, rule = excluded.rule, policy = NULL,
-             diagnostic = excluded.diagnostic, bounce = NULL, complaint = NULL, since = excluded.since,
+             origin = excluded.origin, reason = excluded.reason, rule = excluded.rule,
+             policy = excluded.policy, diagnostic = excluded.diagnostic, bounce = NULL, complaint = NULL, since = excluded.since,
              expires = iif(expires IS NULL OR excluded.expires IS NULL, NULL, max(expires, excluded.expires)),
              revision = excluded.revision, note = excluded.note",
     )
     .bind(behind)
-    .bind(by.note)
+    .bind(match without_note {
+        WithoutNote::TakesThatOfChange => by.note,
+        WithoutNote::Stays => None,
+    })
     .execute(&mut *tx)
     .await?;
     tx.execute("DELETE FROM main.held WHERE address IN (SELECT c.address FROM temp.chosen AS c)").await.map(drop)
 }
 
-/// What waited takes memory for as long as the connection lives.
+/// Other statements of the connection have what they need for a moment in memory; that they say so takes the tables away.
 async fn clear(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-    for statement in ["DROP TABLE temp.arriving", "DROP TABLE temp.chosen", "DROP TABLE temp.rank"] {
-        connection.execute(statement).await?;
-    }
-    Ok(())
+    connection.execute("PRAGMA temp_store = MEMORY").await.map(drop)
 }

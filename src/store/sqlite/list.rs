@@ -24,7 +24,7 @@ use crate::{
 
 /// The columns of [`Listed`], once for both queries.
 macro_rules! listed {
-    ($rest:literal) => {
+    ($rest:expr) => {
         concat!(
             "SELECT address, domain, origin, reason, since, at, expires, policy, note, rule, status, reply, diagnostic, field, line, words, \
              lowered_from, lowered_line, lowered_words, forwarded_to, forwarded_class, forwarded_reason, \
@@ -32,6 +32,18 @@ macro_rules! listed {
              FROM suppression_list ",
             $rest
         )
+    };
+}
+
+/// A page of the list, of a domain or of all.
+macro_rules! selected {
+    ($domain:literal) => {
+        listed!(concat!(
+            "WHERE address > ?1 AND ",
+            $domain,
+            " AND (?4 IS NULL OR origin = ?4) AND (?5 IS NULL OR reason = ?5) AND (?6 IS NULL OR at >= ?6)
+             AND (?7 IS NULL OR expires <= strftime('%Y-%m-%dT%H:%M:%SZ', ?7, 'unixepoch')) ORDER BY address LIMIT ?2"
+        ))
     };
 }
 
@@ -75,6 +87,14 @@ impl SqliteStore {
             let entries = read(&entries).map_err(|error| self.error(error))?;
             Ok(Some((entries, next)))
         }))
+    }
+
+    pub(in crate::store) async fn has_more_entries_than(&self, most: u32) -> Result<bool, StoreError> {
+        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM suppression LIMIT 1 OFFSET ?1)")
+            .bind(most)
+            .fetch_one(&self.readers)
+            .await
+            .map_err(|error| self.error(error))
     }
 
     pub(in crate::store) async fn entries_of(&self, addresses: &BTreeSet<String>) -> Result<Vec<Entry>, StoreError> {
@@ -406,11 +426,12 @@ async fn rows(
     behind: &str,
     most: u32,
 ) -> Result<Vec<Listed>, sqlx::Error> {
-    sqlx::query_as(listed!(
-        "WHERE address > ?1 AND (?3 IS NULL OR domain = ?3) AND (?4 IS NULL OR origin = ?4)
-         AND (?5 IS NULL OR reason = ?5) AND (?6 IS NULL OR at >= ?6)
-         AND (?7 IS NULL OR expires <= strftime('%Y-%m-%dT%H:%M:%SZ', ?7, 'unixepoch')) ORDER BY address LIMIT ?2"
-    ))
+    // One that asks for a domain only perhaps would go along the whole list for any.
+    let query = match &selection.domain {
+        None => sqlx::query_as(selected!("?3 IS NULL")),
+        Some(_) => sqlx::query_as(selected!("domain = ?3")),
+    };
+    query
     .bind(behind)
     .bind(most)
     .bind(&selection.domain)
