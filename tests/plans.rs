@@ -154,7 +154,10 @@ async fn forget_everything(store: &Store, ann: Address) {
     let (ann, by) = ([ann], By::new("test", START));
     store.forget(&ann, &by).await.unwrap();
     store.erase_persons(&ann, &by).await.unwrap();
-    store.erase_names(&ann).await.unwrap();
+    store.erase_names(&ann, &|_, _| {}).await.unwrap();
+    assert_eq!(store.begun_to_forget().await.unwrap().len(), 1);
+    store.all_is_forgotten(&ann).await.unwrap();
+    store.check_key().await.unwrap();
     assert!(store.forgotten(&ann[0]).await.unwrap().is_some());
     assert!(store.suppress(&ann, &by).await.is_err());
     assert_eq!(store.recall(&ann).await.unwrap(), [true]);

@@ -71,7 +71,9 @@ async fn try_store(config: &Config) -> Result<(), StoreError> {
         return makeable(path);
     }
     let store = Store::open_to_read(path).await?;
-    let permitted = Followers::configured(config).permit(&store).await;
+    // Without it the daemon does not start.
+    let permitted = store.check_key().await;
+    let permitted = permitted.and(Followers::configured(config).permit(&store).await);
     store.close().await;
     permitted?;
     writable(path)?;

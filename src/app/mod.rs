@@ -18,6 +18,7 @@ mod status;
 
 pub use check::{doubts, missing_file, try_out};
 pub use cores::{Load, in_order};
+pub use forget::{ForgetStage, ForgottenPerson};
 pub use import::{BadRows, Contents, ImportStage, ImportedFile, Importer};
 pub use judge::{Judge, TableFiles};
 pub use list::{List, Standing};
@@ -27,4 +28,4 @@ pub use record::{Begun, Halt, Judged, Recorded, Recorder, Tally};
 pub use retention::{Outdated, erase_hours, erase_outdated};
 pub use shown::Shown;
 pub use signer::{NewKey, Signer, add_key};
-pub use status::{MailboxHealth, Status, UnwritableDisk, Wrong, answer_pending, status};
+pub use status::{Forgetting, MailboxHealth, Status, Unforgotten, UnwritableDisk, Wrong, answer_pending, status};

@@ -76,6 +76,25 @@ pub struct UnwritableDisk {
     pub failure: String,
 }
 
+words! {
+    /// What can be wrong with those who asked to be forgotten.
+    Forgetting {
+        /// Nobody can tell who they are: the daemon does not start.
+        Key = "key",
+        /// A `forget` was killed, or has not come to its end yet.
+        Unfinished = "unfinished",
+    }
+}
+
+/// Not everybody is forgotten as he asked.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct Unforgotten {
+    /// What is wrong.
+    pub forget: Forgetting,
+    /// What it means, and what to do.
+    pub failure: String,
+}
+
 /// How an installation fares.
 #[derive(Debug)]
 pub struct Status {
@@ -85,6 +104,8 @@ pub struct Status {
     pub troubles: Vec<Trouble>,
     /// The directories of the database and the lists that have no room left, or can't be written.
     pub unwritable: Vec<UnwritableDisk>,
+    /// What is wrong with those who asked to be forgotten.
+    pub unforgotten: Vec<Unforgotten>,
     /// How many addresses wait for a person, because their message named too many.
     pub held: u64,
 }
@@ -97,11 +118,32 @@ pub async fn status(config: &Config, max_age: Duration, now: Moment) -> Result<S
     let store = Store::open_to_read(&config.database.path).await?;
     let (known, waiting, held) = (store.status().await?, store.pending().await?, store.held_count().await?);
     let troubles = Followers::configured(config).troubles(&store, now.wall).await?;
+    let unforgotten = unforgotten(&store).await;
     store.close().await;
     let names = config.mailboxes().into_iter().map(|mailbox| mailbox.name);
     let unwritable = unwritable_disks(config, room);
     let untold = untold(&config.database.path);
-    Ok(Status { mailboxes: health(names, known, &untold, &waiting, max_age, now), troubles, unwritable, held })
+    Ok(Status {
+        mailboxes: health(names, known, &untold, &waiting, max_age, now),
+        troubles,
+        unwritable,
+        unforgotten: unforgotten?,
+        held,
+    })
+}
+
+async fn unforgotten(store: &Store) -> Result<Vec<Unforgotten>, StoreError> {
+    let key =
+        store.check_key().await.err().map(|error| Unforgotten { forget: Forgetting::Key, failure: error.to_string() });
+    let begun = store.begun_to_forget().await?.len() as u64;
+    let unfinished = (begun > 0).then(|| Unforgotten {
+        forget: Forgetting::Unfinished,
+        failure: format!(
+            "{} not forgotten to the end; unless `bounced forget` is running, `bounced forget --finish` does what is left",
+            if begun == 1 { "1 address is".to_owned() } else { format!("{} addresses are", grouped(begun)) }
+        ),
+    });
+    Ok(key.into_iter().chain(unfinished).collect())
 }
 
 /// So much room, in octets, the database may take for itself before it hands it back: 4,000 pages of its log.

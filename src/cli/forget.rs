@@ -1,29 +1,43 @@
 //! `bounced forget`: what a person may ask for who wants to be known no longer.
 
-use std::io::{self, Write};
+use std::{
+    io::{self, IsTerminal, Write},
+    time::Duration,
+};
+
+use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Exit, Failure, Globals, actor::actor, addresses::named, block_on, terminal::count};
-use crate::{app::List, clock::now, config::Config, store::By};
+use crate::{
+    app::{ForgetStage, ForgottenPerson, List},
+    clock::now,
+    config::Config,
+    store::By,
+};
 
 /// Erase all that is known of addresses, and keep a keyed hash of each.
 ///
 /// They leave the suppression list and the published lists; their bounces, complaints and history are erased, and so is
 /// what other rows say of them. What still comes of them is recorded without address and text, and nothing puts them onto
-/// a list again. The hash needs the key, a file beside the database: keep a copy of both. Exit code 1 where --undo finds
-/// one that was not forgotten.
+/// a list again. The hash needs the key, a file beside the database: keep a copy of both. What was killed midway is finished by the
+/// next one. Exit code 1 where --undo finds one that was not forgotten.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   bounced forget ann@example.org
   bounced forget left.txt                  one address a line, or # and a note
+  bounced forget --finish                  what was killed midway
   bounced suppressions check ann@example.org
   bounced forget --undo ann@example.org    she is back, and wants mail")]
 pub struct Forget {
     /// Addresses, files with one address a line, or `-` for standard input.
-    #[arg(value_name = "ADDRESS|FILE", required = true)]
+    #[arg(value_name = "ADDRESS|FILE", required_unless_present = "finish")]
     addresses: Vec<String>,
     /// Know them again from now on; what was erased stays so.
     #[arg(long)]
     undo: bool,
+    /// Do what is left where one was killed midway; `bounced status` tells that there is something.
+    #[arg(long, conflicts_with = "undo")]
+    finish: bool,
 }
 
 /// What no command of ours can erase.
@@ -52,8 +66,16 @@ impl Forget {
             }
         } else {
             let actor = actor();
-            let (erased, texts) = list.forget(&addresses, &By::new(&actor, now())).await?;
-            for (address, erased) in addresses.iter().zip(erased) {
+            let bar = progress();
+            let forgotten = list.forget(&addresses, &By::new(&actor, now()), &|stage| show(&bar, stage)).await;
+            bar.finish_and_clear();
+            let (persons, texts) = forgotten?;
+            if persons.is_empty() {
+                writeln!(out, "nothing is left to finish")?;
+                list.close().await;
+                return Ok(exit);
+            }
+            for ForgottenPerson { address, erased } in persons {
                 let rows = [
                     count(erased.bounces, "bounce"),
                     count(erased.complaints, "complaint"),
@@ -66,4 +88,29 @@ impl Forget {
         list.close().await;
         Ok(exit)
     }
+}
+
+/// On standard error, when a person waits there.
+fn progress() -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(0);
+    bar.enable_steady_tick(Duration::from_millis(500));
+    bar
+}
+
+/// What is going on, and since when; how far it is where that can be told.
+fn show(bar: &ProgressBar, stage: ForgetStage) {
+    let template = match stage {
+        ForgetStage::Erasing => "1/4 {spinner} taking them off the lists, {elapsed}",
+        ForgetStage::Searching(rows, of) => {
+            bar.set_length(of);
+            bar.set_position(rows);
+            "2/4 {bar:30} {pos} of {len} rows searched, {elapsed}"
+        }
+        ForgetStage::Rewriting => "3/4 {spinner} writing the database anew, {elapsed}",
+        ForgetStage::Publishing => "4/4 {spinner} writing the published lists, {elapsed}",
+    };
+    bar.set_style(ProgressStyle::with_template(template).expect("the template is a constant"));
 }

@@ -193,7 +193,9 @@ fn progress(path: &Path) -> ProgressBar {
 fn show(bar: &ProgressBar, stage: ImportStage) {
     let (template, message) = match stage {
         ImportStage::Reading => ("1/3 {bar:30} {bytes} of {total_bytes} read, {elapsed}", String::new()),
-        ImportStage::Writing(entries) => ("2/3 {spinner} {msg}, {elapsed}", format!("writing {} entries", grouped(entries))),
+        ImportStage::Writing(entries) => {
+            ("2/3 {spinner} {msg}, {elapsed}", format!("writing {} entries", grouped(entries)))
+        }
         ImportStage::Publishing => ("3/3 {spinner} {msg}, {elapsed}", "writing the published lists".to_owned()),
     };
     bar.set_style(ProgressStyle::with_template(template).expect("the template is a constant"));

@@ -13,14 +13,14 @@ use super::{
     terminal::{count, grouped, json_line, printable},
 };
 use crate::{
-    app::{self, MailboxHealth, UnwritableDisk, Wrong},
+    app::{self, MailboxHealth, Unforgotten, UnwritableDisk, Wrong},
     clock::Moment,
     follower::Trouble,
     store::MailboxStatus,
 };
 
 /// Say how each mailbox fares; exit with 1 when something is wrong with one, a published list does not follow the
-/// database, or a disk has no room or can't be written.
+/// database, a disk has no room or can't be written, or somebody is not forgotten as he asked.
 ///
 /// Wrong is a mailbox that was not read for long (stale), failed several times in a row or so that the database could
 /// not be told (failing), is read a day behind (lagging), holds messages that can't be read for an hour (pending) or
@@ -31,7 +31,7 @@ use crate::{
 /// "messages", "bounces", "newest", "lag", "unsettled", "pending", "waiting": [{"place", "why", "tries", "next_try",
 /// …}], …}], times in seconds since 1970-01-01 UTC; behind them {"list", "healthy", "failure"} for each published list
 /// that does not follow the database, {"disk", "healthy", "failure"} for each directory that has no room or can't be
-/// written, and last {"held", "healthy"}: how many addresses wait for a person.
+/// written, {"forget": "key" or "unfinished", "healthy", "failure"} where those who asked to be forgotten are not, and last {"held", "healthy"}: how many addresses wait for a person.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   bounced status
@@ -60,6 +60,11 @@ enum Part<'a> {
         #[serde(flatten)]
         unwritable: &'a UnwritableDisk,
     },
+    Forget {
+        healthy: bool,
+        #[serde(flatten)]
+        unforgotten: &'a Unforgotten,
+    },
     Held {
         healthy: bool,
         held: u64,
@@ -71,28 +76,31 @@ impl Status {
         let config = globals.config()?;
         let now = Moment::now();
         let status = block_on(async { Ok(app::status(&config, self.max_age, now).await?) })?;
-        let app::Status { mailboxes, troubles, unwritable, held } = status;
+        let app::Status { mailboxes, troubles, unwritable, unforgotten, held } = status;
         let mut out = io::stdout().lock();
         if self.json {
             let lists = troubles.iter().map(|trouble| Part::List { healthy: false, trouble });
             let disks = unwritable.iter().map(|unwritable| Part::Disk { healthy: false, unwritable });
+            let forgotten = unforgotten.iter().map(|unforgotten| Part::Forget { healthy: false, unforgotten });
             let last = [Part::Held { healthy: true, held }];
-            let parts: Vec<_> = mailboxes.iter().map(Part::Mailbox).chain(lists).chain(disks).chain(last).collect();
+            let parts: Vec<_> =
+                mailboxes.iter().map(Part::Mailbox).chain(lists).chain(disks).chain(forgotten).chain(last).collect();
             json_line(&mut out, &parts)?;
         } else {
             if mailboxes.is_empty() {
                 writeln!(out, "no mailbox is configured")?;
             }
             mailboxes.iter().try_for_each(|mailbox| write(mailbox, now.wall, &mut out))?;
-            let of_disks = unwritable.iter().map(|disk| &disk.failure);
-            let failures = troubles.iter().map(|trouble| &trouble.failure).chain(of_disks);
+            let others = unwritable.iter().map(|disk| &disk.failure).chain(unforgotten.iter().map(|one| &one.failure));
+            let failures = troubles.iter().map(|trouble| &trouble.failure).chain(others);
             failures.into_iter().try_for_each(|failure| writeln!(out, "WRONG  {}", printable(failure)))?;
             if held > 0 {
                 let wait = if held == 1 { "waits" } else { "wait" };
                 writeln!(out, "{} {wait} for you: bounced review list", count(held, "address"))?;
             }
         }
-        let healthy = troubles.is_empty() && unwritable.is_empty() && mailboxes.iter().all(|mailbox| mailbox.healthy);
+        let is_well = troubles.is_empty() && unwritable.is_empty() && unforgotten.is_empty();
+        let healthy = is_well && mailboxes.iter().all(|mailbox| mailbox.healthy);
         Ok(if healthy { Exit::Yes } else { Exit::No })
     }
 }

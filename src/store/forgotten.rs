@@ -2,6 +2,7 @@
 //! address, and judged messages -> the same without those whom nobody is to remember. Knows no SQL.
 
 use std::{
+    borrow::Cow,
     collections::HashSet,
     fmt,
     fs::{self, File},
@@ -11,7 +12,9 @@ use std::{
 };
 
 use hmac::{Hmac, KeyInit, Mac};
+use serde::Serialize;
 use sha2::Sha256;
+use unicode_normalization::UnicodeNormalization;
 
 use super::JudgedMessage;
 use crate::{
@@ -93,61 +96,112 @@ impl Key {
 
 /// How texts name some addresses, whatever stands around them and however they are written in capitals.
 #[derive(Debug, Clone)]
-pub(super) struct Forms(Vec<Form>);
+pub(super) struct Forms {
+    forms: Vec<Form>,
+    words: Vec<Words>,
+}
 
 #[derive(Debug, Clone)]
 struct Form {
     text: String,
-    /// Whether dashes may stand around it that are none of its own: VERP puts words there.
-    between_dashes: bool,
+    within: Within,
+}
+
+/// What a form stands in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Within {
+    /// A text: what goes on in front or behind is another address.
+    Text,
+    /// An address by VERP: dashes may stand around it that are none of its own.
+    Verp,
+    /// An address by SRS: another domain follows.
+    Srs,
+}
+
+/// What a text that names an address surely contains, in lower case: words of ASCII alone, so that SQL can look for them.
+/// Empty where the address has none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Words(String, String);
+
+/// The longest run of ASCII letters and digits.
+fn longest_word(text: &str) -> String {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric());
+    words.max_by_key(|word| word.len()).unwrap_or_default().to_ascii_lowercase()
 }
 
 impl Forms {
     /// Of addresses in the form for look-ups.
     pub(super) fn of<'a>(all: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut forms = Vec::new();
+        let (mut forms, mut words) = (Vec::new(), Vec::new());
         for address in all {
             let Some((local, domain)) = address.rsplit_once('@') else { continue };
+            let bare = local.strip_prefix('"').and_then(|local| local.strip_suffix('"'));
+            // Quotes that are not needed, and VERP and SRS without those that are.
+            let locals = [local.to_owned(), bare.map_or_else(|| format!("\"{local}\""), str::to_owned)];
             let mut domains = vec![domain.to_owned()];
             if domain.contains("xn--") {
                 domains.push(idna::domain_to_unicode(domain).0);
             }
             for domain in domains {
-                let plain = format!("{local}@{domain}");
-                // In JSON.
-                let escaped = plain.replace('\\', "\\\\").replace('"', "\\\"");
-                if escaped != plain {
-                    forms.push(Form { text: escaped, between_dashes: false });
+                let wanted = Words(longest_word(local), longest_word(&domain));
+                if !words.contains(&wanted) {
+                    words.push(wanted);
                 }
-                forms.push(Form { text: plain, between_dashes: false });
-                forms.push(Form { text: format!("{local}={domain}"), between_dashes: true });
+                for local in &locals {
+                    for (text, within) in [
+                        (format!("{local}@{domain}"), Within::Text),
+                        (format!("{local}={domain}"), Within::Verp),
+                        (format!("{domain}={local}@"), Within::Srs),
+                    ] {
+                        // In JSON.
+                        let escaped = text.replace('\\', "\\\\").replace('"', "\\\"");
+                        if escaped != text {
+                            forms.push(Form { text: compared(&escaped).into_owned(), within });
+                        }
+                        forms.push(Form { text: compared(&text).into_owned(), within });
+                    }
+                }
             }
         }
-        Self(forms)
+        Self { forms, words }
     }
 
-    /// What a text has to contain, in lower case, to name one of them.
-    pub(super) fn texts(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|form| form.text.as_str())
+    /// What a text has to contain to name one of them: for each the words of one.
+    pub(super) fn words(&self) -> &[Words] {
+        &self.words
     }
 
     /// Whether a text names one of them, and not somebody whose address only contains it.
     pub(super) fn are_in(&self, text: &str) -> bool {
-        let text = text.to_lowercase();
-        self.0.iter().any(|form| form.is_in(&text))
+        let text = compared(text);
+        self.forms.iter().any(|form| form.is_in(&text))
     }
+}
+
+/// In lower case and composed: accents tell people apart, and how they are encoded does not.
+fn compared(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() {
+        return if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            text.to_ascii_lowercase().into()
+        } else {
+            text.into()
+        };
+    }
+    text.to_lowercase().nfc().collect::<String>().into()
 }
 
 impl Form {
     fn is_in(&self, text: &str) -> bool {
         text.match_indices(&self.text).any(|(at, found)| {
+            let is_verp = self.within == Within::Verp;
             let goes_on_before = text[..at]
                 .chars()
                 .next_back()
-                .is_some_and(|c| c.is_alphanumeric() || matches!(c, '.' | '_') || (c == '-' && !self.between_dashes));
+                .is_some_and(|c| c.is_alphanumeric() || matches!(c, '.' | '_') || (c == '-' && !is_verp));
             let mut behind = text[at + found.len()..].chars();
             let goes_on_behind = match behind.next() {
-                Some('-') if self.between_dashes => false,
+                _ if self.within == Within::Srs => false,
+                Some('-') if is_verp => false,
                 // The full stop of a sentence, the dash of a bullet.
                 Some('.' | '-') => behind.next().is_some_and(char::is_alphanumeric),
                 Some(c) => c.is_alphanumeric() || c == '_',
@@ -287,7 +341,8 @@ mod tests {
 
     #[test]
     fn a_text_names_an_address_however_it_is_written_and_not_one_that_contains_it() {
-        let forms = Forms::of(["ann@example.org", "bob@xn--bcher-kva.example", "\"a b\"@example.org"]);
+        let all = ["ann@example.org", "bob@xn--bcher-kva.example", "\"a b\"@example.org", "\u{fc}nal@example.net"];
+        let forms = Forms::of(all);
         for text in [
             "ann@example.org",
             "550 5.1.1 <Ann@Example.ORG>: Recipient address rejected",
@@ -297,11 +352,22 @@ mod tests {
             "bounces-ann=example.org@lists.example",
             "bounces-ann=example.org-17@lists.example",
             "SMTP=ann@example.org",
+            "SRS0=46ab=TW=Example.org=Ann@forward.example",
+            "SRS1=x1=first.example==46ab=TW=example.org=ann@second.example",
+            "550 <\"ann\"@example.org>",
+            "\\\"ann\\\"@example.org",
+            "bounce-a b=example.org@lists.example",
+            "\u{dc}NAL@example.net",
+            "u\u{308}nal@example.net",
+            "x=example.net=\u{fc}nal@forward.example",
             "bob@Bücher.example",
             "bob@xn--bcher-kva.example",
             r#"{"text":"\"A b\"@example.org"}"#,
         ] {
             assert!(forms.are_in(text), "{text}");
+            let lower = text.to_ascii_lowercase();
+            let has = |Words(local, domain): &Words| lower.contains(local) && lower.contains(domain);
+            assert!(forms.words().iter().any(has), "SQL finds it: {text}");
         }
         for text in [
             "",
@@ -312,6 +378,10 @@ mod tests {
             "ann@example.orgs",
             "ann@example.org-x.example",
             "ann at example.org",
+            "SRS0=46ab=TW=sub.example.org=ann@forward.example",
+            "SRS0=46ab=TW=example.org=joann@forward.example",
+            // Another person, who may be on the list.
+            "unal@example.net",
         ] {
             assert!(!forms.are_in(text), "{text}");
         }

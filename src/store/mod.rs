@@ -602,13 +602,48 @@ impl Store {
         }
     }
 
-    /// Erases each text of any row that names one of these addresses; says how many they were. Reads the whole store.
+    /// Erases each text of any row that names one of these addresses; says how many they were. Reads the whole store;
+    /// `searched` hears how many rows of how many.
     ///
     /// # Errors
     /// See [`StoreError`]; what was erased stays so.
-    pub async fn erase_names(&self, addresses: &[Address]) -> Result<u64, StoreError> {
+    pub async fn erase_names(
+        &self,
+        addresses: &[Address],
+        searched: &(dyn Fn(u64, u64) + Sync),
+    ) -> Result<u64, StoreError> {
         match self {
-            Self::Sqlite(store) => store.erase_names(addresses).await,
+            Self::Sqlite(store) => store.erase_names(addresses, searched).await,
+        }
+    }
+
+    /// Whom somebody began to forget, without coming to the end.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn begun_to_forget(&self) -> Result<Vec<Address>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.begun_to_forget().await,
+        }
+    }
+
+    /// Nothing of these addresses is left anywhere; nor of the note that somebody began to forget them.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn all_is_forgotten(&self, addresses: &[Address]) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(store) => store.all_is_forgotten(addresses).await,
+        }
+    }
+
+    /// Whether the key is there without which nobody can tell who was forgotten. What opens a store to write asks that.
+    ///
+    /// # Errors
+    /// See [`StoreError`]; [`StoreError::Unusable`] when it can't be read, and is needed.
+    pub async fn check_key(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(store) => store.check_key().await,
         }
     }
 

@@ -3,10 +3,12 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use bounced::{
-    app::List,
+    app::{self, Forgetting, List},
+    clock::Moment,
     config::Config,
     report::Address,
     store::{By, Erased, Forgotten, StoreError, WithoutNote},
@@ -51,6 +53,7 @@ async fn dump(f: &Fixture) -> String {
         "event",
         "total_by_domain",
         "cursor",
+        "forgetting",
     ] {
         let columns: Vec<(String,)> = f
             .rows_of(&format!("SELECT name FROM pragma_table_info('{table}') WHERE type IN ('TEXT', 'INTEGER')"))
@@ -68,9 +71,9 @@ fn lines<'a>(dump: &'a str, what: &str) -> Vec<&'a str> {
 
 async fn forget(f: &Fixture, addresses: &[Address]) -> (Vec<Erased>, u64) {
     let list = List::open_existing(&config(f)).await.unwrap();
-    let done = list.forget(addresses, &by()).await.unwrap();
+    let (persons, texts) = list.forget(addresses, &by(), &|_| {}).await.unwrap();
     list.close().await;
-    done
+    (persons.into_iter().map(|person| person.erased).collect(), texts)
 }
 
 #[tokio::test]
@@ -206,7 +209,8 @@ async fn what_comes_of_the_forgotten_is_recorded_without_them() {
             causes: Vec::new(),
         });
         importing.add(&entries).await.unwrap();
-        let imported = if is_dry { importing.compare().await } else { importing.finish(&by(), WithoutNote::Stays).await }.unwrap();
+        let imported =
+            if is_dry { importing.compare().await } else { importing.finish(&by(), WithoutNote::Stays).await }.unwrap();
         (imported.new, imported.forgotten)
     };
     assert_eq!((import(true).await, import(false).await), ((1, 1), (1, 1)));
@@ -229,7 +233,7 @@ async fn a_list_that_was_put_back_from_a_copy_does_not_name_them_again() {
         fs::copy(file, beside(file, ".copy")).unwrap();
         fs::copy(file, beside(file, ".damaged")).unwrap();
     }
-    list.forget(&[ann()], &by()).await.unwrap();
+    list.forget(&[ann()], &by(), &|_| {}).await.unwrap();
     for file in [&published, &cdb] {
         fs::rename(beside(file, ".copy"), file).unwrap();
         assert!(!beside(file, ".damaged").exists());
@@ -259,8 +263,58 @@ async fn the_published_file_keeps_no_trace_of_those_who_left_it_long_ago() {
     file.close().await.unwrap();
     let is_named = || fs::read(f.path("suppressions.db")).unwrap().windows(4).any(|window| window == b"ann@");
     assert!(is_named(), "there is something to be erased");
-    list.forget(&[ann()], &by()).await.unwrap();
+    list.forget(&[ann()], &by(), &|_| {}).await.unwrap();
     list.close().await;
     assert!(!is_named());
     assert_eq!(f.value_of::<String>("suppressions.db", "SELECT email FROM suppression").await, "bob@example.org");
+}
+
+#[tokio::test]
+async fn what_was_killed_midway_is_told_and_finished() {
+    let f = Fixture::new().await;
+    f.commit(&[entry(1, START, &[("ann@example.org", HARD), ("bob@example.org", HARD)])]).await;
+    f.execute("UPDATE bounce SET campaign = 'for ann@example.org'").await;
+    // As far as one comes who is killed then.
+    f.store.forget(&[ann()], &by()).await.unwrap();
+    assert_eq!(f.store.begun_to_forget().await.unwrap(), [ann()]);
+    let now = Moment { wall: NOW, uptime: 1 };
+    let status = async || app::status(&config(&f), Duration::from_secs(900), now).await.unwrap().unforgotten;
+    let told = status().await;
+    assert!(told.len() == 1 && told[0].forget == Forgetting::Unfinished, "{told:?}");
+    assert!(told[0].failure.contains("forget --finish"), "{told:?}");
+
+    // The next one does that as well, whomever it is about.
+    let (erased, _) = forget(&f, &[address("eve@example.org")]).await;
+    assert_eq!((erased.len(), erased[1].bounces), (2, 1));
+    assert_eq!(lines(&dump(&f).await, "ann@"), [""; 0]);
+    assert_eq!((status().await, f.store.begun_to_forget().await.unwrap()), (Vec::new(), Vec::new()));
+    assert_eq!(forget(&f, &[]).await, (Vec::new(), 0));
+    let octets = fs::read(f.database()).unwrap();
+    assert!(!octets.windows(4).any(|window| window == b"ann@"), "nor is the note to be found");
+
+    let key = PathBuf::from(format!("{}.key", f.database().display()));
+    fs::remove_file(key).unwrap();
+    let told = status().await;
+    assert!(told.len() == 1 && told[0].forget == Forgetting::Key, "{told:?}");
+}
+
+#[tokio::test]
+async fn capitals_quotes_and_the_forms_of_programs_hide_nobody() {
+    let f = Fixture::new().await;
+    let texts = [
+        "550 <\u{dc}NAL@Example.net> unknown",
+        "550 \"Anna B\"@example.net unknown",
+        "SRS0=ab12=TW=example.net=Bert@forward.example",
+        "bounces+Bert=example.net@lists.example",
+    ];
+    let rcpts: Vec<_> = ["a@x.example", "b@x.example", "c@x.example", "d@x.example"].map(|one| (one, HARD)).into();
+    let mut mail = entry(1, START, &rcpts);
+    for (recipient, text) in mail.report.recipients.iter_mut().zip(texts) {
+        recipient.diagnostic = Some(text.into());
+    }
+    f.commit(&[mail]).await;
+    let left = "SELECT count(*) FROM bounce WHERE diagnostic IS NOT NULL";
+    assert_eq!(f.value::<i64>(left).await, 4);
+    forget(&f, &["\u{fc}nal@example.net", "\"anna b\"@example.net", "bert@example.net"].map(address)).await;
+    assert_eq!(f.value::<i64>(left).await, 0, "{}", dump(&f).await);
 }

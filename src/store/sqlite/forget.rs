@@ -23,13 +23,22 @@ use crate::{
     },
 };
 
-/// Where others may have written an address: table, key and columns.
-const TEXTS: [(&str, &str, &[&str]); 9] = [
-    ("message", "id", &["message_id"]),
-    (
-        "bounce",
-        "id",
-        &[
+/// Where others may have written an address.
+struct Texts {
+    table: &'static str,
+    key: &'static str,
+    /// Whether the key is a number, by which a long table is gone through piece by piece.
+    is_numbered: bool,
+    columns: &'static [&'static str],
+}
+
+const TEXTS: [Texts; 9] = [
+    Texts { table: "message", key: "id", is_numbered: true, columns: &["message_id"] },
+    Texts {
+        table: "bounce",
+        key: "id",
+        is_numbered: true,
+        columns: &[
             "address_given",
             "diagnostic",
             "remote_mta",
@@ -42,15 +51,23 @@ const TEXTS: [(&str, &str, &[&str]); 9] = [
             "forwarded_to",
             "evidence",
         ],
-    ),
-    ("complaint", "id", &["address_given", "original_message_id", "campaign", "list_id", "words"]),
-    ("event", "revision", &["note"]),
-    ("suppression", "address", &["diagnostic", "note", "remote"]),
-    ("held", "address", &["diagnostic", "note", "remote"]),
-    ("allowed", "address", &["note"]),
-    ("cursor", "mailbox", &["failure"]),
-    ("pending", "place", &["why"]),
+    },
+    Texts {
+        table: "complaint",
+        key: "id",
+        is_numbered: true,
+        columns: &["address_given", "original_message_id", "campaign", "list_id", "words"],
+    },
+    Texts { table: "event", key: "revision", is_numbered: true, columns: &["note"] },
+    Texts { table: "suppression", key: "address", is_numbered: false, columns: &["diagnostic", "note", "remote"] },
+    Texts { table: "held", key: "address", is_numbered: false, columns: &["diagnostic", "note", "remote"] },
+    Texts { table: "allowed", key: "address", is_numbered: false, columns: &["note"] },
+    Texts { table: "cursor", key: "mailbox", is_numbered: false, columns: &["failure"] },
+    Texts { table: "pending", key: "place", is_numbered: false, columns: &["why"] },
 ];
+
+/// So many rows are searched by one statement, so that the log can be emptied in between.
+const ROWS_AT_ONCE: i64 = 50_000;
 
 /// Those that hold an empty text where there is none.
 const NEVER_NULL: [(&str, &str); 3] = [("complaint", "address_given"), ("complaint", "words"), ("pending", "why")];
@@ -143,6 +160,12 @@ impl SqliteStore {
         let done = async {
             for address in addresses {
                 keep_hash(&mut tx, &key, address.normalised(), by.at).await?;
+                sqlx::query("INSERT OR IGNORE INTO forgetting (address, at, actor) VALUES (?1, ?2, ?3)")
+                    .bind(address.normalised())
+                    .bind(by.at)
+                    .bind(by.actor)
+                    .execute(&mut *tx)
+                    .await?;
             }
             // By events that still name them, so that whoever follows the list learns of it.
             let before = before(&mut tx, addresses).await?;
@@ -191,48 +214,90 @@ impl SqliteStore {
         Ok(all)
     }
 
-    pub(in crate::store) async fn erase_names(&self, addresses: &[Address]) -> Result<u64, StoreError> {
-        self.erase_in_texts(&Forms::of(addresses.iter().map(Address::normalised)))
+    pub(in crate::store) async fn erase_names(
+        &self,
+        addresses: &[Address],
+        searched: &(dyn Fn(u64, u64) + Sync),
+    ) -> Result<u64, StoreError> {
+        self.erase_in_texts(&Forms::of(addresses.iter().map(Address::normalised)), searched)
             .await
             .map_err(|error| self.error(error))
     }
 
-    async fn erase_in_texts(&self, forms: &Forms) -> Result<u64, sqlx::Error> {
-        let searched = json(&forms.texts().collect::<Vec<_>>())?;
+    async fn erase_in_texts(&self, forms: &Forms, searched: &(dyn Fn(u64, u64) + Sync)) -> Result<u64, sqlx::Error> {
+        let mut tables = Vec::new();
+        for Texts { table, key, is_numbered, columns } in TEXTS {
+            let last: i64 = if is_numbered {
+                let last = AssertSqlSafe(format!("SELECT coalesce(max({key}), 0) FROM {table}"));
+                sqlx::query_scalar(last).fetch_one(&self.readers).await?
+            } else {
+                0
+            };
+            tables.push((table, key, columns, last));
+        }
+        let all: i64 = tables.iter().map(|(.., last)| last).sum();
+        let (mut count, mut before) = (0, 0);
+        for (table, key, columns, last) in tables {
+            let mut behind = 0;
+            loop {
+                count += self.erase_in_rows(forms, (table, key, columns), (last > 0).then_some(behind)).await?;
+                behind += ROWS_AT_ONCE;
+                if behind >= last {
+                    break;
+                }
+                searched((before + behind).unsigned_abs(), all.unsigned_abs());
+            }
+            before += last;
+            searched(before.unsigned_abs(), all.unsigned_abs());
+        }
+        Ok(count)
+    }
+
+    /// In all rows of a table, or in some behind a number.
+    async fn erase_in_rows(
+        &self,
+        forms: &Forms,
+        (table, key, columns): (&'static str, &'static str, &'static [&'static str]),
+        behind: Option<i64>,
+    ) -> Result<u64, sqlx::Error> {
+        let words = json(&forms.words())?;
         let mut count = 0;
-        for (table, key, columns) in TEXTS {
-            let names = columns.join(", ");
-            // Each row is looked at: nothing else finds a word in the midst of a text.
-            let found = sqlx::query(AssertSqlSafe(format!(
-                "SELECT CAST({key} AS TEXT), {names} FROM {table}
-                 WHERE EXISTS (SELECT 1 FROM json_each(?1) AS f
-                               WHERE instr(lower(concat_ws(char(10), {names})), f.value) > 0)"
-            )))
-            .bind(&searched)
-            .fetch_all(&self.readers)
-            .await?;
-            for row in found {
-                let mut is_named = false;
-                for (n, name) in columns.iter().enumerate() {
-                    let said: Option<&str> = row.try_get(n + 1)?;
-                    if said.is_none_or(|said| !forms.are_in(said)) {
-                        continue;
-                    }
-                    let nothing = if NEVER_NULL.contains(&(table, name)) { "''" } else { "NULL" };
-                    sqlx::query(AssertSqlSafe(format!("UPDATE {table} SET {name} = {nothing} WHERE {key} = ?1")))
-                        .bind(row.try_get::<&str, _>(0)?)
-                        .execute(&self.writer)
-                        .await?;
-                    count += 1;
-                    is_named = true;
+        let names = columns.join(", ");
+        let some = if behind.is_some() { format!("{key} > ?2 AND {key} <= ?3 AND") } else { String::new() };
+        // Each row is looked at: nothing else finds a word in the midst of a text. SQLite's `lower` knows ASCII alone,
+        // as do these words; what it finds is looked at as what it is.
+        let found = sqlx::query(AssertSqlSafe(format!(
+            "SELECT CAST({key} AS TEXT), {names} FROM {table}
+             WHERE {some} EXISTS (SELECT 1 FROM (SELECT lower(concat_ws(char(10), {names})) AS said) AS t
+                           CROSS JOIN json_each(?1) AS f
+                           WHERE instr(t.said, f.value ->> 0) > 0 AND instr(t.said, f.value ->> 1) > 0)"
+        )))
+        .bind(&words)
+        .bind(behind)
+        .bind(behind.map(|behind| behind + ROWS_AT_ONCE))
+        .fetch_all(&self.readers)
+        .await?;
+        for row in found {
+            let mut is_named = false;
+            for (n, name) in columns.iter().enumerate() {
+                let said: Option<&str> = row.try_get(n + 1)?;
+                if said.is_none_or(|said| !forms.are_in(said)) {
+                    continue;
                 }
-                if is_named && table == "bounce" {
-                    // A part of what was said might give another verdict.
-                    sqlx::query("UPDATE bounce SET evidence = NULL WHERE id = ?1")
-                        .bind(row.try_get::<&str, _>(0)?)
-                        .execute(&self.writer)
-                        .await?;
-                }
+                let nothing = if NEVER_NULL.contains(&(table, name)) { "''" } else { "NULL" };
+                sqlx::query(AssertSqlSafe(format!("UPDATE {table} SET {name} = {nothing} WHERE {key} = ?1")))
+                    .bind(row.try_get::<&str, _>(0)?)
+                    .execute(&self.writer)
+                    .await?;
+                count += 1;
+                is_named = true;
+            }
+            if is_named && table == "bounce" {
+                // A part of what was said might give another verdict.
+                sqlx::query("UPDATE bounce SET evidence = NULL WHERE id = ?1")
+                    .bind(row.try_get::<&str, _>(0)?)
+                    .execute(&self.writer)
+                    .await?;
             }
         }
         Ok(count)
@@ -240,11 +305,16 @@ impl SqliteStore {
 
     pub(in crate::store) async fn leave_no_traces(&self) -> Result<(), StoreError> {
         let mut writer = self.writer.acquire().await.map_err(|error| self.error(error))?;
-        // Not in memory: it is as large as the database.
+        // Not in memory: it is as large as the database. It takes away what the connection has for itself.
         writer.execute("PRAGMA temp_store = FILE").await.map_err(|error| self.error(error))?;
         let vacuumed = writer.execute("VACUUM").await;
         writer.execute("PRAGMA temp_store = MEMORY").await.map_err(|error| self.error(error))?;
         vacuumed.map_err(|error| self.error(error))?;
+        self.empty_log(&mut writer).await
+    }
+
+    /// So that nothing is left in it.
+    async fn empty_log(&self, writer: &mut SqliteConnection) -> Result<(), StoreError> {
         let give_up = Instant::now() + BUSY_TIMEOUT;
         loop {
             let (held_up, _, _): (bool, i64, i64) = sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -264,6 +334,36 @@ impl SqliteStore {
         }
     }
 
+    pub(in crate::store) async fn begun_to_forget(&self) -> Result<Vec<Address>, StoreError> {
+        let begun: Vec<String> = sqlx::query_scalar("SELECT address FROM forgetting ORDER BY address")
+            .fetch_all(&self.readers)
+            .await
+            .map_err(|error| self.error(error))?;
+        Ok(begun.iter().filter_map(|address| Address::parse(address)).collect())
+    }
+
+    pub(in crate::store) async fn all_is_forgotten(&self, addresses: &[Address]) -> Result<(), StoreError> {
+        let mut writer = self.writer.acquire().await.map_err(|error| self.error(error))?;
+        let done = async {
+            // Over what stood there, too.
+            writer.execute("PRAGMA secure_delete = ON").await?;
+            let names: Vec<&str> = addresses.iter().map(Address::normalised).collect();
+            let deleted = sqlx::query("DELETE FROM forgetting WHERE address IN (SELECT value FROM json_each(?1))")
+                .bind(json(&names)?)
+                .execute(&mut *writer)
+                .await;
+            writer.execute("PRAGMA secure_delete = OFF").await?;
+            deleted.map(drop)
+        };
+        done.await.map_err(|error| self.error(error))?;
+        self.empty_log(&mut writer).await
+    }
+
+    pub(in crate::store) async fn check_key(&self) -> Result<(), StoreError> {
+        let mut reader = self.readers.acquire().await.map_err(|error| self.error(error))?;
+        self.key_in_use(&mut reader).await.map(drop)
+    }
+
     pub(in crate::store) async fn recall(&self, addresses: &[Address]) -> Result<Vec<bool>, StoreError> {
         let mut tx = self.begin().await?;
         let Some(key) = self.key_in_use(&mut tx).await? else { return Ok(vec![false; addresses.len()]) };
@@ -275,6 +375,10 @@ impl SqliteStore {
                     .execute(&mut *tx)
                     .await?;
                 were_forgotten.push(done.rows_affected() > 0);
+                sqlx::query("DELETE FROM forgetting WHERE address = ?1")
+                    .bind(address.normalised())
+                    .execute(&mut *tx)
+                    .await?;
             }
             tx.commit().await.map(|()| were_forgotten)
         };

@@ -86,11 +86,7 @@ impl SqliteImport {
         Ok(imported)
     }
 
-    pub(in crate::store) async fn finish(
-        self,
-        by: &By<'_>,
-        without_note: WithoutNote,
-    ) -> Result<Imported, StoreError> {
+    pub(in crate::store) async fn finish(self, by: &By<'_>, without_note: WithoutNote) -> Result<Imported, StoreError> {
         let Self { store, mut connection } = self;
         // Before anybody has to wait for the list.
         arrange(&mut connection).await.map_err(|error| store.error(error))?;

@@ -432,15 +432,15 @@ async fn rows(
         Some(_) => sqlx::query_as(selected!("domain = ?3")),
     };
     query
-    .bind(behind)
-    .bind(most)
-    .bind(&selection.domain)
-    .bind(selection.origin.map(|origin| origin.as_str()))
-    .bind(selection.reason.map(|reason| reason.as_str()))
-    .bind(selection.since)
-    .bind(selection.expiring)
-    .fetch_all(readers)
-    .await
+        .bind(behind)
+        .bind(most)
+        .bind(&selection.domain)
+        .bind(selection.origin.map(|origin| origin.as_str()))
+        .bind(selection.reason.map(|reason| reason.as_str()))
+        .bind(selection.since)
+        .bind(selection.expiring)
+        .fetch_all(readers)
+        .await
 }
 
 /// How many entries come as one value.
