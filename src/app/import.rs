@@ -242,9 +242,11 @@ impl Importer {
         if let Some(words) = diagnostic.as_deref().filter(|_| reason.is_none() && rule.is_none()) {
             let refusal = self.refusal(words);
             if about == About::AddressOrMessage {
+                if refusal.is_temporary {
+                    return Judged::Left(Left::Soft);
+                }
                 match refusal.fault {
                     Fault::Sender | Fault::Content | Fault::Network => return Judged::Left(Left::Message),
-                    Fault::Recipient | Fault::Unknown if refusal.is_temporary => return Judged::Left(Left::Soft),
                     Fault::Recipient | Fault::Unknown => {}
                 }
             }
