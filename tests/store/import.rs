@@ -214,7 +214,7 @@ async fn what_says_nothing_of_the_address_is_left_out() {
     );
     let listed: Vec<_> = f.listed().await.into_iter().filter(|row| row.contains("@m.example")).collect();
     let begins =
-        ["again@m.example import - ", "dead@m.example import user_unknown ", "full@m.example import mailbox_full "];
+        ["again@m.example import ", "dead@m.example import user_unknown ", "full@m.example import mailbox_full "];
     assert!(listed.iter().zip(begins).all(|(row, begin)| row.starts_with(begin)), "{listed:?}");
     let row: serde_json::Value =
         serde_json::from_slice(&f.suppressions(&["check", "gone@a.example", "--json"]).stdout).unwrap();
