@@ -279,7 +279,7 @@ async fn what_was_written_in_one_second_keeps_its_order() {
     let mut importing = f.store.import().await.unwrap();
     let many: Vec<_> = (0..3_000).map(|n| imported(&format!("user{n}@example.net"))).collect();
     importing.add(&many).await.unwrap();
-    importing.finish(&by(START + 6)).await.unwrap();
+    importing.finish(&by(START + 6), bounced::store::WithoutNote::Stays).await.unwrap();
     f.store.suppress(&ann, &by(START + 7)).await.unwrap();
     f.store.release(&ann, &by(START + 8)).await.unwrap();
     // As if all of it had been one second.
