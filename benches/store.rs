@@ -14,7 +14,10 @@ use bounced::{
     follower::Followers,
     message::{Cursor, Disposition, Place, Reading},
     policy::Policy,
-    report::{Action, Address, Candidate, Evidence, Finding, Kind, Location, Original, Recipient, Report, Verdict},
+    report::{
+        Action, Address, Candidate, Evidence, Finding, Kind, Location, Original, Provenance, Recipient, Report, Trusts,
+        Verdict,
+    },
     store::{By, JudgedMessage, Store},
 };
 use divan::{Bencher, counter::ItemsCount};
@@ -170,6 +173,7 @@ fn entry(uid: u32) -> JudgedMessage {
             complainers: Vec::new(),
             author: None,
             left_out: 0,
+            provenance: Provenance::default(),
             original: Original { message_id: Some(format!("{uid}@news.example.org")), ..Original::default() },
         },
         verdicts: vec![Verdict {
@@ -186,6 +190,7 @@ fn entry(uid: u32) -> JudgedMessage {
             forwarded: None,
             outranked: Vec::new(),
         }],
+        trusts: Trusts::default(),
         disposition: Disposition::Processed,
     }
 }

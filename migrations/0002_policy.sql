@@ -15,9 +15,15 @@ CREATE TABLE tables (
 ALTER TABLE bounce ADD COLUMN tables INTEGER;
 ALTER TABLE bounce ADD COLUMN evidence TEXT;
 
+-- How far each can be believed.
+ALTER TABLE bounce ADD COLUMN trust TEXT NOT NULL DEFAULT 'unverified'
+    CHECK (trust IN ('unverified', 'local', 'matched', 'verified'));
+ALTER TABLE complaint ADD COLUMN trust TEXT NOT NULL DEFAULT 'unverified'
+    CHECK (trust IN ('unverified', 'local', 'matched', 'verified'));
+
 -- With all that the history of an address is made of, so that the rows themselves are not looked up.
 DROP INDEX bounce_by_address;
-CREATE INDEX bounce_by_address ON bounce (address, at, counts, class, reason, fault);
+CREATE INDEX bounce_by_address ON bounce (address, at, counts, class, reason, fault, trust);
 
 -- [retention] finds what is old enough by these, and looks at nothing that stays.
 CREATE INDEX message_by_time ON message (received);
@@ -94,12 +100,12 @@ ALTER TABLE suppression_new RENAME TO suppression;
 CREATE INDEX suppression_by_time ON suppression (since);
 CREATE INDEX suppression_by_expiry ON suppression (expires) WHERE expires IS NOT NULL;
 
--- What waits for a person: addresses that one message too many brought ('flood'), or one remote too fast ('outage'), and
--- who is suppressed for good and shows signs of life ('alive').
+-- What waits for a person: addresses that one message too many brought ('flood'), or one remote too fast ('outage'), or of
+-- which anybody may have written ('unverified'), and who is suppressed for good and shows signs of life ('alive').
 CREATE TABLE held_new (
     address    TEXT    NOT NULL PRIMARY KEY,
     domain     TEXT    NOT NULL,
-    why        TEXT    NOT NULL CHECK (why IN ('flood', 'outage', 'alive')),
+    why        TEXT    NOT NULL CHECK (why IN ('flood', 'outage', 'alive', 'unverified')),
     origin     TEXT    NOT NULL CHECK (origin IN ('complaint', 'hard', 'soft', 'manual', 'import')),
     reason     TEXT,
     rule       TEXT,

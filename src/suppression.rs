@@ -2,7 +2,10 @@
 
 use serde::Serialize;
 
-use crate::codes::{Class, Fault, Reason, words};
+use crate::{
+    codes::{Class, Fault, Reason, words},
+    report::Trust,
+};
 
 words! {
     /// How an address came onto the suppression list.
@@ -43,6 +46,8 @@ words! {
         Outage = "outage",
         /// It is on the list for good, and shows signs of life.
         Alive = "alive",
+        /// Anybody could have said so.
+        Unverified = "unverified",
     }
 }
 
@@ -103,6 +108,8 @@ pub struct Past {
     pub fault: Fault,
     /// Where it was read; `None` where no rule asks for that.
     pub mailbox: Option<String>,
+    /// How far it can be believed.
+    pub trust: Trust,
 }
 
 /// An entry that is on the list.

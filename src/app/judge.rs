@@ -13,7 +13,7 @@ use crate::{
     parse,
     policy::Policy,
     redact::Keep,
-    report::{Recipient, Report, Verdict},
+    report::{Kind, Recipient, Report, Trust, Trusts, Verdict},
     store::TablesVersion,
     tables::TableError,
 };
@@ -42,12 +42,14 @@ impl Judge {
         let options = parse::Options {
             campaign_headers: config.report.campaign_headers.clone(),
             most_octets: parse::MOST_OCTETS,
+            own: config.trust.own_servers(config.verp.delivered_to.clone()),
             tables: Arc::new(parse::Tables::of_files(&files.parse)?),
         };
         let classifier = Classifier::new(CodeTable::from_files(&files.codes)?, &files.phrases)?;
         let mut policy = Policy::from_files(&files.policy)?;
         policy.most_per_message = config.suppressions.most_per_message;
         policy.never = config.suppressions.never.clone();
+        policy.demands = config.trust.demands();
         let judge = Self { options, classifier, policy, files, version: OnceLock::new() };
         judge.prove(|example| example.file.is_own())?;
         Ok(judge)
@@ -71,6 +73,16 @@ impl Judge {
         let report = parse::parse(raw, &self.options);
         let verdicts = self.classifier.judge(&report);
         (report, verdicts)
+    }
+
+    /// How far what a report says can be believed that was received at that time (seconds since 1970-01-01 UTC), by what
+    /// the mail brings along; the store knows more.
+    #[must_use]
+    pub fn trusts(&self, report: &Report, _received: i64) -> Trusts {
+        // What somebody writes himself is no report of our server's.
+        let reports = !matches!(report.kind, Kind::AutoReply | Kind::NotBounce);
+        let local = reports && report.provenance.made_here.is_some();
+        Trusts::in_everything(if local { Trust::Local } else { Trust::Unverified })
     }
 
     /// What an anonymised copy of a mail must keep for the same verdict.

@@ -21,7 +21,7 @@ use crate::{
     config::Config,
     follower::Followers,
     message::{Batch, Disposition, Message, Pending, Place, Reading, Retry, Unrecorded, Unsettled},
-    report::{Evidence, Finding, Kind, Report, Verdict},
+    report::{Evidence, Finding, Kind, Report, Trusts, Verdict},
     source::{Source, SourceError},
     store::{BrakedRemote, Committed, Death, Heartbeat, JudgedMessage, Store, StoreError, TablesVersion},
     suppression::Suppression,
@@ -332,7 +332,7 @@ impl Recorder {
         if judged.is_empty() {
             return Ok(Default::default());
         }
-        let Judged { messages: judged, reading } = judged;
+        let Judged { messages: mut judged, reading } = judged;
         for Pending { place, retry } in &reading.pending {
             let (place, Retry { tries, next_try, why, .. }) = (S::describe(place), retry);
             tracing::warn!(mailbox, place, tries, next_try, "a message can't be read yet, is tried again: {why}");
@@ -340,7 +340,8 @@ impl Recorder {
         for place in &reading.gone {
             tracing::info!(mailbox, place = S::describe(place), "a message could not be read and is no longer there");
         }
-        let committed = self.store.commit(mailbox, &judged, &reading, self.judge_in_force().policy()).await?;
+        let policy = self.judge_in_force().policy().vouching_since(self.store.vouch(&mut judged).await?);
+        let committed = self.store.commit(mailbox, &judged, &reading, &policy).await?;
         // What old bounces lead to may be over already.
         if committed.suppressed.iter().any(|new| new.expires.is_some_and(|expires| expires <= now)) {
             self.store.expire(now).await?;
@@ -486,12 +487,14 @@ impl Recorder {
         let judge = self.judge_in_force();
         let (mailbox, processed) = (mailbox.to_owned(), self.processed.clone());
         let judged = tokio::task::spawn_blocking(move || {
-            let read = |raw: &[u8]| judge.judge(raw);
             let mut messages = messages.into_iter();
             let (mut judged, mut recipients) = (Vec::new(), 0);
             let load = Load { most: MOST_OCTETS_AT_ONCE, of: |message: &Message| message.body.len() };
             let tables = judge.version();
-            let work = |message| judge_one(read, tables, &mailbox, &processed, message, describe);
+            let work = |message| {
+                let (read, trusts) = (|raw: &[u8]| judge.judge(raw), |report: &Report, at| judge.trusts(report, at));
+                judge_one(read, trusts, tables, &mailbox, &processed, message, describe)
+            };
             let waited = in_order(&mut messages, load, work, |one| {
                 recipients += one.verdicts.len();
                 judged.push(one);
@@ -505,6 +508,7 @@ impl Recorder {
 
 fn judge_one(
     read: impl Fn(&[u8]) -> (Report, Vec<Verdict>),
+    trusts: impl Fn(&Report, i64) -> Trusts,
     tables: &Arc<TablesVersion>,
     mailbox: &str,
     processed: &[Kind],
@@ -515,7 +519,9 @@ fn judge_one(
     let disposition = if processed.contains(&report.kind) { Disposition::Processed } else { Disposition::Untouched };
     let sha256 = message.sha256();
     let Message { place, received, size, .. } = message;
-    JudgedMessage { place, sha256, received, size, report, verdicts, tables: Arc::clone(tables), disposition }
+    let trusts = trusts(&report, received);
+    let tables = Arc::clone(tables);
+    JudgedMessage { place, sha256, received, size, report, verdicts, trusts, tables, disposition }
 }
 
 /// One bad message must neither stop the run nor come back for ever: a bug in a reader costs this message's verdict,
@@ -872,7 +878,9 @@ mod tests {
         let describe = |place: &Place| place.as_str().to_owned();
         let sha256 = message.sha256();
         let tables = Arc::default();
-        let judged = judge_one(|_| panic!("a bug in a reader"), &tables, "box", &[Kind::Bounce], message, describe);
+        let read = |_: &[u8]| panic!("a bug in a reader");
+        let trusts = |_: &Report, _| Trusts::default();
+        let judged = judge_one(read, trusts, &tables, "box", &[Kind::Bounce], message, describe);
         assert_eq!((judged.report.kind, judged.report.recipients.len()), (Kind::NotBounce, 0));
         assert!(judged.verdicts.is_empty() && judged.disposition == Disposition::Untouched);
         assert_eq!((judged.place, judged.sha256), (Place::new("7:1"), sha256));

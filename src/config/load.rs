@@ -127,6 +127,9 @@ impl Config {
                 ));
             }
         }
+        if let Some(name) = self.trust.mailbox.keys().find(|name| !sections.contains_key(name.as_str())) {
+            return complain(format!("[trust.mailbox.{name}]: no mailbox is called so"));
+        }
         // A word that is no level would be taken for a part of the program, and all others would fall silent.
         let known = |word: &str| {
             word.is_empty() || word.contains(['=', ':', '[']) || word.parse::<tracing::metadata::LevelFilter>().is_ok()
@@ -141,7 +144,15 @@ impl Config {
 }
 
 /// The keys whose values are lists, beside the `files` of each table.
-const LISTS: &[&str] = &["suppressions.never", "report.campaign_headers", "report.processed", "verp.delivered_to"];
+const LISTS: &[&str] = &[
+    "suppressions.never",
+    "report.campaign_headers",
+    "report.processed",
+    "trust.servers",
+    "trust.submission_hosts",
+    "trust.local_users",
+    "verp.delivered_to",
+];
 
 /// Defaults stand in the types; the environment overrides the file.
 fn layered(text: Option<&str>) -> Result<Config, config::ConfigError> {

@@ -3,6 +3,7 @@
 
 mod load;
 mod retention;
+mod trust;
 mod verp;
 
 use std::{
@@ -13,6 +14,7 @@ use std::{
 pub use load::ConfigError;
 pub use retention::Retention;
 use serde::Deserialize;
+pub use trust::{MailboxTrust, Trust};
 pub use verp::Verp;
 
 use crate::{
@@ -66,6 +68,8 @@ macro_rules! config {
             pub suppressions: Suppressions,
             /// How long what was read is kept.
             pub retention: Retention,
+            /// How far a bounce must be believed, and by what.
+            pub trust: Trust,
             $($(#[$doc])+ pub $table: Overlay,)+
             /// How reports are read and which are settled.
             pub report: Report,

@@ -21,6 +21,7 @@ mod mime;
 mod original;
 mod passage;
 mod passed_on;
+mod provenance;
 mod reply;
 mod returned;
 mod ses;
@@ -34,12 +35,13 @@ use kinds::Carried;
 pub use layout::{Block, Layout, Span, is_bounce};
 use lines::{Numbering, Sent};
 pub use mime::from_cr_only;
+pub use provenance::OwnServers;
 pub use tables::{TableFiles, Tables};
 
 use std::sync::Arc;
 
 use crate::{
-    report::{Address, Evidence, Excerpt, Finding, Kind, Location, Recipient, Report},
+    report::{Address, Evidence, Excerpt, Finding, Kind, Location, Provenance, Recipient, Report},
     text::addresses,
 };
 
@@ -50,6 +52,8 @@ pub struct Options {
     pub campaign_headers: Vec<String>,
     /// At most this many octets of a mail are read.
     pub most_octets: usize,
+    /// What is known of our own mail servers.
+    pub own: OwnServers,
     /// By which words a mail is read.
     pub tables: Arc<Tables>,
 }
@@ -78,7 +82,7 @@ pub fn campaign_headers() -> Vec<String> {
 impl Default for Options {
     fn default() -> Self {
         let tables = Arc::new(Tables::embedded());
-        Self { campaign_headers: campaign_headers(), most_octets: MOST_OCTETS, tables }
+        Self { campaign_headers: campaign_headers(), most_octets: MOST_OCTETS, own: OwnServers::default(), tables }
     }
 }
 
@@ -181,6 +185,10 @@ fn parse_lines(raw: &[u8], numbering: &Numbering, options: &Options, depth: u8) 
     if matches!(report.kind, Kind::AutoReply | Kind::NotBounce) {
         report.author = author::of(&mail);
     }
+    // Of the mail around it: what it carries, strangers wrote.
+    if depth == 0 {
+        report.provenance = provenance::of(&mail, &options.own);
+    }
     report
 }
 
@@ -273,6 +281,7 @@ fn read_mail(
         recipients,
         complainers: draft.complainers.named,
         author: None,
+        provenance: Provenance::default(),
         left_out: draft.left_out + draft.complainers.left_out,
         original: original.clone(),
     };

@@ -6,6 +6,7 @@ pub mod brake;
 mod enough;
 mod rules;
 mod span;
+mod trust;
 
 use std::{
     collections::BTreeSet,
@@ -19,10 +20,11 @@ pub use rules::Rule;
 use rules::Seen;
 use serde::Deserialize;
 pub use span::Span;
+pub use trust::{Demand, Demands};
 
 use crate::{
     codes::{Class, words},
-    report::{Action, Address, Recipient, Verdict},
+    report::{Action, Address, Recipient, Trust, Verdict},
     suppression::{History, Origin, Past, Suppression},
     tables::{IdleRow, TableError, TableFile},
 };
@@ -56,6 +58,8 @@ pub struct Case<'a> {
     pub recipient: Option<&'a Recipient>,
     /// Of a bounce.
     pub verdict: Option<&'a Verdict>,
+    /// How far it can be believed.
+    pub trust: Trust,
 }
 
 impl<'a> Case<'a> {
@@ -67,16 +71,17 @@ impl<'a> Case<'a> {
         row: i64,
         recipient: &'a Recipient,
         verdict: &'a Verdict,
+        trust: Trust,
     ) -> Option<Self> {
         let address = recipient.address.as_ref()?;
         let (recipient, verdict) = (Some(recipient), Some(verdict));
-        Some(Self { kind: CaseKind::Bounce, mailbox, at, row, address, recipient, verdict })
+        Some(Self { kind: CaseKind::Bounce, mailbox, at, row, address, recipient, verdict, trust })
     }
 
     /// Somebody who complained.
     #[must_use]
-    pub const fn of_complaint(mailbox: &'a str, at: i64, row: i64, address: &'a Address) -> Self {
-        Self { kind: CaseKind::Complaint, mailbox, at, row, address, recipient: None, verdict: None }
+    pub const fn of_complaint(mailbox: &'a str, at: i64, row: i64, address: &'a Address, trust: Trust) -> Self {
+        Self { kind: CaseKind::Complaint, mailbox, at, row, address, recipient: None, verdict: None, trust }
     }
 
     /// How an entry comes onto the list that is made of it.
@@ -101,6 +106,8 @@ pub struct Policy {
     pub never: Never,
     /// When verdicts wait instead of being believed at once.
     pub brake: Arc<Brake>,
+    /// How far a bounce must be believed for that.
+    pub demands: Demands,
 }
 
 /// See [`Policy::most_per_message`].
@@ -216,7 +223,8 @@ impl Policy {
     pub fn from_files(files: &[Arc<TableFile>]) -> Result<Self, TableError> {
         let brake = Arc::new(brake::of_files(files)?);
         let rules = rules::of_files(files)?.into();
-        Ok(Self { rules, most_per_message: MOST_PER_MESSAGE, never: Never::default(), brake })
+        let (never, demands) = (Never::default(), Demands::default());
+        Ok(Self { rules, most_per_message: MOST_PER_MESSAGE, never, brake, demands })
     }
 
     /// Rows of one's own that change nothing.
@@ -238,22 +246,51 @@ impl Policy {
     /// Whether a [`Past`] has to say where it was read.
     #[must_use]
     pub fn asks_mailbox(&self) -> bool {
-        self.rules.iter().any(Rule::asks_mailbox)
+        self.demands.ask_mailbox() || self.rules.iter().any(Rule::asks_mailbox)
     }
 
     /// Whether a bounce or a complaint suppresses, and for how long.
     ///
-    /// Only what [`Policy::counts`] can. What outranks it on the list stays as it is, and what a person took off it
-    /// returns only by what was received after that.
+    /// Only what [`Policy::counts`] can, and what is believed. What outranks it on the list stays as it is, and what a
+    /// person took off it returns only by what was received after that.
     #[must_use]
     pub fn decide(&self, history: &History, case: &Case<'_>) -> Option<Suppression> {
+        let believed = |mailbox: Option<&str>, at, trust| self.demands.are_met(mailbox, at, trust);
+        if !believed(Some(case.mailbox), case.at, case.trust) {
+            return None;
+        }
+        self.decide_by(history, case, |past| believed(past.mailbox.as_deref(), past.at, past.trust))
+    }
+
+    /// What [`Policy::decide`] answered if everybody was believed.
+    #[must_use]
+    pub fn decide_if_true(&self, history: &History, case: &Case<'_>) -> Option<Suppression> {
+        if self.demands.are_none() {
+            return self.decide(history, case);
+        }
+        self.decide_by(history, case, |_| true)
+    }
+
+    /// The same policy, where it is known since when our own mail can be told from what strangers write.
+    #[must_use]
+    pub fn vouching_since(&self, since: Option<i64>) -> Self {
+        let demands = Demands { vouching_since: since, ..self.demands.clone() };
+        Self { demands, ..self.clone() }
+    }
+
+    fn decide_by(
+        &self,
+        history: &History,
+        case: &Case<'_>,
+        is_believed: impl Fn(&Past) -> bool,
+    ) -> Option<Suppression> {
         let rule = self.rule(case)?;
         let origin = case.origin();
         let outranked = history.entry.is_some_and(|entry| entry.origin.rank() >= origin.rank());
         if history.allowed || outranked || case.at < counts_from(rule, origin, history) {
             return None;
         }
-        let (since, causes) = self.enough(rule, origin, history, case)?;
+        let (since, causes) = self.enough(rule, origin, history, case, is_believed)?;
         // Bounces may be read in any order: the last that was received decides, and not the last that was read.
         let decisive = causes.last().filter(|&&row| row != case.row);
         let decisive = decisive.and_then(|row| history.past.iter().find(|past| past.bounce == *row));
@@ -289,10 +326,11 @@ impl Policy {
         }
         let domain = case.address.domain();
         let rule = match case.recipient.zip(case.verdict) {
-            None => self.rules.iter().find(|rule| rule.fits_complaint(domain, case.mailbox)),
+            None => self.rules.iter().find(|rule| rule.fits_complaint(domain, case.mailbox, case.trust)),
             Some((recipient, _)) if recipient.is_ours || recipient.action != Action::Failed => None,
             Some((_, &Verdict { class, reason, fault, .. })) => {
-                self.rule_of(Seen { class, reason, fault, domain, mailbox: Some(case.mailbox) })
+                let (mailbox, trust) = (Some(case.mailbox), case.trust);
+                self.rule_of(Seen { class, reason, fault, domain, mailbox, trust })
             }
         };
         rule.filter(|rule| !rule.says_never())
@@ -304,7 +342,14 @@ impl Policy {
 
     /// Whether the bounces for which the rule answers are enough, with the one at hand among them: when they were, and
     /// which. Messages may be read in any order.
-    fn enough(&self, rule: &Rule, origin: Origin, history: &History, case: &Case<'_>) -> Option<(i64, Vec<i64>)> {
+    fn enough(
+        &self,
+        rule: &Rule,
+        origin: Origin,
+        history: &History,
+        case: &Case<'_>,
+        is_believed: impl Fn(&Past) -> bool,
+    ) -> Option<(i64, Vec<i64>)> {
         if rule.asked.is_one() {
             // A complaint has no bounce.
             let causes = if case.kind == CaseKind::Bounce { vec![case.row] } else { Vec::new() };
@@ -312,9 +357,10 @@ impl Policy {
         }
         let from = counts_from(rule, origin, history);
         let is_counted = |past: &&Past| {
-            let &Past { class, reason, fault, ref mailbox, .. } = *past;
-            let seen = Seen { class, reason, fault, domain: case.address.domain(), mailbox: mailbox.as_deref() };
-            past.at >= from && self.rule_of(seen) == Some(rule)
+            let &Past { class, reason, fault, trust, ref mailbox, .. } = *past;
+            let (domain, mailbox) = (case.address.domain(), mailbox.as_deref());
+            let seen = Seen { class, reason, fault, domain, mailbox, trust };
+            past.at >= from && is_believed(past) && self.rule_of(seen) == Some(rule)
         };
         let past = history.past.iter().filter(is_counted).map(|past| (past.at, past.bounce));
         let mut all: Vec<(i64, i64)> = past.chain([(case.at, case.row)]).collect();

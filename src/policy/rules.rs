@@ -8,6 +8,7 @@ use toml::Spanned;
 use super::{CaseKind, brake::Keys, enough::Asked, span::Span};
 use crate::{
     codes::{Class, Fault, Reason},
+    report::Trust,
     suppression::HISTORY_DAYS,
     tables::{self, IdleRow, Layer, OwnRow, Placed, TableError, TableFile, named_row},
     text::{Address, count, grouped},
@@ -45,6 +46,8 @@ struct RuleRow {
     domain: Vec<Domain>,
     #[serde(default, deserialize_with = "words")]
     mailbox: Vec<String>,
+    #[serde(default, deserialize_with = "words")]
+    trust: Vec<Trust>,
     count: Option<Number>,
     within: Option<Span>,
     spread: Option<Span>,
@@ -78,6 +81,7 @@ struct Scope {
     faults: Vec<Fault>,
     domains: Vec<String>,
     mailboxes: Vec<String>,
+    trusts: Vec<Trust>,
 }
 
 /// How long an entry lasts that a rule makes.
@@ -97,6 +101,7 @@ pub(super) struct Seen<'a> {
     pub fault: Fault,
     pub domain: &'a str,
     pub mailbox: Option<&'a str>,
+    pub trust: Trust,
 }
 
 impl Rule {
@@ -108,12 +113,12 @@ impl Rule {
             && scope.class.is_none_or(|class| class == seen.class)
             && any_or(&scope.reasons, |reason| *reason == seen.reason)
             && scope.faults.contains(&seen.fault)
-            && scope.is_for(seen.domain, seen.mailbox)
+            && scope.is_for(seen.domain, seen.mailbox, seen.trust)
     }
 
-    /// Whether it is for a complaint by somebody of that domain, read in that mailbox.
-    pub(super) fn fits_complaint(&self, domain: &str, mailbox: &str) -> bool {
-        self.scope.kind == CaseKind::Complaint && self.scope.is_for(domain, Some(mailbox))
+    /// Whether it is for a complaint by somebody of that domain, read in that mailbox, that is to be believed so far.
+    pub(super) fn fits_complaint(&self, domain: &str, mailbox: &str, trust: Trust) -> bool {
+        self.scope.kind == CaseKind::Complaint && self.scope.is_for(domain, Some(mailbox), trust)
     }
 
     /// Whether it matters to it where a bounce was read.
@@ -157,7 +162,7 @@ impl Rule {
 /// apart: for good`.
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Scope { kind, class, reasons, faults, domains, mailboxes } = &self.scope;
+        let Scope { kind, class, reasons, faults, domains, mailboxes, trusts } = &self.scope;
         let what = match (kind, class) {
             (CaseKind::Complaint, _) => "complaint".to_owned(),
             (CaseKind::Bounce, Some(class)) => format!("{class} bounce"),
@@ -176,6 +181,9 @@ impl fmt::Display for Rule {
         }
         if !mailboxes.is_empty() {
             only.push(format!("read in {}", list(mailboxes)));
+        }
+        if !trusts.is_empty() {
+            only.push(list(trusts));
         }
         if !only.is_empty() {
             write!(f, " ({})", only.join("; "))?;
@@ -210,8 +218,10 @@ fn any_or<T>(all: &[T], fits: impl Fn(&T) -> bool) -> bool {
 }
 
 impl Scope {
-    fn is_for(&self, domain: &str, mailbox: Option<&str>) -> bool {
-        any_or(&self.domains, |of| of == domain) && any_or(&self.mailboxes, |of| Some(of.as_str()) == mailbox)
+    fn is_for(&self, domain: &str, mailbox: Option<&str>, trust: Trust) -> bool {
+        any_or(&self.domains, |of| of == domain)
+            && any_or(&self.mailboxes, |of| Some(of.as_str()) == mailbox)
+            && any_or(&self.trusts, |of| *of == trust)
     }
 
     /// Whether everything that fits the other fits this one, too.
@@ -225,6 +235,7 @@ impl Scope {
             && all_of(&self.faults, &other.faults)
             && all_of(&self.domains, &other.domains)
             && all_of(&self.mailboxes, &other.mailboxes)
+            && all_of(&self.trusts, &other.trusts)
     }
 }
 
@@ -296,14 +307,15 @@ impl Places {
     /// For whatever can come there: what the rule that answers asks and does, and with which it is counted together first.
     fn answers(&self, rules: &[Rule]) -> Vec<Option<(Asked, Lasts, usize)>> {
         let places = self.domains.iter().flat_map(|domain| self.mailboxes.iter().map(move |mailbox| (domain, mailbox)));
-        let found = places.flat_map(|(domain, mailbox)| {
-            let complaint = rules.iter().position(|rule| rule.fits_complaint(domain, mailbox));
+        let of_each = |(domain, mailbox)| Trust::ALL.iter().map(move |&trust| (domain, mailbox, trust));
+        let found = places.flat_map(of_each).flat_map(|(domain, mailbox, trust): (&String, &String, _)| {
+            let complaint = rules.iter().position(|rule| rule.fits_complaint(domain, mailbox, trust));
             let judgements = Class::ALL.iter().flat_map(|&class| {
                 let of_each = move |&reason| Fault::ALL.iter().map(move |&fault| (class, reason, fault));
                 Reason::ALL.iter().flat_map(of_each)
             });
             let bounces = judgements.map(move |(class, reason, fault)| {
-                let seen = Seen { class, reason, fault, domain, mailbox: Some(mailbox) };
+                let seen = Seen { class, reason, fault, domain, mailbox: Some(mailbox), trust };
                 rules.iter().position(|rule| rule.fits_bounce(seen))
             });
             std::iter::once(complaint).chain(bounces)
@@ -324,7 +336,7 @@ impl Places {
 impl RuleRow {
     /// The row as a rule, or what is wrong with it.
     fn check(self) -> Result<Rule, String> {
-        let Self { id, kind, class, reasons, mut fault, domain, mailbox, lasts, because, .. } = self;
+        let Self { id, kind, class, reasons, mut fault, domain, mailbox, trust: trusts, lasts, because, .. } = self;
         let asks = self.count.is_some() || self.within.is_some() || self.spread.is_some() || self.spacing.is_some();
         if kind == CaseKind::Complaint {
             if class.is_some() || !reasons.is_empty() || !fault.is_empty() {
@@ -343,7 +355,7 @@ impl RuleRow {
         }
         let asked = asked(self.count.map(|Number(count)| count), self.within, self.spread, self.spacing)?;
         let domains = domain.into_iter().map(|Domain(domain)| domain).collect();
-        let scope = Scope { kind, class, reasons, faults: fault, domains, mailboxes: mailbox };
+        let scope = Scope { kind, class, reasons, faults: fault, domains, mailboxes: mailbox, trusts };
         Ok(Rule { id: id.into_inner(), because, asked, lasts, scope })
     }
 }

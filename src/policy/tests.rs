@@ -49,7 +49,7 @@ struct Bounce {
 impl Bounce {
     const fn past(self, row: i64) -> Past {
         let Self { class, reason, at } = self;
-        Past { bounce: row, at, class, reason, fault: Fault::Recipient, mailbox: None }
+        Past { bounce: row, at, class, reason, fault: Fault::Recipient, mailbox: None, trust: Trust::Local }
     }
 }
 
@@ -85,11 +85,11 @@ fn decide_in(
     row: i64,
 ) -> Option<Suppression> {
     let (recipient, verdict) = (recipient(Action::Failed), verdict(class, reason, fault));
-    policy.decide(history, &Case::of_bounce(mailbox, at, row, &recipient, &verdict).unwrap())
+    policy.decide(history, &Case::of_bounce(mailbox, at, row, &recipient, &verdict, Trust::Local).unwrap())
 }
 
 fn complain(policy: &Policy, history: &History, at: i64) -> Option<Suppression> {
-    policy.decide(history, &Case::of_complaint("news", at, ROW, &address()))
+    policy.decide(history, &Case::of_complaint("news", at, ROW, &address(), Trust::Local))
 }
 
 /// Rules before those that come with the program.
@@ -135,7 +135,7 @@ fn a_complaint_suppresses_for_good_and_outranks_bounces() {
 fn the_gate_lets_failures_through_that_a_rule_is_for_and_nothing_else() {
     let policy = Policy::embedded();
     let counts = |recipient: &Recipient, verdict: &Verdict| {
-        Case::of_bounce("news", NOW, ROW, recipient, verdict).is_some_and(|case| policy.counts(&case))
+        Case::of_bounce("news", NOW, ROW, recipient, verdict, Trust::Local).is_some_and(|case| policy.counts(&case))
     };
     for &action in Action::ALL {
         for &class in Class::ALL {
@@ -157,11 +157,11 @@ fn the_gate_lets_failures_through_that_a_rule_is_for_and_nothing_else() {
     let delivered = verdict(Class::Success, Reason::Delivered, Fault::Recipient);
     let any = with_rules("[[rule]]\nid = 'any'\nfor = 'forever'\n");
     let failed = recipient(Action::Failed);
-    assert!(!any.counts(&Case::of_bounce("news", NOW, ROW, &failed, &delivered).unwrap()), "a success");
+    assert!(!any.counts(&Case::of_bounce("news", NOW, ROW, &failed, &delivered, Trust::Local).unwrap()), "a success");
     let everybody = Recipient { address: Address::parse("*@example.org"), ..recipient(Action::Failed) };
     assert!(!counts(&everybody, &dead), "a whole domain");
     let bare = Address::parse("*@example.org").unwrap();
-    assert!(!policy.counts(&Case::of_complaint("news", NOW, ROW, &bare)), "a whole domain complains");
+    assert!(!policy.counts(&Case::of_complaint("news", NOW, ROW, &bare, Trust::Local)), "a whole domain complains");
 }
 
 #[test]
@@ -278,17 +278,20 @@ fn rules_look_at_domain_mailbox_and_fault() {
     assert_eq!(found.and_then(|found| found.policy).as_deref(), Some("lost"));
     let there = Recipient { address: Address::parse("bob@example.net"), ..recipient(Action::Failed) };
     let dead = verdict(Class::Hard, Reason::UserUnknown, Fault::Recipient);
-    let case = Case::of_bounce("news", NOW, ROW, &there, &dead).unwrap();
+    let case = Case::of_bounce("news", NOW, ROW, &there, &dead, Trust::Local).unwrap();
     assert!(!policy.counts(&case) && policy.decide(&History::default(), &case).is_none(), "never");
     let below = Recipient { address: Address::parse("bob@mail.example.net"), ..there.clone() };
-    assert!(policy.counts(&Case::of_bounce("news", NOW, ROW, &below, &dead).unwrap()), "not what lies below");
+    assert!(
+        policy.counts(&Case::of_bounce("news", NOW, ROW, &below, &dead, Trust::Local).unwrap()),
+        "not what lies below"
+    );
 }
 
 #[test]
 fn a_rule_of_ones_own_may_be_for_the_complaints_of_a_mailbox() {
     let policy = with_rules("[[rule]]\nid = 'ours'\nkind = 'complaint'\nmailbox = 'news'\nfor = 'never'\n");
     assert_eq!(complain(&policy, &History::default(), NOW), None);
-    let found = policy.decide(&History::default(), &Case::of_complaint("other", NOW, ROW, &address()));
+    let found = policy.decide(&History::default(), &Case::of_complaint("other", NOW, ROW, &address(), Trust::Local));
     assert_eq!(found.and_then(|found| found.policy).as_deref(), Some("complaint"));
 }
 

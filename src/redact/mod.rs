@@ -39,6 +39,7 @@ fn redact_lines(raw: &[u8], keep: &Keep) -> Vec<u8> {
     let options = parse::Options {
         campaign_headers: Vec::new(),
         most_octets: parse::MOST_OCTETS,
+        own: parse::OwnServers::default(),
         tables: Arc::clone(&keep.tables),
     };
     let report = parse::parse(raw, &options);

@@ -3,6 +3,7 @@
 mod evidence;
 mod judged;
 mod stored;
+mod trust;
 
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ pub use evidence::{Evidence, Excerpt, Finding, Location};
 pub use judged::{Candidate, Forwarded, Lowered, Verdict};
 use serde::Serialize;
 pub use stored::StoredRecipient;
+pub use trust::{Provenance, Trust, Trusts};
 
 use crate::codes::{EnhancedStatusCode, ReplyCode, words};
 pub use crate::text::Address;
@@ -81,6 +83,8 @@ pub struct Report {
     pub author: Option<Finding<Address>>,
     /// How many more it names than one report may put on record.
     pub left_out: usize,
+    /// By what it can be believed.
+    pub provenance: Provenance,
     /// The returned original message, as far as it is there.
     pub original: Original,
 }
@@ -101,6 +105,7 @@ impl Report {
             complainers: Vec::new(),
             author: None,
             left_out: 0,
+            provenance: Provenance::default(),
             original: Original::default(),
         }
     }

@@ -127,7 +127,12 @@ impl<'a> List<'a> {
         let (of, events) = self.of(case.address);
         of.expire(case.at, events);
         let decided = policy.decide(&of.known.history, case);
-        if let Some(suppression) = decided.filter(|found| !of.waits_on(found.origin, case.at, &policy.brake)) {
+        if decided.is_none() {
+            let doubtful = policy.decide_if_true(&of.known.history, case);
+            if let Some(suppression) = doubtful.filter(|doubtful| of.is_left_to_a_person(doubtful.origin)) {
+                of.hold(Why::Unverified, case, suppression, remote, message, events);
+            }
+        } else if let Some(suppression) = decided.filter(|found| !of.waits_on(found.origin, case.at, &policy.brake)) {
             match waits() {
                 None => of.put(case, suppression, remote, message, events),
                 Some(_) if suppression.origin == Origin::Soft && of.known.history.held.is_some() => {}
@@ -142,6 +147,7 @@ impl<'a> List<'a> {
                 reason: verdict.reason,
                 fault: verdict.fault,
                 mailbox: Some(case.mailbox.to_owned()),
+                trust: case.trust,
             });
         }
     }
@@ -328,6 +334,12 @@ impl<'a> Of<'a> {
     fn waits_on(&self, origin: Origin, at: i64, brake: &Brake) -> bool {
         let held = self.known.history.held.filter(|held| held.why == Why::Outage && origin == Origin::Hard);
         held.is_some_and(|held| !brake.confirms(held.since, at))
+    }
+
+    /// Whether a person is to see what nobody vouches for. What waits for another reason has been vouched for; and of the
+    /// first of many soft bounces that are not to be believed there is enough to see.
+    fn is_left_to_a_person(&self, origin: Origin) -> bool {
+        self.known.history.held.is_none_or(|held| held.why == Why::Unverified && origin != Origin::Soft)
     }
 
     fn newly_dead(&self) -> Option<(&NewEntry<'a>, &NewlyDead)> {

@@ -16,6 +16,7 @@ mod plan;
 mod reclassify;
 mod retention;
 mod review;
+mod sent;
 pub(crate) mod sqlite;
 mod totals;
 
@@ -36,6 +37,7 @@ pub use plan::JudgedMessage;
 pub use reclassify::{Anew, Differences, JudgeAnew, Judged, ListDifference, ListedAs, Progress, TablesVersion};
 pub use retention::Records;
 pub use review::{Answered, Held, HeldAnswer, HeldSelection};
+pub use sent::{LogReading, LogStatus, Sent};
 use sqlite::SqliteStore;
 
 use crate::{
@@ -217,6 +219,77 @@ impl Store {
     ) -> Result<Committed, StoreError> {
         match self {
             Self::Sqlite(store) => store.commit(mailbox, batch, reading, policy).await,
+        }
+    }
+
+    /// Notes at `now` that our own mail can be told from what strangers write, if that is new; says since when.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn vouch_from(&self, now: i64) -> Result<i64, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.vouch_from(now).await,
+        }
+    }
+
+    /// Since when our own mail can be told from what strangers write; `None` while it can't.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn vouching_since(&self) -> Result<Option<i64>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.vouching_since().await,
+        }
+    }
+
+    /// Believes what speaks of messages that we are known to have sent to nobody else; says since when our own mail can
+    /// be told from what strangers write.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn vouch(&self, batch: &mut [JudgedMessage]) -> Result<Option<i64>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.vouch(batch).await,
+        }
+    }
+
+    /// Keeps what was sent, at `now`, as keyed hashes, and counts what was not known yet; says how much that was.
+    ///
+    /// # Errors
+    /// See [`StoreError`]; nothing is kept then.
+    pub async fn record_sent(&self, sent: &[Sent], now: i64) -> Result<u64, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.record_sent(sent, now).await,
+        }
+    }
+
+    /// How far a mail log was read, and what was known then of messages on their way, by their queue IDs.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn log_resume(&self, name: &str) -> Result<Option<(String, Vec<(String, String)>)>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.log_resume(name).await,
+        }
+    }
+
+    /// Keeps what a mail log told together with how far it was read. [`Store::vouch_from`] goes before.
+    ///
+    /// # Errors
+    /// See [`StoreError`]; nothing is kept then.
+    pub async fn commit_log(&self, name: &str, reading: &LogReading) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(store) => store.commit_log(name, reading).await,
+        }
+    }
+
+    /// How far each mail log was read that ever was.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn mail_logs(&self) -> Result<Vec<LogStatus>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.mail_logs().await,
         }
     }
 

@@ -15,7 +15,7 @@ use crate::{
     codes::{Class, Reason},
     message::{Disposition, Place},
     policy::{Case, Policy, brake::hour_of},
-    report::{Action, Address, Finding, Kind, Recipient, Report, Verdict},
+    report::{Action, Address, Finding, Kind, Recipient, Report, Trust, Trusts, Verdict},
     suppression::{History, Origin, Sign, Suppression, Why},
 };
 
@@ -34,6 +34,8 @@ pub struct JudgedMessage {
     pub report: Report,
     /// One verdict for each of `report.recipients`, in their order.
     pub verdicts: Vec<Verdict>,
+    /// How far it can be believed.
+    pub trusts: Trusts,
     /// The tables by which it was judged.
     pub tables: Arc<TablesVersion>,
     /// What is to become of it after the commit.
@@ -104,6 +106,7 @@ pub(super) struct NewBounce<'a> {
     pub verdict: &'a Verdict,
     /// The answer of [`Policy::counts`].
     pub counts: bool,
+    pub trust: Trust,
 }
 
 /// A row of `complaint`.
@@ -114,6 +117,7 @@ pub(super) struct NewComplaint<'a> {
     pub position: i64,
     pub judged: &'a JudgedMessage,
     pub complainer: &'a Finding<Address>,
+    pub trust: Trust,
 }
 
 /// A row of `suppression`.
@@ -219,13 +223,13 @@ pub(super) fn addresses<'a>(
     let named = |address: &'a Address| (address.normalised(), address.domain());
     let mut all = BTreeMap::new();
     for judged in fresh {
-        let counting = reported(judged).filter_map(|(recipient, verdict)| {
-            let case = Case::of_bounce(mailbox, judged.received, 0, recipient, verdict)?;
+        let counting = reported(judged).filter_map(|(recipient, verdict, trust)| {
+            let case = Case::of_bounce(mailbox, judged.received, 0, recipient, verdict, trust)?;
             policy.counts(&case).then_some(case.address)
         });
         all.extend(counting.map(named));
         all.extend(judged.report.complainers.iter().map(|complainer| named(&complainer.value)));
-        all.extend(signs(judged).map(|(address, _)| named(address)));
+        all.extend(signs(judged).map(|(address, ..)| named(address)));
     }
     all
 }
@@ -238,8 +242,8 @@ pub(super) fn hard_by_hour(
 ) -> BTreeMap<String, BTreeMap<i64, i64>> {
     let mut all: BTreeMap<String, BTreeMap<i64, i64>> = BTreeMap::new();
     for judged in fresh {
-        for (recipient, verdict) in reported(judged).filter(|(_, verdict)| verdict.class == Class::Hard) {
-            let case = Case::of_bounce(mailbox, judged.received, 0, recipient, verdict);
+        for (recipient, verdict, trust) in reported(judged).filter(|(_, verdict, _)| verdict.class == Class::Hard) {
+            let case = Case::of_bounce(mailbox, judged.received, 0, recipient, verdict, trust);
             if let Some(case) = case.filter(|case| policy.counts(case)) {
                 let hours = all.entry(remote(judged, &case, policy)).or_default();
                 *hours.entry(hour_of(case.at)).or_default() += 1;
@@ -256,19 +260,20 @@ fn remote(judged: &JudgedMessage, case: &Case<'_>, policy: &Policy) -> String {
 }
 
 /// The recipients that a delivery report speaks of. Automatic answers and complaints report on no delivery.
-fn reported(judged: &JudgedMessage) -> impl Iterator<Item = (&Recipient, &Verdict)> {
+fn reported(judged: &JudgedMessage) -> impl Iterator<Item = (&Recipient, &Verdict, Trust)> {
     let reports = match judged.report.kind {
         Kind::Bounce | Kind::Delayed | Kind::Delivered => true,
         Kind::AutoReply | Kind::Complaint | Kind::NotBounce => false,
     };
-    judged.report.recipients.iter().zip(&judged.verdicts).filter(move |_| reports)
+    let judgements = judged.report.recipients.iter().zip(&judged.verdicts).filter(move |_| reports);
+    judgements.map(|(recipient, verdict)| (recipient, verdict, judged.trusts.of(recipient.address.as_ref())))
 }
 
 /// Whom a message shows to be alive: whom a report calls reached, and who wrote it himself or let a program do so.
-fn signs(judged: &JudgedMessage) -> impl Iterator<Item = (&Address, Sign)> {
+fn signs(judged: &JudgedMessage) -> impl Iterator<Item = (&Address, Sign, Trust)> {
     let reached = reported(judged)
-        .filter(|(recipient, _)| recipient.action == Action::Delivered)
-        .filter_map(|(recipient, _)| Some((recipient.address.as_ref()?, Sign::Delivered)));
+        .filter(|(recipient, ..)| recipient.action == Action::Delivered)
+        .filter_map(|(recipient, _, trust)| Some((recipient.address.as_ref()?, Sign::Delivered, trust)));
     let sign = match judged.report.kind {
         Kind::AutoReply => Some(Sign::AutoReply),
         Kind::NotBounce => Some(Sign::OwnMail),
@@ -276,7 +281,8 @@ fn signs(judged: &JudgedMessage) -> impl Iterator<Item = (&Address, Sign)> {
     };
     let author = judged.report.author.as_ref().map(|author| &author.value);
     // The name of a domain entry is nobody's address.
-    reached.chain(author.zip(sign)).filter(|(address, _)| address.local_part() != "*")
+    let written = author.zip(sign).map(|(address, sign)| (address, sign, judged.trusts.of(Some(address))));
+    reached.chain(written).filter(|(address, ..)| address.local_part() != "*")
 }
 
 impl<'a> Plan<'a> {
@@ -299,24 +305,26 @@ impl<'a> Plan<'a> {
         for &NewMessage { id: message, judged } in &messages {
             let mut left = policy.most_per_message;
             let at = judged.received;
-            for (position, (recipient, verdict)) in (0..).zip(reported(judged)) {
+            for (position, (recipient, verdict, trust)) in (0..).zip(reported(judged)) {
                 let id = bounces.last().map_or(last_bounce, |bounce| bounce.id) + 1;
-                let case = Case::of_bounce(mailbox, at, id, recipient, verdict);
+                let case = Case::of_bounce(mailbox, at, id, recipient, verdict, trust);
                 let counting = case.filter(|case| policy.counts(case));
                 if let Some(case) = &counting {
                     let remote = (verdict.class == Class::Hard).then(|| remote(judged, case, policy));
                     list.learn(policy, case, remote, message, &mut left);
                 }
                 let counts = counting.is_some();
-                bounces.push(NewBounce { id, message, position, judged, recipient, verdict, counts });
+                bounces.push(NewBounce { id, message, position, judged, recipient, verdict, counts, trust });
             }
             for (position, complainer) in (0..).zip(&judged.report.complainers) {
+                let trust = judged.trusts.of(Some(&complainer.value));
                 let id = complaints.last().map_or(last_complaint, |complaint| complaint.id) + 1;
-                let case = Case::of_complaint(mailbox, at, id, &complainer.value);
+                let case = Case::of_complaint(mailbox, at, id, &complainer.value, trust);
                 list.learn(policy, &case, None, message, &mut left);
-                complaints.push(NewComplaint { id, message, position, judged, complainer });
+                complaints.push(NewComplaint { id, message, position, judged, complainer, trust });
             }
-            for (address, sign) in signs(judged) {
+            let believed = signs(judged).filter(|&(.., trust)| policy.demands.are_met(Some(mailbox), at, trust));
+            for (address, sign, _) in believed {
                 list.revive(address, NewSign { address: address.normalised(), at, sign, message: Some(message) });
             }
         }
@@ -411,7 +419,8 @@ mod tests {
                 let address = new.recipient.address.as_ref().map(|address| address.normalised().to_owned());
                 let Verdict { class, reason, fault, .. } = *new.verdict;
                 let mailbox = Some(MAILBOX.to_owned());
-                let past = Past { bounce: new.id, at: new.judged.received, class, reason, fault, mailbox };
+                let (at, trust) = (new.judged.received, new.trust);
+                let past = Past { bounce: new.id, at, class, reason, fault, mailbox, trust };
                 self.bounces.push((new.id, new.message, address, past, new.counts));
             }
             for NewComplaint { id, message, complainer, .. } in plan.complaints {
@@ -479,6 +488,7 @@ mod tests {
             received: day * DAY,
             size: 1,
             verdicts: verdicts.collect(),
+            trusts: Trusts::default(),
             report: Report {
                 recipients: recipients
                     .iter()
@@ -597,7 +607,8 @@ mod tests {
         fn nobody_is_suppressed_whom_the_gate_keeps_out(batch in batch()) {
             let plan = Plan::new(MAILBOX, &batch, &Policy::default(), Memory::default().facts(&batch));
             for bounce in &plan.bounces {
-                let case = Case::of_bounce(MAILBOX, bounce.judged.received, bounce.id, bounce.recipient, bounce.verdict);
+                let &NewBounce { id, judged, recipient, verdict, trust, .. } = bounce;
+                let case = Case::of_bounce(MAILBOX, judged.received, id, recipient, verdict, trust);
                 prop_assert_eq!(bounce.counts, case.is_some_and(|case| Policy::default().counts(&case)));
                 let kind = bounce.judged.report.kind;
                 prop_assert!(matches!(kind, Kind::Bounce | Kind::Delayed | Kind::Delivered));

@@ -6,7 +6,10 @@ use bounced::{
     codes::{Class, Fault, Judgement, Reason},
     message::{Cursor, Disposition, Place, Reading},
     policy::Policy,
-    report::{Action, Address, Candidate, Evidence, Finding, Kind, Location, Original, Recipient, Report, Verdict},
+    report::{
+        Action, Address, Candidate, Evidence, Finding, Kind, Location, Original, Provenance, Recipient, Report, Trusts,
+        Verdict,
+    },
     store::{By, Committed, JudgedMessage, Store},
 };
 use sha2::{Digest, Sha256};
@@ -146,6 +149,7 @@ pub fn entry(uid: u32, received: i64, recipients: &[(&str, Judgement)]) -> Judge
         size: 2_048,
         report: report(uid, recipients),
         verdicts,
+        trusts: Trusts::default(),
         disposition: Disposition::Processed,
     }
 }
@@ -178,6 +182,7 @@ fn report(uid: u32, recipients: Vec<Recipient>) -> Report {
         complainers: Vec::new(),
         author: None,
         left_out: 0,
+        provenance: Provenance::default(),
         original: Original {
             message_id: Some(format!("original-{uid}@example.org")),
             campaign: Some(format!("campaign-{}", uid % 3)),

@@ -161,7 +161,7 @@ macro_rules! known_of {
     ($mailbox:literal) => {
         concat!(
             "SELECT a.value ->> 0 AS address,
-                (SELECT json_group_array(json_array(b.id, b.at, b.class, b.reason, b.fault, ",
+                (SELECT json_group_array(json_array(b.id, b.at, b.class, b.reason, b.fault, b.trust, ",
             $mailbox,
             ")) FROM bounce AS b WHERE b.address = a.value ->> 0 AND b.at >= ?2 AND b.counts = 1) AS past,
                 (SELECT max(e.at) FROM event AS e WHERE e.address = a.value ->> 0 AND e.kind <> 'suppressed'
@@ -225,10 +225,11 @@ fn known_of(row: &SqliteRow) -> Result<KnownAddress, sqlx::Error> {
     Ok(KnownAddress { history, last_change: row.try_get("last_change")? })
 }
 
-type PastRow = (i64, i64, String, String, String, Option<String>);
+type PastRow = (i64, i64, String, String, String, String, Option<String>);
 
-fn past((bounce, at, class, reason, fault, mailbox): PastRow) -> Result<Past, sqlx::Error> {
-    Ok(Past { bounce, at, class: parsed(&class)?, reason: parsed(&reason)?, fault: parsed(&fault)?, mailbox })
+fn past((bounce, at, class, reason, fault, trust, mailbox): PastRow) -> Result<Past, sqlx::Error> {
+    let (class, reason, fault, trust) = (parsed(&class)?, parsed(&reason)?, parsed(&fault)?, parsed(&trust)?);
+    Ok(Past { bounce, at, class, reason, fault, mailbox, trust })
 }
 
 async fn insert_messages(
@@ -268,7 +269,7 @@ async fn insert_bounces(tx: &mut SqliteConnection, bounces: &[NewBounce<'_>]) ->
              (id, message, position, action, address_given, address, domain, class, reason, fault, counts, status,
               reply, diagnostic, remote_mta, reporting_mta, original_message_id, campaign, list_id, rule, field, line,
               words, lowered_from, lowered_line, lowered_words, forwarded_to, forwarded_class, forwarded_reason,
-              forwarded_fault, conflict, at, tables, evidence) ",
+              forwarded_fault, conflict, at, tables, evidence, trust) ",
         )
         .push_values(chunk, |mut row, bounce| {
             let NewBounce { judged, recipient, verdict, .. } = bounce;
@@ -308,7 +309,8 @@ async fn insert_bounces(tx: &mut SqliteConnection, bounces: &[NewBounce<'_>]) ->
                 .push_bind(judged.received)
                 .push_bind(tables[judged.tables.digest.as_str()])
                 // Of whom nothing was said, nothing is judged again.
-                .push_bind(recipient.to_store().filter(|_| recipient.says_anything()));
+                .push_bind(recipient.to_store().filter(|_| recipient.says_anything()))
+                .push_bind(bounce.trust.as_str());
         })
         .build()
         .persistent(is_kept(chunk.len()))
@@ -323,7 +325,7 @@ async fn insert_complaints(tx: &mut SqliteConnection, complaints: &[NewComplaint
         QueryBuilder::<Sqlite>::new(
             "INSERT INTO complaint
              (id, message, position, address_given, address, domain, original_message_id, campaign, list_id, field, line,
-              words, at) ",
+              words, at, trust) ",
         )
         .push_values(chunk, |mut row, new| {
             let NewComplaint { judged, complainer, .. } = new;
@@ -340,7 +342,8 @@ async fn insert_complaints(tx: &mut SqliteConnection, complaints: &[NewComplaint
                 .push_bind(complainer.evidence.location.to_string())
                 .push_bind(complainer.evidence.line)
                 .push_bind(complainer.evidence.words.as_str())
-                .push_bind(judged.received);
+                .push_bind(judged.received)
+                .push_bind(new.trust.as_str());
         })
         .build()
         .persistent(is_kept(chunk.len()))

@@ -15,6 +15,7 @@ mod mailbox;
 mod reclassify;
 mod retention;
 mod review;
+mod sent;
 mod tables;
 mod totals;
 mod verdict;
