@@ -25,3 +25,4 @@ mod retention;
 mod review;
 mod snapshot;
 mod totals;
+mod trust;
