@@ -56,7 +56,8 @@ async fn judge_all(
         Some((recipient, verdict))
     };
     let Reclassification { since, by, dry_run } = *asked;
-    let anew = Anew { judge: &again, tables: judge.version(), policy: judge.policy(), since, by, dry_run };
+    let policy = judge.policy().vouching_since(store.vouching_since().await?);
+    let anew = Anew { judge: &again, tables: judge.version(), policy: &policy, since, by, dry_run };
     let mut progress = Progress::default();
     while let Some(differences) = store.reclassify(&anew, &mut progress).await? {
         told(differences);

@@ -22,6 +22,8 @@ pub struct Outdated {
     pub bounces: u64,
     /// Messages.
     pub messages: u64,
+    /// Messages that we sent, by recipients.
+    pub sent: u64,
 }
 
 /// Erases what is too old at `now` (seconds since 1970-01-01 UTC), until told to stop; what is left then is found the
@@ -47,6 +49,9 @@ pub async fn erase_outdated(
     if let Some(time) = before(retention.diagnostics) {
         erased.diagnostics = erase_records(store, Records::Diagnostics, time, stop).await?;
         erased.diagnostics += erase_texts_of_entries(store, time, stop).await?;
+    }
+    if let Some(time) = before(retention.sent) {
+        erased.sent = erase_records(store, Records::Sent, time, stop).await?;
     }
     Ok(erased)
 }

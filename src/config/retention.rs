@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, de::Error};
 use crate::policy;
 
 /// `[retention]`: each counts from when the message was received; `None` is for ever.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Retention {
     /// What others wrote about a bounce or a complaint: the words of mail servers and of mails.
@@ -20,6 +20,15 @@ pub struct Retention {
     /// That there was a message, with its bounces and complaints.
     #[serde(deserialize_with = "time")]
     pub messages: Option<Duration>,
+    /// What we sent, and to whom; counted from when it was sent.
+    #[serde(deserialize_with = "time")]
+    pub sent: Option<Duration>,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { diagnostics: None, bounces: None, messages: None, sent: Some(Duration::from_secs(30 * 24 * 60 * 60)) }
+    }
 }
 
 impl Retention {
@@ -41,12 +50,6 @@ impl Retention {
     pub fn of_bounces(&self) -> Option<Duration> {
         self.bounces.into_iter().chain(self.messages).min()
     }
-
-    /// Whether anything is ever erased.
-    #[must_use]
-    pub fn is_for_ever(&self) -> bool {
-        *self == Self::default()
-    }
 }
 
 /// As `bounced check` prints it.
@@ -56,8 +59,9 @@ impl fmt::Display for Retention {
             let seconds = time.map(|time| time.as_secs().cast_signed());
             seconds.map_or("for ever".to_owned(), |seconds| policy::Span::of_seconds(seconds).to_string())
         };
-        let [diagnostics, bounces, messages] = [self.diagnostics, self.bounces, self.messages].map(told);
-        write!(f, "diagnostics {diagnostics}, bounces {bounces}, messages {messages}")
+        let [diagnostics, bounces, messages, sent] =
+            [self.diagnostics, self.bounces, self.messages, self.sent].map(told);
+        write!(f, "diagnostics {diagnostics}, bounces {bounces}, messages {messages}, what was sent {sent}")
     }
 }
 

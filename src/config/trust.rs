@@ -48,8 +48,7 @@ pub struct MailboxTrust {
 
 impl Default for Trust {
     fn default() -> Self {
-        let OwnServers { names: servers, submission_hosts, local_users, skip_lmtp, .. } =
-            OwnServers::default();
+        let OwnServers { names: servers, submission_hosts, local_users, skip_lmtp, .. } = OwnServers::default();
         let mailbox = BTreeMap::new();
         Self { required: None, since: None, servers, submission_hosts, local_users, skip_lmtp, mailbox }
     }

@@ -31,9 +31,15 @@ pub(super) async fn keep(
         };
         let rest = match erased.await {
             Ok(erased) => {
-                let Outdated { diagnostics, bounces, messages } = erased;
+                let Outdated { diagnostics, bounces, messages, sent } = erased;
                 if erased != Outdated::default() {
-                    tracing::info!(messages, bounces, diagnostics, "erased what was older than [retention] allows");
+                    tracing::info!(
+                        messages,
+                        bounces,
+                        diagnostics,
+                        sent,
+                        "erased what was older than [retention] allows"
+                    );
                 }
                 DAILY
             }

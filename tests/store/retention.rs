@@ -103,14 +103,14 @@ async fn more_than_one_transaction_takes_are_erased_and_whoever_is_told_to_stop_
         f.commit(&[entry(uid, START, &named)]).await;
     }
     let stop = CancellationToken::new();
-    let retention = Retention { diagnostics: Some(DAYS), bounces: Some(2 * DAYS), messages: None };
+    let retention = Retention { diagnostics: Some(DAYS), bounces: Some(2 * DAYS), messages: None, sent: None };
     stop.cancel();
     let stopped = app::erase_outdated(&f.store, &retention, START + 9 * DAY, &stop).await.unwrap();
     assert_eq!(stopped, Outdated::default());
     let erased = app::erase_outdated(&f.store, &retention, START + 9 * DAY, &CancellationToken::new()).await.unwrap();
     assert_eq!(
         erased,
-        Outdated { diagnostics: 450, bounces: 450, messages: 0 },
+        Outdated { diagnostics: 450, bounces: 450, messages: 0, sent: 0 },
         "the entries' own, once their bounces are gone"
     );
     assert_eq!(f.value::<i64>("SELECT count(*) FROM suppression WHERE diagnostic IS NULL").await, 450);

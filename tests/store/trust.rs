@@ -1,11 +1,14 @@
 //! Who is believed: what strangers write waits once it can be known what we sent, and what matches that does not.
 
 use bounced::{
+    app::{Outdated, erase_outdated},
+    config::Retention,
     message::Reading,
     policy::{Demand, Demands, Policy},
     report::{Action, Address, Evidence, Finding, Kind, Trust, Trusts},
     store::{Committed, HeldAnswer, HeldSelection, JudgedMessage, LogReading, Sent},
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::fixture::{DAY, Fixture, HARD, MAILBOX, SOFT, START, by, complaint, entry};
 
@@ -81,7 +84,8 @@ async fn a_forged_report_of_a_thousand_suppresses_none_and_a_person_may_still_sa
     record(&f, vec![about(entry(1, START + 1, &named), "real@news.example")], Demands::default()).await;
     assert_eq!(listed(&f).await, [] as [&str; 0]);
     assert_eq!(waiting(&f).await.len(), 1_000);
-    let selection = HeldSelection { addresses: Some(vec!["victim7@example.org".to_owned()]), ..HeldSelection::default() };
+    let selection =
+        HeldSelection { addresses: Some(vec!["victim7@example.org".to_owned()]), ..HeldSelection::default() };
     f.store.answer_held(&selection, HeldAnswer::Approve, &by(START + 2)).await.unwrap();
     assert_eq!(listed(&f).await, ["victim7@example.org"]);
 }
@@ -97,7 +101,8 @@ async fn a_report_of_a_message_that_went_to_one_is_believed_of_him_alone() {
     assert_eq!(f.store.record_sent(&messages, START).await.unwrap(), 3);
     assert_eq!(f.store.record_sent(&messages, START).await.unwrap(), 0, "known");
     let hard = |uid, to: &str, id: &str| about(entry(uid, START + 1, &[(to, HARD)]), id);
-    record(&f, vec![hard(1, ANN, "to-both@news.example"), hard(2, BOB, "to-ann@news.example")], Demands::default()).await;
+    record(&f, vec![hard(1, ANN, "to-both@news.example"), hard(2, BOB, "to-ann@news.example")], Demands::default())
+        .await;
     assert_eq!(listed(&f).await, [] as [&str; 0]);
     record(&f, vec![hard(3, "Ann@Example.org", "to-ann@news.example")], Demands::default()).await;
     assert_eq!(listed(&f).await, [ANN], "she waited and is believed now");
@@ -181,6 +186,25 @@ async fn a_mailbox_may_ask_for_more_and_from_a_day_on() {
 }
 
 #[tokio::test]
+async fn what_was_sent_too_long_ago_matches_nothing_any_more() {
+    let f = Fixture::new().await;
+    f.store
+        .record_sent(&[sent("old@news.example", ANN, START), sent("new@news.example", BOB, START + DAY)], START)
+        .await
+        .unwrap();
+    let erased = erase_outdated(&f.store, &Retention::default(), START + 30 * DAY + 1, &CancellationToken::new()).await;
+    assert_eq!(erased.unwrap(), Outdated { sent: 1, ..Outdated::default() });
+    let at = START + 30 * DAY + 1;
+    let late = vec![
+        about(entry(1, at, &[(ANN, HARD)]), "old@news.example"),
+        about(entry(2, at, &[(BOB, HARD)]), "new@news.example"),
+    ];
+    record(&f, late, Demands::default()).await;
+    assert_eq!(listed(&f).await, [BOB]);
+    assert_eq!(f.value::<i64>("SELECT sum(sent) FROM sent_by_day").await, 2, "how much it was stays");
+}
+
+#[tokio::test]
 async fn what_was_sent_is_counted_by_day_once_and_kept_as_hashes_alone() {
     let f = Fixture::new().await;
     let delivered = |one: Sent| Sent { is_delivered: true, campaign: Some("may".to_owned()), ..one };
@@ -222,7 +246,8 @@ async fn what_was_sent_is_counted_by_day_once_and_kept_as_hashes_alone() {
     assert_eq!(f.store.log_resume("mail").await.unwrap(), Some(("9".to_owned(), queue)));
     let status = f.store.mail_logs().await.unwrap();
     assert_eq!((status[0].lines, status[0].skipped), (20, 2));
-    let file = std::fs::read(f.database()).unwrap();
+    let files = ["bounced.db", "bounced.db-wal"].map(|name| std::fs::read(f.path(name)).unwrap());
+    let file = files.concat();
     let holds = |needle: &str| file.windows(needle.len()).any(|window| window == needle.as_bytes());
     assert!(!holds("1@news.example") && !holds(ANN) && holds("example.org"));
 }

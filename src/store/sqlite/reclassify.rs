@@ -282,7 +282,7 @@ async fn judge_addresses<'a>(
             rows.extend(again.difference(anew, &mut of_address)?);
         }
         let told = told(connection, &of, known.of_domain(address), &bounces).await?;
-        let replayed = replay(anew.policy, address, steps(anew, address, &bounces, &of, &told), anew.by.at);
+        let replayed = replay(anew.policy, address, steps(anew, address, &bounces, &of, &told)?, anew.by.at);
         if let Some(mut difference) = of.difference(address, &replayed, &bounces, anew) {
             let newly_dead = replayed.newly_dead.filter(|_| difference.is_newly_dead());
             let after = replayed.entry.as_ref().map(|(entry, _)| entry);

@@ -79,6 +79,8 @@ const fn statements(records: Records) -> &'static [&'static str] {
         ],
         Records::DeadByHour => &["DELETE FROM dead_by_hour WHERE (remote, hour) IN
              (SELECT remote, hour FROM dead_by_hour WHERE hour < ?1 AND held = 0 LIMIT ?2)"],
+        Records::Sent => &["DELETE FROM sent WHERE (message, recipient) IN
+                             (SELECT message, recipient FROM sent WHERE at < ?1 ORDER BY at LIMIT ?2)"],
         Records::Messages => {
             &["DELETE FROM message WHERE id IN (SELECT id FROM message WHERE received < ?1 ORDER BY received LIMIT ?2)"]
         }

@@ -9,7 +9,7 @@ use super::super::{json, parsed, verdict::VerdictColumns};
 use crate::{
     codes::Class,
     policy::{Case, Policy},
-    report::{Address, Recipient, StoredRecipient, Verdict},
+    report::{Address, Recipient, StoredRecipient, Trust, Verdict},
     store::{Anew, Differences, Judged},
 };
 
@@ -43,6 +43,7 @@ pub(super) struct StoredBounce {
     pub conflict: bool,
     pub tables: Option<i64>,
     pub evidence: Option<String>,
+    pub trust: String,
     pub mailbox: String,
     pub recorded: i64,
 }
@@ -54,7 +55,7 @@ macro_rules! stored_bounces {
             "SELECT b.id, b.message, b.at, b.action, b.address_given, b.address, b.class, b.reason, b.fault, b.counts, \
              b.diagnostic, b.remote_mta, b.reporting_mta, b.rule, b.field, b.line, b.words, b.lowered_from, \
              b.lowered_line, b.lowered_words, b.forwarded_to, b.forwarded_class, b.forwarded_reason, b.forwarded_fault, \
-             b.conflict, b.tables, b.evidence, m.mailbox, m.recorded ",
+             b.conflict, b.tables, b.evidence, b.trust, m.mailbox, m.recorded ",
             $rest
         )
     };
@@ -136,6 +137,7 @@ pub(super) struct Rejudged {
     pub row: StoredBounce,
     pub recipient: Recipient,
     pub verdict: Verdict,
+    pub trust: Trust,
     /// Whether the verdict is today's.
     pub is_todays: bool,
 }
@@ -153,11 +155,13 @@ impl Rejudged {
             Some(todays) => todays,
             None => row.as_it_is()?,
         };
-        Ok(Self { row, recipient, verdict, is_todays })
+        let trust = parsed(&row.trust)?;
+        Ok(Self { row, recipient, verdict, trust, is_todays })
     }
 
     pub fn case(&self) -> Option<Case<'_>> {
-        Case::of_bounce(&self.row.mailbox, self.row.at, self.row.id, &self.recipient, &self.verdict)
+        let StoredBounce { id, at, ref mailbox, .. } = self.row;
+        Case::of_bounce(mailbox, at, id, &self.recipient, &self.verdict, self.trust)
     }
 
     /// Whose verdict it is, of a hard one.

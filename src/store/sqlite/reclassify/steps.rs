@@ -102,7 +102,7 @@ pub(super) fn steps<'a>(
     bounces: &'a [Rejudged],
     of: &'a StoredAddress,
     told: &[Told<'_>],
-) -> Vec<Step<'a>> {
+) -> Result<Vec<Step<'a>>, sqlx::Error> {
     // What came of a case and waits, or has waited, for a person.
     let held: HashMap<(Option<i64>, Option<i64>), Why> = told
         .iter()
@@ -116,20 +116,24 @@ pub(super) fn steps<'a>(
             let waits = of.held.as_ref().filter(|held| (held.bounce, held.complaint) == case);
             (case, waits.and_then(StoredEntry::why).unwrap_or(Why::Flood))
         })
+        // Whether it is believed is asked anew.
+        .filter(|(_, why)| *why != Why::Unverified)
         .collect();
     let mut rows: Vec<Written<'a>> = Vec::new();
     for again in bounces {
         let StoredBounce { id, message, at, ref action, recorded, .. } = again.row;
         let written = |step| Written { message, recorded, bounce: Some(id), complaint: None, step };
         if action == Action::Delivered.as_str() {
-            rows.push(written(Step::Alive { at }));
+            if anew.policy.demands.are_met(Some(&again.row.mailbox), at, again.trust) {
+                rows.push(written(Step::Alive { at }));
+            }
         } else if let Some(case) = again.case().filter(|case| again.counts_as(anew, case)) {
             let (held, remote) = (held.get(&(Some(id), None)).copied(), again.remote(anew.policy));
             rows.push(written(Step::Case { case, remote, message, held }));
         }
     }
-    for &StoredComplaint { id, message, at, ref mailbox, recorded, .. } in &of.complaints {
-        let case = Case::of_complaint(mailbox, at, id, address);
+    for &StoredComplaint { id, message, at, ref trust, ref mailbox, recorded, .. } in &of.complaints {
+        let case = Case::of_complaint(mailbox, at, id, address, parsed(trust)?);
         let held = held.get(&(None, Some(id))).copied();
         let step = Step::Case { case, remote: None, message, held };
         rows.push(Written { message, recorded, bounce: None, complaint: Some(id), step });
@@ -157,7 +161,7 @@ pub(super) fn steps<'a>(
         steps.extend(told.step());
     }
     steps.extend(rows.map(|written| written.step));
-    steps
+    Ok(steps)
 }
 
 /// A step that a message brought.

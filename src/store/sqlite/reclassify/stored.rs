@@ -17,6 +17,7 @@ pub(super) struct StoredComplaint {
     pub message: i64,
     pub at: i64,
     pub address: String,
+    pub trust: String,
     pub mailbox: String,
     pub recorded: i64,
 }
@@ -112,7 +113,7 @@ impl StoredAddresses {
             all.entry(address).or_default().bounces.push(row);
         }
         let rows: Vec<StoredComplaint> = sqlx::query_as(
-            "SELECT c.id, c.message, c.at, c.address, m.mailbox, m.recorded
+            "SELECT c.id, c.message, c.at, c.address, c.trust, m.mailbox, m.recorded
              FROM json_each(?1) AS a JOIN complaint AS c ON c.address = a.value JOIN message AS m ON m.id = c.message",
         )
         .bind(&asked)
