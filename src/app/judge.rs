@@ -6,6 +6,7 @@ mod proof;
 
 use std::sync::{Arc, OnceLock};
 
+use super::Signer;
 use crate::{
     classify::Classifier,
     codes::CodeTable,
@@ -13,9 +14,10 @@ use crate::{
     parse,
     policy::Policy,
     redact::Keep,
-    report::{Kind, Recipient, Report, Trust, Trusts, Verdict},
+    report::{Address, Kind, Recipient, Report, Trust, Trusts, Verdict},
     store::TablesVersion,
     tables::TableError,
+    verp::Token,
 };
 
 pub use files::TableFiles;
@@ -26,6 +28,8 @@ pub struct Judge {
     options: parse::Options,
     classifier: Classifier,
     policy: Policy,
+    /// Knows what came to an envelope sender of ours.
+    signer: Option<Signer>,
     files: TableFiles,
     /// Made when first asked for: for one verdict nobody asks.
     version: OnceLock<Arc<TablesVersion>>,
@@ -50,9 +54,17 @@ impl Judge {
         policy.most_per_message = config.suppressions.most_per_message;
         policy.never = config.suppressions.never.clone();
         policy.demands = config.trust.demands();
-        let judge = Self { options, classifier, policy, files, version: OnceLock::new() };
+        let judge = Self { options, classifier, policy, signer: None, files, version: OnceLock::new() };
         judge.prove(|example| example.file.is_own())?;
         Ok(judge)
+    }
+
+    /// The same, which also believes what came to envelope senders that are signed with the keys of the configuration.
+    ///
+    /// # Errors
+    /// As for [`Signer::configured`].
+    pub fn with_keys(self, config: &Config) -> Result<Self, String> {
+        Ok(Self { signer: Signer::configured(config)?, ..self })
     }
 
     /// With the tables that come with the program.
@@ -78,11 +90,21 @@ impl Judge {
     /// How far what a report says can be believed that was received at that time (seconds since 1970-01-01 UTC), by what
     /// the mail brings along; the store knows more.
     #[must_use]
-    pub fn trusts(&self, report: &Report, _received: i64) -> Trusts {
+    pub fn trusts(&self, report: &Report, received: i64) -> Trusts {
         // What somebody writes himself is no report of our server's.
         let reports = !matches!(report.kind, Kind::AutoReply | Kind::NotBounce);
         let local = reports && report.provenance.made_here.is_some();
-        Trusts::in_everything(if local { Trust::Local } else { Trust::Unverified })
+        let mut trusts = Trusts::in_everything(if local { Trust::Local } else { Trust::Unverified });
+        let Some(signer) = &self.signer else { return trusts };
+        let tokens = report.provenance.delivered_to.iter().filter_map(|to| signer.token(&to.value));
+        let tokens: Vec<Token> = tokens.collect();
+        let is_signed = |address: &Address| {
+            tokens.iter().any(|token| signer.verify(token, address, received.div_euclid(86_400)).is_ok())
+        };
+        for address in report.addresses().filter(|address| is_signed(address)) {
+            trusts.raise(address, Trust::Verified);
+        }
+        trusts
     }
 
     /// What an anonymised copy of a mail must keep for the same verdict.

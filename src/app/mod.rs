@@ -28,4 +28,7 @@ pub use record::{Begun, Halt, Judged, Recorded, Recorder, Tally};
 pub use retention::{Outdated, erase_hours, erase_outdated};
 pub use shown::Shown;
 pub use signer::{NewKey, Signer, add_key};
-pub use status::{Forgetting, MailboxHealth, Status, Unforgotten, UnwritableDisk, Wrong, answer_pending, status};
+pub use status::{
+    Forgetting, HOW_TO_DOUBT, MailboxHealth, Status, Unforgotten, UnwritableDisk, Wrong, answer_pending,
+    believed_by_anybody, status,
+};

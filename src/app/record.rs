@@ -146,6 +146,9 @@ impl Recorder {
             let count = places.len();
             tracing::warn!(mailbox, count, "bounced died while it read messages; they are read one at a time now");
         }
+        if config.vouches() {
+            store.vouch_from(now).await?;
+        }
         let followers = Followers::configured(config);
         match followers.start(&store).await {
             // All of a list can be made again: where bounces were recorded before, they are recorded on.

@@ -17,6 +17,7 @@ use crate::{
     files::directory_of,
     follower::{Followers, Trouble},
     message::Place,
+    report::Trust,
     store::{MailboxStatus, PendingAnswer, PendingMessage, Store, StoreError},
     text::grouped,
 };
@@ -106,8 +107,10 @@ pub struct Status {
     pub unwritable: Vec<UnwritableDisk>,
     /// What is wrong with those who asked to be forgotten.
     pub unforgotten: Vec<Unforgotten>,
-    /// How many addresses wait for a person, because their message named too many.
+    /// How many addresses wait for a person.
     pub held: u64,
+    /// The mailboxes where anybody is believed who can write to them.
+    pub believed: Vec<String>,
 }
 
 /// How the installation fares `now`; a mailbox that was last read successfully longer than `max_age` ago is stale.
@@ -119,17 +122,13 @@ pub async fn status(config: &Config, max_age: Duration, now: Moment) -> Result<S
     let (known, waiting, held) = (store.status().await?, store.pending().await?, store.held_count().await?);
     let troubles = Followers::configured(config).troubles(&store, now.wall).await?;
     let unforgotten = unforgotten(&store).await;
+    let believed = believed_by_anybody(config, &store).await?;
     store.close().await;
     let names = config.mailboxes().into_iter().map(|mailbox| mailbox.name);
     let unwritable = unwritable_disks(config, room);
     let untold = untold(&config.database.path);
-    Ok(Status {
-        mailboxes: health(names, known, &untold, &waiting, max_age, now),
-        troubles,
-        unwritable,
-        unforgotten: unforgotten?,
-        held,
-    })
+    let mailboxes = health(names, known, &untold, &waiting, max_age, now);
+    Ok(Status { mailboxes, troubles, unwritable, unforgotten: unforgotten?, held, believed })
 }
 
 async fn unforgotten(store: &Store) -> Result<Vec<Unforgotten>, StoreError> {
@@ -144,6 +143,21 @@ async fn unforgotten(store: &Store) -> Result<Vec<Unforgotten>, StoreError> {
         ),
     });
     Ok(key.into_iter().chain(unfinished).collect())
+}
+
+/// What a mailbox lacks where anybody is believed, and what to do.
+pub const HOW_TO_DOUBT: &str = "whoever can write to it can take anybody off your lists: sign envelope senders ([verp]) or \
+                                tell what you send (bounced sent import); docs/trust.md";
+
+/// The mailboxes where anybody is believed who can write to them.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn believed_by_anybody(config: &Config, store: &Store) -> Result<Vec<String>, StoreError> {
+    let mut demands = config.trust.demands();
+    demands.vouching_since = store.vouching_since().await?;
+    let names = config.mailboxes().into_iter().map(|mailbox| mailbox.name);
+    Ok(names.filter(|name| demands.of(name) == Trust::Unverified).map(str::to_owned).collect())
 }
 
 /// So much room, in octets, the database may take for itself before it hands it back: 4,000 pages of its log.

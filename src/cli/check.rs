@@ -9,7 +9,8 @@ use super::{
 use crate::{
     app::{self, Halt, Judge, Signer, TableFiles},
     config::{Config, DEFAULT_FILE, Mailbox},
-    policy::Policy,
+    policy::{Demands, Policy},
+    report::Trust,
     tables::IdleRow,
 };
 
@@ -86,8 +87,15 @@ fn describe(config: &Config, policy: &Policy, out: &mut impl Write) -> io::Resul
     }
     let kinds: Vec<&str> = config.report.processed.iter().map(|kind| kind.as_str()).collect();
     let kinds = kinds.join(", ");
+    // Only the database knows since when; any day will do to tell what holds now.
+    let demands = Demands { vouching_since: config.vouches().then_some(0), ..config.trust.demands() };
     for Mailbox { name, settings, .. } in config.mailboxes() {
         writeln!(out, "mailbox         {name}: {}; {kinds}: {}", settings.describe(), settings.after().describe())?;
+        let believed = match demands.of(name) {
+            Trust::Unverified => format!("{name}: {}", app::HOW_TO_DOUBT),
+            least => format!("{name}: what is less than {least} waits for you in `bounced review list`"),
+        };
+        writeln!(out, "{:<15} {believed}", "trust")?;
     }
     Ok(())
 }

@@ -71,6 +71,12 @@ fn explain(name: &str, report: &Report, verdicts: &[Verdict], out: &mut impl Wri
     if let Some(Finding { value, evidence }) = &report.author {
         writeln!(out, "  author    {} — {}: {}", printable(value.given()), place(evidence), quote(&evidence.words))?;
     }
+    for to in &report.provenance.delivered_to {
+        writeln!(out, "  came to   {} — {}", printable(&to.value), place(&to.evidence))?;
+    }
+    if let Some(made_here) = &report.provenance.made_here {
+        writeln!(out, "  made here — {}: {}", place(made_here), quote(&made_here.words))?;
+    }
     let Shown { recipients, reached } = Shown::new(report, verdicts);
     for complainer in &report.complainers {
         let Finding { value, evidence } = complainer;

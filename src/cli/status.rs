@@ -31,7 +31,9 @@ use crate::{
 /// "messages", "bounces", "newest", "lag", "unsettled", "pending", "waiting": [{"place", "why", "tries", "next_try",
 /// …}], …}], times in seconds since 1970-01-01 UTC; behind them {"list", "healthy", "failure"} for each published list
 /// that does not follow the database, {"disk", "healthy", "failure"} for each directory that has no room or can't be
-/// written, {"forget": "key" or "unfinished", "healthy", "failure"} where those who asked to be forgotten are not, and last {"held", "healthy"}: how many addresses wait for a person.
+/// written, {"forget": "key" or "unfinished", "healthy", "failure"} where those who asked to be forgotten are not, and
+/// last {"held", "healthy", "believed"}: how many addresses wait for a person, and the mailboxes where anybody is
+/// believed who can write to them.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   bounced status
@@ -68,6 +70,7 @@ enum Part<'a> {
     Held {
         healthy: bool,
         held: u64,
+        believed: &'a [String],
     },
 }
 
@@ -76,13 +79,13 @@ impl Status {
         let config = globals.config()?;
         let now = Moment::now();
         let status = block_on(async { Ok(app::status(&config, self.max_age, now).await?) })?;
-        let app::Status { mailboxes, troubles, unwritable, unforgotten, held } = status;
+        let app::Status { mailboxes, troubles, unwritable, unforgotten, held, believed } = status;
         let mut out = io::stdout().lock();
         if self.json {
             let lists = troubles.iter().map(|trouble| Part::List { healthy: false, trouble });
             let disks = unwritable.iter().map(|unwritable| Part::Disk { healthy: false, unwritable });
             let forgotten = unforgotten.iter().map(|unforgotten| Part::Forget { healthy: false, unforgotten });
-            let last = [Part::Held { healthy: true, held }];
+            let last = [Part::Held { healthy: true, held, believed: &believed }];
             let parts: Vec<_> =
                 mailboxes.iter().map(Part::Mailbox).chain(lists).chain(disks).chain(forgotten).chain(last).collect();
             json_line(&mut out, &parts)?;
@@ -97,6 +100,9 @@ impl Status {
             if held > 0 {
                 let wait = if held == 1 { "waits" } else { "wait" };
                 writeln!(out, "{} {wait} for you: bounced review list", count(held, "address"))?;
+            }
+            for mailbox in &believed {
+                writeln!(out, "{mailbox}: {}", app::HOW_TO_DOUBT)?;
             }
         }
         let is_well = troubles.is_empty() && unwritable.is_empty() && unforgotten.is_empty();

@@ -137,6 +137,7 @@ macro_rules! config {
                 self.report.campaign_headers.clone_from(&other.report.campaign_headers);
                 self.suppressions.most_per_message = other.suppressions.most_per_message;
                 self.suppressions.never = other.suppressions.never.clone();
+                self.trust = other.trust.clone();
             }
 
             fn mailbox_paths_mut(&mut self) -> Vec<&mut PathBuf> {
@@ -272,6 +273,12 @@ pub enum LogFormat {
 }
 
 impl Config {
+    /// Whether it says by what our own mail can be told from what strangers write.
+    #[must_use]
+    pub const fn vouches(&self) -> bool {
+        self.verp.keys.is_some()
+    }
+
     /// What to do when no mailbox is configured; `None` when one is.
     #[must_use]
     pub fn lacks_mailbox(&self) -> Option<String> {

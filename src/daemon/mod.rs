@@ -53,6 +53,9 @@ pub enum DaemonError {
     /// The code table or the phrases are refused.
     #[error(transparent)]
     Tables(#[from] TableError),
+    /// The keys of signed envelope senders can't be read.
+    #[error("{0}")]
+    Keys(String),
     /// Another daemon works on the same database.
     #[error("{0}")]
     Locked(String),
@@ -76,7 +79,7 @@ pub async fn run(config: Config, mut control: Control) -> Result<(), DaemonError
         return Err(DaemonError::NoMailbox(advice));
     }
     let count = config.mailboxes().len();
-    let judge = Judge::new(&config)?;
+    let judge = Judge::new(&config)?.with_keys(&config).map_err(DaemonError::Keys)?;
     let lock = Lock::take(&config.database.path)?;
     let Some(opened) = control.stop.clone().run_until_cancelled(open(&config, judge, &lock)).await else {
         lock.note_stop();
@@ -136,6 +139,9 @@ async fn open(config: &Config, judge: Judge, lock: &Lock) -> Result<(Store, Reco
         store.nobody_died().await?;
     }
     let recorder = Recorder::new(config, judge, store.clone(), now()).await?;
+    for mailbox in app::believed_by_anybody(config, &store).await? {
+        tracing::warn!(mailbox, "{}", app::HOW_TO_DOUBT);
+    }
     Ok((store, recorder))
 }
 
@@ -157,7 +163,8 @@ fn read_anew(mut config: Config) -> Result<(Judge, Rest), String> {
             rest = Rest::Changed;
         }
     }
-    Judge::new(&config).map(|judge| (judge, rest)).map_err(|error| error.to_string())
+    let judge = Judge::new(&config).map_err(|error| error.to_string())?.with_keys(&config)?;
+    Ok((judge, rest))
 }
 
 /// The tasks on their way to be supervised.

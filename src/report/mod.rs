@@ -90,6 +90,13 @@ pub struct Report {
 }
 
 impl Report {
+    /// Everybody of whom it says something: recipients, those who complained, and who wrote it.
+    pub fn addresses(&self) -> impl Iterator<Item = &Address> {
+        let recipients = self.recipients.iter().filter_map(|recipient| recipient.address.as_ref());
+        let complainers = self.complainers.iter().map(|complainer| &complainer.value);
+        recipients.chain(complainers).chain(self.author.as_ref().map(|author| &author.value))
+    }
+
     /// What is said of a mail that reports on nobody.
     #[must_use]
     pub fn of_nobody(kind_because: Finding<Kind>) -> Self {

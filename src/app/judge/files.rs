@@ -78,7 +78,8 @@ impl TableFiles {
         let judge = |codes: &[Arc<TableFile>], phrases: &[Arc<TableFile>]| {
             let classifier = Classifier::new(CodeTable::from_files(codes)?, phrases)?;
             let (options, files) = (read.clone(), self.clone());
-            Ok(Judge { options, classifier, policy: Policy::embedded(), files, version: OnceLock::new() })
+            let (policy, signer) = (Policy::embedded(), None);
+            Ok(Judge { options, classifier, policy, signer, files, version: OnceLock::new() })
         };
         let verdicts = |judge: &Judge, examples: &Vec<String>| {
             let verdicts = examples.iter().map(|example| judge.judge_example(example));

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use sqlx::SqliteConnection;
 
 use super::{
+    super::parsed,
     bounces::{Rejudged, StoredBounce},
     stored::{LastSign, StoredAddress, StoredComplaint, StoredEntry, StoredEvent},
 };
