@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer, de::Error};
 
 use super::retention::days_or_less;
 use crate::{
+    parse,
     text::Address,
     verp::{Delimiter, Form},
 };
@@ -38,7 +39,7 @@ impl Default for Verp {
             delimiter: Delimiter::Plus,
             // A queue gives up after five days, a second one behind it after five more; some answer weeks later.
             valid: Duration::from_secs(30 * DAY),
-            delivered_to: ["Delivered-To", "X-Original-To", "Envelope-To"].map(str::to_owned).to_vec(),
+            delivered_to: parse::OwnServers::default().delivered_to,
         }
     }
 }
