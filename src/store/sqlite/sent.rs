@@ -136,12 +136,12 @@ impl SqliteStore {
     }
 
     pub(in crate::store) async fn mail_logs(&self) -> Result<Vec<LogStatus>, StoreError> {
-        let rows: Result<Vec<(String, i64, i64, i64, Option<i64>)>, _> =
+        let rows: Result<Vec<LogRow>, _> =
             sqlx::query_as("SELECT name, lines, skipped, read_at, told_at FROM mail_log ORDER BY name")
                 .fetch_all(&self.readers)
                 .await;
         let rows = rows.map_err(|error| self.error(error))?;
-        let status = |(name, lines, skipped, read_at, told_at): (String, i64, i64, _, _)| LogStatus {
+        let status = |(name, lines, skipped, read_at, told_at): LogRow| LogStatus {
             name,
             lines: lines.unsigned_abs(),
             skipped: skipped.unsigned_abs(),
@@ -151,6 +151,9 @@ impl SqliteStore {
         Ok(rows.into_iter().map(status).collect())
     }
 }
+
+/// The columns of [`LogStatus`].
+type LogRow = (String, i64, i64, i64, Option<i64>);
 
 /// Keeps what was sent and counts it, but for what is kept already; says how much was new.
 async fn insert(tx: &mut SqliteConnection, sent: &[Sent]) -> Result<u64, sqlx::Error> {
