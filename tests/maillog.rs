@@ -326,6 +326,22 @@ fn a_name_that_comes_again_is_another_message() {
 }
 
 #[test]
+fn whoever_keeps_a_message_hears_that_it_has_left_although_its_name_came_again() {
+    let mut reader = Reader::new(Format::Postfix, settings());
+    let mut changes = |lines: &[&str]| -> Vec<bool> {
+        let log: String = lines.iter().map(|line| format!("Nov 26 16:41:21 mx {line}\n")).collect();
+        read_with(&mut reader, &log);
+        reader.take_changes().into_iter().map(|(_, queued)| queued.is_some()).collect()
+    };
+    let came = "postfix/pickup[1]: 4D5C98E0F1: uid=33 from=<x>";
+    let left = "postfix/qmgr[5]: 4D5C98E0F1: removed";
+    assert!(changes(&[came, left]).is_empty());
+    assert_eq!(changes(&[came]), [true]);
+    assert_eq!(changes(&[left, came, left]), [false]);
+    assert!(changes(&[came, left]).is_empty());
+}
+
+#[test]
 fn the_campaign_header_that_stands_first_in_the_settings_counts() {
     let header = |line: &str| format!("postfix/cleanup[1]: 4D5C98E0F1: info: header {line} from local; from=<a@b>");
     for (headers, campaign) in [
@@ -350,6 +366,7 @@ fn other_lines_and_probes_say_nothing_of_a_delivery() {
         "postfix/smtpd[3]: NOQUEUE: reject: RCPT from x[203.0.113.9]: 550 5.1.1 <ann@one.example>: no; to=<ann@one.example>",
         "dovecot: lmtp(ann): 4D5C98E0F1: to=<ann@one.example>, relay=x, dsn=5.1.1, status=bounced (no)",
         "opendkim[5]: 4D5C98E0F1: DKIM-Signature field added",
+        &SENT.replace("postfix/smtp", "other/smtp").replace("250 2.0.0 Ok", "queued by postfix/smtp"),
         "sshd[1]: Invalid user postfix/smtp[3]: 4D5C98E0F1: to=<ann@one.example>, relay=x, dsn=5.1.1, status=bounced (no)",
     ] {
         assert_eq!(postfix(&[line]), [], "{line}");
@@ -449,9 +466,9 @@ proptest! {
             "Nov 26 16:41:21 mx postfix/smtp[3]: 4D5C98E0F1: to=<{address}>, relay=mx.one.example[192.0.2.1]:25, delay=1, \
              delays=0/0/0/1, dsn=2.0.0, status=sent (250 2.0.0 Ok)"
         );
-        for delivery in read(Format::Postfix, &line) {
-            prop_assert_eq!(delivery.recipient.given(), address.as_str());
-            prop_assert_eq!(delivery.outcome, Outcome::Delivered);
-        }
+        let read = read(Format::Postfix, &line);
+        prop_assert_eq!(read.len(), 1);
+        prop_assert_eq!(read[0].recipient.given(), address.as_str());
+        prop_assert_eq!(read[0].outcome, Outcome::Delivered);
     }
 }

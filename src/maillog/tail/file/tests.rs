@@ -177,7 +177,7 @@ fn a_renamed_file_is_finished_first() {
     // Its writer still has it, and there is a new one already.
     fs::write(bench.file("mail.log"), "new\n").unwrap();
     let mut old = File::options().append(true).open(bench.file("mail.log.1")).unwrap();
-    bench.poll(true);
+    assert!(bench.poll(true) && !bench.poll(true));
     old.write_all(b"late\n").unwrap();
     bench.drain();
     bench.written.extend(["late", "new"].map(str::to_owned));
