@@ -207,23 +207,27 @@ smtpd_recipient_restrictions =
 
     /// Hands in one small mail; `Err` is the first reply that was no success.
     pub async fn submit(&self, sender: &str, recipient: &str) -> Result<(), String> {
+        let mail = format!(
+            "From: News <news@{BOUNCE_DOMAIN}>\r\nTo: <{recipient}>\r\nSubject: The spring issue\r\nMessage-ID: \
+             <{}@{BOUNCE_DOMAIN}>\r\nList-Id: News <news.{BOUNCE_DOMAIN}>\r\nX-Campaign-ID: spring\r\n\r\nHello!\r\n",
+            sender.replace(['@', '+'], ".")
+        );
+        self.hand_in(sender, recipient, &mail).await
+    }
+
+    /// The same with a mail of one's own.
+    pub async fn hand_in(&self, sender: &str, recipient: &str, mail: &str) -> Result<(), String> {
         let stream = TcpStream::connect(("127.0.0.1", self.port)).await.expect("Postfix listens");
         let (read, mut write) = stream.into_split();
         let mut lines = BufReader::new(read).lines();
         let utf8 = if recipient.is_ascii() { "" } else { " SMTPUTF8" };
-        let mail = format!(
-            "From: News <news@{BOUNCE_DOMAIN}>\r\nTo: <{recipient}>\r\nSubject: The spring issue\r\nMessage-ID: \
-             <{}@{BOUNCE_DOMAIN}>\r\nList-Id: News <news.{BOUNCE_DOMAIN}>\r\nX-Campaign-ID: \
-             spring\r\n\r\nHello!\r\n.\r\n",
-            sender.replace(['@', '+'], ".")
-        );
         for command in [
             String::new(),
             "EHLO localhost\r\n".to_owned(),
             format!("MAIL FROM:<{sender}>{utf8}\r\n"),
             format!("RCPT TO:<{recipient}>\r\n"),
             "DATA\r\n".to_owned(),
-            mail,
+            format!("{mail}.\r\n"),
             "QUIT\r\n".to_owned(),
         ] {
             write.write_all(command.as_bytes()).await.expect("Postfix listens");
