@@ -310,7 +310,7 @@ reference = "RFC 3463"
             ),
             (
                 &reply("550", "").replace("policy", "police"),
-                "my.toml:1: unknown variant `police`, expected one of `user_unknown`",
+                "my.toml:1: reason: unknown variant `police`, expected one of `user_unknown`",
             ),
             (&reply("550", "").replace("advice", "advise"), "my.toml:1: unknown field `advise`"),
             (&reply("\"550\"", ""), "my.toml:1: invalid type: string \"550\", expected u16"),
