@@ -233,5 +233,5 @@ fn rules_of_ones_own_are_laid_over_the_policy_as_the_guide_says() {
     write("[[rule]]\nid = \"mine\"\nclass = \"hard\"\nfor = \"a year\"\n");
     let (code, refused) = bounced(directory.path(), &["check"]);
     assert_eq!(code, Some(78), "{refused}");
-    assert!(refused.contains("policy.toml:4: `a year` is no length of time"), "{refused}");
+    assert!(refused.contains("policy.toml:4: for: `a year` is no length of time"), "{refused}");
 }
