@@ -212,6 +212,19 @@ async fn what_a_person_says_stands_and_makes_the_hour_usual() {
     assert_eq!((listed(&f).await, waiting(&f).await), (801, 0));
 }
 
+/// Who is approved alone stays on the list, although the rest of the hour goes on waiting.
+#[tokio::test]
+async fn what_a_person_approved_of_an_hour_that_waits_is_not_taken_back() {
+    let f = Fixture::new().await;
+    commit(&f, &burst(10, START, 1, 10)).await;
+    let alone = HeldSelection { addresses: Some(vec!["a0@gmail.com".to_owned()]), ..HeldSelection::default() };
+    f.store.answer_held(&alone, HeldAnswer::Approve, &by(START + HOUR)).await.unwrap();
+    assert_eq!((listed(&f).await, waiting(&f).await), (1, 399));
+    commit(&f, &[of_gmail(30, START + 120, &["late@gmail.com"])]).await;
+    assert_eq!((listed(&f).await, waiting(&f).await), (1, 400));
+    assert_eq!(state(&f, "a0@gmail.com").await, "listed");
+}
+
 /// Five soft bounces say that a mailbox is full for long; that it is dead says the burst alone.
 #[tokio::test]
 async fn who_is_on_the_list_by_soft_bounces_waits_with_the_others_and_stays_there() {

@@ -127,6 +127,8 @@ async fn the_hours_of_a_remote_that_is_her_own_domain_are_gone() {
     let remotes = "SELECT remote FROM dead_by_hour WHERE remote <> '' ORDER BY remote";
     let left = async || f.rows::<(String,)>(remotes).await.into_iter().map(|row| row.0).collect::<Vec<_>>();
     assert_eq!(left().await, ["ann.example", "eve.example", "example.org"]);
+    // He is on no list any more, and his bounce is known.
+    f.store.release(&[address("bob@sub.example.org")], &by()).await.unwrap();
     forget(&f, &[address("ann@ann.example"), ann(), address("eve@mail.eve.example")]).await;
     assert_eq!(left().await, ["example.org"], "bob is at a domain of that organisation");
     forget(&f, &[address("bob@sub.example.org")]).await;

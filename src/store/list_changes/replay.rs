@@ -79,12 +79,13 @@ pub(in crate::store) fn replay<'a>(
                 list.of(address).0.known.history.allowed = persons.allow();
                 list.learn_and(policy, &case, remote, message, || held);
             }
-            Step::Alive { at } | Step::LastSign { at } => {
-                if matches!(step, Step::LastSign { .. }) {
-                    before_last_sign = list.of(address).0.entry.as_ref().map(|entry| entry.revision);
-                }
-                let sign = NewSign { address: address.normalised(), at, sign: Sign::Told, message: None };
-                list.revive(address, sign);
+            Step::Alive { at } => list.revive(address, sign_at(address, at)),
+            Step::LastSign { at } => {
+                before_last_sign = list.of(address).0.entry.as_ref().map(|entry| entry.revision);
+                list.revive(address, sign_at(address, at));
+                // It was kept: so something was known of the address, whatever is stored of that.
+                let history = &mut list.of(address).0.known.history;
+                history.alive_at = history.alive_at.max(Some(at));
             }
             Step::Change(change) => persons.change(list.of(address).0, change),
         }
@@ -108,6 +109,10 @@ pub(in crate::store) fn replay<'a>(
         is_doubtful,
         waits: false,
     }
+}
+
+fn sign_at(address: &Address, at: i64) -> NewSign<'_> {
+    NewSign { address: address.normalised(), at, sign: Sign::Told, message: None }
 }
 
 /// What persons have decided by now. An entry that is theirs has no row of its own here.
