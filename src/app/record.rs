@@ -15,12 +15,13 @@ use std::{
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Judge, Load, beside::Notes, in_order};
+use super::{Judge, Load, beside::Notes, in_order, report};
 use crate::{
     clock::Moment,
     config::Config,
     follower::Followers,
     message::{Batch, Disposition, Message, Pending, Place, Reading, Retry, Unrecorded, Unsettled},
+    policy::alarms::{AlarmChanges, NewAlarm},
     report::{Evidence, Finding, Kind, Report, Trusts, Verdict},
     source::{Source, SourceError},
     store::{BrakedRemote, Committed, Death, Heartbeat, JudgedMessage, Store, StoreError, TablesVersion},
@@ -212,6 +213,22 @@ impl Recorder {
         if ended > 0 {
             self.changed.send_replace(());
             tracing::info!("off the list because their time is over: {}", count(ended, "address"));
+        }
+        Ok(())
+    }
+
+    /// Raises and clears alarms as of `now` (seconds since 1970-01-01 UTC), where these mailboxes and mail logs are read.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn watch(&self, names: &[String], now: i64) -> Result<(), StoreError> {
+        let judge = self.judge_in_force();
+        let AlarmChanges { raised, cleared } = report::watch(&self.store, judge.policy(), names, now).await?;
+        for NewAlarm { name, words } in raised {
+            tracing::warn!(alarm = %name.kind, about = name.about, "{words}");
+        }
+        for name in cleared {
+            tracing::info!(alarm = %name.kind, about = name.about, "the alarm is over");
         }
         Ok(())
     }

@@ -9,7 +9,10 @@ use std::{
 use rustix::fs::StatVfsMountFlags;
 use serde::Serialize;
 
-use super::beside::{Untold, untold};
+use super::{
+    ShownAlarm,
+    beside::{Untold, untold},
+};
 use crate::{
     clock::Moment,
     codes::words,
@@ -111,6 +114,8 @@ pub struct Status {
     pub held: u64,
     /// The mailboxes where anybody is believed who can write to them.
     pub believed: Vec<String>,
+    /// The alarms that last.
+    pub alarms: Vec<ShownAlarm>,
 }
 
 /// How the installation fares `now`; a mailbox that was last read successfully longer than `max_age` ago is stale.
@@ -123,12 +128,13 @@ pub async fn status(config: &Config, max_age: Duration, now: Moment) -> Result<S
     let troubles = Followers::configured(config).troubles(&store, now.wall).await?;
     let unforgotten = unforgotten(&store).await;
     let believed = believed_by_anybody(config, &store).await?;
+    let alarms = store.alarms(i64::MAX).await?.into_iter().map(ShownAlarm::from).collect();
     store.close().await;
     let names = config.mailboxes().into_iter().map(|mailbox| mailbox.name);
     let unwritable = unwritable_disks(config, room);
     let untold = untold(&config.database.path);
     let mailboxes = health(names, known, &untold, &waiting, max_age, now);
-    Ok(Status { mailboxes, troubles, unwritable, unforgotten: unforgotten?, held, believed })
+    Ok(Status { mailboxes, troubles, unwritable, unforgotten: unforgotten?, held, believed, alarms })
 }
 
 async fn unforgotten(store: &Store) -> Result<Vec<Unforgotten>, StoreError> {

@@ -43,6 +43,7 @@ commands! {
     run::Run,
     check::Check,
     status::Status,
+    report::Report,
     retry::Retry,
     ack::Ack,
     classify::Classify,

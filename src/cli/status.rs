@@ -10,10 +10,11 @@ use serde::Serialize;
 
 use super::{
     Exit, Failure, Globals, block_on,
+    report::write_alarm,
     terminal::{count, grouped, json_line, printable},
 };
 use crate::{
-    app::{self, MailboxHealth, Unforgotten, UnwritableDisk, Wrong},
+    app::{self, MailboxHealth, ShownAlarm, Unforgotten, UnwritableDisk, Wrong},
     clock::Moment,
     follower::Trouble,
     store::MailboxStatus,
@@ -31,8 +32,8 @@ use crate::{
 /// "messages", "bounces", "newest", "lag", "unsettled", "pending", "waiting": [{"place", "why", "tries", "next_try",
 /// …}], …}], times in seconds since 1970-01-01 UTC; behind them {"list", "healthy", "failure"} for each published list
 /// that does not follow the database, {"disk", "healthy", "failure"} for each directory that has no room or can't be
-/// written, {"forget": "key" or "unfinished", "healthy", "failure"} where those who asked to be forgotten are not, and
-/// last {"held", "healthy", "believed"}: how many addresses wait for a person, and the mailboxes where anybody is
+/// written, {"forget": "key" or "unfinished", "healthy", "failure"} where those who asked to be forgotten are not,
+/// {"alarm", "healthy", "about", "words", "raised", "cleared"} for each alarm that lasts (`bounced report`), and last {"held", "healthy", "believed"}: how many addresses wait for a person, and the mailboxes where anybody is
 /// believed who can write to them.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -67,6 +68,11 @@ enum Part<'a> {
         #[serde(flatten)]
         unforgotten: &'a Unforgotten,
     },
+    Alarm {
+        healthy: bool,
+        #[serde(flatten)]
+        alarm: &'a ShownAlarm,
+    },
     Held {
         healthy: bool,
         held: u64,
@@ -79,15 +85,24 @@ impl Status {
         let config = globals.config()?;
         let now = Moment::now();
         let status = block_on(async { Ok(app::status(&config, self.max_age, now).await?) })?;
-        let app::Status { mailboxes, troubles, unwritable, unforgotten, held, believed } = status;
+        let app::Status { mailboxes, troubles, unwritable, unforgotten, held, believed, alarms } = status;
         let mut out = io::stdout().lock();
         if self.json {
             let lists = troubles.iter().map(|trouble| Part::List { healthy: false, trouble });
             let disks = unwritable.iter().map(|unwritable| Part::Disk { healthy: false, unwritable });
             let forgotten = unforgotten.iter().map(|unforgotten| Part::Forget { healthy: false, unforgotten });
+            // The mail may be in trouble; what reads it is not.
+            let alarms = alarms.iter().map(|alarm| Part::Alarm { healthy: true, alarm });
             let last = [Part::Held { healthy: true, held, believed: &believed }];
-            let parts: Vec<_> =
-                mailboxes.iter().map(Part::Mailbox).chain(lists).chain(disks).chain(forgotten).chain(last).collect();
+            let parts: Vec<_> = mailboxes
+                .iter()
+                .map(Part::Mailbox)
+                .chain(lists)
+                .chain(disks)
+                .chain(forgotten)
+                .chain(alarms)
+                .chain(last)
+                .collect();
             json_line(&mut out, &parts)?;
         } else {
             if mailboxes.is_empty() {
@@ -97,6 +112,7 @@ impl Status {
             let others = unwritable.iter().map(|disk| &disk.failure).chain(unforgotten.iter().map(|one| &one.failure));
             let failures = troubles.iter().map(|trouble| &trouble.failure).chain(others);
             failures.into_iter().try_for_each(|failure| writeln!(out, "WRONG  {}", printable(failure)))?;
+            alarms.iter().try_for_each(|alarm| write_alarm(alarm, &mut out))?;
             if held > 0 {
                 let wait = if held == 1 { "waits" } else { "wait" };
                 writeln!(out, "{} {wait} for you: bounced review list", count(held, "address"))?;

@@ -107,6 +107,8 @@ pub async fn run(config: Config, mut control: Control) -> Result<(), DaemonError
     let Watches { mut tasks, waits, attempts: (_, mut attempts), .. } = watches;
     tasks.spawn(publish::follow(Arc::clone(&recorder), control.stop.clone()));
     tasks.spawn(upkeep::keep(Arc::clone(&recorder), control.stop.clone()));
+    let names = config.mailboxes().into_iter().map(|mailbox| mailbox.name.to_owned()).collect();
+    tasks.spawn(upkeep::watch(Arc::clone(&recorder), names, control.stop.clone()));
     tasks.spawn(retention::keep(Arc::clone(&recorder), store, config.retention, control.stop.clone()));
 
     let ended = supervise(&config, &recorder, &mut control, &mut tasks, &waits, &mut attempts).await;

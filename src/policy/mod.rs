@@ -2,6 +2,7 @@
 //! The rules are rows of config/policy.toml ([`rules`]), explained in docs/policy.md. Pure: the time and the history
 //! come in. Knows nothing of mail or SQL.
 
+pub mod alarms;
 pub mod brake;
 mod enough;
 mod rules;
@@ -15,6 +16,7 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
+use alarms::Alarms;
 use brake::Brake;
 pub use rules::Rule;
 use rules::Seen;
@@ -106,6 +108,8 @@ pub struct Policy {
     pub never: Never,
     /// When verdicts wait instead of being believed at once.
     pub brake: Arc<Brake>,
+    /// When something is wrong with the mail that we send.
+    pub alarms: Arc<Alarms>,
     /// How far a bounce must be believed for that.
     pub demands: Demands,
 }
@@ -221,10 +225,10 @@ impl Policy {
     /// # Errors
     /// A row is refused; the text names file and line.
     pub fn from_files(files: &[Arc<TableFile>]) -> Result<Self, TableError> {
-        let brake = Arc::new(brake::of_files(files)?);
+        let (brake, alarms) = (Arc::new(brake::of_files(files)?), Arc::new(alarms::of_files(files)?));
         let rules = rules::of_files(files)?.into();
         let (never, demands) = (Never::default(), Demands::default());
-        Ok(Self { rules, most_per_message: MOST_PER_MESSAGE, never, brake, demands })
+        Ok(Self { rules, most_per_message: MOST_PER_MESSAGE, never, brake, alarms, demands })
     }
 
     /// Rows of one's own that change nothing.

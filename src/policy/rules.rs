@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fmt, marker::PhantomData, path::PathBuf, str::F
 use serde::{Deserialize, Deserializer, de};
 use toml::Spanned;
 
-use super::{CaseKind, brake::Keys, enough::Asked, span::Span};
+use super::{CaseKind, alarms, brake, enough::Asked, span::Span};
 use crate::{
     codes::{Class, Fault, Reason},
     report::Trust,
@@ -25,7 +25,9 @@ pub(super) struct File {
     #[serde(default, rename = "rule")]
     rules: Vec<RuleRow>,
     #[serde(default)]
-    pub(super) brake: Keys,
+    pub(super) brake: brake::Keys,
+    #[serde(default)]
+    pub(super) alarms: alarms::Keys,
 }
 
 /// A row as it is written.
@@ -446,6 +448,26 @@ impl<'de> Deserialize<'de> for Number {
         }
 
         deserializer.deserialize_i64(Written)
+    }
+}
+
+/// A whole number that has to be 1 to `most`, or the one before where the file says nothing of it.
+///
+/// # Errors
+/// It is not; the text names file and line.
+pub(super) fn number(
+    file: &TableFile,
+    key: &str,
+    value: Option<&Spanned<Number>>,
+    before: u32,
+    most: u32,
+) -> Result<u32, TableError> {
+    match value {
+        Some(value) if !(1..=most).contains(&value.get_ref().0) => {
+            let expected = if most == u32::MAX { "1 or more".to_owned() } else { format!("1 to {most}") };
+            Err(file.refuse(&value.span(), &format!("{key} is {}, expected {expected}", value.get_ref().0)))
+        }
+        value => Ok(value.map_or(before, |value| value.get_ref().0)),
     }
 }
 

@@ -6,6 +6,7 @@
 mod brake;
 mod error;
 mod event;
+mod figures;
 mod forgotten;
 mod history;
 mod import;
@@ -27,6 +28,7 @@ use std::{
 
 pub use error::StoreError;
 pub use event::{Changes, Event, EventKind};
+pub use figures::{Alarm, Figures, FiguresBy, FiguresOf, FiguresTable};
 pub use forgotten::{Erased, Forgotten};
 use futures::Stream;
 pub use history::{AddressHistory, Alive, Cause, PastChange};
@@ -43,7 +45,10 @@ use sqlite::SqliteStore;
 use crate::{
     clock::Moment,
     message::{Place, Reading, Resume, Retry, Unsettled},
-    policy::Policy,
+    policy::{
+        Policy,
+        alarms::{AlarmChanges, AlarmFacts},
+    },
     report::Address,
     suppression::Suppression,
 };
@@ -787,6 +792,55 @@ impl Store {
     pub async fn newest_revision(&self) -> Result<i64, StoreError> {
         match self {
             Self::Sqlite(store) => store.newest_revision().await,
+        }
+    }
+
+    /// How much was sent since a day began (seconds since 1970-01-01 UTC), and what became of it: at most `limit` rows, of
+    /// the newest days or of those that have most. The policy tells who takes whose mail.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn figures(
+        &self,
+        by: FiguresBy,
+        since: i64,
+        limit: u32,
+        policy: &Policy,
+    ) -> Result<FiguresTable, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.figures(by, since, limit, policy).await,
+        }
+    }
+
+    /// What there is to be alarmed about at `now` (seconds since 1970-01-01 UTC), where mailboxes and mail logs of these
+    /// names are read.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn alarm_facts(&self, policy: &Policy, names: &[String], now: i64) -> Result<AlarmFacts, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.alarm_facts(policy, names, now).await,
+        }
+    }
+
+    /// The alarms that last, and behind them those that were over at `since` (seconds since 1970-01-01 UTC) or later; of
+    /// each the newest first.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn alarms(&self, since: i64) -> Result<Vec<Alarm>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.alarms(since).await,
+        }
+    }
+
+    /// Raises and clears alarms at `now` (seconds since 1970-01-01 UTC); says which that were not raised or cleared before.
+    ///
+    /// # Errors
+    /// See [`StoreError`]; nothing is written then.
+    pub async fn change_alarms(&self, changes: &AlarmChanges, now: i64) -> Result<AlarmChanges, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.change_alarms(changes, now).await,
         }
     }
 }

@@ -12,6 +12,7 @@ mod commit;
 mod complaints;
 mod errors;
 mod events;
+mod figures;
 mod fixture;
 mod forget;
 mod import;

@@ -8,7 +8,7 @@ use toml::Spanned;
 use super::{Brake, DAY};
 use crate::{
     policy::{
-        rules::{Domain, File, Number},
+        rules::{Domain, File, Number, number},
         span::Span,
     },
     tables::{TableError, TableFile},
@@ -35,16 +35,9 @@ pub(in crate::policy) fn of_files(files: &[Arc<TableFile>]) -> Result<Brake, Tab
     let mut brake = Brake { least: 0, factor: 0, share: 0, memory: 0, again: 0, families: BTreeMap::new() };
     for file in files.iter().rev() {
         let keys = file.parse::<File>()?.brake;
-        let number = |key: &str, value: &Option<Spanned<Number>>, before: u32, most: u32| match value {
-            Some(value) if !(1..=most).contains(&value.get_ref().0) => {
-                let expected = if most == u32::MAX { "1 or more".to_owned() } else { format!("1 to {most}") };
-                Err(file.refuse(&value.span(), &format!("{key} is {}, expected {expected}", value.get_ref().0)))
-            }
-            value => Ok(value.as_ref().map_or(before, |value| value.get_ref().0)),
-        };
-        brake.least = number("least", &keys.least, brake.least, u32::MAX)?;
-        brake.factor = number("factor", &keys.factor, brake.factor, u32::MAX)?;
-        brake.share = number("share", &keys.share, brake.share, 100)?;
+        brake.least = number(file, "least", keys.least.as_ref(), brake.least, u32::MAX)?;
+        brake.factor = number(file, "factor", keys.factor.as_ref(), brake.factor, u32::MAX)?;
+        brake.share = number(file, "share", keys.share.as_ref(), brake.share, 100)?;
         if let Some(memory) = &keys.memory {
             brake.memory = memory.get_ref().seconds();
             if brake.memory <= DAY {

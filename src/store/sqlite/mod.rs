@@ -6,6 +6,7 @@ mod attempt;
 mod brake;
 mod commit;
 mod events;
+mod figures;
 pub(crate) mod file;
 mod forget;
 mod history;

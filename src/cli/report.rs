@@ -1,0 +1,112 @@
+//! `bounced report`: how much was sent, what became of it, and what is wrong with it.
+
+use std::io::{self, Write};
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+
+use super::{
+    Exit, Failure, Globals, block_on,
+    suppressions::when,
+    terminal::{grouped, json_line, printable},
+};
+use crate::{
+    app::{self, MailReport, ReportLine, ShownAlarm},
+    store::FiguresBy,
+};
+
+/// Say how much was sent, how much of it was delivered, bounced and complained of, and which alarms there are.
+///
+/// Rates are parts of what was sent, as far as a mail log or `bounced sent import` tells of it; `-` where fewer than 50
+/// messages were ([alarms] rate_least in the policy). Blocked are bounces that have their cause in the sender or the
+/// message. docs/report.md has more.
+///
+/// With --json one object: {"since", "by", "alarms": [{"alarm", "about", "words", "raised", "cleared"}], "lines":
+/// [{"name", "sent", "delivered", "hard", "soft", "blocked", "complaints", "delivered_rate", "hard_rate", "soft_rate",
+/// "blocked_rate", "complaint_rate"}, …], "left_out", "total"}, times in seconds since 1970-01-01 UTC, rates between 0
+/// and 1, or null.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  bounced report
+  bounced report --since 7d --by provider
+  bounced report --by campaign --json | jq '.lines[] | select(.hard_rate > 0.02)'")]
+pub struct Report {
+    /// From this day on: a date, a time, or how long ago.
+    #[arg(long, value_name = "WHEN", default_value = "30d", value_parser = when)]
+    since: i64,
+    /// By what the lines are told apart.
+    #[arg(long, default_value = "day", value_parser = by())]
+    by: FiguresBy,
+    /// At most so many lines: the newest days, or those of which most was sent.
+    #[arg(long, value_name = "NUMBER", default_value_t = 100)]
+    limit: u32,
+    /// One JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+fn by() -> impl TypedValueParser<Value = FiguresBy> {
+    PossibleValuesParser::new(FiguresBy::ALL.iter().map(|by| by.as_str())).try_map(|word| word.parse::<FiguresBy>())
+}
+
+impl Report {
+    pub(super) fn execute(self, globals: &Globals) -> Result<Exit, Failure> {
+        let (config, judge) = (globals.config()?, globals.judge()?);
+        let report = block_on(async { Ok(app::report(&config, &judge, self.by, self.since, self.limit).await?) })?;
+        let mut out = io::stdout().lock();
+        if self.json {
+            json_line(&mut out, &report)?;
+        } else {
+            write(&report, &mut out)?;
+        }
+        Ok(Exit::Yes)
+    }
+}
+
+fn write(report: &MailReport, out: &mut impl Write) -> io::Result<()> {
+    for alarm in &report.alarms {
+        write_alarm(alarm, out)?;
+    }
+    writeln!(
+        out,
+        "{:<30} {:>11} {:>11} {:>16} {:>16} {:>16} {:>16}",
+        report.by, "sent", "delivered", "hard", "soft", "blocked", "complaints"
+    )?;
+    report.lines.iter().try_for_each(|line| write_line(line, out))?;
+    if report.left_out > 0 {
+        writeln!(out, "and {} more: --limit", grouped(report.left_out))?;
+    }
+    write_line(&report.total, out)
+}
+
+/// As `bounced status` shows it, too.
+pub(super) fn write_alarm(alarm: &ShownAlarm, out: &mut impl Write) -> io::Result<()> {
+    let time = |at: i64| jiff::Timestamp::from_second(at).unwrap_or_default();
+    let over = alarm.cleared.map_or_else(String::new, |at| format!(", over since {}", time(at)));
+    let state = if alarm.cleared.is_none() { "ALARM" } else { "over" };
+    let words = printable(&alarm.words);
+    writeln!(out, "{state:<6} {}: {words} (since {}{over})", alarm.alarm, time(alarm.raised))
+}
+
+fn write_line(line: &ReportLine, out: &mut impl Write) -> io::Result<()> {
+    let name = match line.name.as_deref() {
+        None => "all",
+        Some("") => "(not known)",
+        Some(name) => name,
+    };
+    let part = |number: u64, rate: Option<f64>| {
+        let rate = rate.map_or_else(|| "-".to_owned(), |rate| format!("{:.2} %", rate * 100.0));
+        format!("{} {rate:>8}", grouped(number))
+    };
+    let figures = &line.figures;
+    writeln!(
+        out,
+        "{:<30} {:>11} {:>11} {:>16} {:>16} {:>16} {:>16}",
+        printable(name).to_string(),
+        grouped(figures.sent),
+        grouped(figures.delivered),
+        part(figures.hard, line.hard_rate),
+        part(figures.soft, line.soft_rate),
+        part(figures.blocked, line.blocked_rate),
+        part(figures.complaints, line.complaint_rate),
+    )
+}

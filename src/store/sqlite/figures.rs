@@ -1,0 +1,295 @@
+//! The view `figures` and the table `alarm`.
+
+use std::collections::BTreeMap;
+
+use futures::TryStreamExt;
+use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
+
+use super::{SqliteStore, parsed};
+use crate::{
+    policy::{
+        Policy,
+        alarms::{AlarmChanges, AlarmFacts, AlarmName, Alarms, NewAlarm, OwnFault, Telling},
+    },
+    store::{Alarm, Figures, FiguresBy, FiguresOf, FiguresTable, StoreError},
+};
+
+const DAY: i64 = 86_400;
+
+/// SQL for the figures by an expression, in an order: those of each, of all, and how many there are.
+macro_rules! figures_by {
+    ($name:literal, $order:literal) => {
+        concat!(
+            "SELECT ",
+            $name,
+            " AS name, sum(sent) AS sent, sum(delivered) AS delivered, sum(hard) AS hard, sum(soft) AS soft,
+             sum(blocked) AS blocked, sum(complaints) AS complaints, count(*) OVER () AS groups,
+             sum(sum(sent)) OVER () AS all_sent, sum(sum(delivered)) OVER () AS all_delivered,
+             sum(sum(hard)) OVER () AS all_hard, sum(sum(soft)) OVER () AS all_soft,
+             sum(sum(blocked)) OVER () AS all_blocked, sum(sum(complaints)) OVER () AS all_complaints
+             FROM figures WHERE at >= ?1 GROUP BY 1 ORDER BY ",
+            $order,
+            " LIMIT ?2"
+        )
+    };
+}
+
+impl SqliteStore {
+    pub(in crate::store) async fn figures(
+        &self,
+        by: FiguresBy,
+        since: i64,
+        limit: u32,
+        policy: &Policy,
+    ) -> Result<FiguresTable, StoreError> {
+        let table = match by {
+            FiguresBy::Day => {
+                self.figures_of(figures_by!("date(at - at % 86400, 'unixepoch')", "1 DESC"), since, limit).await
+            }
+            FiguresBy::Domain => {
+                let sql = figures_by!("coalesce(domain, '')", "2 DESC, sum(hard + soft + blocked) DESC, 1");
+                self.figures_of(sql, since, limit).await
+            }
+            FiguresBy::Campaign => {
+                let sql = figures_by!("coalesce(campaign, '')", "2 DESC, sum(hard + soft + blocked) DESC, 1");
+                self.figures_of(sql, since, limit).await
+            }
+            FiguresBy::Provider => self.figures_by_provider(since, limit, policy).await,
+        };
+        table.map_err(|error| self.error(error))
+    }
+
+    async fn figures_of(&self, sql: &'static str, since: i64, limit: u32) -> Result<FiguresTable, sqlx::Error> {
+        let rows = sqlx::query(sql).bind(since).bind(limit).fetch_all(&self.readers).await?;
+        let mut table = FiguresTable::default();
+        if let Some(first) = rows.first() {
+            table.left_out = whole(first, "groups")?.saturating_sub(rows.len() as u64);
+            table.total = Figures {
+                sent: whole(first, "all_sent")?,
+                delivered: whole(first, "all_delivered")?,
+                hard: whole(first, "all_hard")?,
+                soft: whole(first, "all_soft")?,
+                blocked: whole(first, "all_blocked")?,
+                complaints: whole(first, "all_complaints")?,
+            };
+        }
+        let named = |row: &SqliteRow| Ok(FiguresOf { name: row.try_get("name")?, figures: read(row)? });
+        table.rows = rows.iter().map(named).collect::<Result<_, sqlx::Error>>()?;
+        Ok(table)
+    }
+
+    /// SQL does not know which domains are one organisation.
+    async fn figures_by_provider(&self, since: i64, limit: u32, policy: &Policy) -> Result<FiguresTable, sqlx::Error> {
+        let mut rows = sqlx::query(
+            "SELECT provider, domain, remote_mta, reporting_mta, sum(sent) AS sent, sum(delivered) AS delivered,
+                    sum(hard) AS hard, sum(soft) AS soft, sum(blocked) AS blocked, sum(complaints) AS complaints
+             FROM figures WHERE at >= ?1 GROUP BY 1, 2, 3, 4",
+        )
+        .bind(since)
+        .fetch(&self.readers);
+        let (mut all, mut total): (BTreeMap<String, Figures>, _) = (BTreeMap::new(), Figures::default());
+        while let Some(row) = rows.try_next().await? {
+            let provider: Option<String> = row.try_get("provider")?;
+            let provider = provider.map_or_else(|| provider_of(&row, policy), Ok)?;
+            let figures = read(&row)?;
+            for of in [all.entry(provider).or_default(), &mut total] {
+                of.sent += figures.sent;
+                of.delivered += figures.delivered;
+                of.hard += figures.hard;
+                of.soft += figures.soft;
+                of.blocked += figures.blocked;
+                of.complaints += figures.complaints;
+            }
+        }
+        let mut rows: Vec<FiguresOf> = all.into_iter().map(|(name, figures)| FiguresOf { name, figures }).collect();
+        let least_last = |FiguresOf { figures, .. }: &FiguresOf| {
+            std::cmp::Reverse((figures.sent, figures.hard + figures.soft + figures.blocked))
+        };
+        rows.sort_by_key(least_last);
+        let left_out = rows.len().saturating_sub(limit as usize) as u64;
+        rows.truncate(limit as usize);
+        Ok(FiguresTable { rows, left_out, total })
+    }
+
+    pub(in crate::store) async fn alarm_facts(
+        &self,
+        policy: &Policy,
+        names: &[String],
+        now: i64,
+    ) -> Result<AlarmFacts, StoreError> {
+        self.read_facts(policy, names, now).await.map_err(|error| self.error(error))
+    }
+
+    async fn read_facts(&self, policy: &Policy, names: &[String], now: i64) -> Result<AlarmFacts, sqlx::Error> {
+        let mut reader = self.readers.acquire().await?;
+        let own_faults = own_faults(&mut reader, policy, now).await?;
+        let sent: i64 = sqlx::query_scalar("SELECT count(*) FROM sent WHERE at > ?1")
+            .bind(now - DAY)
+            .fetch_one(&mut *reader)
+            .await?;
+        // Nothing to hold them against.
+        let hard: i64 = if sent == 0 {
+            0
+        } else {
+            sqlx::query_scalar("SELECT coalesce(sum(hard), 0) FROM figures WHERE at > ?1")
+                .bind(now - DAY)
+                .fetch_one(&mut *reader)
+                .await?
+        };
+        let outages: Vec<(String, i64)> = sqlx::query_as(
+            "SELECT coalesce(remote, domain), count(*) FROM held WHERE why = 'outage' GROUP BY coalesce(remote, domain)",
+        )
+        .fetch_all(&mut *reader)
+        .await?;
+        let mut tellings = Vec::with_capacity(names.len());
+        for name in names {
+            tellings.push(telling(&mut reader, &policy.alarms, name, now).await?);
+        }
+        Ok(AlarmFacts {
+            at: now,
+            own_faults,
+            sent: sent.unsigned_abs(),
+            hard: hard.unsigned_abs(),
+            outages: outages.into_iter().map(|(remote, waiting)| (remote, waiting.unsigned_abs())).collect(),
+            tellings,
+        })
+    }
+
+    pub(in crate::store) async fn alarms(&self, since: i64) -> Result<Vec<Alarm>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT kind, about, words, raised, cleared FROM alarm WHERE cleared IS NULL OR cleared >= ?1
+             ORDER BY cleared IS NOT NULL, id DESC",
+        )
+        .bind(since)
+        .fetch_all(&self.readers)
+        .await;
+        let read = |row: &SqliteRow| {
+            let name = AlarmName { kind: parsed(row.try_get("kind")?)?, about: row.try_get("about")? };
+            let (words, raised, cleared) = (row.try_get("words")?, row.try_get("raised")?, row.try_get("cleared")?);
+            Ok(Alarm { name, words, raised, cleared })
+        };
+        let alarms = rows.and_then(|rows| rows.iter().map(read).collect::<Result<_, sqlx::Error>>());
+        alarms.map_err(|error| self.error(error))
+    }
+
+    pub(in crate::store) async fn change_alarms(
+        &self,
+        changes: &AlarmChanges,
+        now: i64,
+    ) -> Result<AlarmChanges, StoreError> {
+        let mut tx = self.begin().await?;
+        let changed = write_changes(&mut tx, changes, now).await.map_err(|error| self.error(error))?;
+        tx.commit().await.map_err(|error| self.error(error))?;
+        Ok(changed)
+    }
+}
+
+/// Says which of them it changed.
+async fn write_changes(
+    tx: &mut SqliteConnection,
+    changes: &AlarmChanges,
+    now: i64,
+) -> Result<AlarmChanges, sqlx::Error> {
+    let mut changed = AlarmChanges::default();
+    for name in &changes.cleared {
+        let cleared = sqlx::query("UPDATE alarm SET cleared = ?3 WHERE kind = ?1 AND about = ?2 AND cleared IS NULL")
+            .bind(name.kind.as_str())
+            .bind(&name.about)
+            .bind(now)
+            .execute(&mut *tx)
+            .await?;
+        if cleared.rows_affected() > 0 {
+            changed.cleared.push(name.clone());
+        }
+    }
+    for new @ NewAlarm { name, words } in &changes.raised {
+        let raised = sqlx::query(
+            "INSERT INTO alarm (kind, about, words, raised) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (kind, about) WHERE cleared IS NULL DO NOTHING",
+        )
+        .bind(name.kind.as_str())
+        .bind(&name.about)
+        .bind(words)
+        .bind(now)
+        .execute(&mut *tx)
+        .await?;
+        if raised.rows_affected() > 0 {
+            changed.raised.push(new.clone());
+        }
+    }
+    Ok(changed)
+}
+
+async fn own_faults(reader: &mut SqliteConnection, policy: &Policy, now: i64) -> Result<Vec<OwnFault>, sqlx::Error> {
+    let mut rows = sqlx::query(
+        "SELECT domain, remote_mta, reporting_mta, reason, sum(at > ?2) AS within_day, sum(at <= ?2) AS before,
+                max(at) AS last
+         FROM bounce WHERE fault = 'sender' AND at > ?1 AND action = 'failed' GROUP BY 1, 2, 3, 4",
+    )
+    .bind(policy.alarms.own_faults_since(now))
+    .bind(now - DAY)
+    .fetch(reader);
+    let mut all: BTreeMap<(String, String), OwnFault> = BTreeMap::new();
+    while let Some(row) = rows.try_next().await? {
+        let (provider, reason): (String, String) = (provider_of(&row, policy)?, row.try_get("reason")?);
+        // Nobody knows who refused.
+        if provider.is_empty() {
+            continue;
+        }
+        let (within_day, before, last) = (whole(&row, "within_day")?, whole(&row, "before")?, row.try_get("last")?);
+        let key = (provider.clone(), reason.clone());
+        let fault = all.entry(key).or_insert(OwnFault { provider, reason, within_day: 0, before: 0, last });
+        fault.within_day += within_day;
+        fault.before += before;
+        fault.last = fault.last.max(last);
+    }
+    Ok(all.into_values().collect())
+}
+
+async fn telling(reader: &mut SqliteConnection, alarms: &Alarms, name: &str, now: i64) -> Result<Telling, sqlx::Error> {
+    let last: Option<i64> = sqlx::query_scalar(
+        "SELECT max(at) FROM (SELECT newest AS at FROM total_by_mailbox WHERE mailbox = ?1
+                              UNION ALL SELECT told_at FROM mail_log WHERE name = ?1)",
+    )
+    .bind(name)
+    .fetch_one(&mut *reader)
+    .await?;
+    // Months of messages are gone through only where it matters.
+    if last.is_none_or(|last| now - last < alarms.silent_least) {
+        return Ok(Telling { name: name.to_owned(), last, ..Telling::default() });
+    }
+    let (messages, longest): (i64, Option<i64>) = sqlx::query_as(
+        "SELECT count(*), max(gap)
+         FROM (SELECT received - lag(received) OVER (ORDER BY received) AS gap
+               FROM message WHERE received > ?2 AND mailbox = ?1)",
+    )
+    .bind(name)
+    .bind(now - alarms.silent_memory)
+    .fetch_one(reader)
+    .await?;
+    let (messages, longest) = (messages.unsigned_abs(), longest.unwrap_or_default());
+    Ok(Telling { name: name.to_owned(), last, messages, longest })
+}
+
+/// Who takes the mail, or refused it; empty where nobody knows.
+fn provider_of(row: &SqliteRow, policy: &Policy) -> Result<String, sqlx::Error> {
+    let domain: Option<&str> = row.try_get("domain")?;
+    let domain = domain.unwrap_or_default();
+    Ok(policy.brake.remote(domain, row.try_get("remote_mta")?, row.try_get("reporting_mta")?))
+}
+
+fn read(row: &SqliteRow) -> Result<Figures, sqlx::Error> {
+    Ok(Figures {
+        sent: whole(row, "sent")?,
+        delivered: whole(row, "delivered")?,
+        hard: whole(row, "hard")?,
+        soft: whole(row, "soft")?,
+        blocked: whole(row, "blocked")?,
+        complaints: whole(row, "complaints")?,
+    })
+}
+
+/// SQL counts with a sign.
+fn whole(row: &SqliteRow, column: &str) -> Result<u64, sqlx::Error> {
+    Ok(row.try_get::<i64, _>(column)?.unsigned_abs())
+}
