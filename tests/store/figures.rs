@@ -183,3 +183,33 @@ async fn who_waits_for_a_remote_that_errs_is_counted() {
     let facts = f.store.alarm_facts(&Policy::default(), &[], START).await.unwrap();
     assert_eq!(facts.outages, [("big.example".to_owned(), 250)]);
 }
+
+#[tokio::test]
+async fn the_command_tells_rates_where_enough_was_sent_and_alarms_first() {
+    let f = filled().await;
+    let many: Vec<_> = (10..110).map(|n| sent(n, "joe@many.example", START, "many.example", true)).collect();
+    f.store.record_sent(&many, START).await.unwrap();
+    f.commit(&[entry(5, START, &[("joe@many.example", HARD), ("jim@many.example", HARD)])]).await;
+    let alarm = NewAlarm { name: name(AlarmKind::HardRate, "warning"), words: "too many".into() };
+    f.store.change_alarms(&AlarmChanges { raised: vec![alarm], ..AlarmChanges::default() }, START).await.unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_bounced"));
+        command.args(["--config", "/dev/null"]).args(arguments).env("BOUNCED__DATABASE__PATH", f.database());
+        let output = command.output().unwrap();
+        assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let text = run(&["report", "--since", "2026-01-01", "--by", "domain"]);
+    let lines: Vec<String> = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    assert_eq!(lines[0], "ALARM hard_rate: too many (since 2026-01-01T00:00:00Z)");
+    assert_eq!(lines[1], "domain sent delivered hard soft blocked complaints");
+    assert_eq!(lines[2], "many.example 100 100 2 2.00 % 0 0.00 % 0 0.00 % 0 0.00 %");
+    assert_eq!(lines[3], "example.com 2 1 0 - 2 - 1 - 0 -");
+    assert_eq!(lines.last().unwrap(), "all 104 102 3 2.88 % 2 1.92 % 1 0.96 % 1 0.96 %");
+    let json: serde_json::Value =
+        serde_json::from_str(&run(&["report", "--since", "2026-01-01", "--by", "domain", "--json"])).unwrap();
+    assert_eq!(json["lines"][0]["hard_rate"], 0.02);
+    assert_eq!((&json["lines"][1]["sent"], &json["lines"][1]["hard_rate"]), (&2.into(), &serde_json::Value::Null));
+    assert_eq!((&json["alarms"][0]["alarm"], &json["alarms"][0]["cleared"]), (&"hard_rate".into(), &().into()));
+    assert!(run(&["status"]).contains("ALARM  hard_rate: too many"));
+}
