@@ -124,6 +124,12 @@ async fn the_hours_of_a_remote_that_is_her_own_domain_are_gone() {
     let mut message = entry(1, START, &all.map(|name| (name, HARD)));
     message.report.recipients.iter_mut().for_each(|recipient| recipient.remote_mta = None);
     f.commit(&[message]).await;
+    f.execute(
+        "INSERT INTO alarm (kind, about, words, raised) VALUES ('burst', 'ann.example', 'ann.example', 1),
+         ('own_fault', 'ann.example blocked', 'ann.example', 1), ('own_fault', 'example.org blocked', 'example.org', 1),
+         ('silent', 'ann.example.box', 'a mailbox', 1)",
+    )
+    .await;
     let remotes = "SELECT remote FROM dead_by_hour WHERE remote <> '' ORDER BY remote";
     let left = async || f.rows::<(String,)>(remotes).await.into_iter().map(|row| row.0).collect::<Vec<_>>();
     assert_eq!(left().await, ["ann.example", "eve.example", "example.org"]);
@@ -131,6 +137,8 @@ async fn the_hours_of_a_remote_that_is_her_own_domain_are_gone() {
     f.store.release(&[address("bob@sub.example.org")], &by()).await.unwrap();
     forget(&f, &[address("ann@ann.example"), ann(), address("eve@mail.eve.example")]).await;
     assert_eq!(left().await, ["example.org"], "bob is at a domain of that organisation");
+    let alarms: Vec<(String,)> = f.rows("SELECT about FROM alarm ORDER BY about").await;
+    assert_eq!(alarms.into_iter().map(|row| row.0).collect::<Vec<_>>(), ["ann.example.box", "example.org blocked"]);
     forget(&f, &[address("bob@sub.example.org")]).await;
     assert_eq!(left().await, [""; 0]);
 }

@@ -147,28 +147,45 @@ impl TakenBack {
     }
 }
 
-/// Erases what was counted of a remote that is the domain of one address and of nobody else: the name of a person may be
-/// in it.
+/// SQL for the alarms about a remote: about it, or about it and a reason.
+macro_rules! alarms_about {
+    () => {
+        "FROM alarm WHERE (about = ?1 OR substr(about, 1, length(?1) + 1) = ?1 || ' ')"
+    };
+}
+
+/// SQL that asks whether nobody else is of a domain, or below it.
+macro_rules! and_nobody_is_of_it {
+    () => {
+        " AND NOT EXISTS (SELECT 1 FROM bounce AS b WHERE b.domain = ?1)
+          AND NOT EXISTS (SELECT 1 FROM total_by_domain WHERE domain = ?1 OR domain LIKE '%.' || ?1)
+          AND NOT EXISTS (SELECT 1 FROM complaint WHERE domain = ?1 OR domain LIKE '%.' || ?1)
+          AND NOT EXISTS (SELECT 1 FROM held WHERE domain = ?1 OR domain LIKE '%.' || ?1)
+          AND NOT EXISTS (SELECT 1 FROM suppression WHERE domain = ?1 OR domain LIKE '%.' || ?1)"
+    };
+}
+
+/// Erases what was counted of a remote that is the domain of one address and of nobody else, and the alarms about it: the
+/// name of a person may be in it.
 pub(super) async fn forget(tx: &mut SqliteConnection, domain: &str) -> Result<(), sqlx::Error> {
     let remote = organisation(domain).unwrap_or(domain);
     for remote in BTreeSet::from([remote, domain]) {
-        let is_there: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM dead_by_hour WHERE remote = ?1)")
-            .bind(remote)
-            .fetch_one(&mut *tx)
-            .await?;
+        let is_there: bool = sqlx::query_scalar(concat!(
+            "SELECT EXISTS (SELECT 1 FROM dead_by_hour WHERE remote = ?1) OR EXISTS (SELECT 1 ",
+            alarms_about!(),
+            ")"
+        ))
+        .bind(remote)
+        .fetch_one(&mut *tx)
+        .await?;
         // Asked only then: the list is looked through for it.
         if is_there {
-            sqlx::query(
-                "DELETE FROM dead_by_hour WHERE remote = ?1
-                   AND NOT EXISTS (SELECT 1 FROM bounce AS b WHERE b.domain = ?1)
-                   AND NOT EXISTS (SELECT 1 FROM total_by_domain WHERE domain = ?1 OR domain LIKE '%.' || ?1)
-                   AND NOT EXISTS (SELECT 1 FROM complaint WHERE domain = ?1 OR domain LIKE '%.' || ?1)
-                   AND NOT EXISTS (SELECT 1 FROM held WHERE domain = ?1 OR domain LIKE '%.' || ?1)
-                   AND NOT EXISTS (SELECT 1 FROM suppression WHERE domain = ?1 OR domain LIKE '%.' || ?1)",
-            )
-            .bind(remote)
-            .execute(&mut *tx)
-            .await?;
+            for sql in [
+                concat!("DELETE FROM dead_by_hour WHERE remote = ?1", and_nobody_is_of_it!()),
+                concat!("DELETE ", alarms_about!(), and_nobody_is_of_it!()),
+            ] {
+                sqlx::query(sql).bind(remote).execute(&mut *tx).await?;
+            }
         }
     }
     Ok(())
