@@ -399,7 +399,10 @@ async fn status_says_which_mailbox_is_stale_and_exits_with_1_for_one_that_is() {
     };
     Store::open(&place.path("bounced.db")).await.unwrap().close().await;
     let never = status(&[], 1);
-    assert!(never.starts_with("STALE  box: never read; 0 messages, 0 bounces\nbox: whoever can write to it can take"), "{never}");
+    assert!(
+        never.starts_with("STALE  box: never read; 0 messages, 0 bounces\nbox: whoever can write to it can take"),
+        "{never}"
+    );
     read_ago(600).await;
     assert!(status(&[], 0).starts_with("ok     box: read 10m"));
     assert!(status(&["--max-age", "9m"], 1).starts_with("STALE  box: read 10m"));

@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, io::Write, path::Path, time::Duration};
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use support::{daemon::Installation, database, dovecot::deliver, until};
@@ -17,6 +17,113 @@ fn bounce(n: usize) -> String {
     // Each at a domain of its own: no server calls too many dead at once.
     let sample = of_each(&of_each(sample, "anna"), "customer");
     sample.replace("Message-Id: <", &format!("Message-Id: <{n}."))
+}
+
+/// What Postfix logs of one message that a program on this machine has sent; each to a recipient at a domain of his own.
+fn logged(n: usize) -> String {
+    let (id, at) = (format!("{n:05X}AB12"), jiff::Timestamp::now());
+    let became = if n.is_multiple_of(3) {
+        "dsn=5.1.1, status=bounced (host mx.customer.example[192.0.2.1] said: 550 5.1.1 User unknown (in reply to RCPT TO \
+         command))"
+    } else {
+        "dsn=2.0.0, status=sent (250 2.0.0 Ok: queued as 1)"
+    };
+    let relay = format!("mx.customer{n}.example[192.0.2.1]:25");
+    let became = became.replace("customer.", &format!("customer{n}."));
+    [
+        format!("pickup[9]: {id}: uid=1000 from=<news>"),
+        format!("cleanup[9]: {id}: message-id=<{n}@news.example>"),
+        format!("qmgr[9]: {id}: from=<news@news.example>, size=345, nrcpt=1 (queue active)"),
+        format!("smtp[9]: {id}: to=<anna@customer{n}.example>, relay={relay}, delay=0.1, delays=0/0/0/0.1, {became}"),
+        format!("qmgr[9]: {id}: removed"),
+    ]
+    .map(|line| format!("{at} mx postfix/{line}\n"))
+    .concat()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_while_it_reads_a_mail_log_that_is_rotated_it_counts_each_delivery_and_each_refusal_exactly_once() {
+    const SENT: usize = 6_000;
+    let dir = support::directory();
+    let (log, rotated) = (dir.path().join("mail.log"), dir.path().join("mail.log.1"));
+    fs::write(&log, "").unwrap();
+    fs::create_dir_all(dir.path().join("Maildir/new")).unwrap();
+    for folder in ["Maildir/cur", "Maildir/tmp"] {
+        fs::create_dir_all(dir.path().join(folder)).unwrap();
+    }
+    let configuration = format!(
+        "[maildir.bounces]\npath = \"{}\"\n[mail_log.mx]\nformat = \"postfix\"\npath = \"{}\"\n",
+        dir.path().join("Maildir").display(),
+        log.display()
+    );
+    let bounced = Installation::new(dir.path(), &configuration);
+    let sent = async || database::count(&bounced.database(), "SELECT coalesce(sum(sent), 0) FROM sent_by_day").await;
+    let told = async || database::count(&bounced.database(), "SELECT count(*) FROM message").await;
+    let seed = std::env::var("SEED").map_or_else(|_| rand::random(), |seed| seed.parse().expect("SEED is a number"));
+    println!("to repeat these moments: SEED={seed}");
+    let mut random = StdRng::seed_from_u64(seed);
+
+    // Of a log of which nothing was ever read, nobody knows what it is called after rotation.
+    fs::write(&log, logged(0)).unwrap();
+    let daemon = bounced.run();
+    until("the log is known", Duration::from_secs(30), async || (sent().await == 1).then_some(())).await;
+    daemon.kill();
+    let (mut kills, mut written) = (0, 1);
+    while written < SENT {
+        let daemon = bounced.run();
+        let until_then = SENT.min(written + random.random_range(300..900));
+        let mut file = fs::File::options().append(true).create(true).open(&log).unwrap();
+        for n in written..until_then {
+            let lines = logged(n);
+            // A line is not always written at once.
+            let (first, second) = lines.split_at(random.random_range(0..lines.len()));
+            file.write_all(first.as_bytes()).unwrap();
+            file.write_all(second.as_bytes()).unwrap();
+            if n % 50 == 0 {
+                sleep(Duration::from_millis(random.random_range(0..40))).await;
+            }
+        }
+        written = until_then;
+        let known = told().await;
+        if random.random_bool(0.5) {
+            until("some is recorded", Duration::from_secs(30), async || (told().await > known).then_some(())).await;
+        }
+        sleep(Duration::from_micros(random.random_range(0..80_000))).await;
+        daemon.kill();
+        kills += 1;
+        // The last one is read before it goes.
+        if written < SENT && kills % 3 == 0 {
+            fs::rename(&log, &rotated).unwrap();
+            fs::write(&log, "").unwrap();
+            let daemon = bounced.run();
+            until("the rotated log is read", Duration::from_secs(30), async || {
+                (sent().await >= written as i64).then_some(())
+            })
+            .await;
+            daemon.kill();
+        }
+    }
+    assert!(kills >= 5, "{kills} kills prove little");
+    let daemon = bounced.run();
+    let all = SENT as i64;
+    until("all is counted", Duration::from_secs(60), async || (sent().await >= all).then_some(())).await;
+    assert!(daemon.terminate().await.success());
+    let failed = all / 3;
+    for (rows, expected) in [
+        ("SELECT sum(sent) FROM sent_by_day", all),
+        ("SELECT sum(delivered) FROM sent_by_day", all - failed),
+        ("SELECT count(*) FROM sent", all),
+        ("SELECT count(*) FROM message WHERE format = 'postfix-log'", failed),
+        ("SELECT count(DISTINCT address) FROM bounce WHERE counts AND class = 'hard' AND trust = 'verified'", failed),
+        ("SELECT count(*) FROM bounce", failed),
+        ("SELECT count(*) FROM suppression", failed),
+        ("SELECT lines FROM mail_log", 5 * all),
+        ("SELECT skipped FROM mail_log", 0),
+        ("SELECT count(*) FROM mail_log_queue", 0),
+        ("SELECT count(*) FROM unsettled", 0),
+    ] {
+        assert_eq!(database::count(&bounced.database(), rows).await, expected, "{rows}");
+    }
 }
 
 /// Kills the daemon again and again, each time after a random number of further rows and a random moment more.

@@ -128,6 +128,11 @@ impl Judge {
         &self.policy
     }
 
+    /// One SMTP reply on its own, of nobody yet.
+    pub(super) fn reply(&self, text: &str) -> Recipient {
+        parse::response(text, &self.options.tables)
+    }
+
     /// Judges one SMTP reply on its own, as a mail log has it.
     #[must_use]
     pub fn judge_response(&self, text: &str) -> Verdict {
@@ -137,7 +142,7 @@ impl Judge {
     /// The same, with what was read of the reply.
     #[must_use]
     pub fn read_response(&self, text: &str) -> (Recipient, Verdict) {
-        let recipient = parse::response(text, &self.options.tables);
+        let recipient = self.reply(text);
         let verdict = self.classifier.judge_recipient(&recipient, None);
         (recipient, verdict)
     }

@@ -37,7 +37,7 @@ const SETTLED_AT_ONCE: u32 = 50;
 #[derive(Debug)]
 pub struct Recorder {
     judge: RwLock<Arc<Judge>>,
-    store: Store,
+    pub(super) store: Store,
     followers: Followers,
     /// Tells the followers that there is something to carry over.
     changed: watch::Sender<()>,
@@ -175,7 +175,7 @@ impl Recorder {
         *self.judge.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(judge);
     }
 
-    fn judge_in_force(&self) -> Arc<Judge> {
+    pub(super) fn judge_in_force(&self) -> Arc<Judge> {
         Arc::clone(&self.judge.read().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -393,8 +393,14 @@ impl Recorder {
         alone
     }
 
+    /// Carries a change of the list to the followers, now or as soon as that is possible.
+    pub(super) async fn publish_soon(&self) {
+        self.followers.follow_at_once(&self.store).await;
+        self.changed.send_replace(());
+    }
+
     /// Publishes and logs what a commit changed.
-    async fn tell_of(
+    pub(super) async fn tell_of(
         &self,
         mailbox: &str,
         judged: &[JudgedMessage],
@@ -402,8 +408,7 @@ impl Recorder {
         describe: fn(&Place) -> String,
     ) -> Result<Tally, StoreError> {
         if !committed.suppressed.is_empty() || committed.ended > 0 {
-            self.followers.follow_at_once(&self.store).await;
-            self.changed.send_replace(());
+            self.publish_soon().await;
         }
         for Suppression { address, origin, rule, .. } in &committed.suppressed {
             tracing::info!(mailbox, address, origin = origin.as_str(), rule, "suppressed");

@@ -97,6 +97,9 @@ fn describe(config: &Config, policy: &Policy, out: &mut impl Write) -> io::Resul
         };
         writeln!(out, "{:<15} {believed}", "trust")?;
     }
+    for (name, log) in &config.mail_log {
+        writeln!(out, "{:<15} {name}: {}", "mail log", log.describe())?;
+    }
     Ok(())
 }
 

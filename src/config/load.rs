@@ -130,6 +130,25 @@ impl Config {
         if let Some(name) = self.trust.mailbox.keys().find(|name| !sections.contains_key(name.as_str())) {
             return complain(format!("[trust.mailbox.{name}]: no mailbox is called so"));
         }
+        let mut on_stdin: Option<&String> = None;
+        for (name, log) in &self.mail_log {
+            if name.trim().is_empty() || name.contains(is_unseen) {
+                return complain(format!("[mail_log.{name:?}]: a mail log needs a name that can be read"));
+            }
+            if let Some(problem) = log.contradiction() {
+                return complain(format!("[mail_log.{name}] {problem}"));
+            }
+            if let Some(section) = sections.get(name.as_str()) {
+                return complain(format!(
+                    "[{section}.{name}] and [mail_log.{name}] have one name; a mail log needs its own"
+                ));
+            }
+            if log.stdin
+                && let Some(other) = on_stdin.replace(name)
+            {
+                return complain(format!("[mail_log.{other}] and [mail_log.{name}] both read standard input"));
+            }
+        }
         // A word that is no level would be taken for a part of the program, and all others would fall silent.
         let known = |word: &str| {
             word.is_empty() || word.contains(['=', ':', '[']) || word.parse::<tracing::metadata::LevelFilter>().is_ok()

@@ -18,6 +18,7 @@ pub use trust::{MailboxTrust, Trust};
 pub use verp::Verp;
 
 use crate::{
+    maillog::LogSettings,
     message::Place,
     parse,
     policy::{MOST_PER_MESSAGE, Never},
@@ -77,6 +78,8 @@ macro_rules! config {
             pub verp: Verp,
             /// What is logged, and how.
             pub log: Log,
+            /// `[mail_log.NAME]`: logs of our own mail servers by name.
+            pub mail_log: BTreeMap<String, LogSettings>,
             $(
                 #[doc = concat!("`[", stringify!($section), ".NAME]`: mailboxes by name.")]
                 pub $section: BTreeMap<String, <source::$section::$source as Source>::Settings>,
@@ -275,8 +278,8 @@ pub enum LogFormat {
 impl Config {
     /// Whether it says by what our own mail can be told from what strangers write.
     #[must_use]
-    pub const fn vouches(&self) -> bool {
-        self.verp.keys.is_some()
+    pub fn vouches(&self) -> bool {
+        self.verp.keys.is_some() || !self.mail_log.is_empty()
     }
 
     /// What to do when no mailbox is configured; `None` when one is.
@@ -299,6 +302,7 @@ impl Config {
             .into_iter()
             .chain(&mut self.suppressions.cdb_path)
             .chain(&mut self.verp.keys)
+            .chain(self.mail_log.values_mut().filter_map(|log| log.path.as_mut()))
             .for_each(anchor);
         self.table_files_mut().for_each(anchor);
         self.mailbox_paths_mut().into_iter().for_each(anchor);

@@ -2,6 +2,7 @@
 //! Knows no signals and no terminals; the caller brings a [`Control`].
 
 mod lock;
+mod mail_log;
 mod mailbox;
 mod publish;
 mod retention;
@@ -105,6 +106,15 @@ pub async fn run(config: Config, mut control: Control) -> Result<(), DaemonError
     };
     config.visit_mailboxes(&mut watches);
     let Watches { mut tasks, waits, attempts: (_, mut attempts), .. } = watches;
+    for (name, settings) in &config.mail_log {
+        tasks.spawn(mail_log::follow(
+            name.clone(),
+            settings.clone(),
+            config.report.campaign_headers.clone(),
+            Arc::clone(&recorder),
+            control.stop.clone(),
+        ));
+    }
     tasks.spawn(publish::follow(Arc::clone(&recorder), control.stop.clone()));
     tasks.spawn(upkeep::keep(Arc::clone(&recorder), control.stop.clone()));
     let names = config.mailboxes().into_iter().map(|mailbox| mailbox.name.to_owned()).collect();

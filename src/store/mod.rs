@@ -548,6 +548,17 @@ impl Store {
         }
     }
 
+    /// Our own mail server has handed mail to whoever takes it for these addresses, each at a time: what
+    /// [`Store::revive`] changes, on better grounds. Said twice it changes nothing more.
+    ///
+    /// # Errors
+    /// See [`StoreError`]; some of them may be noted then.
+    pub async fn note_delivered(&self, deliveries: &[(&Address, i64)]) -> Result<Revived, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.note_delivered(deliveries).await,
+        }
+    }
+
     /// Takes off the list whose time is over at `now` (seconds since 1970-01-01 UTC); says how many these are.
     ///
     /// # Errors

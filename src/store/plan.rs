@@ -2,7 +2,7 @@
 //! no SQL and no clock, so that every store commits the same.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -66,6 +66,8 @@ pub(super) struct Facts {
     pub last_complaint: i64,
     /// The highest revision that an event ever had.
     pub last_revision: i64,
+    /// Failures that count already, as the other of mailbox and mail log has told them: address and Message-ID.
+    pub told_before: HashMap<(String, String), Class>,
     /// Of the remotes that may have called too many dead by now, how many they did before; and of all together, under
     /// the name of none.
     pub hours: HashMap<String, Hours>,
@@ -234,6 +236,24 @@ pub(super) fn addresses<'a>(
     all
 }
 
+/// The endings of the formats of messages that are no mails but what a mail log says.
+pub(super) const OF_MAIL_LOG: &str = "-log";
+
+/// The address and the Message-ID by which a failure is found that a mailbox and a mail log both tell of.
+pub(super) fn failure<'a>(judged: &'a JudgedMessage, recipient: &'a Recipient) -> Option<(&'a str, &'a str)> {
+    let address = recipient.address.as_ref().filter(|_| recipient.action == Action::Failed)?;
+    Some((address.normalised(), judged.report.original.message_id.as_deref()?))
+}
+
+/// The failures of which these messages tell that the other side may have told, too; `true` of those of a mail log.
+pub(super) fn failures<'a>(fresh: &[&'a JudgedMessage]) -> BTreeSet<(&'a str, &'a str, bool)> {
+    let of = |judged: &'a JudgedMessage| {
+        let is_log = judged.report.format.ends_with(OF_MAIL_LOG);
+        reported(judged).filter_map(move |(recipient, ..)| failure(judged, recipient).map(|(to, id)| (to, id, is_log)))
+    };
+    fresh.iter().flat_map(|&judged| of(judged)).collect()
+}
+
 /// By remote and hour, how many hard bounces of these messages count: more addresses are not newly called dead by them.
 pub(super) fn hard_by_hour(
     mailbox: &str,
@@ -291,7 +311,8 @@ impl<'a> Plan<'a> {
     /// A message that was recorded before adds no rows; its place still counts as unsettled. The policy is asked about
     /// each recipient in turn, and what it learns on the way counts for the ones after.
     pub(super) fn new(mailbox: &'a str, batch: &'a [JudgedMessage], policy: &Policy, facts: Facts) -> Self {
-        let Facts { known, histories, last_message, last_bounce, last_complaint, last_revision, hours } = facts;
+        let Facts { known, histories, last_message, last_bounce, last_complaint, last_revision, told_before, hours } =
+            facts;
         let messages: Vec<_> =
             (last_message + 1..).zip(fresh(batch, &known)).map(|(id, judged)| NewMessage { id, judged }).collect();
         let mut bounces: Vec<NewBounce<'a>> = Vec::with_capacity(messages.len());
@@ -302,13 +323,19 @@ impl<'a> Plan<'a> {
             .sum();
         let behind = last_revision + i64::try_from(recorded).unwrap_or(i64::MAX);
         let mut list = List::new(histories, behind, DAEMON);
+        // Which says worse knows more, and counts as well.
+        let is_told_before = |judged, recipient, verdict: &Verdict| {
+            let known = failure(judged, recipient).map(|(to, id)| (to.to_owned(), id.to_owned()));
+            let class = known.and_then(|known| told_before.get(&known).copied());
+            class.is_some_and(|class| class == Class::Hard || class == verdict.class)
+        };
         for &NewMessage { id: message, judged } in &messages {
             let mut left = policy.most_per_message;
             let at = judged.received;
             for (position, (recipient, verdict, trust)) in (0..).zip(reported(judged)) {
                 let id = bounces.last().map_or(last_bounce, |bounce| bounce.id) + 1;
                 let case = Case::of_bounce(mailbox, at, id, recipient, verdict, trust);
-                let counting = case.filter(|case| policy.counts(case));
+                let counting = case.filter(|case| policy.counts(case) && !is_told_before(judged, recipient, verdict));
                 if let Some(case) = &counting {
                     let remote = (verdict.class == Class::Hard).then(|| remote(judged, case, policy));
                     list.learn(policy, case, remote, message, &mut left);

@@ -251,3 +251,30 @@ async fn what_was_sent_is_counted_by_day_once_and_kept_as_hashes_alone() {
     let holds = |needle: &str| file.windows(needle.len()).any(|window| window == needle.as_bytes());
     assert!(!holds("1@news.example") && !holds(ANN) && holds("example.org"));
 }
+
+#[tokio::test]
+async fn the_same_failure_in_the_mailbox_and_in_the_mail_log_counts_once_whichever_comes_first() {
+    for log_first in [true, false] {
+        for (judgement, mail_trust, counted) in
+            [(HARD, Trust::Local, 1), (SOFT, Trust::Local, 1), (HARD, Trust::Unverified, if log_first { 1 } else { 2 })]
+        {
+            let f = Fixture::new().await;
+            f.store.vouch_from(START).await.unwrap();
+            let mail = believed(about(entry(1, START + DAY, &[(ANN, judgement)]), "m1@ours"), mail_trust);
+            let mut log = believed(about(entry(2, START + DAY + 9, &[(ANN, judgement)]), "m1@ours"), Trust::Verified);
+            log.report.format = "postfix-log".into();
+            for one in if log_first { [log, mail] } else { [mail, log] } {
+                record(&f, vec![one], Demands::default()).await;
+            }
+            let which = format!("{judgement:?} {mail_trust} {log_first}");
+            assert_eq!(f.value::<i64>("SELECT count(*) FROM bounce").await, 2, "both are on record: {which}");
+            assert_eq!(f.value::<i64>("SELECT sum(counts) FROM bounce").await, counted, "{which}");
+            let expected: &[&str] = if judgement == HARD { &[ANN] } else { &[] };
+            assert_eq!(listed(&f).await, expected, "{which}");
+            let other = about(entry(3, START + 2 * DAY, &[(ANN, judgement)]), "m2@ours");
+            record(&f, vec![believed(other, Trust::Local)], Demands::default()).await;
+            let more = f.value::<i64>("SELECT sum(counts) FROM bounce").await - counted;
+            assert_eq!(more, 1, "of another message it is another failure: {which}");
+        }
+    }
+}

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use self::{file::FileTail, journal::JournalTail, pipe::PipeTail};
 use super::{Format, SubmissionHost};
 
-/// `[log.NAME]`: a log of a mail server. One of `path`, `journal` and `stdin` says where it is.
+/// `[mail_log.NAME]`: a log of a mail server. One of `path`, `journal` and `stdin` says where it is.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LogSettings {

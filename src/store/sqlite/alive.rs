@@ -9,7 +9,11 @@ use super::{
 };
 use crate::{
     report::Address,
-    store::{By, EventKind, Revived, StoreError, list_changes::List, plan::NewSign},
+    store::{
+        By, EventKind, Revived, StoreError,
+        list_changes::List,
+        plan::{DAEMON, NewSign},
+    },
     suppression::Sign,
 };
 
@@ -18,11 +22,21 @@ const AT_ONCE: usize = 1_000;
 
 impl SqliteStore {
     pub(in crate::store) async fn revive(&self, addresses: &[Address], by: &By<'_>) -> Result<Revived, StoreError> {
+        let signs: Vec<_> = addresses.iter().map(|address| (address, by.at)).collect();
+        self.note_signs(&signs, Sign::Told, by).await
+    }
+
+    pub(in crate::store) async fn note_delivered(&self, deliveries: &[(&Address, i64)]) -> Result<Revived, StoreError> {
+        self.note_signs(deliveries, Sign::Delivered, &By::new(DAEMON, 0)).await
+    }
+
+    /// `by` says who noted them and why; each sign has its own time.
+    async fn note_signs(&self, signs: &[(&Address, i64)], sign: Sign, by: &By<'_>) -> Result<Revived, StoreError> {
         let mut done = Revived::default();
-        for chunk in addresses.chunks(AT_ONCE) {
+        for chunk in signs.chunks(AT_ONCE) {
             let mut tx = self.begin().await?;
             let some = async {
-                let some = revive(&mut tx, chunk, by).await?;
+                let some = revive(&mut tx, chunk, sign, by).await?;
                 tx.commit().await?;
                 Ok(some)
             };
@@ -35,13 +49,18 @@ impl SqliteStore {
     }
 }
 
-async fn revive(tx: &mut SqliteConnection, addresses: &[Address], by: &By<'_>) -> Result<Revived, sqlx::Error> {
-    let pairs = addresses.iter().map(|address| (address.normalised(), address.domain())).collect();
-    let known = histories(tx, &pairs, by.at, Column::Nothing).await?;
+async fn revive(
+    tx: &mut SqliteConnection,
+    signs: &[(&Address, i64)],
+    sign: Sign,
+    by: &By<'_>,
+) -> Result<Revived, sqlx::Error> {
+    let pairs = signs.iter().map(|(address, _)| (address.normalised(), address.domain())).collect();
+    let oldest = signs.iter().map(|&(_, at)| at).min().unwrap_or_default();
+    let known = histories(tx, &pairs, oldest, Column::Nothing).await?;
     let mut list = List::new(known, events::last_revision(&mut *tx).await?, by.actor);
-    for address in addresses {
-        let sign = NewSign { address: address.normalised(), at: by.at, sign: Sign::Told, message: None };
-        list.revive(address, sign);
+    for &(address, at) in signs {
+        list.revive(address, NewSign { address: address.normalised(), at, sign, message: None });
     }
     let (changes, mut events) = list.finish();
     // What ran out by itself has no note.

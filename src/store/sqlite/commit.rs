@@ -10,6 +10,7 @@ use super::{
     totals, verdict::VerdictColumns,
 };
 use crate::{
+    codes::Class,
     message::{Place, Reading},
     policy::Policy,
     store::{
@@ -97,7 +98,45 @@ async fn facts(
     let column = if policy.asks_mailbox() { Column::Mailbox } else { Column::Nothing };
     let hours = brake::hours(tx, &plan::hard_by_hour(mailbox, &fresh, policy), &policy.brake).await?;
     let histories = histories(tx, &addresses, oldest, column).await?;
-    Ok(Facts { known, histories, last_message, last_bounce, last_complaint, last_revision, hours })
+    let told_before = told_before(tx, &fresh, policy).await?;
+    Ok(Facts { known, histories, last_message, last_bounce, last_complaint, last_revision, told_before, hours })
+}
+
+/// Which failures of these messages the other of mailbox and mail log has told, and counts. Asked only where there may be a
+/// mail log: [`SqliteStore::vouch_from`] goes before its first line.
+async fn told_before(
+    tx: &mut SqliteConnection,
+    fresh: &[&JudgedMessage],
+    policy: &Policy,
+) -> Result<HashMap<(String, String), Class>, sqlx::Error> {
+    let failures = plan::failures(fresh);
+    let mut found = HashMap::new();
+    let may_be = "SELECT EXISTS (SELECT 1 FROM vouching)";
+    if failures.is_empty() || !sqlx::query_scalar::<_, bool>(may_be).fetch_one(&mut *tx).await? {
+        return Ok(found);
+    }
+    let rows = sqlx::query(
+        "SELECT b.address, b.original_message_id, b.class, b.at, b.trust, m.mailbox
+         FROM json_each(?1) AS j CROSS JOIN bounce AS b JOIN message AS m ON m.id = b.message
+         WHERE b.address = j.value ->> 0 AND b.counts = 1 AND b.original_message_id = j.value ->> 1
+               AND b.action = 'failed' AND (m.format LIKE '%' || ?2) <> (j.value ->> 2)",
+    )
+    .bind(json(&failures)?)
+    .bind(plan::OF_MAIL_LOG)
+    .fetch_all(&mut *tx)
+    .await?;
+    for row in rows {
+        let (class, trust) = (parsed(row.try_get("class")?)?, parsed(row.try_get("trust")?)?);
+        // What waits because nobody believes it keeps nothing else from counting.
+        if policy.demands.are_met(Some(row.try_get("mailbox")?), row.try_get("at")?, trust) {
+            let failure = (row.try_get("address")?, row.try_get("original_message_id")?);
+            let worst = found.entry(failure).or_insert(class);
+            if class == Class::Hard {
+                *worst = class;
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// Which messages of the batch are in the store already.

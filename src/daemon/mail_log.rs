@@ -1,0 +1,138 @@
+//! One mail log for as long as the daemon lives: opens it, follows it, and comes back after every failure. What is wrong with
+//! it holds up nothing else.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    app::{MailLog, Recorder},
+    clock::{Moment, now},
+    maillog::{Lines, LogError, LogSettings, Tail},
+    source::Backoff,
+    store::{Heartbeat, StoreError},
+};
+
+/// The first and the longest wait before what failed is tried again.
+const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// How often the store is told that a log is read in which nothing is written.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Returns when told to stop, at the end of standard input, or with an error that no retry mends.
+pub(super) async fn follow(
+    name: String,
+    settings: LogSettings,
+    campaign_headers: Vec<String>,
+    recorder: Arc<Recorder>,
+    stop: CancellationToken,
+) -> Result<(), StoreError> {
+    let mut follower =
+        Follower { name, settings, campaign_headers, recorder, stop, backoff: Backoff::new(RETRY.0, RETRY.1) };
+    while let Err(why) = follower.session().await? {
+        if !follower.wait(&why.to_string()).await? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+struct Follower {
+    name: String,
+    settings: LogSettings,
+    campaign_headers: Vec<String>,
+    recorder: Arc<Recorder>,
+    stop: CancellationToken,
+    backoff: Backoff,
+}
+
+impl Follower {
+    /// From opening the log to the stop signal. Only waiting is interrupted; lines that have come are recorded.
+    async fn session(&mut self) -> Result<Result<(), LogError>, StoreError> {
+        let Some((mut log, cursor)) = self.resume().await? else { return Ok(Ok(())) };
+        let mut tail = match Tail::open(&self.settings, cursor.as_deref()) {
+            Ok(tail) => tail,
+            Err(error) => return Ok(Err(error)),
+        };
+        self.beat(Heartbeat::Read).await?;
+        let stop = self.stop.clone();
+        loop {
+            let lines = match stop.run_until_cancelled(self.next(&mut tail)).await {
+                None => return Ok(Ok(())),
+                Some(read) => match read? {
+                    Ok(Some(lines)) => Arc::new(lines),
+                    Ok(None) => return Ok(Ok(())),
+                    Err(error) => return Ok(Err(error)),
+                },
+            };
+            if let Some(lost) = &lines.lost {
+                tracing::error!(mail_log = self.name, "{lost}");
+            }
+            let Some(next) = self.record(log, &lines).await? else { return Ok(Ok(())) };
+            log = next;
+            self.backoff.reset();
+        }
+    }
+
+    /// The next lines; while there are none the store hears that the log is read.
+    async fn next(&self, tail: &mut Tail) -> Result<Result<Option<Lines>, LogError>, StoreError> {
+        let mut next = Box::pin(tail.next());
+        loop {
+            tokio::select! {
+                lines = &mut next => return Ok(lines),
+                () = sleep(HEARTBEAT_INTERVAL) => self.beat(Heartbeat::Read).await?,
+            }
+        }
+    }
+
+    /// Records lines, however often that takes: from standard input they come once. `None` when told to stop meanwhile.
+    async fn record(&mut self, mut log: MailLog, lines: &Arc<Lines>) -> Result<Option<MailLog>, StoreError> {
+        loop {
+            match log.record(lines, now()).await {
+                Ok(log) => return Ok(Some(log)),
+                Err(StoreError::Busy(why)) => {
+                    if !self.wait(&why).await? {
+                        return Ok(None);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+            let Some((again, cursor)) = self.resume().await? else { return Ok(None) };
+            log = again;
+            // It was recorded after all; standard input has no place in which to go on.
+            if cursor.as_ref() == Some(&lines.cursor) && !self.settings.stdin {
+                return Ok(Some(log));
+            }
+        }
+    }
+
+    /// `None` when told to stop meanwhile.
+    async fn resume(&mut self) -> Result<Option<(MailLog, Option<String>)>, StoreError> {
+        loop {
+            match MailLog::resume(&self.name, &self.settings, &self.campaign_headers, &self.recorder).await {
+                Err(StoreError::Busy(why)) => {
+                    if !self.wait(&why).await? {
+                        return Ok(None);
+                    }
+                }
+                resumed => return resumed.map(Some),
+            }
+        }
+    }
+
+    /// Tells why the log is not read, and waits; says whether to try again.
+    async fn wait(&mut self, why: &str) -> Result<bool, StoreError> {
+        let wait = self.backoff.next_wait();
+        tracing::warn!(mail_log = self.name, "{why}; trying again in {} s", wait.as_secs().max(1));
+        self.beat(Heartbeat::Failed(why)).await?;
+        Ok(self.stop.run_until_cancelled(sleep(wait)).await.is_some())
+    }
+
+    /// What the store can't be told now it is told later.
+    async fn beat(&self, beat: Heartbeat<'_>) -> Result<(), StoreError> {
+        match self.recorder.heartbeat(&self.name, Moment::now(), beat).await {
+            Err(StoreError::Busy(_)) => Ok(()),
+            told => told,
+        }
+    }
+}
