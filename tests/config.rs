@@ -16,7 +16,7 @@ fn the_mailboxes_of_the_reference_show_the_defaults() {
     // A key is `#key`, a sentence is `# A sentence`.
     let keys = include_str!("../config/bounced.toml").lines().filter_map(|line| line.strip_prefix('#'));
     let keys: Vec<&str> = keys.filter(|line| line.starts_with(|c: char| c == '[' || c.is_ascii_lowercase())).collect();
-    let needed = ["[", "host", "user", "password", "path"];
+    let needed = ["[", "host", "user", "password", "path", "format"];
     let no_default = ["file", "port", "ca_file", "diagnostics", "bounces", "messages", "keys", "address"];
     let read = |keep: &dyn Fn(&str) -> bool| {
         let lines: Vec<&str> =

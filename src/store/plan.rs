@@ -427,6 +427,7 @@ mod tests {
                 (address.to_owned(), KnownAddress { history, last_change: None })
             });
             Facts {
+                told_before: HashMap::new(),
                 histories: histories.collect(),
                 last_message: self.messages.last().map_or(0, |message| message.0),
                 last_bounce: self.bounces.last().map_or(0, |bounce| bounce.0),
