@@ -1,6 +1,8 @@
 //! Forged bounces and genuine ones, through a real Postfix that signs nothing, sees nothing and stamps what it always
 //! stamps: who is believed, and who waits.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 mod support;
 
 use std::{collections::BTreeMap, time::Duration};

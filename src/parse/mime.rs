@@ -78,6 +78,13 @@ impl Field<'_> {
         self.unfolded.get_or_init(|| on_one_line(&legible_octets(self.raw)))
     }
 
+    /// Whether a word stands in the value as it was sent, in whatever letter case.
+    #[must_use]
+    pub fn mentions(&self, word: &str) -> bool {
+        let word = word.as_bytes();
+        self.raw.windows(word.len().max(1)).any(|window| window.eq_ignore_ascii_case(word))
+    }
+
     /// Where it stands.
     #[must_use]
     pub fn evidence(&self) -> Evidence {

@@ -182,12 +182,13 @@ fn parse_lines(raw: &[u8], numbering: &Numbering, options: &Options, depth: u8) 
     }
     report.message_id = mail.message_id.clone();
     report.date = mail.date;
-    if matches!(report.kind, Kind::AutoReply | Kind::NotBounce) {
-        report.author = author::of(&mail);
-    }
     // Of the mail around it: what it carries, strangers wrote.
     if depth == 0 {
         report.provenance = provenance::of(&mail, &options.own);
+    }
+    if matches!(report.kind, Kind::AutoReply | Kind::NotBounce) {
+        report.author = author::of(&mail);
+        report.provenance.in_reply_to = provenance::in_reply_to(&mail);
     }
     report
 }

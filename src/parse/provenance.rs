@@ -45,15 +45,32 @@ pub(super) fn of(mail: &Mail<'_>, own: &OwnServers) -> Provenance {
             delivered_to.push((name, Finding { value, evidence: field.evidence() }));
         }
     }
-    let stamps = mail.fields().iter().filter(is_received).map(|field| (field, Stamp::read(field.value())));
-    let mut stamps = stamps.filter(|(_, stamp)| !(own.skip_lmtp && stamp.is_lmtp() && stamp.is_by(own)));
-    let topmost = stamps.next().filter(|(_, stamp)| stamp.made_by(own));
+    let mut received = mail.fields().iter().filter(is_received);
+    let mut made_here = None;
     // A server that sends a stranger's mail on under another address stamps it like one that it made itself; but then
-    // the stamp with which it let the stranger in stands below.
-    let made_here = topmost.filter(|_| stamps.all(|(_, stamp)| stamp.made_by(own))).map(|(field, _)| field.evidence());
-    let in_reply_to = mail.header("In-Reply-To").and_then(message_id);
+    // the stamp with which it let the stranger in stands below. So each has to be ours.
+    let all_ours = received.all(|field| {
+        // Most are of servers of others, and need not be taken apart.
+        if !own.names.iter().any(|name| field.mentions(name)) {
+            return false;
+        }
+        let stamp = Stamp::read(field.value());
+        if own.skip_lmtp && stamp.is_lmtp() && stamp.is_by(own) {
+            return true;
+        }
+        let ours = stamp.made_by(own);
+        if ours && made_here.is_none() {
+            made_here = Some(field.evidence());
+        }
+        ours
+    });
     let delivered_to = delivered_to.into_iter().map(|(_, found)| found).collect();
-    Provenance { delivered_to, made_here, in_reply_to }
+    Provenance { delivered_to, made_here: made_here.filter(|_| all_ours), in_reply_to: None }
+}
+
+/// The Message-ID that an answer is to.
+pub(super) fn in_reply_to(mail: &Mail<'_>) -> Option<String> {
+    mail.header("In-Reply-To").and_then(message_id)
 }
 
 /// The first msg-id of a value (RFC 5322 §3.6.4), without its angle brackets.
