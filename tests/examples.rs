@@ -101,6 +101,10 @@ impl Place {
             "mailgun-bounces.csv",
             "address,code,error,created_at\ncid@example.org,550,No such user,2026-11-01T12:00:00Z\n",
         );
+        place.write(
+            "campaign.csv",
+            "Time,Message-ID,Recipient,Campaign\n2026-11-26T12:00:00Z,<1@news.example>,ann@example.org,c42\n",
+        );
         place.write("ses.json", "{\"SuppressedDestinationSummaries\": [{\"EmailAddress\": \"cid@example.org\", \"Reason\": \"BOUNCE\", \"LastUpdateTime\": \"2026-11-01T12:00:00Z\"}]}\n");
         assert!(Command::new("gzip").arg("-k").arg(place.path("gone.txt")).status().unwrap().success());
         place.write("users", "1 ann@example.org\n2 bob@example.org\n");

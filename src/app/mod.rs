@@ -14,6 +14,7 @@ mod reclassify;
 mod record;
 mod report;
 mod retention;
+mod sent;
 mod shown;
 mod signer;
 mod status;
@@ -30,6 +31,7 @@ pub use reclassify::Reclassification;
 pub use record::{Begun, Halt, Judged, Recorded, Recorder, Tally};
 pub use report::{MailReport, ReportLine, ShownAlarm, report};
 pub use retention::{Outdated, erase_hours, erase_outdated};
+pub use sent::{SentFile, record_sent};
 pub use shown::Shown;
 pub use signer::{NewKey, Signer, add_key};
 pub use status::{

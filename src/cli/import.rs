@@ -179,7 +179,7 @@ impl Import {
 }
 
 /// A bar on standard error, when a person waits there for a long file. Nobody knows how long standard input is.
-fn progress(path: &Path) -> ProgressBar {
+pub(super) fn progress(path: &Path) -> ProgressBar {
     let length = fs::metadata(path).map_or(0, |file| if file.is_file() { file.len() } else { 0 });
     if length < LONG || !io::stderr().is_terminal() {
         return ProgressBar::hidden();
@@ -187,6 +187,12 @@ fn progress(path: &Path) -> ProgressBar {
     let bar = ProgressBar::new(length);
     bar.enable_steady_tick(Duration::from_millis(500));
     bar
+}
+
+/// Reading is all that is done.
+pub(super) fn show_reading(bar: &ProgressBar) {
+    let template = "{bar:30} {bytes} of {total_bytes} read, {elapsed}";
+    bar.set_style(ProgressStyle::with_template(template).expect("the template is a constant"));
 }
 
 /// What is going on, and since when: reading is the longest part, and the only one that knows how far it is.

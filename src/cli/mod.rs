@@ -56,6 +56,7 @@ commands! {
     delivered::Delivered,
     forget::Forget,
     verp::Verp,
+    sent::Sent,
     reclassify::Reclassify,
     init::Init,
     completions::Completions,

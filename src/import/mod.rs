@@ -8,11 +8,13 @@ mod date;
 mod forms;
 mod json;
 mod records;
+mod sent;
 
 use std::{fmt, io::BufRead};
 
 pub use records::{Broken, Found, Record, Records};
 use records::{Kind, Start};
+pub use sent::{SentRow, open_sent};
 
 use crate::{
     codes::{Reason, words},

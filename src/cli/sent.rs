@@ -1,0 +1,98 @@
+//! `bounced sent`: a mailer says what it has sent, so that bounces of it can be told from forged ones.
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+};
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::{
+    Exit, Failure, Globals, block_on,
+    exit::complain,
+    import::{progress, show_reading},
+    input,
+    terminal::{count, grouped, json_line, printable},
+};
+use crate::{
+    app::{self, SentFile},
+    clock::now,
+    import,
+};
+
+/// Tell what was sent: bounces of that are believed (docs/trust.md).
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  bounced sent import campaign.csv")]
+pub struct Sent {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Import(Import),
+}
+
+/// Keep hashes of what a file says was sent, and count it.
+///
+/// CSV has a first line with the names of its columns, in any order: time (RFC 3339, or seconds since 1970-01-01), message_id
+/// and recipient, and campaign if you like. NDJSON has one object a line with the same names. A row that can't be read is told
+/// by its line; the others are kept all the same. What is kept already counts once, so a file can be read again.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  bounced sent import campaign.csv
+  bounced sent import --json - < campaign.csv")]
+struct Import {
+    /// CSV or NDJSON, also packed by gzip; `-` for standard input.
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+    /// One JSON object for each file: {"file", "rows", "new", "bad"}.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Sent {
+    pub(super) fn execute(self, globals: &Globals) -> Result<Exit, Failure> {
+        let Command::Import(Import { files, json }) = self.command;
+        let (config, judge) = (globals.config()?, globals.judge()?);
+        let mut exit = Exit::Yes;
+        for path in &files {
+            let name = printable(&path.display().to_string());
+            let bar = progress(path);
+            show_reading(&bar);
+            let opened = input::watched(path, &bar).map_err(|error| format!("can't read it: {error}"));
+            let records = opened.and_then(|source| import::open_sent(source).map_err(|error| error.to_string()));
+            let records = match records {
+                Ok(records) => records,
+                Err(error) => {
+                    bar.finish_and_clear();
+                    complain(&format!("{name}: {}; nothing of it was kept", printable(&error)));
+                    exit = Exit::Input;
+                    continue;
+                }
+            };
+            let told = |line: u64, what: &str| complain(&format!("{name}, line {line}: {}", printable(what)));
+            let done = block_on(async { Ok(app::record_sent(&config, &judge, records, now(), told).await?) });
+            bar.finish_and_clear();
+            let SentFile { rows, new, bad, broken } = done?;
+            let mut out = io::stdout().lock();
+            if json {
+                json_line(&mut out, &json!({ "file": name, "rows": rows, "new": new, "bad": bad }))?;
+            } else {
+                writeln!(out, "{name}: {}, {} new", count(rows, "message"), grouped(new))?;
+            }
+            if let Some(broken) = &broken {
+                complain(&format!("{name}: {}; what stands before is kept", printable(&broken.to_string())));
+            }
+            if bad > 0 {
+                complain(&format!("{name}: {} left out; mend them and read the file again", count(bad, "bad row")));
+            }
+            if bad > 0 || broken.is_some() {
+                exit = Exit::Input;
+            }
+        }
+        Ok(exit)
+    }
+}
