@@ -48,6 +48,9 @@ CREATE TABLE mail_log_queue (
     PRIMARY KEY (log, queue_id)
 ) STRICT, WITHOUT ROWID;
 
+-- Whether a mailbox or a mail log had told of the same failure before, so that it does not count.
+ALTER TABLE bounce ADD COLUMN told_before INTEGER NOT NULL DEFAULT 0 CHECK (told_before IN (0, 1));
+
 -- What is wrong with the mail that we send: raised once, and cleared once.
 CREATE TABLE alarm (
     id      INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -27,7 +27,8 @@ pub fn missing_file(config: &Config) -> Option<String> {
 #[must_use]
 pub fn doubts(config: &Config, policy: &Policy) -> Vec<String> {
     let mut doubts = Vec::new();
-    let known: Vec<&str> = config.mailboxes().iter().map(|mailbox| mailbox.name).collect();
+    let mailboxes = config.mailboxes().into_iter().map(|mailbox| mailbox.name);
+    let known: Vec<&str> = mailboxes.chain(config.mail_log.keys().map(String::as_str)).collect();
     let kept = config.retention.of_bounces();
     for rule in &*policy.rules {
         for mailbox in rule.mailboxes().iter().filter(|mailbox| !known.contains(&mailbox.as_str())) {

@@ -130,7 +130,9 @@ pub async fn status(config: &Config, max_age: Duration, now: Moment) -> Result<S
     let believed = believed_by_anybody(config, &store).await?;
     let alarms = store.alarms(i64::MAX).await?.into_iter().map(ShownAlarm::from).collect();
     store.close().await;
+    // A mail log fares as a mailbox does, and has none of its faults but that it can't be read.
     let names = config.mailboxes().into_iter().map(|mailbox| mailbox.name);
+    let names = names.chain(config.mail_log.keys().map(String::as_str));
     let unwritable = unwritable_disks(config, room);
     let untold = untold(&config.database.path);
     let mailboxes = health(names, known, &untold, &waiting, max_age, now);

@@ -92,8 +92,8 @@ fn describe(config: &Config, policy: &Policy, out: &mut impl Write) -> io::Resul
     for Mailbox { name, settings, .. } in config.mailboxes() {
         writeln!(out, "mailbox         {name}: {}; {kinds}: {}", settings.describe(), settings.after().describe())?;
         let believed = match demands.of(name) {
-            Trust::Unverified => format!("{name}: {}", app::HOW_TO_DOUBT),
-            least => format!("{name}: what is less than {least} waits for you in `bounced review list`"),
+            Trust::Unverified => format!("{name}: as far as the configuration tells, {}", app::HOW_TO_DOUBT),
+            least => format!("{name}: what is believed less than \"{least}\" waits for you in `bounced review list`"),
         };
         writeln!(out, "{:<15} {believed}", "trust")?;
     }

@@ -28,7 +28,7 @@ use crate::{
 #[command(after_help = "Examples:
   bounced report
   bounced report --since 7d --by provider
-  bounced report --by campaign --json | jq '.lines[] | select(.hard_rate > 0.02)'")]
+  bounced report --by campaign --json | jq '.lines[].hard_rate'")]
 pub struct Report {
     /// From this day on: a date, a time, or how long ago.
     #[arg(long, value_name = "WHEN", default_value = "30d", value_parser = when)]

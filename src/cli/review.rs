@@ -1,5 +1,5 @@
-//! `bounced review`: the addresses that one message too many brought, or one remote too fast, or that are on the list and
-//! live, and a person's word on them.
+//! `bounced review`: the addresses that one message too many brought, or one remote too fast, or anybody may have named, or
+//! that are on the list and live, and a person's word on them.
 
 use std::io::{self, BufWriter, Write};
 
@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Look at what waits for you, and decide about it: addresses of which one message named too many or one remote called too
-/// many dead at once, and addresses that are on the list for good and show signs of life.
+/// many dead at once, those of which anybody may have written, and addresses that are on the list for good and show signs of life.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   bounced review list                       what waits, message by message
@@ -213,8 +213,14 @@ async fn show(list: &List, selection: &HeldSelection, json: bool, out: &mut impl
         }
         let [reason, rule] = [&row.reason, &row.rule].map(|value| value.as_deref().unwrap_or("-"));
         let origin = colours.class(&row.origin, ORIGIN);
-        let lives = if row.is_of_life() { "  lives: approving takes it off the list" } else { "" };
-        writeln!(out, "  {:<40} {origin} {reason:<14} {}{lives}", printable(&row.address), printable(rule))?;
+        let why = if row.is_of_life() {
+            "  lives: approving takes it off the list"
+        } else if row.is_unverified() {
+            "  anybody may have written it"
+        } else {
+            ""
+        };
+        writeln!(out, "  {:<40} {origin} {reason:<14} {}{why}", printable(&row.address), printable(rule))?;
     }
     Ok(exit)
 }

@@ -313,7 +313,7 @@ reference = "RFC 3463"
                 "my.toml:1: reason: unknown variant `police`, expected one of `user_unknown`",
             ),
             (&reply("550", "").replace("advice", "advise"), "my.toml:1: unknown field `advise`"),
-            (&reply("\"550\"", ""), "my.toml:1: invalid type: string \"550\", expected u16"),
+            (&reply("\"550\"", ""), "my.toml:1: code: invalid type: string \"550\", expected u16"),
             (&reply("600", ""), "my.toml:1: `600` is no reply code; expected 200 to 599"),
             (
                 &reply("450", &variant("\"some words\"")),

@@ -110,7 +110,7 @@ pub struct Policy {
     pub brake: Arc<Brake>,
     /// When something is wrong with the mail that we send.
     pub alarms: Arc<Alarms>,
-    /// How far a bounce must be believed for that.
+    /// How far a bounce must be believed before it suppresses.
     pub demands: Demands,
 }
 

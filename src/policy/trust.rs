@@ -1,5 +1,5 @@
 //! How far a bounce, a complaint or a sign of life must be believed before it changes the list by itself. Knows no mail
-//! and nothing of how far one is to be believed.
+//! and not by what it is found out how far one is to be believed.
 
 use std::collections::BTreeMap;
 

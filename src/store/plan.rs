@@ -108,6 +108,8 @@ pub(super) struct NewBounce<'a> {
     pub verdict: &'a Verdict,
     /// The answer of [`Policy::counts`].
     pub counts: bool,
+    /// Whether it does not count because the other of mailbox and mail log has told of it.
+    pub told_before: bool,
     pub trust: Trust,
 }
 
@@ -335,13 +337,15 @@ impl<'a> Plan<'a> {
             for (position, (recipient, verdict, trust)) in (0..).zip(reported(judged)) {
                 let id = bounces.last().map_or(last_bounce, |bounce| bounce.id) + 1;
                 let case = Case::of_bounce(mailbox, at, id, recipient, verdict, trust);
-                let counting = case.filter(|case| policy.counts(case) && !is_told_before(judged, recipient, verdict));
+                let told_before = is_told_before(judged, recipient, verdict);
+                let counting = case.filter(|case| policy.counts(case) && !told_before);
                 if let Some(case) = &counting {
                     let remote = (verdict.class == Class::Hard).then(|| remote(judged, case, policy));
                     list.learn(policy, case, remote, message, &mut left);
                 }
                 let counts = counting.is_some();
-                bounces.push(NewBounce { id, message, position, judged, recipient, verdict, counts, trust });
+                let new = NewBounce { id, message, position, judged, recipient, verdict, counts, told_before, trust };
+                bounces.push(new);
             }
             for (position, complainer) in (0..).zip(&judged.report.complainers) {
                 let trust = judged.trusts.of(Some(&complainer.value));

@@ -11,7 +11,7 @@ use crate::suppression::Why;
 pub struct Held {
     /// The normalised address.
     pub address: String,
-    /// `flood`, `outage` or `alive`: why it waits. Who is `alive` is on the list and would leave it, the others would come
+    /// `flood`, `outage`, `unverified` or `alive`: why it waits. Who is `alive` is on the list and would leave it, the others would come
     /// onto it.
     pub why: String,
     /// `hard`, `soft` …: how it would come onto the list, or came there.
@@ -47,6 +47,12 @@ impl Held {
     #[must_use]
     pub fn is_of_life(&self) -> bool {
         self.why == Why::Alive.as_str()
+    }
+
+    /// Whether anybody may have written what brought it.
+    #[must_use]
+    pub fn is_unverified(&self) -> bool {
+        self.why == Why::Unverified.as_str()
     }
 }
 

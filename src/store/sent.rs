@@ -33,11 +33,11 @@ pub struct LogReading {
     pub cursor: String,
     /// Lines that were read.
     pub lines: u64,
-    /// Those of them that look like a delivery and could not be read.
+    /// Those of them that could not be understood.
     pub skipped: u64,
     /// When they were read, in seconds since 1970-01-01 UTC.
     pub read_at: i64,
-    /// The time of the last line that had one, in seconds since 1970-01-01 UTC.
+    /// The time of the last delivery that they tell of, in seconds since 1970-01-01 UTC.
     pub told_at: Option<i64>,
     /// What is known of messages on their way by their queue IDs; `None` where one has left.
     pub queue: Vec<(String, Option<String>)>,
@@ -56,7 +56,7 @@ pub struct LogStatus {
     pub skipped: u64,
     /// When it was read last, in seconds since 1970-01-01 UTC.
     pub read_at: i64,
-    /// The time of the last line that had one.
+    /// The time of the last delivery that it told of.
     pub told_at: Option<i64>,
 }
 

@@ -308,7 +308,7 @@ async fn insert_bounces(tx: &mut SqliteConnection, bounces: &[NewBounce<'_>]) ->
              (id, message, position, action, address_given, address, domain, class, reason, fault, counts, status,
               reply, diagnostic, remote_mta, reporting_mta, original_message_id, campaign, list_id, rule, field, line,
               words, lowered_from, lowered_line, lowered_words, forwarded_to, forwarded_class, forwarded_reason,
-              forwarded_fault, conflict, at, tables, evidence, trust) ",
+              forwarded_fault, conflict, at, tables, evidence, trust, told_before) ",
         )
         .push_values(chunk, |mut row, bounce| {
             let NewBounce { judged, recipient, verdict, .. } = bounce;
@@ -349,7 +349,8 @@ async fn insert_bounces(tx: &mut SqliteConnection, bounces: &[NewBounce<'_>]) ->
                 .push_bind(tables[judged.tables.digest.as_str()])
                 // Of whom nothing was said, nothing is judged again.
                 .push_bind(recipient.to_store().filter(|_| recipient.says_anything()))
-                .push_bind(bounce.trust.as_str());
+                .push_bind(bounce.trust.as_str())
+                .push_bind(bounce.told_before);
         })
         .build()
         .persistent(is_kept(chunk.len()))

@@ -44,6 +44,7 @@ pub(super) struct StoredBounce {
     pub tables: Option<i64>,
     pub evidence: Option<String>,
     pub trust: String,
+    pub told_before: bool,
     pub mailbox: String,
     pub recorded: i64,
 }
@@ -55,7 +56,7 @@ macro_rules! stored_bounces {
             "SELECT b.id, b.message, b.at, b.action, b.address_given, b.address, b.class, b.reason, b.fault, b.counts, \
              b.diagnostic, b.remote_mta, b.reporting_mta, b.rule, b.field, b.line, b.words, b.lowered_from, \
              b.lowered_line, b.lowered_words, b.forwarded_to, b.forwarded_class, b.forwarded_reason, b.forwarded_fault, \
-             b.conflict, b.tables, b.evidence, b.trust, m.mailbox, m.recorded ",
+             b.conflict, b.tables, b.evidence, b.trust, b.told_before, m.mailbox, m.recorded ",
             $rest
         )
     };
@@ -177,7 +178,7 @@ impl Rejudged {
     }
 
     pub fn counts_as(&self, anew: &Anew<'_>, case: &Case<'_>) -> bool {
-        (self.is_todays || self.row.counts) && anew.policy.counts(case)
+        !self.row.told_before && (self.is_todays || self.row.counts) && anew.policy.counts(case)
     }
 
     /// Notes what is different; says what the row is to hold where something is.
