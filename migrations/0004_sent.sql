@@ -13,6 +13,7 @@ CREATE TABLE sent (
     message   BLOB    NOT NULL CHECK (length(message) = 16),
     recipient BLOB    NOT NULL CHECK (length(recipient) = 16),
     at        INTEGER NOT NULL,
+    delivered INTEGER NOT NULL CHECK (delivered IN (0, 1)),
     PRIMARY KEY (message, recipient)
 ) STRICT, WITHOUT ROWID;
 

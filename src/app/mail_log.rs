@@ -72,7 +72,7 @@ impl MailLog {
             let skipped = reader.unread() - unread;
             let told_at = deliveries.iter().map(|delivery| delivery.at).max();
             // What went into a mailbox here, or is somebody else's, says nothing of our lists.
-            deliveries.retain(|one| one.ours && one.outbound && one.outcome != Outcome::Deferred);
+            deliveries.retain(|one| one.ours && one.outbound);
             let steps = steps(deliveries, |failed| judged(&judge, &log, format, failed));
             (reader, steps, count, skipped, told_at)
         });
@@ -120,8 +120,9 @@ fn steps(deliveries: Vec<Delivery>, judged: impl Fn(&Delivery) -> JudgedMessage)
     let mut all = vec![Step::default()];
     for one in deliveries {
         let is_delivered = one.outcome == Outcome::Delivered;
+        let is_failed = one.outcome == Outcome::Failed;
         let is_known = all.last().is_some_and(|step| step.delivered.contains_key(one.recipient.normalised()));
-        if is_known && !is_delivered {
+        if is_known && is_failed {
             all.push(Step::default());
         }
         let step = all.last_mut().expect("there is one from the start");
@@ -129,11 +130,15 @@ fn steps(deliveries: Vec<Delivery>, judged: impl Fn(&Delivery) -> JudgedMessage)
             let key = one.recipient.normalised().to_owned();
             let last = step.delivered.entry(key).or_insert_with(|| (one.recipient.clone(), one.at));
             last.1 = last.1.max(one.at);
-        } else {
+        } else if is_failed {
             step.bounces.push(judged(&one));
+        } else if one.message_id.is_none() {
+            // Each further attempt would count as another message.
+            continue;
         }
         let Delivery { at, message_id, recipient, remote_mta, campaign, .. } = one;
         let provider = remote_mta.unwrap_or_default();
+        // Who has not taken it yet may have read it all the same: its Message-ID is no secret between him and the others.
         step.rows.push(Sent { at, message_id, recipient, provider, campaign, is_delivered });
     }
     all
@@ -174,10 +179,12 @@ fn judged(judge: &Judge, log: &str, format: Format, failed: &Delivery) -> Judged
         digest.update((part.len() as u64).to_be_bytes());
         digest.update(part);
     }
-    let place = [queue_id, address.normalised(), reached].join("/");
+    let sha256: [u8; 32] = digest.finalize().into();
+    // It names nobody, for it stays when its bounce is erased.
+    let place = format!("{queue_id}/{:02x}{:02x}{:02x}{:02x}", sha256[0], sha256[1], sha256[2], sha256[3]);
     JudgedMessage {
-        place: Place::new(place.trim_end_matches('/')),
-        sha256: digest.finalize().into(),
+        place: Place::new(place),
+        sha256,
         received: *at,
         size: text.len() as u64,
         report,

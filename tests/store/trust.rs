@@ -205,6 +205,34 @@ async fn what_was_sent_too_long_ago_matches_nothing_any_more() {
 }
 
 #[tokio::test]
+async fn a_delivery_shows_no_life_where_mail_comes_back_after_it_was_taken() {
+    let f = Fixture::new().await;
+    f.store.vouch_from(START).await.unwrap();
+    let soft = |uid: u32, day: i64| believed(entry(uid, START + day * DAY, &[(ANN, SOFT)]), Trust::Local);
+    for n in 0..5 {
+        let day = 4 * i64::from(n);
+        f.store.note_delivered(&[(&address(ANN), START + day * DAY - 60)]).await.unwrap();
+        record(&f, vec![soft(n + 1, day)], Demands::default()).await;
+    }
+    assert_eq!(listed(&f).await, [ANN], "it was taken each time, and came back each time");
+    record(&f, vec![entry(9, START + 20 * DAY, &[(BOB, HARD)])], Demands::default()).await;
+    f.store.note_delivered(&[(&address(BOB), START + 21 * DAY)]).await.unwrap();
+    assert_eq!(waiting(&f).await, [(BOB.to_owned(), "unverified".to_owned())], "nor does it answer what waits");
+}
+
+#[tokio::test]
+async fn what_was_put_off_and_is_delivered_later_is_sent_once_and_delivered_once() {
+    let f = Fixture::new().await;
+    let (off, delivered) =
+        (sent("1@news.example", ANN, START), |one: &Sent| Sent { is_delivered: true, ..one.clone() });
+    for rows in [vec![off.clone()], vec![off.clone(), delivered(&off), delivered(&off)], vec![delivered(&off), off]] {
+        f.store.record_sent(&rows, START).await.unwrap();
+    }
+    let counted: Vec<(i64, i64)> = f.rows("SELECT sent, delivered FROM sent_by_day").await;
+    assert_eq!(counted, [(1, 1)]);
+}
+
+#[tokio::test]
 async fn what_was_sent_is_counted_by_day_once_and_kept_as_hashes_alone() {
     let f = Fixture::new().await;
     let delivered = |one: Sent| Sent { is_delivered: true, campaign: Some("may".to_owned()), ..one };

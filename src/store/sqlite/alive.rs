@@ -1,18 +1,20 @@
 //! The table `alive`: signs of life, and what they change.
 
+use std::collections::HashSet;
+
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 use super::{
     ROWS_A_STATEMENT, SqliteStore,
     commit::{Column, histories},
-    events, is_kept, list,
+    events, is_kept, json, list,
 };
 use crate::{
     report::Address,
     store::{
         By, EventKind, Revived, StoreError,
         list_changes::List,
-        plan::{DAEMON, NewSign},
+        plan::{DAEMON, NewSign, OF_MAIL_LOG},
     },
     suppression::Sign,
 };
@@ -27,7 +29,31 @@ impl SqliteStore {
     }
 
     pub(in crate::store) async fn note_delivered(&self, deliveries: &[(&Address, i64)]) -> Result<Revived, StoreError> {
-        self.note_signs(deliveries, Sign::Delivered, &By::new(DAEMON, 0)).await
+        let proven = self.deliveries_that_prove(deliveries).await.map_err(|error| self.error(error))?;
+        self.note_signs(&proven, Sign::Delivered, &By::new(DAEMON, 0)).await
+    }
+
+    /// Without those of addresses whose mail came back after it was taken: a server that takes everything and refuses
+    /// later, or a relay on the way, shows nothing by taking it. Such a bounce stands in a mailbox, and not in a mail log.
+    async fn deliveries_that_prove<'a>(
+        &self,
+        deliveries: &[(&'a Address, i64)],
+    ) -> Result<Vec<(&'a Address, i64)>, sqlx::Error> {
+        let addresses: Vec<&str> = deliveries.iter().map(|(address, _)| address.normalised()).collect();
+        let came_back: HashSet<String> = sqlx::query_scalar(
+            "SELECT j.value FROM json_each(?1) AS j
+             WHERE EXISTS (SELECT 1 FROM bounce AS b JOIN message AS m ON m.id = b.message
+                           WHERE b.address = j.value AND b.at >= (SELECT since FROM vouching) AND b.counts = 1
+                             AND m.format NOT LIKE '%' || ?2)",
+        )
+        .bind(json(&addresses)?)
+        .bind(OF_MAIL_LOG)
+        .fetch_all(&self.readers)
+        .await?
+        .into_iter()
+        .collect();
+        let came_back = |address: &Address| came_back.contains(address.normalised());
+        Ok(deliveries.iter().copied().filter(|(address, _)| !came_back(address)).collect())
     }
 
     /// `by` says who noted them and why; each sign has its own time.

@@ -131,10 +131,15 @@ impl SqliteStore {
         let hard: i64 = if sent == 0 {
             0
         } else {
-            sqlx::query_scalar("SELECT coalesce(sum(hard), 0) FROM figures WHERE at > ?1")
-                .bind(now - DAY)
-                .fetch_one(&mut *reader)
-                .await?
+            sqlx::query_scalar(
+                // What a stranger may have written raises no alarm.
+                "SELECT coalesce(sum(hard), 0) - (SELECT count(*) FROM bounce WHERE at > ?1 AND class = 'hard'
+                                                  AND action = 'failed' AND trust = 'unverified')
+                 FROM figures WHERE at > ?1",
+            )
+            .bind(now - DAY)
+            .fetch_one(&mut *reader)
+            .await?
         };
         let outages: Vec<(String, i64)> = sqlx::query_as(
             "SELECT coalesce(remote, domain), count(*) FROM held WHERE why = 'outage' GROUP BY coalesce(remote, domain)",
@@ -149,7 +154,7 @@ impl SqliteStore {
             at: now,
             own_faults,
             sent: sent.unsigned_abs(),
-            hard: hard.unsigned_abs(),
+            hard: hard.max(0).unsigned_abs(),
             outages: outages.into_iter().map(|(remote, waiting)| (remote, waiting.unsigned_abs())).collect(),
             tellings,
         })
@@ -224,7 +229,8 @@ async fn own_faults(reader: &mut SqliteConnection, policy: &Policy, now: i64) ->
     let mut rows = sqlx::query(
         "SELECT domain, remote_mta, reporting_mta, reason, sum(at > ?2) AS within_day, sum(at <= ?2) AS before,
                 max(at) AS last
-         FROM bounce WHERE fault = 'sender' AND at > ?1 AND action = 'failed' GROUP BY 1, 2, 3, 4",
+         FROM bounce WHERE fault = 'sender' AND at > ?1 AND action = 'failed'
+               AND (trust <> 'unverified' OR NOT EXISTS (SELECT 1 FROM vouching)) GROUP BY 1, 2, 3, 4",
     )
     .bind(policy.alarms.own_faults_since(now))
     .bind(now - DAY)

@@ -1,6 +1,6 @@
 //! What we sent, and how far the mail logs were read.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
 
@@ -165,7 +165,6 @@ async fn insert(tx: &mut SqliteConnection, sent: &[Sent]) -> Result<u64, sqlx::E
     let mut new = 0;
     let mut counts: BTreeMap<(i64, &str, &str, &str), (i64, i64)> = BTreeMap::new();
     for chunk in sent.chunks(ROWS_A_STATEMENT) {
-        let mut hashed: HashSet<[[u8; 16]; 2]> = HashSet::new();
         let hashes: Vec<Option<[[u8; 16]; 2]>> = chunk
             .iter()
             .map(|one| {
@@ -174,36 +173,42 @@ async fn insert(tx: &mut SqliteConnection, sent: &[Sent]) -> Result<u64, sqlx::E
             })
             .collect();
         let keys: Vec<[String; 2]> = hashes.iter().flatten().map(|pair| pair.map(|hash| hex(&hash))).collect();
-        let known: Vec<(Vec<u8>, Vec<u8>)> = sqlx::query_as(
-            "SELECT s.message, s.recipient FROM json_each(?1) AS j CROSS JOIN sent AS s
+        let known: Vec<(Vec<u8>, Vec<u8>, bool)> = sqlx::query_as(
+            "SELECT s.message, s.recipient, s.delivered FROM json_each(?1) AS j CROSS JOIN sent AS s
              WHERE s.message = unhex(j.value ->> 0) AND s.recipient = unhex(j.value ->> 1)",
         )
         .bind(json(&keys)?)
         .fetch_all(&mut *tx)
         .await?;
-        let known: HashSet<(Vec<u8>, Vec<u8>)> = known.into_iter().collect();
-        let mut fresh = Vec::new();
+        // Whether each is known to have been delivered.
+        let mut known: HashMap<[Vec<u8>; 2], bool> =
+            known.into_iter().map(|(message, recipient, delivered)| ([message, recipient], delivered)).collect();
+        let mut changed: BTreeMap<[[u8; 16]; 2], (i64, bool)> = BTreeMap::new();
         for (one, hashes) in chunk.iter().zip(hashes) {
-            let is_new = hashes.is_none_or(|pair @ [message, recipient]| {
-                !known.contains(&(message.to_vec(), recipient.to_vec())) && hashed.insert(pair)
-            });
-            if let Some(pair) = hashes.filter(|_| is_new) {
-                fresh.push((pair, one.at));
+            let before = hashes.and_then(|pair| known.insert(pair.map(Vec::from), one.is_delivered));
+            if let Some(pair) = hashes {
+                let delivered = one.is_delivered || before.unwrap_or(false);
+                known.insert(pair.map(Vec::from), delivered);
+                if before != Some(delivered) {
+                    changed.entry(pair).or_insert((one.at, delivered)).1 = delivered;
+                }
             }
+            let (is_new, is_delivered) = (before.is_none(), one.is_delivered && before != Some(true));
             new += u64::from(is_new);
             let campaign = one.campaign.as_deref().unwrap_or_default();
             let of = (one.at - one.at.rem_euclid(DAY), one.recipient.domain(), one.provider.as_str(), campaign);
             let count = counts.entry(of).or_default();
             count.0 += i64::from(is_new);
-            count.1 += i64::from(one.is_delivered);
+            count.1 += i64::from(is_delivered);
         }
-        if !fresh.is_empty() {
-            QueryBuilder::<Sqlite>::new("INSERT INTO sent (message, recipient, at) ")
-                .push_values(&fresh, |mut row, ([message, recipient], at)| {
-                    row.push_bind(&message[..]).push_bind(&recipient[..]).push_bind(at);
+        if !changed.is_empty() {
+            QueryBuilder::<Sqlite>::new("INSERT INTO sent (message, recipient, at, delivered) ")
+                .push_values(&changed, |mut row, ([message, recipient], (at, delivered))| {
+                    row.push_bind(&message[..]).push_bind(&recipient[..]).push_bind(at).push_bind(delivered);
                 })
+                .push(" ON CONFLICT (message, recipient) DO UPDATE SET delivered = excluded.delivered")
                 .build()
-                .persistent(is_kept(fresh.len()))
+                .persistent(is_kept(changed.len()))
                 .execute(&mut *tx)
                 .await?;
         }
