@@ -49,6 +49,8 @@ impl Place {
         );
         assert!(bounced.command(&["verp", "keygen"]).output().unwrap().status.success());
         let daemon = bounced.run();
+        // What came before it was known who can be believed is believed.
+        until("the daemon has begun", SOON, async || bounced.log().contains("started").then_some(())).await;
         Some(Self { postfix, bounced, daemon, _sink: sink, _dir: dir })
     }
 
