@@ -23,14 +23,13 @@ use bounced::{
     policy::Policy,
     report::{Address, StoredRecipient},
     store::{Anew, By, HeldSelection, ListSelection, Progress, Records, Store, TablesVersion, WithoutNote},
-    suppression::{Origin, Suppression},
 };
 use futures::TryStreamExt;
 use sqlx::{Connection, Executor, SqliteConnection, sqlite::SqliteConnectOptions};
 use tracing::{Event, Subscriber, field::Visit};
 use tracing_subscriber::{Layer, layer::Context, prelude::*};
 
-use crate::fixture::{DAY, Fixture, HARD, MAILBOX, SOFT, START, complaint, entry};
+use crate::fixture::{DAY, Fixture, HARD, MAILBOX, SOFT, START, complaint, entry, imported};
 
 /// Tables that grow with every mail, and their names in statements and views. Those of the list may be gone along from
 /// one end to the other, because a list is read so.
@@ -81,21 +80,6 @@ async fn faults(connection: &mut SqliteConnection, sql: &str) -> Vec<String> {
 
 async fn connect(f: &Fixture) -> SqliteConnection {
     SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(f.database())).await.unwrap()
-}
-
-fn imported(address: &str) -> Suppression {
-    Suppression {
-        address: address.to_owned(),
-        origin: Origin::Import,
-        reason: None,
-        rule: None,
-        policy: None,
-        diagnostic: None,
-        since: START,
-        expires: None,
-        note: None,
-        causes: Vec::new(),
-    }
 }
 
 /// Each command that reads, the daemon's start, a commit, and an import.

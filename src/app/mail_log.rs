@@ -5,6 +5,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use data_encoding::HEXLOWER;
 use jiff::tz::TimeZone;
 use sha2::{Digest, Sha256};
 
@@ -78,7 +79,8 @@ impl MailLog {
         });
         let (mut reader, steps, count, skipped, told_at) =
             read.await.expect("nobody aborts the task, and the reader does not panic");
-        let policy = recorder.judge_in_force().policy().vouching_since(recorder.store.vouching_since().await?);
+        let judge = recorder.judge_in_force();
+        let policy = judge.policy().vouching_since(recorder.store.vouching_since().await?);
         let mut sent = Vec::new();
         for Step { bounces, delivered, rows } in steps {
             for some in bounces.chunks(AT_ONCE) {
@@ -181,7 +183,7 @@ fn judged(judge: &Judge, log: &str, format: Format, failed: &Delivery) -> Judged
     }
     let sha256: [u8; 32] = digest.finalize().into();
     // It names nobody, for it stays when its bounce is erased.
-    let place = format!("{queue_id}/{:02x}{:02x}{:02x}{:02x}", sha256[0], sha256[1], sha256[2], sha256[3]);
+    let place = format!("{queue_id}/{}", HEXLOWER.encode(&sha256[..4]));
     JudgedMessage {
         place: Place::new(place),
         sha256,

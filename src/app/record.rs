@@ -360,7 +360,8 @@ impl Recorder {
         for place in &reading.gone {
             tracing::info!(mailbox, place = S::describe(place), "a message could not be read and is no longer there");
         }
-        let policy = self.judge_in_force().policy().vouching_since(self.store.vouch(&mut judged).await?);
+        let judge = self.judge_in_force();
+        let policy = judge.policy().vouching_since(self.store.vouch(&mut judged).await?);
         let committed = self.store.commit(mailbox, &judged, &reading, &policy).await?;
         // What old bounces lead to may be over already.
         if committed.suppressed.iter().any(|new| new.expires.is_some_and(|expires| expires <= now)) {

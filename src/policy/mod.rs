@@ -10,6 +10,7 @@ mod span;
 mod trust;
 
 use std::{
+    borrow::Cow,
     collections::BTreeSet,
     fmt,
     path::PathBuf,
@@ -277,9 +278,12 @@ impl Policy {
 
     /// The same policy, where it is known since when our own mail can be told from what strangers write.
     #[must_use]
-    pub fn vouching_since(&self, since: Option<i64>) -> Self {
+    pub fn vouching_since(&self, since: Option<i64>) -> Cow<'_, Self> {
+        if since == self.demands.vouching_since {
+            return Cow::Borrowed(self);
+        }
         let demands = Demands { vouching_since: since, ..self.demands.clone() };
-        Self { demands, ..self.clone() }
+        Cow::Owned(Self { demands, ..self.clone() })
     }
 
     fn decide_by(

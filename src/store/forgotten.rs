@@ -11,6 +11,7 @@ use std::{
     path::Path,
 };
 
+use data_encoding::HEXLOWER;
 use hmac::{Hmac, KeyInit, Mac};
 use serde::Serialize;
 use sha2::Sha256;
@@ -69,7 +70,7 @@ impl Key {
     /// with a key that is lost is nobody's hash.
     pub(super) fn make(path: &Path) -> io::Result<Self> {
         let key = Self(rand::random());
-        let digits: String = key.0.iter().map(|octet| format!("{octet:02x}")).collect();
+        let digits = HEXLOWER.encode(&key.0);
         let mut file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
         give_to_owner_of_directory(&file, path);
         let written = writeln!(file, "{digits}").and_then(|()| file.sync_all());

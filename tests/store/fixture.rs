@@ -11,6 +11,7 @@ use bounced::{
         Verdict,
     },
     store::{By, Committed, JudgedMessage, Store},
+    suppression::{Origin, Suppression},
 };
 use sha2::{Digest, Sha256};
 use sqlx::{
@@ -225,5 +226,21 @@ pub fn verdict(judgement: Judgement) -> Verdict {
         lowered: None,
         forwarded: None,
         outranked: Vec::new(),
+    }
+}
+
+/// An entry as the list of another program brings it.
+pub fn imported(address: &str) -> Suppression {
+    Suppression {
+        address: address.to_owned(),
+        origin: Origin::Import,
+        reason: None,
+        rule: None,
+        policy: None,
+        diagnostic: None,
+        since: START,
+        expires: None,
+        note: None,
+        causes: Vec::new(),
     }
 }

@@ -15,11 +15,11 @@ use bounced::{
     policy::Policy,
     report::{Action, Address, Evidence, Finding, Kind, Recipient, StoredRecipient, Verdict},
     store::{Anew, By, Differences, HeldAnswer, HeldSelection, JudgedMessage, Progress, TablesVersion},
-    suppression::{Origin, Suppression, Why},
+    suppression::Why,
 };
 use proptest::prelude::*;
 
-use crate::fixture::{BLOCKED, DAY, Fixture, GONE, HARD, SOFT, START, by, complaint, entry, verdict};
+use crate::fixture::{BLOCKED, DAY, Fixture, GONE, HARD, SOFT, START, by, complaint, entry, imported, verdict};
 
 /// What was said is what the fixture wrote into the diagnostic; `other` makes something else of it.
 fn judge(
@@ -54,21 +54,6 @@ async fn judge_all(f: &Fixture, anew: &Anew<'_>) -> Differences {
         all.add(some);
     }
     all
-}
-
-fn imported(address: &str) -> Suppression {
-    Suppression {
-        address: address.to_owned(),
-        origin: Origin::Import,
-        reason: None,
-        rule: None,
-        policy: None,
-        diagnostic: None,
-        since: START,
-        expires: None,
-        note: None,
-        causes: Vec::new(),
-    }
 }
 
 /// Everything that it could change.

@@ -33,7 +33,8 @@ fn sent(message_id: &str, recipient: &str, at: i64) -> Sent {
 /// As the daemon does it.
 async fn record(f: &Fixture, mut batch: Vec<JudgedMessage>, demands: Demands) -> Committed {
     let since = f.store.vouch(&mut batch).await.unwrap();
-    let policy = Policy { demands, ..Policy::default() }.vouching_since(since);
+    let policy = Policy { demands, ..Policy::default() };
+    let policy = policy.vouching_since(since);
     f.store.commit(MAILBOX, &batch, &Reading::default(), &policy).await.unwrap()
 }
 

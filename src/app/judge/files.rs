@@ -1,11 +1,9 @@
 //! The configuration -> the files of all tables by which mails are read and judged; which of one's own rows do nothing
 //! any more, and a name for all of them together.
 
-use std::{
-    fmt::Write,
-    sync::{Arc, OnceLock},
-};
+use std::sync::{Arc, OnceLock};
 
+use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
 use super::Judge;
@@ -60,11 +58,7 @@ impl TableFiles {
         hash.update([0xff]);
         // Its rules, whatever they were read from, and what the configuration says beside them.
         hash.update(format!("{policy:?}"));
-        let digest = hash.finalize().iter().fold(String::new(), |mut digest, octet| {
-            write!(digest, "{octet:02x}").expect("a string takes everything");
-            digest
-        });
-        TablesVersion { digest, version }
+        TablesVersion { digest: HEXLOWER.encode(&hash.finalize()), version }
     }
 
     /// Rows of one's own that do nothing: without them each of their examples, or each of their codes, would come out

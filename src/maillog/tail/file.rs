@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 use tokio::{task::spawn_blocking, time::sleep};
 
@@ -91,8 +92,7 @@ struct Print {
 impl Print {
     fn of(octets: &[u8]) -> Self {
         let digest = Sha256::digest(octets);
-        let digest = digest[..8].iter().map(|octet| format!("{octet:02x}")).collect();
-        Self { length: octets.len(), digest }
+        Self { length: octets.len(), digest: HEXLOWER.encode(&digest[..8]) }
     }
 
     /// Whether these octets of the file are the same.

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use data_encoding::HEXLOWER;
 use sqlx::{AssertSqlSafe, Executor, Row, SqliteConnection};
 use tokio::time::{Instant, sleep};
 
@@ -386,17 +387,13 @@ impl SqliteStore {
     }
 }
 
-fn hexadecimal(hash: [u8; 32]) -> String {
-    hash.iter().map(|octet| format!("{octet:02x}")).collect()
-}
-
 async fn among(
     connection: &mut SqliteConnection,
     key: &Key,
     addresses: &HashSet<String>,
 ) -> Result<HashSet<String>, sqlx::Error> {
     let hashes: Vec<(String, &String)> =
-        addresses.iter().map(|address| (hexadecimal(key.hash(address)), address)).collect();
+        addresses.iter().map(|address| (HEXLOWER.encode(&key.hash(address)), address)).collect();
     let mut found = HashSet::new();
     // An import brings a million of them.
     for some in hashes.chunks(1_000) {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use data_encoding::HEXLOWER;
 use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
 
 use super::{ROWS_A_STATEMENT, SqliteStore, is_kept, json};
@@ -41,7 +42,8 @@ impl SqliteStore {
         let salt = Salt(salt);
         let mut alone = BTreeMap::new();
         for chunk in message_ids(batch).chunks(ROWS_A_STATEMENT) {
-            let hashes: BTreeMap<String, &str> = chunk.iter().map(|&id| (hex(&salt.message(id)), id)).collect();
+            let hashes: BTreeMap<String, &str> =
+                chunk.iter().map(|&id| (HEXLOWER.encode(&salt.message(id)), id)).collect();
             // The first and the last: of a message to many not all are looked at.
             let rows = sqlx::query(
                 "SELECT j.value AS message,
@@ -172,7 +174,8 @@ async fn insert(tx: &mut SqliteConnection, sent: &[Sent]) -> Result<u64, sqlx::E
                 Some([salt.message(id), salt.recipient(id, &one.recipient)])
             })
             .collect();
-        let keys: Vec<[String; 2]> = hashes.iter().flatten().map(|pair| pair.map(|hash| hex(&hash))).collect();
+        let keys: Vec<[String; 2]> =
+            hashes.iter().flatten().map(|pair| pair.map(|hash| HEXLOWER.encode(&hash))).collect();
         let known: Vec<(Vec<u8>, Vec<u8>, bool)> = sqlx::query_as(
             "SELECT s.message, s.recipient, s.delivered FROM json_each(?1) AS j CROSS JOIN sent AS s
              WHERE s.message = unhex(j.value ->> 0) AND s.recipient = unhex(j.value ->> 1)",
@@ -226,8 +229,4 @@ async fn insert(tx: &mut SqliteConnection, sent: &[Sent]) -> Result<u64, sqlx::E
     .execute(&mut *tx)
     .await?;
     Ok(new)
-}
-
-fn hex(octets: &[u8]) -> String {
-    octets.iter().map(|octet| format!("{octet:02x}")).collect()
 }
