@@ -53,6 +53,8 @@ pub struct Message {
     pub body: Arc<[u8]>,
     /// Tells what was cut off from what another message with the same beginning lost; `None` where nothing was.
     pub rest: Option<[u8; 32]>,
+    /// The addresses that it came to, where whoever handed it over said so. Where it lies in a mailbox its header says it.
+    pub delivered_to: Vec<String>,
 }
 
 impl Message {
@@ -226,6 +228,7 @@ mod tests {
             size: 9,
             body: b"abcd".as_slice().into(),
             rest,
+            delivered_to: Vec::new(),
         };
         let [whole, one, other] = [None, Some([1; 32]), Some([2; 32])].map(|rest| message("1", rest).sha256());
         assert_eq!(whole, <[u8; 32]>::from(Sha256::digest(b"abcd")));

@@ -1,10 +1,10 @@
 //! The file beside the database that a daemon has locked: whether the last one was told to stop, and what it could not
 //! write into the database, of a full disk for instance. It is one block that is overwritten in place, so that a disk
-//! without room takes it. Knows nothing of who holds the lock.
+//! without room takes it. Of who holds the lock it knows only whether somebody does.
 
 use std::{
     collections::BTreeMap,
-    fs::File,
+    fs::{File, TryLockError},
     io::{self, Read},
     os::unix::fs::{FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
@@ -38,6 +38,13 @@ pub(super) struct Untold {
 #[must_use]
 pub fn lock_file(database: &Path) -> PathBuf {
     companion_of(database, ".lock")
+}
+
+/// Whether a daemon works on a database. Asking takes the lock for a moment, for which a daemon that starts waits.
+#[must_use]
+pub fn daemon_runs(database: &Path) -> bool {
+    let file = File::options().read(true).custom_flags(libc::O_NOFOLLOW).open(lock_file(database));
+    file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
 
 /// Begins the file anew for a daemon that has locked it; says whether the last one was told to stop.

@@ -28,7 +28,8 @@ pub fn missing_file(config: &Config) -> Option<String> {
 pub fn doubts(config: &Config, policy: &Policy) -> Vec<String> {
     let mut doubts = Vec::new();
     let mailboxes = config.mailboxes().into_iter().map(|mailbox| mailbox.name);
-    let known: Vec<&str> = mailboxes.chain(config.mail_log.keys().map(String::as_str)).collect();
+    let handed_over = [Config::PIPE, Config::ARCHIVE].into_iter();
+    let known: Vec<&str> = mailboxes.chain(config.mail_log.keys().map(String::as_str)).chain(handed_over).collect();
     let kept = config.retention.of_bounces();
     for rule in &*policy.rules {
         for mailbox in rule.mailboxes().iter().filter(|mailbox| !known.contains(&mailbox.as_str())) {

@@ -38,7 +38,8 @@ const SETTLED_AT_ONCE: u32 = 50;
 pub struct Recorder {
     judge: RwLock<Arc<Judge>>,
     pub(super) store: Store,
-    followers: Followers,
+    pub(super) followers: Followers,
+    publishes: Publishes,
     /// Tells the followers that there is something to carry over.
     changed: watch::Sender<()>,
     processed: Vec<Kind>,
@@ -48,6 +49,15 @@ pub struct Recorder {
     said: Mutex<HashMap<String, (String, i64)>>,
     /// How mailboxes fare that the store could not be told of.
     untold: Mutex<Notes>,
+}
+
+/// When what changes on the list is carried to the followers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Publishes {
+    /// With each change, or as soon as that is possible.
+    Soon,
+    /// When the caller asks for it.
+    WhenAsked,
 }
 
 /// Seconds after which the log tells once more why messages can't be settled.
@@ -158,16 +168,27 @@ impl Recorder {
             }
             started => started?,
         }
-        Ok(Self {
+        let recorder = Self::of(config, judge, store, followers, Publishes::Soon);
+        Ok(Self { suspects: Mutex::new(suspects), ..recorder })
+    }
+
+    /// For a command, beside a daemon or without one: nobody died over what it reads, and it publishes when it asks for it.
+    pub(super) fn of_command(config: &Config, judge: Judge, store: Store) -> Self {
+        Self::of(config, judge, store, Followers::configured(config), Publishes::WhenAsked)
+    }
+
+    fn of(config: &Config, judge: Judge, store: Store, followers: Followers, publishes: Publishes) -> Self {
+        Self {
             judge: RwLock::new(Arc::new(judge)),
             store,
             followers,
+            publishes,
             changed: watch::Sender::new(()),
             processed: config.report.processed.clone(),
-            suspects: Mutex::new(suspects),
+            suspects: Mutex::default(),
             said: Mutex::default(),
             untold: Mutex::new(Notes::new(&config.database.path)),
-        })
+        }
     }
 
     /// Batches that begin from now on are judged by this one.
@@ -360,15 +381,44 @@ impl Recorder {
         for place in &reading.gone {
             tracing::info!(mailbox, place = S::describe(place), "a message could not be read and is no longer there");
         }
+        let tally = self.commit(mailbox, &mut judged, &reading, now, S::describe).await?;
+        Ok((tally, Recorded(judged.into_iter().map(|one| (one.place, one.disposition)).collect())))
+    }
+
+    /// Judges messages that lie in no mailbox, and records them at `now` (seconds since 1970-01-01 UTC). There is nobody who
+    /// would have to be told what became of them.
+    ///
+    /// # Errors
+    /// See [`StoreError`]; some of them may be recorded then.
+    pub(super) async fn take_in(&self, mailbox: &str, messages: Vec<Message>, now: i64) -> Result<Tally, StoreError> {
+        let describe = |place: &Place| place.as_str().to_owned();
+        let (mut left, mut all) = (messages, Tally::default());
+        while !left.is_empty() {
+            let (mut judged, rest) = self.judge_some(mailbox, left, describe).await;
+            all.add(self.commit(mailbox, &mut judged, &Reading::default(), now, describe).await?);
+            let places: Vec<Place> = judged.into_iter().map(|one| one.place).collect();
+            self.store.settled(mailbox, &places).await?;
+            left = rest;
+        }
+        Ok(all)
+    }
+
+    async fn commit(
+        &self,
+        mailbox: &str,
+        judged: &mut [JudgedMessage],
+        reading: &Reading,
+        now: i64,
+        describe: fn(&Place) -> String,
+    ) -> Result<Tally, StoreError> {
         let judge = self.judge_in_force();
-        let policy = judge.policy().vouching_since(self.store.vouch(&mut judged).await?);
-        let committed = self.store.commit(mailbox, &judged, &reading, &policy).await?;
+        let policy = judge.policy().vouching_since(self.store.vouch(judged).await?);
+        let committed = self.store.commit(mailbox, judged, reading, &policy).await?;
         // What old bounces lead to may be over already.
         if committed.suppressed.iter().any(|new| new.expires.is_some_and(|expires| expires <= now)) {
             self.store.expire(now).await?;
         }
-        let tally = self.tell_of(mailbox, &judged, &committed, S::describe).await?;
-        Ok((tally, Recorded(judged.into_iter().map(|one| (one.place, one.disposition)).collect())))
+        self.tell_of(mailbox, judged, &committed, describe).await
     }
 
     /// Nothing of a mailbox is read any more, and nobody died over it.
@@ -396,6 +446,9 @@ impl Recorder {
 
     /// Carries a change of the list to the followers, now or as soon as that is possible.
     pub(super) async fn publish_soon(&self) {
+        if self.publishes == Publishes::WhenAsked {
+            return;
+        }
         self.followers.follow_at_once(&self.store).await;
         self.changed.send_replace(());
     }
@@ -541,7 +594,12 @@ fn judge_one(
     message: Message,
     describe: fn(&Place) -> String,
 ) -> JudgedMessage {
-    let (report, verdicts) = read_patiently(read, mailbox, &message, describe);
+    let (mut report, verdicts) = read_patiently(read, mailbox, &message, describe);
+    let envelope = message
+        .delivered_to
+        .iter()
+        .map(|to| Finding { value: to.clone(), evidence: Evidence::of_structure("the envelope") });
+    report.provenance.delivered_to.extend(envelope);
     let disposition = if processed.contains(&report.kind) { Disposition::Processed } else { Disposition::Untouched };
     let sha256 = message.sha256();
     let Message { place, received, size, .. } = message;
@@ -677,6 +735,7 @@ mod tests {
                 size: body.len() as u64,
                 body: body.into(),
                 rest: None,
+                delivered_to: Vec::new(),
             });
             self.record_all(Batch { messages: messages.into(), reading: Reading::default() }).await.unwrap()
         }
@@ -833,7 +892,14 @@ mod tests {
             let place = Place::new(number.to_string());
             // Not all within an hour: that would be an outage.
             let received = 5 + 7_200 * i64::from(number);
-            Message { place, received, size: body.len() as u64, body: body.into(), rest: None }
+            Message {
+                place,
+                received,
+                size: body.len() as u64,
+                body: body.into(),
+                rest: None,
+                delivered_to: Vec::new(),
+            }
         });
         let reading = Reading { cursor: Some(Cursor::new("5")), ..Reading::default() };
         Batch { messages: messages.collect(), reading }
@@ -878,6 +944,7 @@ mod tests {
             size: 9,
             body: place.as_bytes().into(),
             rest: None,
+            delivered_to: Vec::new(),
         };
         let mut left: VecDeque<_> = ["a", "b", "bounce", "letter", "c", "d"].map(message).into();
         let mut groups = Vec::new();
@@ -900,7 +967,14 @@ mod tests {
     #[test]
     fn a_panic_over_a_message_costs_its_verdict_and_leaves_it_where_it_is() {
         let body = b"Subject: x".as_slice();
-        let message = Message { place: Place::new("7:1"), received: 5, size: 10, body: body.into(), rest: None };
+        let message = Message {
+            place: Place::new("7:1"),
+            received: 5,
+            size: 10,
+            body: body.into(),
+            rest: None,
+            delivered_to: Vec::new(),
+        };
         let describe = |place: &Place| place.as_str().to_owned();
         let sha256 = message.sha256();
         let tables = Arc::default();

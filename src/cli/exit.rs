@@ -21,6 +21,10 @@ pub enum Exit {
     No = 1,
     /// The command line makes no sense.
     Usage = 2,
+    /// The same, for mail servers (EX_USAGE).
+    Misused = 64,
+    /// A mail that nobody can ever read (EX_DATAERR).
+    Data = 65,
     /// An input file can't be read (EX_NOINPUT).
     Input = 66,
     /// A mailbox can't be reached now (EX_UNAVAILABLE).
@@ -31,7 +35,7 @@ pub enum Exit {
     Io = 74,
     /// Busy or full: the same command may succeed later (EX_TEMPFAIL).
     Later = 75,
-    /// A mailbox refused: password, certificate, folder (EX_NOPERM).
+    /// A mailbox refused: password, certificate, folder; or a mail server may not use the database (EX_NOPERM).
     Refused = 77,
     /// The configuration, the code table or the phrases are wrong, or files don't belong together and a person must say
     /// which one counts (EX_CONFIG).
@@ -44,9 +48,10 @@ Exit codes:
   0   done, or the answer is yes        70  a part of the daemon died: a bug
   1   the answer is no                  74  a database or an output can't be used
   2   wrong command line                75  busy or full: try again later
-  66  an input file can't be read       77  a mailbox refused: password, certificate, folder
-  69  a mailbox can't be reached now    78  the configuration or a table is wrong, or the
-                                            published list belongs to another database";
+  64  the same, of `receive`            77  a mailbox refused: password, certificate, folder;
+  65  a mail that can't ever be read        `receive` may not use the database
+  66  an input file can't be read       78  the configuration or a table is wrong, or the
+  69  a mailbox can't be reached now        published list belongs to another database";
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
@@ -161,9 +166,9 @@ mod tests {
 
     #[test]
     fn the_help_names_every_code() {
-        use Exit::{Config, Input, Io, Later, No, Refused, Software, Unavailable, Usage, Yes};
-        let all = [Yes, No, Usage, Input, Unavailable, Software, Io, Later, Refused, Config];
-        assert_eq!(all.map(|exit| exit as u8), [0, 1, 2, 66, 69, 70, 74, 75, 77, 78], "they never change");
+        use Exit::{Config, Data, Input, Io, Later, Misused, No, Refused, Software, Unavailable, Usage, Yes};
+        let all = [Yes, No, Usage, Misused, Data, Input, Unavailable, Software, Io, Later, Refused, Config];
+        assert_eq!(all.map(|exit| exit as u8), [0, 1, 2, 64, 65, 66, 69, 70, 74, 75, 77, 78], "they never change");
         for exit in all {
             let code = format!(" {} ", exit as u8);
             assert!(HELP.replace('\n', " ").contains(&code), "{exit:?}");

@@ -10,6 +10,7 @@ use std::{
 
 use flate2::bufread::MultiGzDecoder;
 use indicatif::ProgressBar;
+use sha2::{Digest, Sha256};
 
 use crate::parse::MOST_OCTETS;
 
@@ -20,6 +21,10 @@ pub(super) struct Input {
     pub name: String,
     /// The bytes, at most [`MOST_OCTETS`] of them.
     pub bytes: Vec<u8>,
+    /// How many octets it has in all.
+    pub size: u64,
+    /// SHA-256 of what is longer than that; `None` where nothing is.
+    pub rest: Option<[u8; 32]>,
 }
 
 /// What lies at and below the given paths, in order of the names.
@@ -115,6 +120,12 @@ fn numbered(path: &Path) -> Option<(PathBuf, usize)> {
     (path.symlink_metadata().is_err() && Path::new(mbox).exists()).then(|| (mbox.into(), number))
 }
 
+/// One mail, whatever it begins with.
+pub(super) fn one(source: impl BufRead) -> io::Result<Input> {
+    Mails { name: "-".to_owned(), lines: Lines { source, begins_line: true }, is_mbox: false, given: 0, next: None }
+        .read(Vec::new())
+}
+
 fn all_mails(path: &Path) -> impl Iterator<Item = io::Result<Input>> + Send + use<> {
     let (mails, error) = match open(path) {
         Ok(mails) => (Some(mails), None),
@@ -188,29 +199,34 @@ impl<S: BufRead> Mails<S> {
         let mut line = Vec::new();
         let mut blank_before = false;
         let mut length = mail.len() as u64;
+        let mut rest: Option<Sha256> = None;
         loop {
             line.clear();
             let begins = self.lines.begins_line;
             if !self.lines.read(&mut line)? {
                 break;
             }
-            length += line.len() as u64;
-            if length > LONGEST {
-                return Err(endless("mail"));
-            }
             if self.is_mbox && begins && blank_before && is_separator(&line) {
                 self.next = Some(line);
                 break;
             }
+            length += line.len() as u64;
+            if length > LONGEST {
+                return Err(endless("mail"));
+            }
             blank_before = begins && is_blank(&line);
-            let room = most.saturating_sub(mail.len());
-            mail.extend_from_slice(&line[..line.len().min(room)]);
+            let (kept, cut) = line.split_at(line.len().min(most.saturating_sub(mail.len())));
+            mail.extend_from_slice(kept);
+            if !cut.is_empty() {
+                rest.get_or_insert_default().update(cut);
+            }
         }
         self.given += 1;
         // An mbox of one mail is spoken of by its file's name.
         let alone = self.given == 1 && self.next.is_none();
         let name = if alone { self.name.clone() } else { format!("{}#{}", self.name, self.given) };
-        Ok(Input { name, bytes: mail })
+        let rest = rest.map(|rest| rest.finalize().into());
+        Ok(Input { name, bytes: mail, size: length, rest })
     }
 }
 

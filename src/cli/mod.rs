@@ -17,7 +17,7 @@ use std::{
     process::ExitCode,
 };
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 pub use exit::{Exit, Failure};
 
 use crate::{app::Judge, config::Config};
@@ -41,6 +41,7 @@ macro_rules! commands {
 
 commands! {
     run::Run,
+    receive::Receive,
     check::Check,
     status::Status,
     report::Report,
@@ -72,6 +73,7 @@ Examples:
   bounced phrases user.unknown           which words lead to a verdict
   bounced check --connect                try the configuration
   bounced run                            watch the mailboxes
+  bounced receive < bounce.eml           record one mail, as a mail server does
   bounced suppressions check ann@example.org";
 
 /// Reads bounce messages, sorts each failed recipient hard or soft, and keeps a suppression list.
@@ -125,12 +127,15 @@ pub fn main() -> ExitCode {
 
 /// One clear line on standard error for whatever went wrong, and the exit code.
 fn run_with(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(args) {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
         // Help and version are "errors" to clap; it knows which stream and code they want.
         Err(asked) => {
             return match asked.print().and_then(|()| io::stdout().flush()) {
                 Err(unwritten) if !asked.use_stderr() => Failure::from(unwritten).report(),
+                // A mail server asks, which knows the codes of sysexits.h alone.
+                _ if asked.use_stderr() && names_receive(&args) => Exit::Misused.into(),
                 _ if asked.use_stderr() => Exit::Usage.into(),
                 _ => Exit::Yes.into(),
             };
@@ -142,10 +147,14 @@ fn run_with(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
+/// Whether the command is `receive`, as far as a wrong command line can be understood.
+fn names_receive(args: &[OsString]) -> bool {
+    let understood = Cli::command().ignore_errors(true).try_get_matches_from(args);
+    understood.is_ok_and(|found| found.subcommand_name() == Some("receive"))
+}
+
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

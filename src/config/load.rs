@@ -127,7 +127,8 @@ impl Config {
                 ));
             }
         }
-        if let Some(name) = self.trust.mailbox.keys().find(|name| !sections.contains_key(name.as_str())) {
+        let is_known = |name: &str| sections.contains_key(name) || [Self::PIPE, Self::ARCHIVE].contains(&name);
+        if let Some(name) = self.trust.mailbox.keys().find(|name| !is_known(name)) {
             return complain(format!("[trust.mailbox.{name}]: no mailbox is called so"));
         }
         let mut on_stdin: Option<&String> = None;

@@ -276,6 +276,12 @@ pub enum LogFormat {
 }
 
 impl Config {
+    /// The mailbox of mails that a mail server hands to a command.
+    pub const PIPE: &str = "pipe";
+
+    /// The mailbox of mails that come from archives.
+    pub const ARCHIVE: &str = "archive";
+
     /// Whether it says by what our own mail can be told from what strangers write.
     #[must_use]
     pub fn vouches(&self) -> bool {

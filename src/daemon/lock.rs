@@ -5,10 +5,16 @@ use std::{
     fs::{File, TryLockError},
     os::unix::fs::OpenOptionsExt,
     path::Path,
+    thread,
+    time::Duration,
 };
 
 use super::DaemonError;
 use crate::{app::beside, files::give_to_owner_of_directory, store::StoreError};
+
+/// So often, and with such pauses, is a lock asked for that somebody has: commands take it for a moment to learn whether a
+/// daemon runs.
+const TRIES: (usize, Duration) = (20, Duration::from_millis(10));
 
 /// Held as long as it lives; the kernel lets go of it even after `kill -9`.
 #[derive(Debug)]
@@ -41,7 +47,7 @@ impl Lock {
         if is_new {
             give_to_owner_of_directory(&file, &path);
         }
-        match file.try_lock() {
+        match try_lock(&file) {
             Ok(()) => {
                 let last_was_stopped = beside::begin(&file).map_err(unusable)?;
                 Ok(Self { file, last_was_stopped })
@@ -58,4 +64,14 @@ impl Lock {
     pub(super) fn note_stop(&self) {
         beside::note_stop(&self.file);
     }
+}
+
+fn try_lock(file: &File) -> Result<(), TryLockError> {
+    for _ in 1..TRIES.0 {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => thread::sleep(TRIES.1),
+            done => return done,
+        }
+    }
+    file.try_lock()
 }

@@ -269,6 +269,7 @@ impl Session {
                 size: read.size,
                 body: read.body.into(),
                 rest: read.rest,
+                delivered_to: Vec::new(),
             });
         }
         Batch { messages, reading }

@@ -191,8 +191,41 @@ smtpd_recipient_restrictions =
         let main = fs::read_to_string(self.config.join("main.cf")).expect("written at the start");
         let (rest, _) = main.split_once("smtpd_recipient_restrictions =").expect("it stands at the end");
         fs::write(self.config.join("main.cf"), format!("{rest}{restrictions}\n")).expect("writable");
+        self.reload();
+    }
+
+    /// Adds services, settings that count from now on, and routes; a route's domain is not looked for elsewhere then.
+    pub fn add(&self, master: &str, main: &str, transport: &str) {
+        let read = |name: &str| fs::read_to_string(self.config.join(name)).expect("written at the start");
+        let write = |name: &str, text: String| fs::write(self.config.join(name), text).expect("writable");
+        write("master.cf", read("master.cf") + master);
+        write("transport", read("transport") + transport);
+        let main = main.replace("/etc/postfix", self.config.to_str().expect("the name is text"));
+        // As long as the rest of a test takes.
+        let patient = "bounce_queue_lifetime = 1d\nmaximal_queue_lifetime = 1d\n";
+        let is_new = |line: &&str| {
+            let key = line.split('=').next().unwrap_or_default().trim();
+            !format!("{main}{patient}").lines().any(|new| new.split('=').next().is_some_and(|new| new.trim() == key))
+        };
+        let kept: String = read("main.cf").lines().filter(is_new).map(|line| format!("{line}\n")).collect();
+        write("main.cf", kept + &main + patient);
+        self.reload();
+    }
+
+    fn reload(&self) {
         let reload = Command::new("postfix").arg("-c").arg(&self.config).arg("reload").output().expect("installed");
         assert!(reload.status.success(), "postfix reload: {}", String::from_utf8_lossy(&reload.stderr));
+    }
+
+    /// Everything that it has logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.config.join("log")).unwrap_or_default()
+    }
+
+    /// Whether it has no mail left.
+    pub fn is_empty(&self) -> bool {
+        let queue = Command::new("postqueue").arg("-c").arg(&self.config).arg("-p").output().expect("installed");
+        queue.stdout.starts_with(b"Mail queue is empty")
     }
 
     /// The port on which it takes mail.
@@ -217,32 +250,37 @@ smtpd_recipient_restrictions =
 
     /// The same with a mail of one's own.
     pub async fn hand_in(&self, sender: &str, recipient: &str, mail: &str) -> Result<(), String> {
-        let stream = TcpStream::connect(("127.0.0.1", self.port)).await.expect("Postfix listens");
-        let (read, mut write) = stream.into_split();
-        let mut lines = BufReader::new(read).lines();
-        let utf8 = if recipient.is_ascii() { "" } else { " SMTPUTF8" };
-        for command in [
-            String::new(),
-            "EHLO localhost\r\n".to_owned(),
-            format!("MAIL FROM:<{sender}>{utf8}\r\n"),
-            format!("RCPT TO:<{recipient}>\r\n"),
-            "DATA\r\n".to_owned(),
-            format!("{mail}.\r\n"),
-            "QUIT\r\n".to_owned(),
-        ] {
-            write.write_all(command.as_bytes()).await.expect("Postfix listens");
-            let reply = loop {
-                let line = lines.next_line().await.expect("Postfix answers").expect("Postfix answers");
-                if line.as_bytes().get(3) != Some(&b'-') {
-                    break line;
-                }
-            };
-            if !reply.starts_with(['2', '3']) {
-                return Err(reply);
-            }
-        }
-        Ok(())
+        hand_in(self.port, sender, recipient, mail).await
     }
+}
+
+/// Hands a mail in at any server; `Err` is the first reply that was no success.
+pub async fn hand_in(port: u16, sender: &str, recipient: &str, mail: &str) -> Result<(), String> {
+    let stream = TcpStream::connect(("127.0.0.1", port)).await.expect("the server listens");
+    let (read, mut write) = stream.into_split();
+    let mut lines = BufReader::new(read).lines();
+    let utf8 = if recipient.is_ascii() { "" } else { " SMTPUTF8" };
+    for command in [
+        String::new(),
+        "EHLO localhost\r\n".to_owned(),
+        format!("MAIL FROM:<{sender}>{utf8}\r\n"),
+        format!("RCPT TO:<{recipient}>\r\n"),
+        "DATA\r\n".to_owned(),
+        format!("{mail}.\r\n"),
+        "QUIT\r\n".to_owned(),
+    ] {
+        write.write_all(command.as_bytes()).await.expect("the server listens");
+        let reply = loop {
+            let line = lines.next_line().await.expect("the server answers").expect("the server answers");
+            if line.as_bytes().get(3) != Some(&b'-') {
+                break line;
+            }
+        };
+        if !reply.starts_with(['2', '3']) {
+            return Err(reply);
+        }
+    }
+    Ok(())
 }
 
 impl Drop for Postfix {

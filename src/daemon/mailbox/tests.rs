@@ -135,8 +135,14 @@ fn lost<T>() -> Result<T, SourceError> {
 /// One mail that nobody bounced.
 fn mail(place: &str) -> Result<Batch, SourceError> {
     let body = format!("From: ann@example.com\nMessage-ID: <{place}@example.com>\n\nHello.\n").into_bytes();
-    let message =
-        Message { place: Place::new(place), received: 0, size: body.len() as u64, body: body.into(), rest: None };
+    let message = Message {
+        place: Place::new(place),
+        received: 0,
+        size: body.len() as u64,
+        body: body.into(),
+        rest: None,
+        delivered_to: Vec::new(),
+    };
     Ok(Batch { messages: vec![message], reading: Reading::default() })
 }
 

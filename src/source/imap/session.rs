@@ -304,6 +304,7 @@ impl Session {
             size: measured.size.unwrap_or(0).max(body.len() as u64),
             body,
             rest,
+            delivered_to: Vec::new(),
         })
     }
 

@@ -1,0 +1,132 @@
+//! Mails that lie in no mailbox -> rows and the published lists, for commands: beside a daemon or without one. Whoever
+//! handed a mail over keeps it until it is on record, and may hand it over again: it is known by its bytes.
+
+use data_encoding::HEXLOWER;
+
+use super::{Judge, Recorder, Tally, beside, open_store};
+use crate::{
+    config::Config,
+    message::{Message, Place},
+    store::{Store, StoreError},
+};
+
+/// A mail as it was handed over.
+#[derive(Debug, Default)]
+pub struct HandedOver {
+    /// Its bytes, as far as anybody reads them.
+    pub bytes: Vec<u8>,
+    /// Its size in octets.
+    pub size: u64,
+    /// Tells what was cut off; `None` where nothing was.
+    pub rest: Option<[u8; 32]>,
+    /// When it was received, in seconds since 1970-01-01 UTC.
+    pub received: i64,
+    /// The addresses that it came to, as far as whoever hands it over says so.
+    pub delivered_to: Vec<String>,
+}
+
+impl From<HandedOver> for Message {
+    fn from(HandedOver { bytes, size, rest, received, delivered_to }: HandedOver) -> Self {
+        let body = without_postmark(&bytes);
+        let size = size - (bytes.len() - body.len()) as u64;
+        let message = Self { place: Place::new(""), received, size, body: body.into(), rest, delivered_to };
+        // Wherever it comes from: what is handed over again is at the same place.
+        Self { place: Place::new(HEXLOWER.encode(&message.sha256())), ..message }
+    }
+}
+
+/// The line that mbox files begin a mail with (RFC 4155) is none of the mail's: whoever delivers one again may write
+/// another time into it.
+fn without_postmark(bytes: &[u8]) -> &[u8] {
+    let Some(end) = bytes.strip_prefix(b"From ").and_then(|rest| memchr::memchr(b'\n', rest)) else { return bytes };
+    &bytes[b"From ".len() + end + 1..]
+}
+
+/// Records mails under the name of a mailbox that nobody reads.
+#[derive(Debug)]
+pub struct Intake {
+    recorder: Recorder,
+    mailbox: String,
+    /// Whether no daemon does it.
+    publishes: bool,
+}
+
+impl Intake {
+    /// Opens the store at `now` (seconds since 1970-01-01 UTC), and makes it when it is missing: a mail may come before the
+    /// daemon ever ran.
+    ///
+    /// # Errors
+    /// See [`StoreError`]; [`StoreError::Foreign`] also where a published list was made from another store.
+    pub async fn open(config: &Config, judge: Judge, mailbox: &str, now: i64) -> Result<Self, StoreError> {
+        let path = &config.database.path;
+        let store = if path.exists() { Store::open_existing(path).await? } else { open_store(config).await? };
+        if config.vouches() && store.vouching_since().await?.is_none() {
+            store.vouch_from(now).await?;
+        }
+        let recorder = Recorder::of_command(config, judge, store);
+        let publishes = !beside::daemon_runs(path);
+        // Whatever else is wrong with a list is no reason to record nothing: all of it can be made again.
+        if publishes && let Err(error @ StoreError::Foreign(_)) = recorder.followers.permit(&recorder.store).await {
+            return Err(error);
+        }
+        Ok(Self { recorder, mailbox: mailbox.to_owned(), publishes })
+    }
+
+    /// Records mails at `now` (seconds since 1970-01-01 UTC). What was recorded before, or is there twice, counts as a
+    /// duplicate. When this returns they are on record, whatever happens to the machine.
+    ///
+    /// # Errors
+    /// See [`StoreError`]; some of them may be recorded then, and can be handed over again.
+    pub async fn record(&self, mails: Vec<HandedOver>, now: i64) -> Result<Tally, StoreError> {
+        let store = &self.recorder.store;
+        let mut messages: Vec<Message> = mails.into_iter().map(Message::from).collect();
+        let handed_over = messages.len();
+        let places: Vec<Place> = messages.iter().map(|message| message.place.clone()).collect();
+        // Those that retention has erased since are known by their places alone.
+        let unrecorded = store.unrecorded(&self.mailbox, places.clone()).await?;
+        messages.retain(|message| unrecorded.contains(&message.place));
+        let known = handed_over - messages.len();
+        if known > 0 {
+            // Whoever recorded them may have been killed before he noted that nobody has to be told.
+            store.settled(&self.mailbox, &places).await?;
+        }
+        let mut tally = self.recorder.take_in(&self.mailbox, messages, now).await?;
+        tally.duplicates += known;
+        // What is written into a file that was replaced is lost.
+        store.check_in_place()?;
+        Ok(tally)
+    }
+
+    /// Carries to the published lists what was recorded, unless a daemon does it.
+    ///
+    /// # Errors
+    /// See [`StoreError`]; what is recorded stays recorded, and is published with the next change.
+    pub async fn publish(&self) -> Result<(), StoreError> {
+        if self.publishes { self.recorder.publish().await } else { Ok(()) }
+    }
+
+    /// Closes the store.
+    pub async fn close(&self) {
+        self.recorder.close().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(bytes: &[u8]) -> Message {
+        HandedOver { bytes: bytes.to_vec(), size: bytes.len() as u64, ..HandedOver::default() }.into()
+    }
+
+    #[test]
+    fn a_mail_is_the_same_whenever_it_is_delivered() {
+        let mail = message(b"Subject: x\n\nFrom here on\n");
+        for postmark in ["From MAILER-DAEMON Thu Nov 26 10:00:00 2026\n", "From a Fri Nov 27 10:00:00 2026\r\n"] {
+            let delivered = message(&[postmark.as_bytes(), b"Subject: x\n\nFrom here on\n"].concat());
+            assert_eq!((delivered.sha256(), &delivered.place, delivered.size), (mail.sha256(), &mail.place, mail.size));
+        }
+        assert_ne!(message(b"From: a\n\nSubject: x\n\nFrom here on\n").place, mail.place);
+        assert_eq!(message(b"From without an end").size, 19);
+    }
+}

@@ -1,0 +1,114 @@
+//! `bounced receive`: one mail from a mail server, which hears by the exit code whether it is on record.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::Path,
+};
+
+use rustix::fs::{Access, access};
+
+use super::{
+    Exit, Failure, Globals, block_on,
+    exit::complain,
+    input::{self, Input},
+};
+use crate::{
+    app::{HandedOver, Intake, Judge},
+    clock::now,
+    config::Config,
+    files::directory_of,
+    store::StoreError,
+    text::is_unseen,
+};
+
+/// Take one mail from standard input, as Postfix, Exim, procmail and Sieve hand it to a command.
+///
+/// It is judged and recorded, and addresses are suppressed, like a mail of a mailbox. The exit code is 0 when that is on
+/// disk: the mail may be thrown away then. 75 says that the mail server should try again later. A mail that is handed over
+/// twice counts once. docs/receive.md shows what to write into the configuration of each mail server, so that it keeps the
+/// mail whatever fails.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  bounced receive < bounce.eml
+  bounced receive --recipient bounce+k1.1.c42.x@news.example < bounce.eml")]
+pub struct Receive {
+    /// Whom the mail server delivers the mail to: signed envelope senders are read from it (docs/verp.md).
+    #[arg(long, value_name = "ADDRESS", allow_hyphen_values = true)]
+    recipient: Vec<String>,
+    /// Under which name it is recorded: rules and [trust.mailbox] may speak of it.
+    #[arg(long, value_name = "NAME", default_value = Config::PIPE)]
+    mailbox: String,
+}
+
+impl Receive {
+    pub(super) fn execute(self, globals: &Globals) -> Result<Exit, Failure> {
+        let config = globals.config()?;
+        let Self { recipient, mailbox } = self;
+        if let Some(problem) = name_problem(&config, &mailbox) {
+            return Err(Failure::new(Exit::Misused, problem));
+        }
+        let wrong = |error: &dyn std::fmt::Display| Failure::new(Exit::Config, error);
+        let judge = Judge::new(&config).map_err(|error| wrong(&error))?;
+        let judge = judge.with_keys(&config).map_err(|error| wrong(&error))?;
+        let Input { bytes, size, rest, .. } = read(io::stdin())?;
+        let now = now();
+        let delivered_to = recipient.into_iter().filter(|address| !address.is_empty()).collect();
+        let mail = HandedOver { bytes, size, rest, received: now, delivered_to };
+        let failed = |error| failure(&config.database.path, error);
+        block_on(async {
+            let intake = Intake::open(&config, judge, &mailbox, now).await.map_err(failed)?;
+            let recorded = intake.record(vec![mail], now).await.map_err(failed)?;
+            // The mail is on record, and the lists can be made again: nothing of this is a reason to keep it.
+            if recorded.suppressed > 0
+                && let Err(error) = intake.publish().await
+            {
+                complain(&error.to_string());
+            }
+            intake.close().await;
+            Ok(Exit::Yes)
+        })
+    }
+}
+
+/// Why nothing can be recorded under a name.
+pub(super) fn name_problem(config: &Config, mailbox: &str) -> Option<String> {
+    if mailbox.trim().is_empty() || mailbox.contains(is_unseen) {
+        return Some(format!("--mailbox {mailbox:?}: expected a name that can be read"));
+    }
+    let is_taken = config.mailboxes().iter().any(|one| one.name == mailbox) || config.mail_log.contains_key(mailbox);
+    is_taken.then(|| format!("--mailbox {mailbox}: `bounced run` reads something of that name; give another one"))
+}
+
+fn read(source: impl Read + Send) -> Result<Input, Failure> {
+    let mail = input::one(io::BufReader::new(source)).map_err(|error| match error.kind() {
+        io::ErrorKind::FileTooLarge => Failure::new(Exit::Data, error),
+        _ => Failure::new(Exit::Later, format_args!("can't read standard input: {error}")),
+    })?;
+    if mail.size == 0 {
+        return Err(Failure::new(Exit::Data, "there is no mail on standard input"));
+    }
+    Ok(mail)
+}
+
+/// A mail server keeps the mail only where it hears that trying again helps. It does, as soon as a person has mended what
+/// no retry mends.
+fn failure(database: &Path, error: StoreError) -> Failure {
+    let exit = match error {
+        StoreError::Foreign(_) => Exit::Config,
+        StoreError::Unusable(_) if is_forbidden(database) => Exit::Refused,
+        StoreError::Unusable(_) | StoreError::Busy(_) | StoreError::Replaced(_) | StoreError::Refused(_) => Exit::Later,
+    };
+    Failure::new(exit, error)
+}
+
+/// Whether another user could write the database, or make it.
+fn is_forbidden(database: &Path) -> bool {
+    match File::options().append(true).open(database) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            access(directory_of(database), Access::WRITE_OK) == Err(rustix::io::Errno::ACCESS)
+        }
+        Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
+        Ok(_) => access(directory_of(database), Access::WRITE_OK) == Err(rustix::io::Errno::ACCESS),
+    }
+}
