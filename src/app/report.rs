@@ -53,7 +53,7 @@ pub struct ShownAlarm {
 
 impl From<Alarm> for ShownAlarm {
     fn from(alarm: Alarm) -> Self {
-        let Alarm { name, words, raised, cleared } = alarm;
+        let Alarm { name, words, raised, cleared, .. } = alarm;
         Self { alarm: name.kind, about: name.about, words, raised, cleared }
     }
 }

@@ -119,7 +119,7 @@ pub async fn run(config: Config, mut control: Control) -> Result<(), DaemonError
     tasks.spawn(upkeep::keep(Arc::clone(&recorder), control.stop.clone()));
     let names = config.mailboxes().into_iter().map(|mailbox| mailbox.name.to_owned());
     let names = names.chain(config.mail_log.keys().cloned()).collect();
-    tasks.spawn(upkeep::watch(Arc::clone(&recorder), names, control.stop.clone()));
+    tasks.spawn(upkeep::watch(Arc::clone(&recorder), names, upkeep::looks(control.stop.clone())));
     tasks.spawn(retention::keep(Arc::clone(&recorder), store, config.retention, control.stop.clone()));
 
     let ended = supervise(&config, &recorder, &mut control, &mut tasks, &waits, &mut attempts).await;

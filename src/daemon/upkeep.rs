@@ -1,7 +1,8 @@
 //! What comes due by itself: entries whose time is over, once a minute, and alarms. Of mailboxes it knows the names alone.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
+use futures::{Stream, StreamExt, stream::unfold};
 use tokio_util::sync::CancellationToken;
 
 use crate::{app::Recorder, clock::now, store::StoreError};
@@ -26,18 +27,27 @@ pub(super) async fn keep(recorder: Arc<Recorder>, stop: CancellationToken) -> Re
     }
 }
 
-/// Raises and clears alarms about the mailboxes and mail logs of these names, until told to stop. First when what waited in
-/// them has had some time to be read: a daemon that was stopped for days has heard nothing meanwhile.
+/// The time at every look for alarms, in seconds since 1970-01-01 UTC, until told to stop. First when what waited in the
+/// mailboxes has had some time to be read: a daemon that was stopped for days has heard nothing meanwhile.
+pub(super) fn looks(stop: CancellationToken) -> impl Stream<Item = i64> {
+    unfold(stop, async |stop| {
+        stop.run_until_cancelled(tokio::time::sleep(ALARMS_EVERY)).await?;
+        Some((now(), stop))
+    })
+}
+
+/// Raises and clears alarms about the mailboxes and mail logs of these names, at each of these times.
 ///
 /// # Errors
 /// Only when the database has to be opened anew; whatever else fails is no reason to stop reading.
 pub(super) async fn watch(
     recorder: Arc<Recorder>,
     names: Vec<String>,
-    stop: CancellationToken,
+    times: impl Stream<Item = i64> + Send,
 ) -> Result<(), StoreError> {
-    while stop.run_until_cancelled(tokio::time::sleep(ALARMS_EVERY)).await.is_some() {
-        match recorder.watch(&names, now()).await {
+    let mut times = pin!(times);
+    while let Some(time) = times.next().await {
+        match recorder.watch(&names, time).await {
             Err(error @ StoreError::Replaced(_)) => return Err(error),
             Err(error) => tracing::warn!("nobody knows whether there is an alarm, asking again: {error}"),
             Ok(()) => {}
@@ -45,3 +55,6 @@ pub(super) async fn watch(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -33,6 +33,10 @@ words! {
         Disallowed = "disallowed",
         /// Somebody was forgotten.
         Forgotten = "forgotten",
+        /// An alarm was raised.
+        AlarmRaised = "alarm_raised",
+        /// An alarm was cleared.
+        AlarmCleared = "alarm_cleared",
     }
 }
 
@@ -41,7 +45,7 @@ impl EventKind {
     /// own, or nowhere.
     #[must_use]
     pub const fn is_of_list(self) -> bool {
-        !matches!(self, Self::Bounce | Self::Complaint | Self::Forgotten)
+        !matches!(self, Self::Bounce | Self::Complaint | Self::Forgotten | Self::AlarmRaised | Self::AlarmCleared)
     }
 }
 
@@ -54,14 +58,16 @@ pub struct Event {
     pub at: i64,
     /// What.
     pub kind: EventKind,
-    /// Whose entry changed; `None` for a bounce and a complaint, whose rows say it, and of who was forgotten.
+    /// Whose entry changed; `None` for a bounce, a complaint and an alarm, whose rows say it, and of who was forgotten.
     pub address: Option<String>,
-    /// How the entry came onto the list; `None` for a bounce and a complaint.
+    /// How the entry came onto the list; `None` where it is about none.
     pub origin: Option<Origin>,
     /// The row in `bounce` that it is about or was caused by; `None` where none was.
     pub bounce: Option<i64>,
     /// The row in `complaint` that it is about or was caused by.
     pub complaint: Option<i64>,
+    /// The row in `alarm` that it is about.
+    pub alarm: Option<i64>,
     /// When it was written; `None` for a bounce and a complaint, and where an earlier version wrote it.
     pub recorded: Option<i64>,
     /// The reason of the bounce that caused it.

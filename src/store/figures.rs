@@ -58,6 +58,8 @@ pub struct FiguresTable {
 /// An alarm that is, or was.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Alarm {
+    /// Its row, to which its events lead.
+    pub id: i64,
     /// What it is called.
     pub name: AlarmName,
     /// The same for people, as of when it began.

@@ -7,7 +7,7 @@ use bounced::{
         alarms::{AlarmChanges, AlarmKind, AlarmName, NewAlarm, Telling},
     },
     report::Address,
-    store::{Figures, FiguresBy, FiguresTable, LogReading, Sent},
+    store::{EventKind, Figures, FiguresBy, FiguresTable, LogReading, Sent},
 };
 
 use crate::fixture::{BLOCKED, DAY, Fixture, HARD, MAILBOX, SOFT, START, complaint, entry};
@@ -147,6 +147,24 @@ async fn an_alarm_is_raised_once_and_cleared_once() {
     assert_eq!(change(&raise, 30).await, raise, "it begins anew");
     let all = f.store.alarms(0).await.unwrap();
     assert_eq!(all.iter().map(|alarm| alarm.raised).collect::<Vec<_>>(), [30, 10], "those that last first");
+    let events = f.store.events_after(0, 10).await.unwrap();
+    let told: Vec<_> = events.iter().map(|event| (event.kind, event.alarm, event.at)).collect();
+    let (raised, cleared) = (EventKind::AlarmRaised, EventKind::AlarmCleared);
+    let [second, first] = [0, 1].map(|n: usize| Some(all[n].id));
+    assert_eq!(told, [(raised, first, 10), (cleared, first, 20), (raised, second, 30)]);
+}
+
+#[tokio::test]
+async fn an_alarm_changes_no_list() {
+    let f = filled().await;
+    let newest = f.store.newest_revision().await.unwrap();
+    let alarm = NewAlarm { name: name(AlarmKind::Silent, MAILBOX), words: "nothing".into() };
+    f.store.change_alarms(&AlarmChanges { raised: vec![alarm], ..AlarmChanges::default() }, START).await.unwrap();
+    assert!(!f.store.list_changed_since(newest).await.unwrap());
+    assert_eq!(f.store.first_change_since(newest).await.unwrap(), None);
+    let changes = f.store.changes_after(newest, 10).await.unwrap();
+    assert_eq!((changes.events, changes.revision, changes.is_unnamed), (1, newest + 1, false));
+    assert!(changes.addresses.is_empty());
 }
 
 #[tokio::test]

@@ -185,6 +185,22 @@ async fn no_row_and_no_number_is_lost() {
     assert_eq!(before.len(), 4);
 }
 
+/// The CHECKs of `event` are other ones, and its rows were not written anew.
+#[tokio::test]
+async fn what_could_not_be_told_before_is_told() {
+    let old = Old::new();
+    old.migrate().await;
+    let mut connection = old.connect("bounced.db").await;
+    let mut told = async |kind, address| {
+        let sql = "INSERT INTO event (at, kind, alarm, address) VALUES (1, ?1, 7, ?2)";
+        sqlx::query(sql).bind(kind).bind(address).execute(&mut connection).await.is_ok()
+    };
+    assert!(told("alarm_raised", None::<&str>).await && told("alarm_cleared", None).await);
+    assert!(!told("alarm_raised", Some("ann@example.org")).await && !told("alarmed", None).await);
+    let sound: String = sqlx::query_scalar("PRAGMA integrity_check").fetch_one(&mut connection).await.unwrap();
+    assert_eq!(sound, "ok");
+}
+
 #[tokio::test]
 async fn what_was_published_before_is_followed_on() {
     let old = Old::new();

@@ -6,6 +6,13 @@ use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, SqliteExecutor, sqlite::
 use super::{ROWS_A_STATEMENT, SqliteStore, decoded, is_kept, parsed};
 use crate::store::{Changes, Event, EventKind, StoreError, plan::NewEvent};
 
+/// SQL that asks of an event whether the list, or what waits, may be another one since.
+macro_rules! may_change_the_list {
+    () => {
+        "kind NOT IN ('bounce', 'complaint', 'alarm_raised', 'alarm_cleared')"
+    };
+}
+
 impl SqliteStore {
     pub(in crate::store) async fn events_after(&self, revision: i64, limit: u32) -> Result<Vec<Event>, StoreError> {
         self.read_events(revision, limit).await.map_err(|error| self.error(error))
@@ -13,8 +20,8 @@ impl SqliteStore {
 
     async fn read_events(&self, revision: i64, limit: u32) -> Result<Vec<Event>, sqlx::Error> {
         let rows = sqlx::query(
-            "SELECT revision, at, kind, address, origin, bounce, complaint, recorded, reason, policy, expires, causes,
-                    before, actor, note
+            "SELECT revision, at, kind, address, origin, bounce, complaint, alarm, recorded, reason, policy, expires,
+                    causes, before, actor, note
              FROM event WHERE revision > ?1 ORDER BY revision LIMIT ?2",
         )
         .bind(revision)
@@ -43,9 +50,11 @@ impl SqliteStore {
     }
 
     pub(in crate::store) async fn list_changed_since(&self, revision: i64) -> Result<bool, StoreError> {
-        sqlx::query_scalar(
-            "SELECT EXISTS (SELECT 1 FROM event WHERE revision > ?1 AND kind NOT IN ('bounce', 'complaint'))",
-        )
+        sqlx::query_scalar(concat!(
+            "SELECT EXISTS (SELECT 1 FROM event WHERE revision > ?1 AND ",
+            may_change_the_list!(),
+            ")"
+        ))
         .bind(revision)
         .fetch_one(&self.readers)
         .await
@@ -53,10 +62,11 @@ impl SqliteStore {
     }
 
     pub(in crate::store) async fn first_change_since(&self, revision: i64) -> Result<Option<i64>, StoreError> {
-        sqlx::query_scalar(
-            "SELECT coalesce(recorded, at) FROM event
-             WHERE revision > ?1 AND kind NOT IN ('bounce', 'complaint') ORDER BY revision LIMIT 1",
-        )
+        sqlx::query_scalar(concat!(
+            "SELECT coalesce(recorded, at) FROM event WHERE revision > ?1 AND ",
+            may_change_the_list!(),
+            " ORDER BY revision LIMIT 1"
+        ))
         .bind(revision)
         .fetch_optional(&self.readers)
         .await
@@ -77,6 +87,7 @@ fn event(row: &SqliteRow) -> Result<Event, sqlx::Error> {
         origin: row.try_get::<Option<&str>, _>("origin")?.map(parsed).transpose()?,
         bounce: row.try_get("bounce")?,
         complaint: row.try_get("complaint")?,
+        alarm: row.try_get("alarm")?,
         recorded: row.try_get("recorded")?,
         reason: row.try_get("reason")?,
         policy: row.try_get("policy")?,

@@ -11,7 +11,7 @@ use crate::{
         Policy,
         alarms::{AlarmChanges, AlarmFacts, AlarmName, Alarms, NewAlarm, OwnFault, Telling},
     },
-    store::{Alarm, Figures, FiguresBy, FiguresOf, FiguresTable, StoreError},
+    store::{Alarm, EventKind, Figures, FiguresBy, FiguresOf, FiguresTable, StoreError, plan::DAEMON},
 };
 
 const DAY: i64 = 86_400;
@@ -162,7 +162,7 @@ impl SqliteStore {
 
     pub(in crate::store) async fn alarms(&self, since: i64) -> Result<Vec<Alarm>, StoreError> {
         let rows = sqlx::query(
-            "SELECT kind, about, words, raised, cleared FROM alarm WHERE cleared IS NULL OR cleared >= ?1
+            "SELECT id, kind, about, words, raised, cleared FROM alarm WHERE cleared IS NULL OR cleared >= ?1
              ORDER BY cleared IS NOT NULL, id DESC",
         )
         .bind(since)
@@ -170,8 +170,8 @@ impl SqliteStore {
         .await;
         let read = |row: &SqliteRow| {
             let name = AlarmName { kind: parsed(row.try_get("kind")?)?, about: row.try_get("about")? };
-            let (words, raised, cleared) = (row.try_get("words")?, row.try_get("raised")?, row.try_get("cleared")?);
-            Ok(Alarm { name, words, raised, cleared })
+            let (id, words) = (row.try_get("id")?, row.try_get("words")?);
+            Ok(Alarm { id, name, words, raised: row.try_get("raised")?, cleared: row.try_get("cleared")? })
         };
         let alarms = rows.and_then(|rows| rows.iter().map(read).collect::<Result<_, sqlx::Error>>());
         alarms.map_err(|error| self.error(error))
@@ -197,32 +197,48 @@ async fn write_changes(
 ) -> Result<AlarmChanges, sqlx::Error> {
     let mut changed = AlarmChanges::default();
     for name in &changes.cleared {
-        let cleared = sqlx::query("UPDATE alarm SET cleared = ?3 WHERE kind = ?1 AND about = ?2 AND cleared IS NULL")
-            .bind(name.kind.as_str())
-            .bind(&name.about)
-            .bind(now)
-            .execute(&mut *tx)
-            .await?;
-        if cleared.rows_affected() > 0 {
+        let cleared = sqlx::query_scalar(
+            "UPDATE alarm SET cleared = ?3 WHERE kind = ?1 AND about = ?2 AND cleared IS NULL RETURNING id",
+        )
+        .bind(name.kind.as_str())
+        .bind(&name.about)
+        .bind(now)
+        .fetch_optional(&mut *tx)
+        .await?;
+        if let Some(alarm) = cleared {
+            tell(tx, EventKind::AlarmCleared, alarm, now).await?;
             changed.cleared.push(name.clone());
         }
     }
     for new @ NewAlarm { name, words } in &changes.raised {
-        let raised = sqlx::query(
+        let raised = sqlx::query_scalar(
             "INSERT INTO alarm (kind, about, words, raised) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT (kind, about) WHERE cleared IS NULL DO NOTHING",
+             ON CONFLICT (kind, about) WHERE cleared IS NULL DO NOTHING RETURNING id",
         )
         .bind(name.kind.as_str())
         .bind(&name.about)
         .bind(words)
         .bind(now)
-        .execute(&mut *tx)
+        .fetch_optional(&mut *tx)
         .await?;
-        if raised.rows_affected() > 0 {
+        if let Some(alarm) = raised {
+            tell(tx, EventKind::AlarmRaised, alarm, now).await?;
             changed.raised.push(new.clone());
         }
     }
     Ok(changed)
+}
+
+/// The event of an alarm leads to its row, which says the rest.
+async fn tell(tx: &mut SqliteConnection, kind: EventKind, alarm: i64, now: i64) -> Result<(), sqlx::Error> {
+    sqlx::query("INSERT INTO event (at, kind, alarm, recorded, actor) VALUES (?1, ?2, ?3, unixepoch(), ?4)")
+        .bind(now)
+        .bind(kind.as_str())
+        .bind(alarm)
+        .bind(DAEMON)
+        .execute(tx)
+        .await?;
+    Ok(())
 }
 
 async fn own_faults(reader: &mut SqliteConnection, policy: &Policy, now: i64) -> Result<Vec<OwnFault>, sqlx::Error> {
