@@ -29,4 +29,11 @@ INSERT INTO total_by_campaign (campaign, class, reason, bounces)
 SELECT campaign, class, reason, count(*) FROM counted
 WHERE campaign IS NOT NULL GROUP BY campaign, class, reason;
 
+DELETE FROM failed_by_day;
+INSERT INTO failed_by_day (day, domain, provider, campaign, hard, soft, blocked)
+SELECT at - at % 86400, coalesce(domain, ''), coalesce(provider, ''), coalesce(campaign, ''),
+       sum(class = 'hard' AND fault NOT IN ('sender', 'content')),
+       sum(class = 'soft' AND fault NOT IN ('sender', 'content')), sum(fault IN ('sender', 'content'))
+FROM counted GROUP BY 1, 2, 3, 4;
+
 COMMIT;

@@ -166,7 +166,8 @@ fn a_check_tells_the_whole_policy_and_what_of_it_can_do_nothing() {
     let mailbox = "[maildir.box]\npath = 'box'\n";
     let configure = |retention: &str| {
         place.configure(&format!(
-            "[suppressions]\nnever = ['ann@own.example', '@Own.example']\n[policy]\nfiles = ['own.toml']\n{mailbox}{retention}"
+            "[suppressions]\nnever = ['ann@own.example', '@Own.example']\n[policy]\nfiles = ['own.toml']\n[trust]\n\
+             submission_hosts = ['10.1.0.0/16', 'app.example.org', '192.0.2.7']\n{mailbox}{retention}"
         ));
         let output = place.run(&["check"]);
         assert!(output.status.success(), "{output:?}");
@@ -177,6 +178,17 @@ fn a_check_tells_the_whole_policy_and_what_of_it_can_do_nothing() {
         "suppresses      alarms: 1 hard bounce",
         "never           *@own.example, ann@own.example",
         "brake           more than 50 addresses",
+        "alarms          own_fault: 5 refusals of a provider within a day for a fault of ours, and none in 30 days before",
+        "                hard_rate: more than 2.0 % or 5.0 % hard bounces of what was sent in a day, 200 messages at least",
+        "                silent: nothing told for 24 hours and 3 times the longest silence in 30 days, of 20 messages",
+        "report          rates from 50 messages sent on",
+        "                campaigns by X-Listmonk-Campaign, ",
+        "trust           our mail servers: ",
+        "                submission hosts: 10.1.0.0/16, app.example.org, 192.0.2.7",
+        "                local users: Debian-exim, exim, mail, mailnull; hops by LMTP are passed over",
+        "                delivered to: Delivered-To, X-Original-To, Envelope-To",
+        "                the database is not there yet",
+        "verp            no keys: no envelope sender is signed",
         "retention       diagnostics for ever, bounces 90 days, messages for ever",
         "warning         rule `alarms` is for the mailbox `alarm`, and none of that name is configured",
         "warning         rule `soft` counts bounces within 120 days, and [retention] keeps them for 90 days",

@@ -5,7 +5,10 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use bounced::maillog::{Delivery, Format, LogSettings, Outcome, Queued, Reader, ReaderSettings, SubmissionHost};
+use bounced::{
+    maillog::{Delivery, Format, LogSettings, Outcome, Queued, Reader, ReaderSettings},
+    text::SubmissionHost,
+};
 use jiff::tz::TimeZone;
 use proptest::prelude::*;
 

@@ -285,7 +285,8 @@ fn keys_are_made_for_their_owner_alone_and_a_new_one_signs() {
     assert!(complaint.contains("no key can be called `K-3`"), "{complaint}");
     fs::write(place.keys(), format!("{both}nonsense\n")).unwrap();
     let complaint = place.complains(&["keygen"], 78);
-    assert!(complaint.contains("verp.keys: line 4: expected `KID SECRET`"), "{complaint}");
+    assert!(complaint.contains("verp.keys:4: expected `KID SECRET`"), "{complaint}");
+    assert!(complaint.contains("; mend the line, or take it out"), "{complaint}");
     assert_eq!(fs::read_to_string(place.keys()).unwrap(), format!("{both}nonsense\n"), "nothing was added");
 }
 
@@ -398,7 +399,22 @@ fn standard_input_is_answered_line_by_line() {
 fn mistakes_are_told_with_what_to_do() {
     let place = Place::new();
     let complaint = place.complains(&["sign", "ann@example.org"], 78);
-    assert!(complaint.contains("verp.keys: it is not there; `bounced verp keygen` makes it"), "{complaint}");
+    let expected = "verp.keys: No such file or directory (os error 2); `bounced verp keygen` makes it";
+    assert!(complaint.contains(expected), "{complaint}");
+    let complaint = place.complains(&["keygen", "--id", "K-3"], 78);
+    assert!(complaint.contains("no key can be called `K-3`") && !place.keys().exists(), "nothing is made: {complaint}");
+    for (content, expected) in [(Some(&[0xff][..]), "it is no key file"), (None, "(os error 21); name a file")] {
+        match content {
+            Some(content) => fs::write(place.keys(), content).unwrap(),
+            None => {
+                fs::remove_file(place.keys()).unwrap();
+                fs::create_dir(place.keys()).unwrap();
+            }
+        }
+        let complaint = place.complains(&["sign", "ann@example.org"], 78);
+        assert!(complaint.contains("[verp] keys /") && complaint.contains(expected), "{complaint}");
+    }
+    fs::remove_dir(place.keys()).unwrap();
     fs::write(place.keys(), "# none\n").unwrap();
     let complaint = place.complains(&["sign", "ann@example.org"], 78);
     assert!(complaint.contains("it holds no key; `bounced verp keygen` makes one"), "{complaint}");

@@ -50,6 +50,18 @@ pub fn doubts(config: &Config, policy: &Policy) -> Vec<String> {
     doubts
 }
 
+/// Since when the database, which is there, can tell our own mail from what strangers write (seconds since 1970-01-01 UTC);
+/// `None` while it can't.
+///
+/// # Errors
+/// See [`StoreError`].
+pub async fn vouching_since(config: &Config) -> Result<Option<i64>, StoreError> {
+    let store = Store::open_to_read(&config.database.path).await?;
+    let since = store.vouching_since().await;
+    store.close().await;
+    since
+}
+
 /// Tries the store, the published list and every mailbox, and tells `told` of each in turn.
 pub async fn try_out(config: &Config, mut told: impl FnMut(&str, Result<(), Halt>)) {
     told("database", try_store(config).await.map_err(Halt::from));

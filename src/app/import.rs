@@ -104,9 +104,7 @@ impl Contents {
     pub const fn is_acceptable(&self, bad_rows: BadRows) -> bool {
         self.broken.is_none() && (self.bad_rows == 0 || matches!(bad_rows, BadRows::Skip))
     }
-}
 
-impl Contents {
     /// Adds what stands in a piece, and gives its entries.
     fn count(&mut self, piece: Piece) -> Vec<Suppression> {
         let mut entries = Vec::with_capacity(piece.len());

@@ -20,7 +20,7 @@ mod shown;
 mod signer;
 mod status;
 
-pub use check::{doubts, missing_file, try_out};
+pub use check::{doubts, missing_file, try_out, vouching_since};
 pub use cores::{Load, in_order};
 pub use forget::{ForgetStage, ForgottenPerson};
 pub use import::{BadRows, Contents, ImportStage, ImportedFile, Importer};

@@ -92,7 +92,7 @@ pub async fn report(
     let since = since - since.rem_euclid(DAY);
     let policy = judge.policy();
     let store = Store::open_to_read(&config.database.path).await?;
-    let (table, alarms) = (store.figures(by, since, limit, policy).await?, store.alarms(since).await?);
+    let (table, alarms) = (store.figures(by, since, limit).await?, store.alarms(since).await?);
     store.close().await;
     let line = |name: Option<String>, figures: Figures| {
         let rate = |some: u64| policy.alarms.rate(some, figures.sent);

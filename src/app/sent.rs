@@ -12,7 +12,7 @@ use crate::{
 /// So many rows are kept at once.
 const AT_ONCE: usize = 5_000;
 
-/// What stood in a file.
+/// What stood in a file, and what came of it.
 #[derive(Debug, Default)]
 pub struct SentFile {
     /// Rows that could be read.
@@ -23,6 +23,8 @@ pub struct SentFile {
     pub bad: u64,
     /// Where the file breaks off.
     pub broken: Option<Broken>,
+    /// Whether it was not known before what we send, so that from now on not everybody is believed any more.
+    pub doubts_begin: bool,
 }
 
 /// Keeps what a file says was sent, at `now` (seconds since 1970-01-01 UTC); of each row that can't be read `told` hears the
@@ -38,6 +40,7 @@ pub async fn record_sent(
     mut told: impl FnMut(u64, &str),
 ) -> Result<SentFile, StoreError> {
     let store = open_store(config).await?;
+    let was_known = store.vouching_since().await?.is_some();
     let mut file = SentFile::default();
     let mut chunk = Vec::new();
     for found in records {
@@ -70,5 +73,6 @@ pub async fn record_sent(
         file.new += store.record_sent(&chunk, now).await?;
     }
     store.close().await;
+    file.doubts_begin = !was_known && file.rows > 0 && config.trust.demands().wait_for_vouching();
     Ok(file)
 }

@@ -11,7 +11,7 @@ use crate::{
     config::Config,
     files::{directory_of, give_to_owner_of_directory},
     report::Address,
-    verp::{Form, Keys, Refusal, SECRET_OCTETS, Token, VerpError, key_line},
+    verp::{Form, Keys, KeysError, Refusal, SECRET_OCTETS, Token, VerpError, key_line},
 };
 
 /// Signs and verifies as the configuration says.
@@ -38,7 +38,7 @@ impl Signer {
             file.metadata()
         });
         let mode = read.map_err(|error| unusable(path, &error))?.permissions().mode();
-        let keys = Keys::parse(&text).map_err(|error| in_file(path, &error))?;
+        let keys = Keys::parse(&text).map_err(|error| refused(path, &error))?;
         if keys.names().next().is_none() {
             return Err(in_file(path, &"it holds no key; `bounced verp keygen` makes one"));
         }
@@ -80,10 +80,19 @@ impl Signer {
 }
 
 fn unusable(path: &Path, error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::NotFound => in_file(path, &"it is not there; `bounced verp keygen` makes it"),
-        _ => in_file(path, error),
-    }
+    let remedy = match error.kind() {
+        io::ErrorKind::NotFound => "`bounced verp keygen` makes it in a directory that is there",
+        io::ErrorKind::PermissionDenied => "run this as root or as the user that runs bounced",
+        io::ErrorKind::IsADirectory => "name a file",
+        io::ErrorKind::InvalidData => "it is no key file; name the one that `bounced verp keygen` made",
+        io::ErrorKind::StorageFull | io::ErrorKind::ReadOnlyFilesystem => "make room, or name a file on another disk",
+        _ => "check the file and its directory",
+    };
+    in_file(path, &format_args!("{error}; {remedy}"))
+}
+
+fn refused(path: &Path, error: &KeysError) -> String {
+    format!("[verp] keys {}:{error}; mend the line, or take it out", path.display())
 }
 
 fn in_file(path: &Path, what: &dyn std::fmt::Display) -> String {
@@ -111,20 +120,24 @@ pub fn add_key(config: &Config, name: Option<&str>) -> Result<NewKey, String> {
         let line = "keys = \"/var/lib/bounced/verp.keys\"";
         format!("the configuration names no file for the keys: write {line} and the address below [verp]")
     })?;
-    let cannot = |error: io::Error| in_file(&path, &error);
+    let cannot = |error: io::Error| unusable(&path, &error);
+    let secret: [u8; SECRET_OCTETS] = rand::random();
+    let line_of = |name: &str| {
+        key_line(name, &secret).ok_or_else(|| format!("no key can be called `{name}`: take up to 8 of a-z and 0-9"))
+    };
+    // Before anything is made.
+    name.map(line_of).transpose()?;
     let mut file = File::options().read(true).append(true).create(true).mode(0o600).open(&path).map_err(cannot)?;
     // Two at once would call their keys alike.
     file.lock().map_err(cannot)?;
     let mut text = String::new();
     file.read_to_string(&mut text).map_err(cannot)?;
-    let keys = Keys::parse(&text).map_err(|error| in_file(&path, &error))?;
+    let keys = Keys::parse(&text).map_err(|error| refused(&path, &error))?;
     let name = name.map_or_else(|| keys.free_name(), str::to_owned);
     if keys.has(&name) {
         return Err(in_file(&path, &format_args!("there is a key {name} already; take another name")));
     }
-    let secret: [u8; SECRET_OCTETS] = rand::random();
-    let line = key_line(&name, &secret);
-    let line = line.ok_or_else(|| format!("no key can be called `{name}`: take up to 8 of a-z and 0-9"))?;
+    let line = line_of(&name)?;
     if text.is_empty() {
         give_to_owner_of_directory(&file, &path);
     }

@@ -1,6 +1,9 @@
 //! `bounced check`: what `bounced run` would do, without doing it.
 
-use std::io::{self, Write};
+use std::{
+    fmt,
+    io::{self, Write},
+};
 
 use super::{
     Exit, Failure, Globals, block_on,
@@ -36,10 +39,11 @@ impl Check {
     pub(super) fn execute(self, globals: &Globals) -> Result<Exit, Failure> {
         let config = globals.config()?;
         let judge = Judge::new(&config).map_err(|error| Failure::new(Exit::Config, error))?;
-        describe(&config, judge.policy(), &mut io::stdout().lock())?;
-        if let Some(signer) = Signer::configured(&config).map_err(|error| Failure::new(Exit::Config, error))? {
-            writeln!(io::stdout(), "{:<15} {}", "verp", signer.describe())?;
-        }
+        describe(&config, judge.policy(), &vouching(&config)?, &mut io::stdout().lock())?;
+        let signer = Signer::configured(&config).map_err(|error| Failure::new(Exit::Config, error))?;
+        let signed =
+            signer.map_or_else(|| "no keys: no envelope sender is signed".to_owned(), |signer| signer.describe());
+        writeln!(io::stdout(), "{:<15} {signed}", "verp")?;
         let idle = TableFiles::read(&config).and_then(|files| files.idle_rows());
         for (table, IdleRow { file, line, id }) in idle.map_err(|error| Failure::new(Exit::Config, error))? {
             writeln!(
@@ -61,7 +65,29 @@ impl Check {
     }
 }
 
-fn describe(config: &Config, policy: &Policy, out: &mut impl Write) -> io::Result<()> {
+/// Since when the database can tell our own mail from what strangers write, and that in words.
+struct Vouching {
+    since: Option<i64>,
+    words: String,
+}
+
+fn vouching(config: &Config) -> Result<Vouching, Failure> {
+    if !config.database.path.exists() {
+        return Ok(Vouching { since: None, words: "the database is not there yet".to_owned() });
+    }
+    Ok(match block_on(async { Ok(app::vouching_since(config).await) })? {
+        Ok(Some(since)) => {
+            let day = jiff::Timestamp::from_second(since).unwrap_or_default();
+            let words = format!("the database knows since {day} what is ours: what was received before is believed");
+            Vouching { since: Some(since), words }
+        }
+        Ok(None) => Vouching { since: None, words: "the database does not know what is ours".to_owned() },
+        // --connect tells it as a failure.
+        Err(error) => Vouching { since: None, words: format!("what the database knows can't be read: {error}") },
+    })
+}
+
+fn describe(config: &Config, policy: &Policy, vouching: &Vouching, out: &mut impl Write) -> io::Result<()> {
     let file = config.file.as_ref().map_or_else(
         || format!("built-in defaults and the environment ({DEFAULT_FILE} is not there)"),
         |file| file.display().to_string(),
@@ -80,6 +106,13 @@ fn describe(config: &Config, policy: &Policy, out: &mut impl Write) -> io::Resul
         writeln!(out, "{:<15} {}", "never", policy.never)?;
     }
     writeln!(out, "{:<15} {}", "brake", policy.brake)?;
+    let mut label = "alarms";
+    for line in policy.alarms.to_string().lines() {
+        writeln!(out, "{label:<15} {line}")?;
+        label = "";
+    }
+    writeln!(out, "{:<15} rates from {} sent on", "report", count(policy.alarms.rate_least.into(), "message"))?;
+    writeln!(out, "{:<15} campaigns by {}", "", named(&config.report.campaign_headers))?;
     writeln!(out, "{:<15} {}", "retention", config.retention)?;
     for (name, table) in config.tables() {
         let own = table.files.iter().map(|file| format!("{}, over the ", file.display()));
@@ -87,8 +120,16 @@ fn describe(config: &Config, policy: &Policy, out: &mut impl Write) -> io::Resul
     }
     let kinds: Vec<&str> = config.report.processed.iter().map(|kind| kind.as_str()).collect();
     let kinds = kinds.join(", ");
-    // Only the database knows since when; any day will do to tell what holds now.
-    let demands = Demands { vouching_since: config.vouches().then_some(0), ..config.trust.demands() };
+    let lmtp = if config.trust.skip_lmtp { "passed over" } else { "as any other" };
+    let own = config.trust.own_servers(config.verp.delivered_to.clone());
+    writeln!(out, "{:<15} our mail servers: {}", "trust", named(&own.names))?;
+    writeln!(out, "{:<15} submission hosts: {}", "", named(&own.submission_hosts))?;
+    writeln!(out, "{:<15} local users: {}; hops by LMTP are {lmtp}", "", named(&own.local_users))?;
+    writeln!(out, "{:<15} delivered to: {}", "", named(&own.delivered_to))?;
+    writeln!(out, "{:<15} {}", "", printable(&vouching.words))?;
+    // Any day will do to tell what holds now.
+    let begins = config.vouches().then_some(0);
+    let demands = Demands { vouching_since: vouching.since.or(begins), ..config.trust.demands() };
     for Mailbox { name, settings, .. } in config.mailboxes() {
         writeln!(out, "mailbox         {name}: {}; {kinds}: {}", settings.describe(), settings.after().describe())?;
         let believed = match demands.of(name) {
@@ -101,6 +142,11 @@ fn describe(config: &Config, policy: &Policy, out: &mut impl Write) -> io::Resul
         writeln!(out, "{:<15} {name}: {}", "mail log", log.describe())?;
     }
     Ok(())
+}
+
+fn named<T: fmt::Display>(all: &[T]) -> String {
+    let names: Vec<_> = all.iter().map(|one| printable(&one.to_string()).to_string()).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
 /// Every part is tried, so that one visit finds every mistake; the first failure gives the exit code.

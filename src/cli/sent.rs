@@ -21,6 +21,10 @@ use crate::{
     import,
 };
 
+/// Told once, with the first file.
+const DOUBTS_BEGIN: &str = "from now on, bounces that anybody may have written put nobody onto the list by themselves: \
+                            they wait in `bounced review list` (docs/trust.md; [trust] required)";
+
 /// Tell what was sent: bounces of that are believed (docs/trust.md).
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -40,6 +44,9 @@ enum Command {
 /// CSV has a first line with the names of its columns, in any order: time (RFC 3339, or seconds since 1970-01-01), message_id
 /// and recipient, and campaign if you like. NDJSON has one object a line with the same names. A row that can't be read is told
 /// by its line; the others are kept all the same. What is kept already counts once, so a file can be read again.
+///
+/// With the first file ever, bounces begin to be asked who can have written them: what anybody may have written changes
+/// nothing by itself from then on, and waits in `bounced review list`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   bounced sent import campaign.csv
@@ -48,7 +55,8 @@ struct Import {
     /// CSV or NDJSON, also packed by gzip; `-` for standard input.
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
-    /// One JSON object for each file: {"file", "rows", "new", "bad"}.
+    /// One JSON object for each file: {"file", "rows", "new", "bad", "doubts_begin"}; the last is true where it was not
+    /// known before what you send.
     #[arg(long)]
     json: bool,
 }
@@ -76,12 +84,18 @@ impl Sent {
             let told = |line: u64, what: &str| complain(&format!("{name}, line {line}: {}", printable(what)));
             let done = block_on(async { Ok(app::record_sent(&config, &judge, records, now(), told).await?) });
             bar.finish_and_clear();
-            let SentFile { rows, new, bad, broken } = done?;
+            let SentFile { rows, new, bad, broken, doubts_begin } = done?;
             let mut out = io::stdout().lock();
             if json {
-                json_line(&mut out, &json!({ "file": name, "rows": rows, "new": new, "bad": bad }))?;
+                let told = json!({
+                    "file": name, "rows": rows, "new": new, "bad": bad, "doubts_begin": doubts_begin
+                });
+                json_line(&mut out, &told)?;
             } else {
                 writeln!(out, "{name}: {}, {} new", count(rows, "message"), grouped(new))?;
+                if doubts_begin {
+                    writeln!(out, "{DOUBTS_BEGIN}")?;
+                }
             }
             if let Some(broken) = &broken {
                 complain(&format!("{name}: {}; what stands before is kept", printable(&broken.to_string())));

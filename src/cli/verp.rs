@@ -127,7 +127,7 @@ impl Sign {
         let mut sign = |recipient: &Address| {
             let sent = signer.sign(recipient, &self.id, day).map_err(|error| match error {
                 VerpError::NoKey => Failure::new(Exit::Config, error),
-                VerpError::Id(_) | VerpError::Day(_) | VerpError::TooLong(_) => Failure::new(Exit::Usage, error),
+                VerpError::Unfit(_) => Failure::new(Exit::Usage, error),
             })?;
             Ok::<_, Failure>(writeln!(out, "{sent}")?)
         };

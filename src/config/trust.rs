@@ -1,7 +1,7 @@
 //! `[trust]`: how far a bounce must be believed before it puts anybody onto the list, and by what our own mail servers are
 //! known. Believes nothing itself.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::collections::BTreeMap;
 
 use jiff::{civil::Date, tz::TimeZone};
 use serde::{Deserialize, Deserializer, de::Error};
@@ -10,6 +10,7 @@ use crate::{
     parse::OwnServers,
     policy::{Demand, Demands},
     report::Trust as Level,
+    text::SubmissionHost,
 };
 
 /// `[trust]`
@@ -24,8 +25,8 @@ pub struct Trust {
     pub since: Option<i64>,
     /// Names by which our own mail servers call themselves; none: what this machine is called.
     pub servers: Vec<String>,
-    /// Addresses from which nothing comes but what our own programs submit.
-    pub submission_hosts: Vec<IpAddr>,
+    /// From which nothing comes but what our own programs submit.
+    pub submission_hosts: Vec<SubmissionHost>,
     /// Users whose name Exim puts down for a bounce that it makes.
     pub local_users: Vec<String>,
     /// Whether our server hands mail on by LMTP.
@@ -126,7 +127,7 @@ mod tests {
         for (text, problem) in [
             ("required = \"high\"", "expected one of: unverified, local, matched, verified, auto"),
             ("since = \"tomorrow\"", "`tomorrow` is no day; expected one such as \"2026-12-01\""),
-            ("submission_hosts = [\"app.internal\"]", "invalid IP address"),
+            ("submission_hosts = [\"192.0.2\"]", "expected an address (192.0.2.1), a network"),
             ("[mailbox.a]\nrequired = \"some\"", "expected one of"),
             ("[mailbox.a]\ntrust = \"local\"", "unknown field `trust`"),
         ] {

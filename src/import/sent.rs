@@ -47,6 +47,9 @@ impl SentRow {
         let message_id = needed("messageid", "message_id")?;
         let recipient = needed("recipient", "recipient")?;
         let bare = message_id.trim_start_matches('<').trim_end_matches('>');
+        if bare.is_empty() {
+            return Err(format!("message_id {message_id} is none"));
+        }
         Ok(Self {
             at: date::seconds(time).ok_or_else(|| format!("time {time} is none"))?,
             message_id: bare.to_owned(),

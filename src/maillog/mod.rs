@@ -12,12 +12,11 @@ use std::{borrow::Cow, net::IpAddr};
 use jiff::tz::TimeZone;
 use queue::Queue;
 pub use queue::{Deferral, Queued};
-use serde::{Deserialize, Deserializer, de::Error};
 pub use tail::{Lines, LogError, LogSettings, Tail};
 
 use crate::{
     codes::{EnhancedStatusCode, words},
-    text::Address,
+    text::{Address, SubmissionHost},
 };
 
 words! {
@@ -74,55 +73,6 @@ pub struct Delivery {
     /// not as an automatic answer, which has the null sender. What strangers sent, and an alias or a list sends on, is
     /// theirs.
     pub ours: bool,
-}
-
-/// A network, an address or a name from which our own programs send.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SubmissionHost {
-    /// An address and how many of its bits count.
-    Network(IpAddr, u8),
-    /// The name that the mail server has looked up for the address, in lower case.
-    Name(String),
-}
-
-impl SubmissionHost {
-    fn parse(text: &str) -> Option<Self> {
-        let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
-        if let Ok(address) = address.parse::<IpAddr>() {
-            let most = if address.is_ipv4() { 32 } else { 128 };
-            let bits = bits.map_or(Some(most), |bits| bits.parse().ok().filter(|bits| *bits <= most))?;
-            return Some(Self::Network(address, bits));
-        }
-        let is_name = !text.is_empty() && text.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '-' | '_'));
-        // All digits and dots is an address that went wrong.
-        let is_address = text.chars().all(|c| c.is_ascii_digit() || c == '.');
-        (is_name && !is_address).then(|| Self::Name(text.to_lowercase()))
-    }
-
-    fn has(&self, name: Option<&str>, address: Option<IpAddr>) -> bool {
-        let is_within = |own: u128, address: u128, free: u32| (own ^ address).checked_shr(free).unwrap_or(0) == 0;
-        match (self, address) {
-            (Self::Name(own), _) => name.is_some_and(|name| name.eq_ignore_ascii_case(own)),
-            (Self::Network(IpAddr::V4(own), bits), Some(IpAddr::V4(address))) => {
-                is_within(u32::from(*own).into(), u32::from(address).into(), 32 - u32::from(*bits))
-            }
-            (Self::Network(IpAddr::V6(own), bits), Some(IpAddr::V6(address))) => {
-                is_within((*own).into(), address.into(), 128 - u32::from(*bits))
-            }
-            _ => false,
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for SubmissionHost {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Self::parse(&text).ok_or_else(|| {
-            D::Error::custom(
-                "expected an address (192.0.2.1), a network (192.0.2.0/24) or a host name (app.example.org)",
-            )
-        })
-    }
 }
 
 /// What a reader is told.

@@ -2,15 +2,18 @@
 //! the server made it itself. Refuses to believe what stands below the server's own lines, for strangers write that.
 
 use super::mime::{Field, Mail};
-use crate::report::{Finding, Provenance};
+use crate::{
+    report::{Finding, Provenance},
+    text::SubmissionHost,
+};
 
 /// What is known of our own mail servers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnServers {
     /// By what names they call themselves, in lower case.
     pub names: Vec<String>,
-    /// Addresses from which nothing comes but what our own programs submit.
-    pub submission_hosts: Vec<std::net::IpAddr>,
+    /// From which nothing comes but what our own programs submit.
+    pub submission_hosts: Vec<SubmissionHost>,
     /// The users whose name Exim puts down for a bounce that it makes.
     pub local_users: Vec<String>,
     /// Whether the server hands mail on by LMTP (RFC 2033), so that one more line stands above its own.
@@ -136,6 +139,18 @@ impl<'a> Stamp<'a> {
             // OpenSMTPD's, of a bounce and of what its command sendmail brings.
             || (from.ends_with(" [local])") && from.matches('[').count() == 1)
             || is_among(from, &own.submission_hosts)
+            || self.verified_name().is_some_and(|name| own.submission_hosts.iter().any(|host| host.has(Some(name), None)))
+    }
+
+    /// The name of the client, of `HELO (NAME [ADDRESS])`, where Postfix puts it down: it has found that name for the address and
+    /// the address for that name, and leaves no parenthesis in what the client calls itself. Others look up the one alone.
+    fn verified_name(&self) -> Option<&str> {
+        if !self.program.starts_with("(Postfix") {
+            return None;
+        }
+        let (_, client) = self.from?.split_once(" (")?;
+        let (name, address) = client.split_once(" [")?;
+        (!name.contains(' ') && address.ends_with("])")).then_some(name)
     }
 }
 
@@ -165,25 +180,31 @@ fn clause(text: &str) -> (&str, Option<(&'static str, &str)>) {
 
 /// Whether each address in brackets is one of these, and there is one: a client may call itself by any, and stamps of
 /// programs differ in which of them was seen.
-fn is_among(from: &str, hosts: &[std::net::IpAddr]) -> bool {
+fn is_among(from: &str, hosts: &[SubmissionHost]) -> bool {
     let mut literals = from.split('[').skip(1).map(|behind| behind.split(']').next().unwrap_or(""));
     let is_ours = |literal: &str| {
         let address =
             literal.get(..5).filter(|tag| tag.eq_ignore_ascii_case("IPv6:")).map_or(literal, |_| &literal[5..]);
-        address.parse().is_ok_and(|address| hosts.contains(&address))
+        address.parse().is_ok_and(|address| hosts.iter().any(|host| host.has(None, Some(address))))
     };
     literals.next().is_some_and(is_ours) && literals.all(is_ours)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::parse::{Options, parse};
 
     fn own() -> OwnServers {
         OwnServers {
             names: vec!["mail.letters.example".to_owned(), "out.letters.example".to_owned()],
-            submission_hosts: vec!["192.0.2.7".parse().unwrap(), "2001:db8::7".parse().unwrap()],
+            submission_hosts: toml::from_str::<BTreeMap<String, Vec<SubmissionHost>>>(
+                "hosts = ['192.0.2.7', '2001:db8::7', '10.1.0.0/16', 'app.letters.example']",
+            )
+            .unwrap()["hosts"]
+                .clone(),
             ..OwnServers::default()
         }
     }
@@ -222,6 +243,8 @@ mod tests {
                 "by out.letters.example (Postfix) id 8",
             ],
             &["By MAIL.letters.Example (Postfix) id 9"],
+            &["from x (unknown [10.1.255.7]) by mail.letters.example (Postfix) with ESMTP id 7"],
+            &["from x (App.letters.example [198.51.100.9]) by mail.letters.example (Postfix) with ESMTP id 7"],
         ] {
             assert!(made_here(stamps), "{stamps:?}");
         }
@@ -244,6 +267,17 @@ mod tests {
             // From a website's form.
             &["by mail.letters.example (Postfix, from userid 33)\n\tid 1"],
             &["from www-data by mail.letters.example with local (Exim 4.96) id 1"],
+            &["from x (unknown [10.2.0.7]) by mail.letters.example (Postfix) with ESMTP id 1"],
+            // Not the name that Postfix has found, or found by a server that looks no further.
+            &[
+                "from app.letters.example (evil.example [198.51.100.1]) by mail.letters.example (Postfix) with ESMTP id 1",
+            ],
+            &["from app.letters.example (unknown [198.51.100.1]) by mail.letters.example (Postfix) with ESMTP id 1"],
+            &["from x (app.letters.example [198.51.100.1]) by mail.letters.example (OpenSMTPD) with ESMTP id 1"],
+            &[
+                "from x (app.letters.example [198.51.100.1] (may be forged)) by mail.letters.example (8.17) with ESMTP id 1",
+            ],
+            &["from app.letters.example ([198.51.100.1]) by mail.letters.example with esmtp (Exim 4.96) id 1"],
             // A server that is not ours; large providers stamp a stranger's mail without `from`.
             &["by 2002:a05:6214:1946:b0 with SMTP id x"],
             &["by mail.letters.example.evil.example (Postfix) id 1"],

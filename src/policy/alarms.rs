@@ -3,7 +3,7 @@
 
 mod keys;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt};
 
 pub(super) use keys::{Keys, of_files};
 
@@ -60,6 +60,37 @@ impl Default for Alarms {
     /// Those that come with the program.
     fn default() -> Self {
         Policy::embedded().alarms.as_ref().clone()
+    }
+}
+
+/// As `bounced check` prints it, a line for each kind that has numbers.
+impl fmt::Display for Alarms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let per_cent = |thousandths: u32| format!("{}.{} %", thousandths / 10, thousandths % 10);
+        let [new, over, memory, least] =
+            [self.own_fault_new, self.own_fault_over, self.silent_memory, self.silent_least].map(Span::of_seconds);
+        writeln!(
+            f,
+            "{}: {} refusals of a provider within a day for a fault of ours, and none in {new} before, until {over} after the last",
+            AlarmKind::OwnFault,
+            self.own_fault_least
+        )?;
+        writeln!(
+            f,
+            "{}: more than {} or {} hard bounces of what was sent in a day, {} messages at least, until they are less than {}",
+            AlarmKind::HardRate,
+            per_cent(self.hard_warning),
+            per_cent(self.hard_stop),
+            self.hard_least,
+            per_cent(self.hard_over)
+        )?;
+        write!(
+            f,
+            "{}: nothing told for {least} and {} times the longest silence in {memory}, of {} messages at least",
+            AlarmKind::Silent,
+            self.silent_factor,
+            self.silent_known
+        )
     }
 }
 

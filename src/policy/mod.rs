@@ -251,7 +251,7 @@ impl Policy {
     /// Whether a [`Past`] has to say where it was read.
     #[must_use]
     pub fn asks_mailbox(&self) -> bool {
-        self.demands.ask_mailbox() || self.rules.iter().any(Rule::asks_mailbox)
+        self.demands.asks_mailbox() || self.rules.iter().any(Rule::asks_mailbox)
     }
 
     /// Whether a bounce or a complaint suppresses, and for how long.

@@ -30,8 +30,11 @@ impl Demands {
     /// Whether what a mailbox received at a time is believed.
     #[must_use]
     pub fn are_met(&self, mailbox: Option<&str>, at: i64, trust: Trust) -> bool {
-        let demand = mailbox.and_then(|name| self.mailboxes.get(name)).unwrap_or(&self.everywhere);
-        trust >= self.least(demand, at)
+        trust >= self.least(self.demand(mailbox), at)
+    }
+
+    fn demand(&self, mailbox: Option<&str>) -> &Demand {
+        mailbox.and_then(|name| self.mailboxes.get(name)).unwrap_or(&self.everywhere)
     }
 
     fn least(&self, demand: &Demand, at: i64) -> Trust {
@@ -57,14 +60,20 @@ impl Demands {
 
     /// Whether it matters where a bounce was read.
     #[must_use]
-    pub fn ask_mailbox(&self) -> bool {
+    pub fn asks_mailbox(&self) -> bool {
         self.all().any(|demand| *demand != self.everywhere)
+    }
+
+    /// Whether more is demanded somewhere as soon as our own mail can be told from what strangers write.
+    #[must_use]
+    pub fn wait_for_vouching(&self) -> bool {
+        self.all().any(|demand| demand.at_least.is_none())
     }
 
     /// What must be shown in a mailbox from now on.
     #[must_use]
     pub fn of(&self, mailbox: &str) -> Trust {
-        self.least(self.mailboxes.get(mailbox).unwrap_or(&self.everywhere), i64::MAX)
+        self.least(self.demand(Some(mailbox)), i64::MAX)
     }
 }
 
@@ -105,7 +114,7 @@ mod tests {
             [demands.of("a"), demands.of("b"), demands.of("c")],
             [Trust::Matched, Trust::Unverified, Trust::Local]
         );
-        assert!(demands.ask_mailbox() && !Demands::default().ask_mailbox());
+        assert!(demands.asks_mailbox() && !Demands::default().asks_mailbox());
     }
 
     #[test]

@@ -807,19 +807,13 @@ impl Store {
     }
 
     /// How much was sent since a day began (seconds since 1970-01-01 UTC), and what became of it: at most `limit` rows, of
-    /// the newest days or of those that have most. The policy tells who takes whose mail.
+    /// the newest days or of those that have most.
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn figures(
-        &self,
-        by: FiguresBy,
-        since: i64,
-        limit: u32,
-        policy: &Policy,
-    ) -> Result<FiguresTable, StoreError> {
+    pub async fn figures(&self, by: FiguresBy, since: i64, limit: u32) -> Result<FiguresTable, StoreError> {
         match self {
-            Self::Sqlite(store) => store.figures(by, since, limit, policy).await,
+            Self::Sqlite(store) => store.figures(by, since, limit).await,
         }
     }
 

@@ -110,6 +110,8 @@ pub(super) struct NewBounce<'a> {
     pub counts: bool,
     /// Whether it does not count because the other of mailbox and mail log has told of it.
     pub told_before: bool,
+    /// Who takes the mail of the recipient, or refused it; `None` of who did not fail.
+    pub provider: Option<String>,
     pub trust: Trust,
 }
 
@@ -121,6 +123,8 @@ pub(super) struct NewComplaint<'a> {
     pub position: i64,
     pub judged: &'a JudgedMessage,
     pub complainer: &'a Finding<Address>,
+    /// Who takes the mail of the complainer.
+    pub provider: String,
     pub trust: Trust,
 }
 
@@ -267,7 +271,7 @@ pub(super) fn hard_by_hour(
         for (recipient, verdict, trust) in reported(judged).filter(|(_, verdict, _)| verdict.class == Class::Hard) {
             let case = Case::of_bounce(mailbox, judged.received, 0, recipient, verdict, trust);
             if let Some(case) = case.filter(|case| policy.counts(case)) {
-                let hours = all.entry(remote(judged, &case, policy)).or_default();
+                let hours = all.entry(remote(judged, recipient, policy)).or_default();
                 *hours.entry(hour_of(case.at)).or_default() += 1;
             }
         }
@@ -276,9 +280,9 @@ pub(super) fn hard_by_hour(
 }
 
 /// Whose verdict it is.
-fn remote(judged: &JudgedMessage, case: &Case<'_>, policy: &Policy) -> String {
-    let remote_mta = case.recipient.and_then(|recipient| recipient.remote_mta.as_deref());
-    policy.brake.remote(case.address.domain(), remote_mta, judged.report.reporting_mta.as_deref())
+fn remote(judged: &JudgedMessage, recipient: &Recipient, policy: &Policy) -> String {
+    let domain = recipient.address.as_ref().map(Address::domain).unwrap_or_default();
+    policy.brake.remote(domain, recipient.remote_mta.as_deref(), judged.report.reporting_mta.as_deref())
 }
 
 /// The recipients that a delivery report speaks of. Automatic answers and complaints report on no delivery.
@@ -339,20 +343,32 @@ impl<'a> Plan<'a> {
                 let case = Case::of_bounce(mailbox, at, id, recipient, verdict, trust);
                 let told_before = is_told_before(judged, recipient, verdict);
                 let counting = case.filter(|case| policy.counts(case) && !told_before);
+                let provider = (recipient.action == Action::Failed).then(|| remote(judged, recipient, policy));
                 if let Some(case) = &counting {
-                    let remote = (verdict.class == Class::Hard).then(|| remote(judged, case, policy));
+                    let remote = provider.clone().filter(|_| verdict.class == Class::Hard);
                     list.learn(policy, case, remote, message, &mut left);
                 }
                 let counts = counting.is_some();
-                let new = NewBounce { id, message, position, judged, recipient, verdict, counts, told_before, trust };
-                bounces.push(new);
+                bounces.push(NewBounce {
+                    id,
+                    message,
+                    position,
+                    judged,
+                    recipient,
+                    verdict,
+                    counts,
+                    told_before,
+                    provider,
+                    trust,
+                });
             }
             for (position, complainer) in (0..).zip(&judged.report.complainers) {
                 let trust = judged.trusts.of(Some(&complainer.value));
                 let id = complaints.last().map_or(last_complaint, |complaint| complaint.id) + 1;
                 let case = Case::of_complaint(mailbox, at, id, &complainer.value, trust);
                 list.learn(policy, &case, None, message, &mut left);
-                complaints.push(NewComplaint { id, message, position, judged, complainer, trust });
+                let provider = policy.brake.remote(complainer.value.domain(), None, None);
+                complaints.push(NewComplaint { id, message, position, judged, complainer, provider, trust });
             }
             let believed = signs(judged).filter(|&(.., trust)| policy.demands.are_met(Some(mailbox), at, trust));
             for (address, sign, _) in believed {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::plan::{NewBounce, NewMessage};
 use crate::{
     codes::{Class, Fault, Reason},
-    report::{Action, Kind},
+    report::{Action, Address, Kind},
 };
 
 /// Seconds.
@@ -21,6 +21,17 @@ pub(super) struct Totals<'a> {
     pub by_domain: BTreeMap<&'a str, OfDomain>,
     /// Failed recipients of a campaign, of a class and a reason.
     pub by_campaign: BTreeMap<(&'a str, &'static str, &'static str), i64>,
+    /// Failed recipients of a day, of a domain, a provider and a campaign; empty where something is not known.
+    pub failed: BTreeMap<(i64, &'a str, &'a str, &'a str), Failed>,
+}
+
+/// What is counted of those who failed on a day.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Failed {
+    pub hard: i64,
+    pub soft: i64,
+    /// The cause lies in the sender or the message, whatever the class.
+    pub blocked: i64,
 }
 
 /// What is counted of a domain.
@@ -34,10 +45,10 @@ pub(super) struct OfDomain {
 }
 
 impl<'a> Totals<'a> {
-    pub(super) fn of(bounces: &[NewBounce<'a>]) -> Self {
+    pub(super) fn of(bounces: &'a [NewBounce<'_>]) -> Self {
         let mut totals = Self::default();
-        for NewBounce { judged, recipient, verdict, .. } in bounces {
-            if recipient.action != Action::Failed {
+        for NewBounce { judged, recipient, verdict, told_before, provider, .. } in bounces {
+            if recipient.action != Action::Failed || *told_before {
                 continue;
             }
             let (class, reason, fault) = (verdict.class, verdict.reason, verdict.fault);
@@ -54,6 +65,14 @@ impl<'a> Totals<'a> {
             if let Some(campaign) = &judged.report.original.campaign {
                 *totals.by_campaign.entry((campaign, class.as_str(), reason.as_str())).or_default() += 1;
             }
+            let domain = recipient.address.as_ref().map(Address::domain);
+            let of = [domain, provider.as_deref(), judged.report.original.campaign.as_deref()];
+            let [domain, provider, campaign] = of.map(Option::unwrap_or_default);
+            let failed = totals.failed.entry((day, domain, provider, campaign)).or_default();
+            let is_blocked = matches!(fault, Fault::Sender | Fault::Content);
+            failed.hard += i64::from(!is_blocked && class == Class::Hard);
+            failed.soft += i64::from(!is_blocked && class == Class::Soft);
+            failed.blocked += i64::from(is_blocked);
         }
         totals
     }

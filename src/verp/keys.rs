@@ -8,7 +8,7 @@ use jiff::civil::Date;
 use secrecy::{ExposeSecret, SecretSlice};
 use sha2::Sha256;
 
-use super::{Form, LAST_DAY, MAC_OCTETS, NO_ID, Refusal, Token, VerpError, is_id, is_key_name};
+use super::{Form, LAST_DAY, LONGEST_ID, MAC_OCTETS, NO_ID, Refusal, Token, VerpError, is_id, is_key_name};
 use crate::text::Address;
 
 /// Signed with each address, so that a key that serves for something else as well signs nothing by that.
@@ -40,7 +40,7 @@ impl fmt::Debug for Key {
 
 /// Why a key file is refused. It quotes nothing of the file but the names of keys.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}: {what}")]
+#[error("{line}: {what}")]
 pub struct KeysError {
     /// Which line, from 1.
     pub line: usize,
@@ -101,10 +101,14 @@ impl Keys {
     pub fn sign(&self, recipient: &Address, id: &str, day: i64, form: &Form) -> Result<String, VerpError> {
         let key = self.signing().ok_or(VerpError::NoKey)?;
         if id == NO_ID || !(id.is_empty() || is_id(id)) {
-            return Err(VerpError::Id(id.to_owned()));
+            return Err(VerpError::Unfit(format!(
+                "the id `{id}` is none: up to {LONGEST_ID} of a-z, 0-9, _ and -, and not `{NO_ID}` alone"
+            )));
         }
         if !(0..=LAST_DAY).contains(&day) {
-            return Err(VerpError::Day(day));
+            return Err(VerpError::Unfit(format!(
+                "{day} is no day: days are counted from 1970-01-01, up to {LAST_DAY}"
+            )));
         }
         let id = if id.is_empty() { NO_ID } else { id }.to_owned();
         let mut mac = [0; MAC_OCTETS];

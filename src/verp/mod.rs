@@ -69,17 +69,9 @@ impl Form {
 /// Why an address can't be signed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum VerpError {
-    /// Another id is needed.
-    #[error("the id `{0}` is none: up to {LONGEST_ID} of a-z, 0-9, _ and -, and not `{NO_ID}` alone")]
-    Id(String),
-    /// Another day is needed.
-    #[error("{0} is no day: days are counted from 1970-01-01, up to {LAST_DAY}")]
-    Day(i64),
-    /// A shorter address or id is needed.
-    #[error(
-        "`{0}` has more than {LONGEST_LOCAL_PART} octets before the @ (RFC 5321 §4.5.3.1.1); take a shorter id or address"
-    )]
-    TooLong(String),
+    /// Id, day or address are beyond what the form permits: which, and what to take instead.
+    #[error("{0}")]
+    Unfit(String),
     /// A key is needed.
     #[error("no key signs: each has an end, or there is none; `bounced verp keygen` makes one")]
     NoKey,
@@ -174,7 +166,10 @@ impl Token {
         let Self { kid, day, id, .. } = self;
         let local_part = format!("{prefix}{delimiter}{kid}.{day}.{id}.{mac}");
         if local_part.len() > LONGEST_LOCAL_PART {
-            return Err(VerpError::TooLong(local_part));
+            return Err(VerpError::Unfit(format!(
+                "`{local_part}` has more than {LONGEST_LOCAL_PART} octets before the @ (RFC 5321 §4.5.3.1.1); take a shorter id \
+                 or address"
+            )));
         }
         Ok(format!("{local_part}@{domain}"))
     }

@@ -34,6 +34,14 @@ fn verified(to: &str, delimiter: Delimiter, recipient: &Address) -> Option<Resul
     Token::read(to, delimiter).map(|token| KEYS.verify(&token, recipient, TODAY, 30))
 }
 
+/// Why it can't be signed.
+fn unfit(signed: Result<String, VerpError>) -> String {
+    match signed {
+        Err(VerpError::Unfit(why)) => why,
+        other => panic!("{other:?}"),
+    }
+}
+
 #[test]
 fn a_key_file_is_read_as_it_is_meant() {
     assert_eq!(KEYS.names().collect::<Vec<_>>(), ["zero", "k1", "k2", "k3"]);
@@ -136,19 +144,19 @@ fn what_does_not_fit_is_not_signed() {
         KEYS.sign(&ann, id, day, &form)
     };
     for id in ["-", "C42", "a.b", "a+b", "a b", "ä", "a@b", "a|b", "abcdefghijklmnopqrstu"] {
-        assert_eq!(sign(id, TODAY, "b"), Err(VerpError::Id(id.to_owned())), "{id}");
+        assert!(unfit(sign(id, TODAY, "b")).starts_with(&format!("the id `{id}` is none")), "{id}");
     }
     for id in ["c42", "a-b_c", "--", "_", "0", "abcdefghijklmnopqrst"] {
         let sent = sign(id, TODAY, "b").unwrap();
         assert_eq!(Token::read(&sent, Delimiter::Plus).unwrap().id(), Some(id), "{sent}");
     }
     for day in [-1, 1_000_000] {
-        assert_eq!(sign("", day, "b"), Err(VerpError::Day(day)));
+        assert!(unfit(sign("", day, "b")).starts_with(&format!("{day} is no day")));
     }
     let fits = "b".repeat(64 - "+k2.20784.c42.mfrggzdfmztwq2lk".len());
     let sent = sign("c42", TODAY, &fits).unwrap();
     assert_eq!(verified(&sent, Delimiter::Plus, &ann), Some(Ok(())));
-    assert!(matches!(sign("c420", TODAY, &fits), Err(VerpError::TooLong(_))));
+    assert!(unfit(sign("c420", TODAY, &fits)).contains("more than 64 octets before the @"));
     assert_eq!(Token::read(&format!("b{sent}"), Delimiter::Plus), None, "nobody has signed so long a local part");
 
     let form = |address: &str| Form::new(&Address::parse(address).expect(address), Delimiter::Plus);

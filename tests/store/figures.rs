@@ -6,8 +6,8 @@ use bounced::{
         Policy,
         alarms::{AlarmChanges, AlarmKind, AlarmName, NewAlarm, Telling},
     },
-    report::Address,
-    store::{EventKind, Figures, FiguresBy, FiguresTable, LogReading, Sent},
+    report::{Address, Trust},
+    store::{EventKind, Figures, FiguresBy, FiguresTable, Sent},
 };
 
 use crate::fixture::{BLOCKED, DAY, Fixture, HARD, MAILBOX, SOFT, START, complaint, entry};
@@ -47,7 +47,7 @@ async fn filled() -> Fixture {
 }
 
 async fn figures(f: &Fixture, by: FiguresBy, since: i64, limit: u32) -> FiguresTable {
-    f.store.figures(by, since, limit, &Policy::default()).await.unwrap()
+    f.store.figures(by, since, limit).await.unwrap()
 }
 
 fn named(table: &FiguresTable) -> Vec<(&str, [u64; 6])> {
@@ -101,23 +101,34 @@ async fn views_for_people_have_the_same_figures() {
     assert_eq!(rows, [(2, 1, 0, 2, 1, 0), (2, 1, 1, 0, 0, 1)]);
     let rows: Vec<Row> = f.rows_of(&of("figures_by_campaign", "campaign")).await;
     assert_eq!(rows, [(1, 0, 0, 1, 1, 0), (2, 1, 1, 0, 0, 1), (1, 1, 0, 1, 0, 0)]);
+    let rows: Vec<Row> = f.rows_of(&of("figures_by_provider", "provider")).await;
+    assert_eq!(rows, [(2, 1, 0, 2, 1, 0), (2, 1, 0, 0, 0, 1), (0, 0, 1, 0, 0, 0)]);
     let times: Vec<(i64,)> = f.rows("SELECT at FROM figures_by_day ORDER BY at").await;
     assert_eq!(times[0].0, START - START % DAY);
 }
 
 #[tokio::test]
-async fn a_failure_that_the_log_told_of_counts_once() {
+async fn a_failure_of_which_another_report_has_told_is_counted_once() {
     let f = Fixture::new().await;
-    let twice = || {
-        let mut batch = [1, 2].map(|uid| entry(uid, START, &[("ann@example.org", HARD), ("bob@example.org", HARD)]));
-        batch[1].report.original.message_id = batch[0].report.original.message_id.clone();
-        batch
+    f.store.vouch_from(START - 1).await.unwrap();
+    let of_one_message = |uid, format: &str, trust| {
+        let mut one = entry(uid, START, &[("ann@example.org", HARD)]);
+        one.report.original.message_id = Some("sent@example.org".into());
+        one.report.format = format.to_owned().into();
+        let address = one.report.recipients[0].address.clone().unwrap();
+        one.trusts.raise(&address, trust);
+        one
     };
-    f.commit(&twice()).await;
-    let hard = async || figures(&f, FiguresBy::Day, 0, 10).await.total.hard;
-    assert_eq!(hard().await, 4, "of a mailbox alone each is what it is");
-    f.store.commit_log("postfix", &LogReading::default()).await.unwrap();
-    assert_eq!(hard().await, 2);
+    let policy = Policy::default().vouching_since(Some(START - 1)).into_owned();
+    let told = [("rfc3464", Trust::Unverified, 1), ("postfix-log", Trust::Verified, 2), ("rfc3464", Trust::Matched, 2)];
+    for (uid, (format, trust, expected)) in (1..).zip(told) {
+        f.store.commit(MAILBOX, &[of_one_message(uid, format, trust)], &Reading::default(), &policy).await.unwrap();
+        let total = figures(&f, FiguresBy::Day, 0, 10).await.total;
+        assert_eq!(total.hard, expected, "what nobody believes keeps nothing else from being counted");
+        assert_eq!(f.value::<i64>("SELECT sum(bounces) FROM bounces_by_day").await.unsigned_abs(), expected);
+    }
+    f.execute("DELETE FROM bounce WHERE id = 3").await;
+    assert_eq!(figures(&f, FiguresBy::Day, 0, 10).await.total.hard, 2, "it was in no figure");
 }
 
 fn name(kind: AlarmKind, about: &str) -> AlarmName {

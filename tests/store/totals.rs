@@ -22,7 +22,7 @@ const MAILBOXES: [&str; 2] = ["bounces", "returns"];
 const ADDRESSES: [&str; 4] = ["ann@example.org", "bob@example.org", "eve@example.com", "joe@nowhere.example"];
 const JUDGEMENTS: [Judgement; 4] = [HARD, SOFT, BLOCKED, GONE];
 
-const CHANGES: [&str; 13] = [
+const CHANGES: [&str; 15] = [
     "DELETE FROM message WHERE id % ?1 = 0",
     "DELETE FROM bounce WHERE id % ?1 = 0",
     "UPDATE message SET kind = iif(kind = 'bounce', 'not_bounce', 'bounce') WHERE id % ?1 = 0",
@@ -36,6 +36,8 @@ const CHANGES: [&str; 13] = [
     "UPDATE bounce SET domain = 'example.net', address = 'x@example.net' WHERE id % ?1 = 0",
     "UPDATE bounce SET campaign = NULL WHERE id % ?1 = 0",
     "UPDATE bounce SET campaign = 'corrected' WHERE id % ?1 = 0",
+    "UPDATE bounce SET provider = 'big.example' WHERE id % ?1 = 0",
+    "UPDATE bounce SET told_before = NOT told_before WHERE id % ?1 = 0",
 ];
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -54,6 +56,8 @@ const TOTALS: &str = "
     SELECT 'mailbox ' || mailbox AS of, messages AS n, bounces AS b, 0 AS c, 0 AS d, 0 AS e FROM total_by_mailbox
     UNION ALL SELECT 'day ' || day || class || reason || fault, bounces, 0, 0, 0, 0 FROM total_by_day
     UNION ALL SELECT 'domain ' || domain, bounces, hard, soft, bad_domain, sender_fault FROM total_by_domain
+    UNION ALL SELECT 'failed ' || day || ' ' || domain || ' ' || provider || ' ' || campaign, hard, soft, blocked, 0, 0
+    FROM failed_by_day
     UNION ALL SELECT 'campaign ' || campaign || class || reason, bounces, 0, 0, 0, 0 FROM total_by_campaign
     ORDER BY 1";
 
@@ -122,7 +126,11 @@ async fn a_recount_counts_failed_recipients_alone_and_leaves_no_row_empty() {
     f.execute("PRAGMA foreign_keys = ON; DELETE FROM message").await;
     assert!(f.rows::<Total>(domains).await.is_empty());
     assert_eq!(
-        f.value::<i64>("SELECT (SELECT count(*) FROM total_by_day) + (SELECT count(*) FROM total_by_campaign)").await,
+        f.value::<i64>(
+            "SELECT (SELECT count(*) FROM total_by_day) + (SELECT count(*) FROM total_by_campaign)
+                    + (SELECT count(*) FROM failed_by_day)"
+        )
+        .await,
         0
     );
     assert_eq!(f.value::<i64>("SELECT messages + bounces FROM total_by_mailbox").await, 0);

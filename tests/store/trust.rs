@@ -307,3 +307,32 @@ async fn the_same_failure_in_the_mailbox_and_in_the_mail_log_counts_once_whichev
         }
     }
 }
+
+#[tokio::test]
+async fn a_file_of_what_was_sent_says_what_is_wrong_with_its_rows_and_the_first_one_that_doubts_begin() {
+    let f = Fixture::new().await;
+    let (file, message) = (f.path("sent.csv"), "time,message_id,recipient\n2026-01-01T00:00:00Z,");
+    let rows = format!("{message}<1@ours>,ann@example.org\n1767225600,<>,bob@example.org\n1767225600,2@ours,nobody\n");
+    std::fs::write(&file, rows).unwrap();
+    let import = |settings: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_bounced"));
+        command.args(["--config", "/dev/null", "sent", "import"]).args(settings).arg(&file);
+        let output = command.env("BOUNCED__DATABASE__PATH", f.database()).output().unwrap();
+        [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap())
+    };
+    let [told, complaint] = import(&[]);
+    assert!(told.contains("sent.csv: 1 message, 1 new\nfrom now on, bounces that anybody may have written"), "{told}");
+    assert!(complaint.contains("sent.csv, line 3: message_id <> is none\n"), "{complaint}");
+    assert!(complaint.contains("sent.csv, line 4: recipient nobody is no address\n"), "{complaint}");
+    let [told, _] = import(&["--json"]);
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    assert_eq!((&told["new"], &told["bad"], &told["doubts_begin"]), (&0.into(), &2.into(), &false.into()));
+
+    // Where nothing is demanded, nothing begins.
+    let f = Fixture::new().await;
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_bounced"));
+    command.args(["--config", "/dev/null", "sent", "import", "--json"]).arg(&file);
+    command.env("BOUNCED__DATABASE__PATH", f.database()).env("BOUNCED__TRUST__REQUIRED", "unverified");
+    let told: serde_json::Value = serde_json::from_slice(&command.output().unwrap().stdout).unwrap();
+    assert_eq!((&told["new"], &told["doubts_begin"]), (&1.into(), &false.into()));
+}

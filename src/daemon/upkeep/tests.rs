@@ -48,7 +48,14 @@ impl Fixture {
         let message = |number| {
             let body = bounce(number, reply).into_bytes();
             let (size, received) = (body.len() as u64, at + number);
-            Message { place: Place::new(number.to_string()), received, size, body: body.into(), rest: None }
+            Message {
+                place: Place::new(number.to_string()),
+                received,
+                size,
+                body: body.into(),
+                rest: None,
+                delivered_to: Vec::new(),
+            }
         };
         let batch = Batch { messages: numbers.map(message).collect(), reading: Reading::default() };
         let recorder = self.daemon().await;

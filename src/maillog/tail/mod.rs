@@ -11,7 +11,8 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use self::{file::FileTail, journal::JournalTail, pipe::PipeTail};
-use super::{Format, SubmissionHost};
+use super::Format;
+use crate::text::SubmissionHost;
 
 /// `[mail_log.NAME]`: a log of a mail server. One of `path`, `journal` and `stdin` says where it is.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

@@ -308,7 +308,8 @@ async fn insert_bounces(tx: &mut SqliteConnection, bounces: &[NewBounce<'_>]) ->
              (id, message, position, action, address_given, address, domain, class, reason, fault, counts, status,
               reply, diagnostic, remote_mta, reporting_mta, original_message_id, campaign, list_id, rule, field, line,
               words, lowered_from, lowered_line, lowered_words, forwarded_to, forwarded_class, forwarded_reason,
-              forwarded_fault, conflict, at, tables, evidence, trust, told_before) ",
+              forwarded_fault, conflict, at, tables, evidence, trust, told_before,
+              provider) ",
         )
         .push_values(chunk, |mut row, bounce| {
             let NewBounce { judged, recipient, verdict, .. } = bounce;
@@ -350,7 +351,8 @@ async fn insert_bounces(tx: &mut SqliteConnection, bounces: &[NewBounce<'_>]) ->
                 // Of whom nothing was said, nothing is judged again.
                 .push_bind(recipient.to_store().filter(|_| recipient.says_anything()))
                 .push_bind(bounce.trust.as_str())
-                .push_bind(bounce.told_before);
+                .push_bind(bounce.told_before)
+                .push_bind(bounce.provider.as_deref());
         })
         .build()
         .persistent(is_kept(chunk.len()))
@@ -365,7 +367,7 @@ async fn insert_complaints(tx: &mut SqliteConnection, complaints: &[NewComplaint
         QueryBuilder::<Sqlite>::new(
             "INSERT INTO complaint
              (id, message, position, address_given, address, domain, original_message_id, campaign, list_id, field, line,
-              words, at, trust) ",
+              words, at, trust, provider) ",
         )
         .push_values(chunk, |mut row, new| {
             let NewComplaint { judged, complainer, .. } = new;
@@ -383,7 +385,8 @@ async fn insert_complaints(tx: &mut SqliteConnection, complaints: &[NewComplaint
                 .push_bind(complainer.evidence.line)
                 .push_bind(complainer.evidence.words.as_str())
                 .push_bind(judged.received)
-                .push_bind(new.trust.as_str());
+                .push_bind(new.trust.as_str())
+                .push_bind(&new.provider);
         })
         .build()
         .persistent(is_kept(chunk.len()))

@@ -1,4 +1,4 @@
-//! The view `figures` and the table `alarm`.
+//! The tables of the view `figures`, and the table `alarm`.
 
 use std::collections::BTreeMap;
 
@@ -16,21 +16,39 @@ use crate::{
 
 const DAY: i64 = 86_400;
 
-/// SQL for the figures by an expression, in an order: those of each, of all, and how many there are.
+/// SQL for the figures by a column of the three tables that have them, in an order: those of each, of all, and how many there
+/// are. Each table is summed up by itself, along its key where that is the order.
 macro_rules! figures_by {
-    ($name:literal, $order:literal) => {
+    ($name:literal, $of_complaint:literal, $shown:literal, $order:literal) => {
         concat!(
-            "SELECT ",
+            "WITH part (name, sent, delivered, hard, soft, blocked, complaints) AS (
+                SELECT ",
             $name,
+            ", sum(sent), sum(delivered), 0, 0, 0, 0 FROM sent_by_day WHERE day >= ?1 GROUP BY 1
+                UNION ALL SELECT ",
+            $name,
+            ", 0, 0, sum(hard), sum(soft), sum(blocked), 0 FROM failed_by_day WHERE day >= ?1 GROUP BY 1
+                UNION ALL SELECT ",
+            $of_complaint,
+            ", 0, 0, 0, 0, 0, count(*) FROM complaint WHERE at >= ?1 GROUP BY 1)
+             SELECT ",
+            $shown,
             " AS name, sum(sent) AS sent, sum(delivered) AS delivered, sum(hard) AS hard, sum(soft) AS soft,
              sum(blocked) AS blocked, sum(complaints) AS complaints, count(*) OVER () AS groups,
              sum(sum(sent)) OVER () AS all_sent, sum(sum(delivered)) OVER () AS all_delivered,
              sum(sum(hard)) OVER () AS all_hard, sum(sum(soft)) OVER () AS all_soft,
              sum(sum(blocked)) OVER () AS all_blocked, sum(sum(complaints)) OVER () AS all_complaints
-             FROM figures WHERE at >= ?1 GROUP BY 1 ORDER BY ",
+             FROM part GROUP BY part.name ORDER BY ",
             $order,
             " LIMIT ?2"
         )
+    };
+}
+
+/// That of which most was sent first, then that of which most failed.
+macro_rules! most_first {
+    ($name:literal, $of_complaint:literal) => {
+        figures_by!($name, $of_complaint, "part.name", "2 DESC, sum(hard + soft + blocked) DESC, 1")
     };
 }
 
@@ -40,23 +58,14 @@ impl SqliteStore {
         by: FiguresBy,
         since: i64,
         limit: u32,
-        policy: &Policy,
     ) -> Result<FiguresTable, StoreError> {
-        let table = match by {
-            FiguresBy::Day => {
-                self.figures_of(figures_by!("date(at - at % 86400, 'unixepoch')", "1 DESC"), since, limit).await
-            }
-            FiguresBy::Domain => {
-                let sql = figures_by!("coalesce(domain, '')", "2 DESC, sum(hard + soft + blocked) DESC, 1");
-                self.figures_of(sql, since, limit).await
-            }
-            FiguresBy::Campaign => {
-                let sql = figures_by!("coalesce(campaign, '')", "2 DESC, sum(hard + soft + blocked) DESC, 1");
-                self.figures_of(sql, since, limit).await
-            }
-            FiguresBy::Provider => self.figures_by_provider(since, limit, policy).await,
+        let sql = match by {
+            FiguresBy::Day => figures_by!("day", "at - at % 86400", "date(part.name, 'unixepoch')", "1 DESC"),
+            FiguresBy::Domain => most_first!("domain", "domain"),
+            FiguresBy::Provider => most_first!("provider", "coalesce(provider, '')"),
+            FiguresBy::Campaign => most_first!("campaign", "coalesce(campaign, '')"),
         };
-        table.map_err(|error| self.error(error))
+        self.figures_of(sql, since, limit).await.map_err(|error| self.error(error))
     }
 
     async fn figures_of(&self, sql: &'static str, since: i64, limit: u32) -> Result<FiguresTable, sqlx::Error> {
@@ -76,39 +85,6 @@ impl SqliteStore {
         let named = |row: &SqliteRow| Ok(FiguresOf { name: row.try_get("name")?, figures: read(row)? });
         table.rows = rows.iter().map(named).collect::<Result<_, sqlx::Error>>()?;
         Ok(table)
-    }
-
-    /// SQL does not know which domains are one organisation.
-    async fn figures_by_provider(&self, since: i64, limit: u32, policy: &Policy) -> Result<FiguresTable, sqlx::Error> {
-        let mut rows = sqlx::query(
-            "SELECT provider, domain, remote_mta, reporting_mta, sum(sent) AS sent, sum(delivered) AS delivered,
-                    sum(hard) AS hard, sum(soft) AS soft, sum(blocked) AS blocked, sum(complaints) AS complaints
-             FROM figures WHERE at >= ?1 GROUP BY 1, 2, 3, 4",
-        )
-        .bind(since)
-        .fetch(&self.readers);
-        let (mut all, mut total): (BTreeMap<String, Figures>, _) = (BTreeMap::new(), Figures::default());
-        while let Some(row) = rows.try_next().await? {
-            let provider: Option<String> = row.try_get("provider")?;
-            let provider = provider.map_or_else(|| provider_of(&row, policy), Ok)?;
-            let figures = read(&row)?;
-            for of in [all.entry(provider).or_default(), &mut total] {
-                of.sent += figures.sent;
-                of.delivered += figures.delivered;
-                of.hard += figures.hard;
-                of.soft += figures.soft;
-                of.blocked += figures.blocked;
-                of.complaints += figures.complaints;
-            }
-        }
-        let mut rows: Vec<FiguresOf> = all.into_iter().map(|(name, figures)| FiguresOf { name, figures }).collect();
-        let least_last = |FiguresOf { figures, .. }: &FiguresOf| {
-            std::cmp::Reverse((figures.sent, figures.hard + figures.soft + figures.blocked))
-        };
-        rows.sort_by_key(least_last);
-        let left_out = rows.len().saturating_sub(limit as usize) as u64;
-        rows.truncate(limit as usize);
-        Ok(FiguresTable { rows, left_out, total })
     }
 
     pub(in crate::store) async fn alarm_facts(
@@ -133,9 +109,8 @@ impl SqliteStore {
         } else {
             sqlx::query_scalar(
                 // What a stranger may have written raises no alarm.
-                "SELECT coalesce(sum(hard), 0) - (SELECT count(*) FROM bounce WHERE at > ?1 AND class = 'hard'
-                                                  AND action = 'failed' AND trust = 'unverified')
-                 FROM figures WHERE at > ?1",
+                "SELECT count(*) FROM bounce WHERE at > ?1 AND action = 'failed' AND told_before = 0 AND class = 'hard'
+                 AND fault NOT IN ('sender', 'content') AND trust <> 'unverified'",
             )
             .bind(now - DAY)
             .fetch_one(&mut *reader)
@@ -154,7 +129,7 @@ impl SqliteStore {
             at: now,
             own_faults,
             sent: sent.unsigned_abs(),
-            hard: hard.max(0).unsigned_abs(),
+            hard: hard.unsigned_abs(),
             outages: outages.into_iter().map(|(remote, waiting)| (remote, waiting.unsigned_abs())).collect(),
             tellings,
         })

@@ -1,4 +1,4 @@
-//! The tables `total_by_…`: what a commit adds to them. Triggers of the database follow what is changed later.
+//! The tables `total_by_…` and `failed_by_day`: what a commit adds to them. Triggers of the database follow what is changed later.
 
 use serde::Serialize;
 use sqlx::SqliteConnection;
@@ -14,7 +14,7 @@ pub(super) async fn add(tx: &mut SqliteConnection, mailbox: &str, plan: &Plan<'_
     if let Some(of) = OfMailbox::of(&plan.messages) {
         add_to_mailbox(tx, mailbox, &of).await?;
     }
-    let Totals { by_day, by_domain, by_campaign } = Totals::of(&plan.bounces);
+    let Totals { by_day, by_domain, by_campaign, failed } = Totals::of(&plan.bounces);
     let by_day: Vec<_> =
         by_day.iter().map(|((day, class, reason, fault), bounces)| (day, class, reason, fault, bounces)).collect();
     let by_domain: Vec<_> = by_domain
@@ -23,6 +23,20 @@ pub(super) async fn add(tx: &mut SqliteConnection, mailbox: &str, plan: &Plan<'_
         .collect();
     let by_campaign: Vec<_> =
         by_campaign.iter().map(|((campaign, class, reason), bounces)| (campaign, class, reason, bounces)).collect();
+    let failed: Vec<_> = failed
+        .iter()
+        .map(|((day, domain, provider, campaign), of)| (day, domain, provider, campaign, of.hard, of.soft, of.blocked))
+        .collect();
+    add_rows(
+        tx,
+        &failed,
+        "INSERT INTO failed_by_day (day, domain, provider, campaign, hard, soft, blocked)
+         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6
+         FROM json_each(?1) WHERE true
+         ON CONFLICT (day, domain, provider, campaign) DO UPDATE SET
+         hard = hard + excluded.hard, soft = soft + excluded.soft, blocked = blocked + excluded.blocked",
+    )
+    .await?;
     add_rows(
         tx,
         &by_day,
