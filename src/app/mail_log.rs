@@ -13,7 +13,7 @@ use super::{Judge, Recorder};
 use crate::{
     maillog::{Delivery, Format, Lines, LogSettings, Outcome, Reader, ReaderSettings},
     message::{Disposition, Place, Reading},
-    report::{Action, Evidence, Finding, Kind, Original, Recipient, Report, Trust, Trusts},
+    report::{Action, Address, Evidence, Finding, Kind, Original, Recipient, Report, Trust, Trusts},
     store::{JudgedMessage, LogReading, Sent, StoreError},
 };
 
@@ -113,7 +113,7 @@ impl MailLog {
 struct Step {
     bounces: Vec<JudgedMessage>,
     /// By address, when it was reached last.
-    delivered: BTreeMap<String, (crate::report::Address, i64)>,
+    delivered: BTreeMap<String, (Address, i64)>,
     /// Their providers are the servers that answered, for now.
     rows: Vec<Sent>,
 }
@@ -159,6 +159,8 @@ fn judged(judge: &Judge, log: &str, format: Format, failed: &Delivery) -> Judged
         remote_mta: remote_mta.clone(),
         ..judge.reply(text)
     };
+    let sender = failed.sender.as_deref().and_then(Address::parse);
+    recipient.refuses_sender = !recipient.is_ours && recipient.is_answer_to(|address| sender.as_ref() == Some(address));
     // Where the server gave none, our own says what it made of it.
     if let Some(value) = status.filter(|_| recipient.statuses.is_empty()) {
         recipient.statuses.push(Finding { value, evidence: Evidence::of_structure(format!("dsn={value}")) });

@@ -24,6 +24,8 @@ use crate::{
 /// What a row's word is worth, the weakest first. The order is the policy: see docs/classification.md.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
+    /// What is said of nobody who could be meant; it never decides.
+    OfNobody,
     /// What would be said of the recipient, where the words speak of somebody else or offer something else as well.
     NoProof,
     /// A status of x.0.0, which says no more than its class digit: often the reporting MTA's filler beside a reply
@@ -223,9 +225,10 @@ impl Classifier {
         // Stable: within a rank the order of the evidence and of the files decides.
         weighed.sort_by_key(|weighed| std::cmp::Reverse(weighed.rank));
         let (conflict, limit) = self.limit(recipient, weighed.first().map(|weighed| weighed.rank));
-        let own_advice = weighed.first().map(|weighed| (weighed.candidate.judgement.class, weighed.advice));
+        let best = weighed.first().filter(|weighed| weighed.rank > Rank::OfNobody);
+        let (own_advice, is_decided) = (best.map(|best| (best.candidate.judgement.class, best.advice)), best.is_some());
         let mut candidates = weighed.into_iter().map(|weighed| weighed.candidate);
-        let winner = candidates.next();
+        let winner = if is_decided { candidates.next() } else { None };
         let (mut judgement, rule) = match &winner {
             Some(winner) => (winner.judgement, winner.rule.clone()),
             None => unexplained(recipient.action),
@@ -292,9 +295,11 @@ impl Classifier {
                 });
             }
         }
-        for status in &recipient.statuses {
+        for (n, status) in recipient.statuses.iter().enumerate() {
             if let Some(row) = self.codes.status_row(status.value) {
-                found.push(weigh_code(Rank::of_status(row.weight, status.value.is_bare()), row, &status.evidence));
+                let is_bare = status.value.is_bare() || (n == 0 && recipient.status_is_made_up);
+                let weight = if is_bare { Weight::Vague } else { row.weight };
+                found.push(weigh_code(Rank::of_status(weight, is_bare), row, &status.evidence));
             }
         }
         for reply in &recipient.replies {
@@ -308,9 +313,14 @@ impl Classifier {
         }
         // The Action field comes first: a code of success does not say why a delivery failed.
         found.retain(|weighed| weighed.candidate.judgement.class != Class::Success);
-        if found.iter().any(|weighed| weighed.of_another) {
+        let least = if recipient.refuses_sender {
+            Some(Rank::OfNobody)
+        } else {
+            found.iter().any(|weighed| weighed.of_another).then_some(Rank::NoProof)
+        };
+        if let Some(least) = least {
             let hard = found.iter_mut().filter(|weighed| weighed.candidate.judgement.class == Class::Hard);
-            hard.for_each(|weighed| weighed.rank = Rank::NoProof);
+            hard.for_each(|weighed| weighed.rank = weighed.rank.min(least));
         }
         found
     }
@@ -340,7 +350,9 @@ impl Classifier {
                 RuleTable::Phrases => {
                     let evidence = text.evidence(folded.origin_of(fit.range.clone()));
                     let mut weighed = weigh_rule(&fit, evidence);
-                    if fit.proves_nothing() {
+                    if fit.is_of_nobody {
+                        weighed.rank = Rank::OfNobody;
+                    } else if fit.proves_nothing() {
                         weighed.rank = Rank::NoProof;
                     } else if fit.is_alternative {
                         // What may as well be something else proves nothing, whatever the code beside it says.

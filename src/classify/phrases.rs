@@ -127,6 +127,12 @@ struct File {
     #[serde(default, rename = "if")]
     conditions: Vec<String>,
     #[serde(default)]
+    denials: Vec<String>,
+    #[serde(default)]
+    named: Vec<String>,
+    #[serde(default)]
+    others: Vec<String>,
+    #[serde(default)]
     list: BTreeMap<String, Spanned<Vec<String>>>,
     #[serde(default)]
     scope: BTreeMap<String, Spanned<ScopeSpec>>,
@@ -222,13 +228,17 @@ pub(super) fn read(files: &[Arc<TableFile>], reasons: &Reasons, rules: &mut Buil
     let mut list_places: HashMap<String, (Arc<TableFile>, Range<usize>)> = HashMap::new();
     let mut used = HashSet::new();
     for file in files {
-        let File { drop, or, or_else, or_same, conditions, list, scope, phrase } = file.parse()?;
+        let File { drop, or, or_else, or_same, conditions, denials, named, others, list, scope, phrase } =
+            file.parse()?;
         rules.or(&or);
         rules.or_else(&or_else);
         for word in &or_same {
             rules.or_same(word.get_ref()).map_err(|problem| file.refuse(&word.span(), &problem))?;
         }
         rules.conditions(&conditions);
+        rules.denials(&denials);
+        rules.named(&named);
+        rules.others(&others);
         for (name, words) in list {
             let place = words.span();
             if let Some((stronger, stronger_place)) = list_places.get(&name) {

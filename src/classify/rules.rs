@@ -1,17 +1,17 @@
 //! All rows that answer to words, the phrases as well as the text variants of the code table, in one automaton: from a
 //! text, read once, to the rows that fit it. Knows nothing of mails and files, and nothing of what outranks what.
 
-use std::ops::Range;
+use std::{net::IpAddr, ops::Range};
 
 use aho_corasick::AhoCorasick;
-use foldhash::HashMap;
+use foldhash::{HashMap, HashSet};
 
 use super::{
     Rank,
     shapes::{Order, Term, ends_word, in_one_sentence, together},
 };
 use crate::{
-    codes::{Class, EnhancedStatusCode, Fault, Judgement, ReplyCode, Variant},
+    codes::{Class, EnhancedStatusCode, Fault, Judgement, Reason, ReplyCode, Variant},
     text::{Asides, IN_REPLY_TO, fold, is_under, is_unspaced},
 };
 
@@ -23,6 +23,9 @@ const LONGEST_CLAUSE: usize = 120;
 
 /// In octets, from the end of one alternative to the end of the other.
 const LONGEST_ALTERNATIVE: usize = 160;
+
+/// In octets, before the word that is denied.
+const LONGEST_DENIAL: usize = 8;
 
 /// Patterns that are found in most replies, and rules that they call for.
 const USUAL_HITS: usize = 64;
@@ -186,11 +189,14 @@ pub(super) struct Fit<'r> {
     pub is_alternative: bool,
     /// Whether it speaks of the recipient and is said of what may be: "if the user does not exist".
     pub is_conditional: bool,
+    /// Whether its words only look as if they spoke of the recipient: "not an invalid user", "unknown user rate",
+    /// `rule "user unknown"`, "unknown host 192.0.2.1".
+    pub is_of_nobody: bool,
 }
 
 impl<'r> Fit<'r> {
     const fn new(rule: &'r Rule, range: Range<usize>) -> Self {
-        Self { rule, range, is_alternative: false, is_conditional: false }
+        Self { rule, range, is_alternative: false, is_conditional: false, is_of_nobody: false }
     }
 
     fn is_hard(&self) -> bool {
@@ -199,7 +205,7 @@ impl<'r> Fit<'r> {
 
     /// Whether it is hard, and its words leave open whether it is so.
     pub(super) fn proves_nothing(&self) -> bool {
-        self.is_hard() && (self.is_alternative || self.is_conditional)
+        self.is_hard() && (self.is_alternative || self.is_conditional || self.is_of_nobody)
     }
 }
 
@@ -262,6 +268,12 @@ pub(super) struct Rules {
     or_same: Vec<Term>,
     /// What begins a condition, with the blank behind it.
     conditions: AhoCorasick,
+    /// What denies that an address is dead.
+    denials: AhoCorasick,
+    /// Nouns that make what stands before them a name: "user unknown rate".
+    named: Vec<String>,
+    /// Nouns that something else than the recipient goes by.
+    others: HashSet<String>,
     /// What stands in every text for which a frame row may fit.
     frames: AhoCorasick,
 }
@@ -319,6 +331,10 @@ impl Rules {
         for fit in fits.iter_mut().filter(|fit| fit.is_hard() || fit.rule.judgement.fault == Fault::Recipient) {
             fit.is_conditional = self.is_conditional(&found.text[..fit.range.start]);
         }
+        for fit in fits.iter_mut().filter(|fit| fit.is_hard()) {
+            fit.is_of_nobody = self.is_of_nobody(found.text, &fit.range)
+                || (fit.rule.judgement.reason == Reason::BadDomain && names_client(&found.text[fit.range.end..]));
+        }
         let (hard, others): (Vec<_>, Vec<_>) = (0..fits.len()).partition(|&n| fits[n].is_hard());
         // A text variant answers for one code only: what is soft by another code is no alternative.
         let soft =
@@ -344,6 +360,27 @@ impl Rules {
         let clause = clause.rsplit(". ").next().unwrap_or(clause);
         let mut found = self.conditions.find_iter(clause);
         found.any(|condition| !clause[..condition.start()].ends_with(char::is_alphanumeric))
+    }
+
+    /// Whether words that would be said of a dead address are denied, part of a name, or said of something else.
+    fn is_of_nobody(&self, text: &str, part: &Range<usize>) -> bool {
+        let (before, behind) = (&text[..part.start], &text[part.end..]);
+        let is_name = || {
+            let noun = behind.trim_start_matches(is_quote).strip_prefix([' ', '-']);
+            noun.is_some_and(|noun| behind_word(&self.named, noun).is_some())
+        };
+        let is_of_another = || {
+            let noun = before.trim_end_matches(|c| c == ' ' || is_quote(c));
+            let mut words =
+                noun.rmatch_indices(|c: char| !(c.is_alphanumeric() || c == '-')).map(|(at, mark)| at + mark.len());
+            let (last, two) = (words.next().unwrap_or(0), words.next().unwrap_or(0));
+            noun.len() < before.len() && [last, two].iter().any(|&start| self.others.contains(&noun[start..]))
+        };
+        let is_denied = || {
+            let near = &text[text.floor_char_boundary(part.start.saturating_sub(LONGEST_DENIAL))..part.end];
+            self.denials.is_match(near)
+        };
+        is_name() || is_of_another() || is_denied()
     }
 
     /// Whether "or" stands behind one of two parts of a text, and the other ends in the same sentence.
@@ -447,6 +484,9 @@ pub(super) struct Builder {
     or_else: Vec<String>,
     or_same: Vec<Term>,
     conditions: Vec<String>,
+    denials: Vec<String>,
+    named: Vec<String>,
+    others: Vec<String>,
 }
 
 impl Builder {
@@ -475,9 +515,24 @@ impl Builder {
     pub(super) fn conditions(&mut self, words: &[String]) {
         let ended = |word: &String| {
             let folded = fold(word).into_string();
-            if folded.ends_with(is_unspaced) { folded } else { folded + " " }
+            if folded.ends_with(|c| c == '\'' || is_unspaced(c)) { folded } else { folded + " " }
         };
         self.conditions.extend(words.iter().map(ended));
+    }
+
+    /// Adds what denies that an address is dead.
+    pub(super) fn denials(&mut self, words: &[String]) {
+        self.denials.extend(words.iter().map(|word| fold(word).into_string()));
+    }
+
+    /// Adds nouns that make what stands before them a name.
+    pub(super) fn named(&mut self, words: &[String]) {
+        self.named.extend(words.iter().map(|word| fold(word).into_string()));
+    }
+
+    /// Adds nouns that something else than the recipient goes by.
+    pub(super) fn others(&mut self, words: &[String]) {
+        self.others.extend(words.iter().map(|word| fold(word).into_string()));
     }
 
     /// Adds a scope and gives its number.
@@ -537,7 +592,21 @@ impl Builder {
 
     /// Compiles the rules.
     pub(super) fn build(self) -> Rules {
-        let Self { rules, scopes, patterns, numbers, words, or, or_else, or_same, conditions, .. } = self;
+        let Self {
+            rules,
+            scopes,
+            patterns,
+            numbers,
+            words,
+            or,
+            or_else,
+            or_same,
+            conditions,
+            denials,
+            named,
+            others,
+            ..
+        } = self;
         let mut uses = vec![(Vec::new(), Vec::new()); patterns.len()];
         let mut predicates = vec![Vec::new(); words.len()];
         for (number, rule) in rules.iter().enumerate() {
@@ -548,6 +617,7 @@ impl Builder {
         for (number, word) in words.iter().enumerate() {
             uses[numbers[word.head()]].1.push(number);
         }
+        let denials = AhoCorasick::new(&denials).expect("a few words compile");
         let conditions = AhoCorasick::new(&conditions).expect("a few words compile");
         let of_frame = |rule: &Rule| {
             let Conditions { says, words: whole, shapes, .. } = &rule.conditions;
@@ -574,6 +644,9 @@ impl Builder {
             or_else,
             or_same,
             conditions,
+            denials,
+            named,
+            others: others.into_iter().collect(),
             frames,
         }
     }
@@ -582,6 +655,27 @@ impl Builder {
 /// What stands behind one of these words, where the text begins with it.
 fn behind_word<'t>(words: &[String], text: &'t str) -> Option<&'t str> {
     words.iter().find_map(|word| text.strip_prefix(word.as_str()).filter(|rest| ends_word(word, rest)))
+}
+
+const fn is_quote(c: char) -> bool {
+    matches!(c, '"' | '\'' | '`')
+}
+
+/// Whether the host before has no name but its address, or stands there with it: `unknown host [192.0.2.1]`, and
+/// `unknown host mx.example.org [192.0.2.1]`. A domain that is not found has none.
+fn names_client(behind: &str) -> bool {
+    let is_mark = |c: char| matches!(c, ' ' | ':' | '[' | '(' | '<' | '"' | '\'');
+    let words = behind.trim_start_matches(is_mark).splitn(3, [' ', '[', ']', '(', ')', ',', ';']);
+    let mut words = words.take(2).map(|word| word.trim_end_matches(['.', '"', '\'', '>', ':']));
+    let is_address = |word: &str| word.parse::<IpAddr>().is_ok();
+    match (words.next(), behind.find(['[', '('])) {
+        (Some(first), _) if is_address(first) => true,
+        (Some(first), Some(bracket)) if first.contains('.') => {
+            behind[..bracket].trim().trim_start_matches(is_mark) == first
+                && behind[bracket + 1..].split([']', ')']).next().is_some_and(is_address)
+        }
+        _ => false,
+    }
 }
 
 fn no_term(text: &str) -> String {

@@ -448,7 +448,22 @@ pub(super) fn settle_codes(recipient: &mut Recipient, table: &Words) {
         None => {}
     }
     most_telling_first(&mut recipient.statuses);
+    recipient.status_is_made_up = recipient.status().is_some_and(|status| is_made_up(status, &recipient.text, table));
 }
+
+/// QUIRK: Sendmail makes 5.1.1 of any 550, 551 and 553 to which the remote server gave no enhanced status code.
+fn is_made_up(status: EnhancedStatusCode, transcript: &Excerpt, table: &Words) -> bool {
+    // Most words are no transcript.
+    Some(status) == EnhancedStatusCode::new(5, 1, 1)
+        && transcript.as_str().contains("<<< ")
+        && remote_words(transcript).is_some_and(|said| {
+            let said = said.as_str();
+            MADE_OF.iter().any(|code| said.starts_with(code)) && reply::best_status(said, table).is_none()
+        })
+}
+
+/// sendmail(8), usersmtp.c, smtprcptstat: EX_NOUSER.
+const MADE_OF: [&str; 3] = ["550", "551", "553"];
 
 /// A success reply that says nothing of why the recipient failed.
 fn is_farewell(diagnostic: &str) -> bool {

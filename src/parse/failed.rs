@@ -170,16 +170,23 @@ fn last_resorts(mail: &Mail<'_>, mailed: &[Address], recipient: Option<Address>,
 }
 
 /// `bounces+anna=mail.example.org@shop.example` and `list-anna=mail.example.org@shop.example` were made for
-/// `anna@mail.example.org` (cr.yp.to/proto/verp.txt; the form with `+` is Postfix's and Mailman's).
+/// `anna@mail.example.org` (cr.yp.to/proto/verp.txt; the form with `+` is Postfix's and Mailman's). Where several hyphens
+/// or a number before it leave open where the name begins, nobody is named; ezmlm puts `-return-` and a number before it.
 pub(super) fn from_verp(own: &str) -> Option<Address> {
     let (local, _) = own.trim().trim_matches(['<', '>']).rsplit_once('@')?;
     let (before, domain) = local.rsplit_once('=')?;
     if !domain.contains('.') {
         return None;
     }
-    let user = match before.split_once('+') {
-        Some((_, user)) => user,
-        None => before.rsplit_once('-')?.1,
+    let is_number = |label: &str| !label.is_empty() && label.bytes().all(|b| b.is_ascii_digit());
+    let user = match (before.split_once('+'), before.split_once("-return-")) {
+        (Some((_, user)), _) => Some(user).filter(|user| !user.split_once('-').is_some_and(|(n, _)| is_number(n)))?,
+        (None, Some((_, behind))) => behind.split_once('-').filter(|(number, _)| is_number(number))?.1,
+        (None, None) => {
+            // The tag of BATV (draft-levine-smtp-batv) is none of it.
+            let name = before.rsplit_once('=').map_or(before, |(_, name)| name);
+            name.split_once('-').map(|(_, user)| user).filter(|user| !user.contains('-'))?
+        }
     };
     Address::parse(&format!("{user}@{domain}"))
 }
@@ -210,6 +217,9 @@ fn mentions(words: &str, mailed: &[Address], own: &HashSet<String>, tables: &Tab
                 let before = tail(&line[..range.start]);
                 let said = said(before);
                 let known = mailed.contains(&address);
+                let is_named = last.0 == 0 && is_name_of(line, &range);
+                // The link of a name asks nobody to write.
+                let asked = if is_named { before.trim_end_matches("mailto:") } else { before };
                 if tables.words.have(Role::CameFrom, &said) {
                     match shown.behind(&line[..range.start], previous) {
                         Behind::Address(shown) => {
@@ -229,11 +239,7 @@ fn mentions(words: &str, mailed: &[Address], own: &HashSet<String>, tables: &Tab
                     Some(_) => Position::Summary,
                     None if last.0 > 0 && line.get(last.0..range.start).is_some_and(is_separator) => last.1,
                     None => match position_behind(&said, tables) {
-                        Position::Elsewhere
-                            if last.0 == 0 && is_name_of(line, &range) && !is_service(&address, &tables.words) =>
-                        {
-                            Position::Head
-                        }
+                        Position::Elsewhere if is_named && !is_service(&address, &tables.words) => Position::Head,
                         position => position,
                     },
                 };
@@ -271,7 +277,7 @@ fn mentions(words: &str, mailed: &[Address], own: &HashSet<String>, tables: &Tab
                     if told {
                         mentions.services.push((position, address));
                     }
-                } else if !is_contact(previous, before, &tables.words) {
+                } else if !is_contact(previous, asked, &tables.words) {
                     mentions.found.push((position, address));
                 }
             }
@@ -344,14 +350,25 @@ impl LastShown {
     }
 }
 
-/// QUIRK: Exchange lists whom it knows by name: `Ann Berg (ann@example.org)`, and nothing else in the line.
+/// QUIRK: Exchange lists whom it knows by name: `Ann Berg (ann@example.org)` and nothing else in the line, or
+/// `Ann Berg<mailto:ann@example.org>` and perhaps a time.
 fn is_name_of(line: &str, address: &Range<usize>) -> bool {
+    let (before, behind) = (line[..address.start].trim(), line[address.end..].trim());
     // Whoever signs has angle brackets around his own address.
-    let name = line[..address.start].trim().strip_suffix('(').filter(|_| line[address.end..].trim() == ")");
+    let name = match before.strip_suffix("mailto:") {
+        Some(before) => before.strip_suffix(['<', '[']).filter(|_| is_time(behind.trim_start_matches(['>', ']']))),
+        None => before.strip_suffix('(').filter(|_| behind == ")"),
+    };
     name.is_some_and(|name| {
         name.len() <= LONGEST_NAME
             && name.chars().all(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '\'' | '.' | ','))
     })
+}
+
+/// ` on 26.11.2026 10:01`, or nothing.
+fn is_time(behind: &str) -> bool {
+    let behind = behind.trim();
+    behind.is_empty() || (behind.len() <= LONGEST_NAME && behind.ends_with(|c: char| c.is_ascii_digit() || c == 'M'))
 }
 
 /// In octets.
@@ -519,6 +536,8 @@ mod tests {
             ("bounces+anna=mail.example.org@shop.example", "anna@mail.example.org"),
             ("list-return-12-anna=mail.example.org@shop.example", "anna@mail.example.org"),
             ("bounces+anna-maria=mail.example.org@shop.example", "anna-maria@mail.example.org"),
+            ("list-return-12-anna-maria=mail.example.org@shop.example", "anna-maria@mail.example.org"),
+            ("list-anna=mail.example.org@shop.example", "anna@mail.example.org"),
             // With a tag of BATV (draft-levine-smtp-batv) before it.
             ("prvs=4242abcdef=bounces+anna=mail.example.org@shop.example", "anna@mail.example.org"),
             ("prvs=4242abcdef=list-return-12-anna=mail.example.org@shop.example", "anna@mail.example.org"),
@@ -528,6 +547,11 @@ mod tests {
         for own in [
             "news@shop.example",
             "a=b@shop.example",
+            // `anna-maria`, `maria` of the list `bounce-anna`, or number 17 of it.
+            "bounce-anna-maria=mail.example.org@shop.example",
+            "bounce-17-anna=mail.example.org@shop.example",
+            "bounces+17-a1b2-anna=mail.example.org@shop.example",
+            "list-return-anna-maria=mail.example.org@shop.example",
             "prvs=4242abcdef=bounces@shop.example",
             "bounce+k1.20783.c42.t5ewmb3ia5hcg5i6@shop.example",
         ] {
@@ -559,6 +583,10 @@ mod tests {
         for (line, is_name) in [
             ("Ann Berg (ann@example.org)", true),
             ("  O'Neil, Zoë (zoe@example.org) ", true),
+            ("Ann Berg<mailto:ann@example.org>", true),
+            ("Ann Berg <mailto:ann@example.org> on 11/26/2026 10:01 AM", true),
+            ("Questions? Ann Berg<mailto:ann@example.org>", false),
+            ("Ann Berg<mailto:ann@example.org> answers them", false),
             ("Ann Berg <ann@example.org>", false),
             ("Write to Ann: (ann@example.org)", false),
             ("Ann: (ann@example.org)", false),

@@ -270,6 +270,9 @@ fn read_mail(
         let behind = dsn::forwarded_to(recipient);
         recipient.forwarded_to = recipient.forwarded_to.take().or(behind);
         recipient.is_ours = address.is_some_and(|address| original.senders.iter().any(|sender| sender == address));
+        let came_to = |address: &Address| mail.to.iter().any(|to| Address::parse(to).as_ref() == Some(address));
+        let is_senders = |address: &Address| original.is_ours(address) || came_to(address);
+        recipient.refuses_sender = !recipient.is_ours && recipient.is_answer_to(is_senders);
     }
     let report = Report {
         kind: kind_because.value,

@@ -15,6 +15,7 @@ pub use trust::{Provenance, Trust, Trusts};
 
 use crate::codes::{EnhancedStatusCode, ReplyCode, words};
 pub use crate::text::Address;
+use crate::text::addresses;
 
 words! {
     /// What a mail in the bounce mailbox is.
@@ -126,6 +127,8 @@ pub struct Recipient {
     /// Whether it is an address of the sender or of the list, by what the returned original says: nobody suppresses
     /// those for himself.
     pub is_ours: bool,
+    /// Whether the server's answer begins with an address of who sent the message, and names nobody else: it speaks of him.
+    pub refuses_sender: bool,
     /// RFC 3464 §2.3.1: as the sender wrote it.
     pub original_recipient: Option<String>,
     /// RFC 3464 §2.3.2: as the reporting MTA used it.
@@ -139,6 +142,8 @@ pub struct Recipient {
     pub action_because: Option<Evidence>,
     /// The enhanced status codes found, the most trustworthy first: the first is the one to report.
     pub statuses: Vec<Finding<EnhancedStatusCode>>,
+    /// Whether the reporting MTA made the first of them of a reply that had none, so that it says no more than that.
+    pub status_is_made_up: bool,
     /// The reply codes found, the most trustworthy first.
     pub replies: Vec<Finding<ReplyCode>>,
     /// RFC 3464 §2.3.5: the MTA that refused, without its `dns;` type.
@@ -170,6 +175,25 @@ impl Recipient {
         !self.statuses.is_empty()
             || !self.replies.is_empty()
             || texts.into_iter().flatten().any(|text| !text.as_str().is_empty())
+    }
+
+    /// Whether the server's answer begins with an address of who sent the message, behind codes, and names nobody else:
+    /// `550 5.1.1 <news@shop.example>: user unknown`. A server that looks whether the sender exists may say so of any
+    /// command.
+    #[must_use]
+    pub fn is_answer_to(&self, is_senders: impl Fn(&Address) -> bool) -> bool {
+        let Some(said) = &self.diagnostic else { return false };
+        let mut named = addresses(said.as_str());
+        let Some((range, first)) = named.next() else { return false };
+        let before = said.as_str()[..range.start].rsplit(" said: ").next().unwrap_or_default();
+        let is_own = |address: &Address| {
+            self.address.as_ref() == Some(address)
+                || self.final_recipient.as_deref().is_some_and(|own| own.contains(address.given()))
+        };
+        !before.contains(|c: char| c.is_alphabetic())
+            && !is_own(&first)
+            && is_senders(&first)
+            && named.all(|(_, other)| is_senders(&other))
     }
 
     /// The enhanced status code to report.

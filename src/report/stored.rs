@@ -35,6 +35,10 @@ pub struct StoredRecipient<'a> {
 struct Stored<'a> {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     ours: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    refuses_sender: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    status_is_made_up: bool,
     /// Where its domain is another one than that of the address.
     #[serde(rename = "final", default, skip_serializing_if = "Option::is_none")]
     final_recipient: Option<Cow<'a, str>>,
@@ -140,6 +144,8 @@ impl Recipient {
         };
         let stored = Stored {
             ours: self.is_ours,
+            refuses_sender: self.refuses_sender,
+            status_is_made_up: self.status_is_made_up,
             final_recipient: self.final_recipient.as_deref().filter(says_more).map(Cow::from),
             statuses: self.statuses.iter().map(|status| Code::of(status, diagnostic, &around)).collect(),
             replies: self.replies.iter().map(|reply| Code::of(reply, diagnostic, &around)).collect(),
@@ -172,6 +178,8 @@ impl StoredRecipient<'_> {
             original_recipient: self.address_given.filter(|_| address.is_none()).map(str::to_owned),
             address: address.flatten(),
             is_ours: stored.ours,
+            refuses_sender: stored.refuses_sender,
+            status_is_made_up: stored.status_is_made_up,
             final_recipient: stored.final_recipient.map(Cow::into_owned),
             forwarded_to: self.forwarded_to.map(str::to_owned),
             action: self.action,
