@@ -42,7 +42,7 @@ words! {
     Why {
         /// One message named too many addresses.
         Flood = "flood",
-        /// One remote called too many addresses dead at once.
+        /// One provider called too many addresses dead at once.
         Outage = "outage",
         /// It is on the list for good, and shows signs of life.
         Alive = "alive",

@@ -8,7 +8,10 @@ use std::{
     fs,
 };
 
-use bounced::policy::brake::{Brake, HOUR, Hour, hour_of};
+use bounced::policy::{
+    HOUR,
+    brake::{Brake, Hour, hour_of},
+};
 
 const DAY: i64 = 24 * HOUR;
 /// Monday, 2 November 2020, 00:00 UTC.

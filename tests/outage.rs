@@ -77,7 +77,7 @@ async fn is_survived(wrong: u64, right: u64, step: usize) {
     }
     let published = database::count(&bounced.published(), "SELECT count(*) FROM suppression").await;
     assert_eq!(published as u64, right);
-    let approved = bounced.command(&["review", "approve", "--remote", "gmail.com"]).output().expect("it is built");
+    let approved = bounced.command(&["review", "approve", "--provider", "gmail.com"]).output().expect("it is built");
     assert!(approved.status.success(), "{}", String::from_utf8_lossy(&approved.stderr));
     let published = database::count(&bounced.published(), "SELECT count(*) FROM suppression").await;
     assert_eq!(published as u64, right + wrong, "a person has the last word");

@@ -29,7 +29,7 @@ pub struct Importer {
     never: Never,
     now: i64,
     /// What the judge said of refusals, by their words; at most [`REFUSALS`] of them.
-    refusals: Mutex<HashMap<String, Refusal>>,
+    refusals: Mutex<HashMap<String, RefusedFor>>,
 }
 
 /// So many refusals are kept. Those that name their address or a number of their own never come again.
@@ -40,7 +40,7 @@ const LONGEST_REFUSAL: usize = 500;
 
 /// What a verdict on a refusal says of its row.
 #[derive(Debug, Clone)]
-struct Refusal {
+struct RefusedFor {
     fault: Fault,
     /// Whether the server meant to be asked again.
     is_temporary: bool,
@@ -48,7 +48,7 @@ struct Refusal {
     why: Option<(Reason, String)>,
 }
 
-impl Refusal {
+impl RefusedFor {
     fn of(verdict: Verdict) -> Self {
         let is_temporary = is_temporary(&verdict);
         let why = (verdict.reason != Reason::Undetermined).then_some((verdict.reason, verdict.rule));
@@ -200,12 +200,12 @@ impl Importer {
         Self { judge, never, now, refusals: Mutex::default() }
     }
 
-    fn refusal(&self, words: &str) -> Refusal {
+    fn refusal(&self, words: &str) -> RefusedFor {
         let refusals = || self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = refusals().get(words) {
             return known.clone();
         }
-        let refusal = Refusal::of(self.judge.judge_response(words));
+        let refusal = RefusedFor::of(self.judge.judge_response(words));
         if words.len() <= LONGEST_REFUSAL {
             let mut refusals = refusals();
             if refusals.len() >= REFUSALS {

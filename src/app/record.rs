@@ -470,10 +470,10 @@ impl Recorder {
         for BrakedRemote { remote, held, taken_back } in &committed.braked {
             tracing::warn!(
                 mailbox,
-                remote,
+                provider = remote,
                 held,
                 taken_back,
-                "a remote called more addresses dead within an hour than can be true: they wait, and those of them that \
+                "a provider called more addresses dead within an hour than can be true: they wait, and those of them that \
                  were suppressed before are off the list again"
             );
         }

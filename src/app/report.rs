@@ -8,7 +8,7 @@ use super::Judge;
 use crate::{
     config::Config,
     policy::{
-        Policy,
+        DAY, Policy,
         alarms::{AlarmChanges, AlarmKind},
     },
     store::{Alarm, Figures, FiguresBy, Store, StoreError},
@@ -74,8 +74,6 @@ pub struct MailReport {
     /// Of all together.
     pub total: ReportLine,
 }
-
-const DAY: i64 = 86_400;
 
 /// Figures from the day on in which `since` (seconds since 1970-01-01 UTC) lies, at most `limit` lines of them. What was sent
 /// is counted by days, so nothing is told of a part of one.

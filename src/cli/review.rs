@@ -1,4 +1,4 @@
-//! `bounced review`: the addresses that one message too many brought, or one remote too fast, or anybody may have named, or
+//! `bounced review`: the addresses that one message too many brought, or one provider too fast, or anybody may have named, or
 //! that are on the list and live, and a person's word on them.
 
 use std::io::{self, BufWriter, Write};
@@ -20,14 +20,14 @@ use crate::{
     store::{Answered, By, HeldAnswer, HeldSelection},
 };
 
-/// Look at what waits for you, and decide about it: addresses of which one message named too many or one remote called too
+/// Look at what waits for you, and decide about it: addresses of which one message named too many or one provider called too
 /// many dead at once, those of which anybody may have written, and addresses that are on the list for good and show signs of life.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   bounced review list                       what waits, message by message
   bounced review approve ann@example.org bob@example.org
   bounced review approve --message 17       that message is genuine
-  bounced review approve --remote gmail.com   no outage: they are dead
+  bounced review approve --provider gmail.com   no outage: they are dead
   bounced review reject --domain example.org")]
 pub struct Review {
     #[command(subcommand)]
@@ -55,7 +55,7 @@ enum Task {
         #[command(flatten)]
         which: Which,
         /// Everything that waits.
-        #[arg(long, conflicts_with_all = ["addresses", "message", "domain", "remote"])]
+        #[arg(long, conflicts_with_all = ["addresses", "message", "domain", "provider"])]
         all: bool,
         /// Why, for whoever asks later.
         #[arg(long)]
@@ -70,7 +70,7 @@ enum Task {
         #[command(flatten)]
         which: Which,
         /// Everything that waits.
-        #[arg(long, conflicts_with_all = ["addresses", "message", "domain", "remote"])]
+        #[arg(long, conflicts_with_all = ["addresses", "message", "domain", "provider"])]
         all: bool,
         /// Why, for whoever asks later.
         #[arg(long)]
@@ -90,9 +90,9 @@ struct Which {
     /// The domain of the addresses.
     #[arg(long, value_parser = domain)]
     domain: Option<String>,
-    /// The remote that called too many dead at once, as `bounced review list` shows it.
+    /// The provider that called too many dead at once, as `bounced review list` shows it.
     #[arg(long, value_name = "NAME")]
-    remote: Option<String>,
+    provider: Option<String>,
 }
 
 impl Which {
@@ -102,7 +102,7 @@ impl Which {
             addresses: addresses.map(|all| all.iter().map(|address| address.normalised().to_owned()).collect()),
             domain: self.domain.clone(),
             message: self.message,
-            remote: self.remote.clone(),
+            remote: self.provider.clone(),
         })
     }
 
@@ -110,7 +110,7 @@ impl Which {
     fn chosen(&self, all: bool) -> Result<HeldSelection, Failure> {
         let selection = self.selection()?;
         if !all && selection == HeldSelection::default() {
-            let what = "say which: addresses, --message NUMBER, --domain DOMAIN, --remote DOMAIN, or --all";
+            let what = "say which: addresses, --message NUMBER, --domain DOMAIN, --provider NAME, or --all";
             return Err(Failure::new(Exit::Usage, what));
         }
         Ok(selection)
@@ -173,7 +173,7 @@ impl Task {
 }
 
 /// `2026-01-31T12`: as much of a time as names its hour.
-const HOUR: usize = 13;
+const UP_TO_THE_HOUR: usize = 13;
 
 /// What is shown under one heading.
 #[derive(PartialEq)]
@@ -182,7 +182,7 @@ enum Group {
     Hour(String, String),
 }
 
-/// A heading for each message, and for each hour in which a remote called too many dead; below it who it is.
+/// A heading for each message, and for each hour in which a provider called too many dead; below it who it is.
 async fn show(list: &List, selection: &HeldSelection, json: bool, out: &mut impl Write) -> Result<Exit, Failure> {
     let (mut rows, mut exit, mut before) = (list.held(selection), Exit::No, None);
     let colours = Colours::of(&io::stdout());
@@ -192,7 +192,7 @@ async fn show(list: &List, selection: &HeldSelection, json: bool, out: &mut impl
             json_line(out, &row)?;
             continue;
         }
-        let hour = row.since.get(..HOUR).unwrap_or_default().to_owned();
+        let hour = row.since.get(..UP_TO_THE_HOUR).unwrap_or_default().to_owned();
         let group = row
             .remote
             .clone()

@@ -14,7 +14,7 @@ use std::{
 pub use load::ConfigError;
 pub use retention::Retention;
 use serde::Deserialize;
-pub use trust::{MailboxTrust, Trust};
+pub use trust::{MailboxTrust, TrustSettings};
 pub use verp::Verp;
 
 use crate::{
@@ -70,7 +70,7 @@ macro_rules! config {
             /// How long what was read is kept.
             pub retention: Retention,
             /// How far a bounce must be believed, and by what.
-            pub trust: Trust,
+            pub trust: TrustSettings,
             $($(#[$doc])+ pub $table: Overlay,)+
             /// How reports are read and which are settled.
             pub report: Report,

@@ -9,17 +9,17 @@ use serde::{Deserialize, Deserializer, de::Error};
 use crate::{
     parse::OwnServers,
     policy::{Demand, Demands},
-    report::Trust as Level,
+    report::Trust,
     text::SubmissionHost,
 };
 
 /// `[trust]`
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Trust {
+pub struct TrustSettings {
     /// What a bounce, a complaint or a sign of life must be for it to change the list by itself.
     #[serde(deserialize_with = "level")]
-    pub required: Option<Level>,
+    pub required: Option<Trust>,
     /// From when on, in seconds since 1970-01-01 UTC: whatever was received before that is believed.
     #[serde(deserialize_with = "day")]
     pub since: Option<i64>,
@@ -39,15 +39,15 @@ pub struct Trust {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MailboxTrust {
-    /// See [`Trust::required`].
+    /// See [`TrustSettings::required`].
     #[serde(deserialize_with = "level")]
-    pub required: Option<Level>,
-    /// See [`Trust::since`].
+    pub required: Option<Trust>,
+    /// See [`TrustSettings::since`].
     #[serde(deserialize_with = "day")]
     pub since: Option<i64>,
 }
 
-impl Default for Trust {
+impl Default for TrustSettings {
     fn default() -> Self {
         let OwnServers { names: servers, submission_hosts, local_users, skip_lmtp, .. } = OwnServers::default();
         let mailbox = BTreeMap::new();
@@ -55,7 +55,7 @@ impl Default for Trust {
     }
 }
 
-impl Trust {
+impl TrustSettings {
     /// By what our own servers are known, with the header fields into which they put whom a mail is delivered to.
     #[must_use]
     pub fn own_servers(&self, delivered_to: Vec<String>) -> OwnServers {
@@ -71,7 +71,7 @@ impl Trust {
     /// What is demanded.
     #[must_use]
     pub fn demands(&self) -> Demands {
-        let demand = |required: Option<Level>, since: Option<i64>| Demand { at_least: required, since };
+        let demand = |required: Option<Trust>, since: Option<i64>| Demand { at_least: required, since };
         let mailboxes = self
             .mailbox
             .iter()
@@ -82,7 +82,7 @@ impl Trust {
 }
 
 /// `auto`, or a level.
-fn level<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Level>, D::Error> {
+fn level<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Trust>, D::Error> {
     let word = String::deserialize(deserializer)?;
     if word == "auto" {
         return Ok(None);
@@ -103,7 +103,7 @@ fn day<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Err
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Result<Trust, String> {
+    fn read(text: &str) -> Result<TrustSettings, String> {
         toml::from_str(text).map_err(|error| error.to_string())
     }
 
@@ -116,10 +116,10 @@ mod tests {
         let demands = trust.unwrap().demands();
         let told = |demand: &Demand| (demand.at_least, demand.since);
         let (december, january) = (Some(1_796_083_200), Some(1_798_761_600));
-        assert_eq!(told(&demands.everywhere), (Some(Level::Matched), december));
-        assert_eq!(told(&demands.mailboxes["old"]), (Some(Level::Unverified), december));
-        assert_eq!(told(&demands.mailboxes["late"]), (Some(Level::Matched), january));
-        assert_eq!(read("required = \"auto\"").unwrap(), Trust::default());
+        assert_eq!(told(&demands.everywhere), (Some(Trust::Matched), december));
+        assert_eq!(told(&demands.mailboxes["old"]), (Some(Trust::Unverified), december));
+        assert_eq!(told(&demands.mailboxes["late"]), (Some(Trust::Matched), january));
+        assert_eq!(read("required = \"auto\"").unwrap(), TrustSettings::default());
     }
 
     #[test]
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn a_server_that_nobody_names_is_called_as_its_machine() {
-        assert_eq!(Trust::default().own_servers(Vec::new()).names.len(), 1);
+        assert_eq!(TrustSettings::default().own_servers(Vec::new()).names.len(), 1);
         assert_eq!(read("servers = [\"a.example\"]").unwrap().own_servers(Vec::new()).names, ["a.example"]);
     }
 }

@@ -184,11 +184,10 @@ fn parse_lines(raw: &[u8], numbering: &Numbering, options: &Options, depth: u8) 
     report.date = mail.date;
     // Of the mail around it: what it carries, strangers wrote.
     if depth == 0 {
-        report.provenance = provenance::of(&mail, &options.own);
+        report.provenance = provenance::of(&mail, &options.own, report.kind);
     }
     if matches!(report.kind, Kind::AutoReply | Kind::NotBounce) {
         report.author = author::of(&mail);
-        report.provenance.in_reply_to = provenance::in_reply_to(&mail);
     }
     report
 }

@@ -3,7 +3,7 @@
 
 use super::mime::{Field, Mail};
 use crate::{
-    report::{Finding, Provenance},
+    report::{Finding, Kind, Provenance},
     text::SubmissionHost,
 };
 
@@ -35,7 +35,7 @@ impl Default for OwnServers {
 }
 
 /// What the header says.
-pub(super) fn of(mail: &Mail<'_>, own: &OwnServers) -> Provenance {
+pub(super) fn of(mail: &Mail<'_>, own: &OwnServers, kind: Kind) -> Provenance {
     let is_received = |field: &&Field<'_>| field.name.eq_ignore_ascii_case("Received");
     // Servers put their lines on top: what stands below the topmost stamp was there when the mail came.
     let above = mail.fields().iter().take_while(|field| !is_received(field));
@@ -67,13 +67,11 @@ pub(super) fn of(mail: &Mail<'_>, own: &OwnServers) -> Provenance {
         }
         ours
     });
+    // What a bounce answers, it returns.
+    let answers = matches!(kind, Kind::AutoReply | Kind::NotBounce);
+    let in_reply_to = mail.header("In-Reply-To").filter(|_| answers).and_then(message_id);
     let delivered_to = delivered_to.into_iter().map(|(_, found)| found).collect();
-    Provenance { delivered_to, made_here: made_here.filter(|_| all_ours), in_reply_to: None }
-}
-
-/// The Message-ID that an answer is to.
-pub(super) fn in_reply_to(mail: &Mail<'_>) -> Option<String> {
-    mail.header("In-Reply-To").and_then(message_id)
+    Provenance { delivered_to, made_here: made_here.filter(|_| all_ours), in_reply_to }
 }
 
 /// The first msg-id of a value (RFC 5322 §3.6.4), without its angle brackets.

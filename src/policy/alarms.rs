@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, fmt};
 
 pub(super) use keys::{Keys, of_files};
 
-use super::{Policy, Span};
+use super::{DAY, Policy, Span};
 use crate::{
     codes::words,
     text::{count, grouped},
@@ -20,7 +20,7 @@ words! {
         OwnFault = "own_fault",
         /// Too much of what we send goes to addresses that are dead.
         HardRate = "hard_rate",
-        /// A remote called more addresses dead than can be true, and they wait.
+        /// A provider called more addresses dead than can be true, and they wait.
         Burst = "burst",
         /// A mailbox or a mail log tells of nothing for unusually long.
         Silent = "silent",
@@ -133,7 +133,7 @@ pub struct AlarmFacts {
     pub sent: u64,
     /// Hard bounces within the last day.
     pub hard: u64,
-    /// Remotes that called more addresses dead than can be true, and how many of these wait.
+    /// Providers that called more addresses dead than can be true, and how many of these wait.
     pub outages: Vec<(String, u64)>,
     /// The mailboxes and mail logs.
     pub tellings: Vec<Telling>,
@@ -167,15 +167,12 @@ pub struct AlarmChanges {
 }
 
 /// Whether there is something to be alarmed about.
-enum Standing {
+enum Unease {
     /// There is; the words are for people.
     Alarming(String),
     /// There is not, but what began before is not over.
-    Uneasy,
+    Lingering,
 }
-
-/// In seconds.
-const DAY: i64 = 86_400;
 
 impl Alarms {
     /// Which alarms begin, and which are over, where these are open. What the facts don't name is over.
@@ -183,9 +180,9 @@ impl Alarms {
     pub fn decide(&self, facts: &AlarmFacts, open: &BTreeSet<AlarmName>) -> AlarmChanges {
         let mut changes = AlarmChanges::default();
         let mut lasting = BTreeSet::new();
-        for (kind, about, standing) in self.standings(facts) {
+        for (kind, about, unease) in self.unease_of_all(facts) {
             let name = AlarmName { kind, about };
-            if let Standing::Alarming(words) = standing
+            if let Unease::Alarming(words) = unease
                 && !open.contains(&name)
                 && !lasting.contains(&name)
             {
@@ -197,7 +194,7 @@ impl Alarms {
         changes
     }
 
-    fn standings(&self, facts: &AlarmFacts) -> Vec<(AlarmKind, String, Standing)> {
+    fn unease_of_all(&self, facts: &AlarmFacts) -> Vec<(AlarmKind, String, Unease)> {
         let own_faults = facts.own_faults.iter().filter_map(|fault| {
             let about = format!("{} {}", fault.provider, fault.reason);
             Some((AlarmKind::OwnFault, about, self.own_fault(fault, facts.at)?))
@@ -205,12 +202,12 @@ impl Alarms {
         let rates = [("warning", self.hard_warning), ("stop", self.hard_stop)]
             .into_iter()
             .filter_map(|(about, most)| Some((AlarmKind::HardRate, about.to_owned(), self.hard_rate(facts, most)?)));
-        let bursts = facts.outages.iter().filter(|(_, waiting)| *waiting > 0).map(|(remote, waiting)| {
+        let bursts = facts.outages.iter().filter(|(_, waiting)| *waiting > 0).map(|(provider, waiting)| {
             let words = format!(
-                "{remote} called more addresses dead than can be true; waiting: {} (bounced review list)",
+                "{provider} called more addresses dead than can be true; waiting: {} (bounced review list)",
                 count(*waiting, "address")
             );
-            (AlarmKind::Burst, remote.clone(), Standing::Alarming(words))
+            (AlarmKind::Burst, provider.clone(), Unease::Alarming(words))
         });
         let silent = facts
             .tellings
@@ -219,13 +216,13 @@ impl Alarms {
         own_faults.chain(rates).chain(bursts).chain(silent).collect()
     }
 
-    fn own_fault(&self, fault: &OwnFault, now: i64) -> Option<Standing> {
+    fn own_fault(&self, fault: &OwnFault, now: i64) -> Option<Unease> {
         if now - fault.last >= self.own_fault_over {
             return None;
         }
         let is_new = fault.before == 0 && fault.within_day >= self.own_fault_least.into();
         Some(if is_new {
-            Standing::Alarming(format!(
+            Unease::Alarming(format!(
                 "{} refuses our mail for a fault of ours, {}: {} within a day and none in {} before (bounced codes tells what to do)",
                 fault.provider,
                 fault.reason,
@@ -233,12 +230,12 @@ impl Alarms {
                 Span::of_seconds(self.own_fault_new)
             ))
         } else {
-            Standing::Uneasy
+            Unease::Lingering
         })
     }
 
     /// With fewer messages than are looked at, so many are taken: who stops sending is not alarmed for ever.
-    fn hard_rate(&self, facts: &AlarmFacts, most: u32) -> Option<Standing> {
+    fn hard_rate(&self, facts: &AlarmFacts, most: u32) -> Option<Unease> {
         let AlarmFacts { sent, hard, .. } = *facts;
         let is_above = |of: u64, rate: u32| u128::from(hard) * 1_000 > u128::from(of) * u128::from(rate);
         let taken = sent.max(self.hard_least.into());
@@ -250,13 +247,13 @@ impl Alarms {
                 most / 10,
                 most % 10
             );
-            return Some(Standing::Alarming(words));
+            return Some(Unease::Alarming(words));
         }
         let is_over = u128::from(hard) * 1_000 < u128::from(taken) * u128::from(self.hard_over);
-        (!is_over).then_some(Standing::Uneasy)
+        (!is_over).then_some(Unease::Lingering)
     }
 
-    fn silent(&self, telling: &Telling, now: i64) -> Option<Standing> {
+    fn silent(&self, telling: &Telling, now: i64) -> Option<Unease> {
         let silence = now - telling.last?;
         if silence < self.silent_least {
             return None;
@@ -264,7 +261,7 @@ impl Alarms {
         let usual = telling.longest.saturating_mul(self.silent_factor.into());
         let is_unusual = telling.messages >= self.silent_known.into() && silence > usual;
         Some(if is_unusual {
-            Standing::Alarming(format!(
+            Unease::Alarming(format!(
                 "{} told of nothing for {}; the longest silence in {} before was {}",
                 telling.name,
                 count((silence / 3_600).unsigned_abs(), "hour"),
@@ -272,7 +269,7 @@ impl Alarms {
                 count((telling.longest / 3_600).unsigned_abs(), "hour")
             ))
         } else {
-            Standing::Uneasy
+            Unease::Lingering
         })
     }
 

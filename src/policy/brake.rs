@@ -13,12 +13,8 @@ use std::{
 
 pub(super) use keys::{Keys, of_files};
 
-use super::{Policy, Span};
+use super::{DAY, HOUR, Policy, Span};
 use crate::text::{is_internal, organisation};
-
-/// In seconds.
-pub const HOUR: i64 = 3_600;
-const DAY: i64 = 24 * HOUR;
 
 /// When verdicts wait instead of being believed at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,7 +75,7 @@ impl fmt::Display for Brake {
         let names: BTreeSet<&String> = families.values().collect();
         write!(
             f,
-            "more than {least} addresses that one remote newly calls dead within an hour, more than {factor} times its \
+            "more than {least} addresses that one provider newly calls dead within an hour, more than {factor} times its \
              busiest hour within {}, and {share} of 100 that died then, wait until they are called dead again {} later",
             Span::of_seconds(*memory),
             Span::of_seconds(*again)

@@ -22,7 +22,7 @@ use brake::Brake;
 pub use rules::Rule;
 use rules::Seen;
 use serde::Deserialize;
-pub use span::Span;
+pub use span::{DAY, HOUR, Span};
 pub use trust::{Demand, Demands};
 
 use crate::{

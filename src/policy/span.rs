@@ -11,8 +11,10 @@ use crate::text::count;
 pub struct Span(i64);
 
 const MINUTE: i64 = 60;
-const HOUR: i64 = 60 * MINUTE;
-pub(super) const DAY: i64 = 24 * HOUR;
+/// In seconds.
+pub const HOUR: i64 = 60 * MINUTE;
+/// In seconds.
+pub const DAY: i64 = 24 * HOUR;
 
 /// A hundred years: what is to last longer lasts for ever.
 const LONGEST: i64 = 36_525 * DAY;

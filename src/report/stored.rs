@@ -56,7 +56,7 @@ struct Stored<'a> {
     pieces: Vec<StoredPiece<'a>>,
     /// What says that delivery is still tried.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    trying: Option<Place<'a>>,
+    trying: Option<StoredEvidence<'a>>,
 }
 
 /// A code and where it stood.
@@ -75,9 +75,9 @@ enum Code<'a> {
 
 /// A place, its line, and the words that stand there.
 #[derive(Debug, Serialize, Deserialize)]
-struct Place<'a>(Cow<'a, str>, Option<u32>, Cow<'a, str>);
+struct StoredEvidence<'a>(Cow<'a, str>, Option<u32>, Cow<'a, str>);
 
-impl<'a> Place<'a> {
+impl<'a> StoredEvidence<'a> {
     fn of(evidence: &'a Evidence) -> Self {
         Self(evidence.location.to_string().into(), evidence.line, evidence.words.as_str().into())
     }
@@ -101,7 +101,7 @@ impl<'a> Code<'a> {
         if let Some(at) = found_in(text) {
             return Self::InText(code.into(), (), at);
         }
-        let Place(location, line, words) = Place::of(&finding.evidence);
+        let StoredEvidence(location, line, words) = StoredEvidence::of(&finding.evidence);
         if words == code { Self::Alone(words, location, line) } else { Self::Among(code.into(), location, line, words) }
     }
 
@@ -114,8 +114,8 @@ impl<'a> Code<'a> {
         let (evidence, code) = match self {
             Self::InDiagnostic(code, octet) => (at(diagnostic, &code, octet)?, code),
             Self::InText(code, (), octet) => (at(text, &code, octet)?, code),
-            Self::Alone(code, location, line) => (Place(location, line, code.clone()).evidence(), code),
-            Self::Among(code, location, line, words) => (Place(location, line, words).evidence(), code),
+            Self::Alone(code, location, line) => (StoredEvidence(location, line, code.clone()).evidence(), code),
+            Self::Among(code, location, line, words) => (StoredEvidence(location, line, words).evidence(), code),
         };
         Some(Finding { value: code.parse().ok()?, evidence })
     }
@@ -152,7 +152,7 @@ impl Recipient {
             diagnostic: diagnostic.to_store(),
             text,
             pieces: around.to_store(),
-            trying: self.action_because.as_ref().filter(|_| self.action == Action::Delayed).map(Place::of),
+            trying: self.action_because.as_ref().filter(|_| self.action == Action::Delayed).map(StoredEvidence::of),
         };
         let json = serde_json::to_string(&stored).expect("its keys are texts");
         Some(json).filter(|json| json.len() <= LONGEST)
@@ -183,7 +183,7 @@ impl StoredRecipient<'_> {
             final_recipient: stored.final_recipient.map(Cow::into_owned),
             forwarded_to: self.forwarded_to.map(str::to_owned),
             action: self.action,
-            action_because: stored.trying.map(Place::evidence),
+            action_because: stored.trying.map(StoredEvidence::evidence),
             statuses: statuses?,
             replies: replies?,
             remote_mta: self.remote_mta.map(str::to_owned),

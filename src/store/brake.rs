@@ -6,7 +6,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::plan::NewEntry;
 use crate::{
     codes::Class,
-    policy::brake::{Brake, HOUR, Hour, hour_of},
+    policy::{
+        HOUR,
+        brake::{Brake, Hour, hour_of},
+    },
     suppression::{InForce, Past, Waiting},
 };
 

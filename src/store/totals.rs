@@ -6,11 +6,9 @@ use std::collections::BTreeMap;
 use super::plan::{NewBounce, NewMessage};
 use crate::{
     codes::{Class, Fault, Reason},
+    policy::DAY,
     report::{Action, Address, Kind},
 };
-
-/// Seconds.
-const DAY: i64 = 86_400;
 
 /// What a commit adds to each total, in the order of their keys.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -6,7 +6,10 @@ use sqlx::{FromRow, Row, SqliteConnection};
 
 use super::{events, json, last_change};
 use crate::{
-    policy::brake::{Brake, HOUR, Hour},
+    policy::{
+        HOUR,
+        brake::{Brake, Hour},
+    },
     store::{
         BrakedRemote, EventKind, ListedAs,
         brake::{ALL, Braked, Dead, Hours, suspects},

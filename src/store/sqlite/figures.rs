@@ -8,13 +8,11 @@ use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 use super::{SqliteStore, parsed};
 use crate::{
     policy::{
-        Policy,
+        DAY, Policy,
         alarms::{AlarmChanges, AlarmFacts, AlarmName, Alarms, NewAlarm, OwnFault, Telling},
     },
     store::{Alarm, EventKind, Figures, FiguresBy, FiguresOf, FiguresTable, StoreError, plan::DAEMON},
 };
-
-const DAY: i64 = 86_400;
 
 /// SQL for the figures by a column of the three tables that have them, in an order: those of each, of all, and how many there
 /// are. Each table is summed up by itself, along its key where that is the order.
