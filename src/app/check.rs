@@ -2,8 +2,9 @@
 
 use std::{fs::File, io, path::Path, pin::Pin};
 
-use super::{Halt, open::permit_new_store};
+use super::{Halt, mail_log::try_log, open::permit_new_store};
 use crate::{
+    clock::now,
     config::{Config, Mailbox},
     follower::Followers,
     message::Resume,
@@ -62,16 +63,21 @@ pub async fn vouching_since(config: &Config) -> Result<Option<i64>, StoreError> 
     since
 }
 
-/// Tries the store, the published list and every mailbox, and tells `told` of each in turn.
-pub async fn try_out(config: &Config, mut told: impl FnMut(&str, Result<(), Halt>)) {
-    told("database", try_store(config).await.map_err(Halt::from));
-    told("published list", writable(&config.suppressions.path).map_err(Halt::from));
+/// Tries the store, the published list, every mailbox and every mail log, and tells `told` of each in turn: what there is to
+/// say of it, or why it can't be used.
+pub async fn try_out(config: &Config, mut told: impl FnMut(&str, Result<Option<String>, Halt>)) {
+    let mut tell = |part: &str, tried: Result<(), Halt>| told(part, tried.map(|()| None));
+    tell("database", try_store(config).await.map_err(Halt::from));
+    tell("published list", writable(&config.suppressions.path).map_err(Halt::from));
     // Each change makes a new file.
-    told("published cdb", makeable(&config.suppressions.cdb_path()).map_err(Halt::from));
+    tell("published cdb", makeable(&config.suppressions.cdb_path()).map_err(Halt::from));
     let mut logins = Logins::default();
     config.visit_mailboxes(&mut logins);
     for (name, login) in logins.0 {
-        told(&name, login.await);
+        tell(&name, login.await);
+    }
+    for (name, settings) in &config.mail_log {
+        told(name, try_log(settings, now()).await.map(Some).map_err(Halt::from));
     }
 }
 

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Judge, Recorder};
 use crate::{
-    maillog::{Delivery, Format, Lines, LogSettings, Outcome, Reader, ReaderSettings},
+    maillog::{Delivery, Format, Lines, LogError, LogSettings, Outcome, Reader, ReaderSettings},
     message::{Disposition, Place, Reading},
     report::{Action, Address, Evidence, Finding, Kind, Original, Recipient, Report, Trust, Trusts},
     store::{JudgedMessage, LogReading, Sent, StoreError},
@@ -41,12 +41,7 @@ impl MailLog {
         recorder: &Arc<Recorder>,
     ) -> Result<(Self, Option<String>), StoreError> {
         let known = recorder.store.log_resume(name).await?;
-        let settings_of_reader = ReaderSettings {
-            submission_hosts: settings.submission_hosts.clone(),
-            campaign_headers: campaign_headers.to_vec(),
-            zone: TimeZone::system(),
-        };
-        let mut reader = Reader::new(settings.format, settings_of_reader);
+        let mut reader = reader(settings, campaign_headers);
         let (cursor, queue) = known.unzip();
         let queued = queue.unwrap_or_default().into_iter();
         // Of what can't be read any more less is known, as of what was sent before the log began.
@@ -79,6 +74,10 @@ impl MailLog {
         });
         let (mut reader, steps, count, skipped, told_at) =
             read.await.expect("nobody aborts the task, and the reader does not panic");
+        for unremembered in reader.take_unremembered() {
+            tracing::warn!(mail_log = name, "{unremembered}");
+        }
+        tracing::debug!(mail_log = name, lines = count, skipped, "read");
         let judge = recorder.judge_in_force();
         let policy = judge.policy().vouching_since(recorder.store.vouching_since().await?);
         let mut sent = Vec::new();
@@ -106,6 +105,45 @@ impl MailLog {
         recorder.store.commit_log(&name, &reading).await?;
         Ok(Self { name, format, reader, recorder })
     }
+}
+
+/// Knows of no message yet.
+fn reader(settings: &LogSettings, campaign_headers: &[String]) -> Reader {
+    let of_reader = ReaderSettings {
+        submission_hosts: settings.submission_hosts.clone(),
+        campaign_headers: campaign_headers.to_vec(),
+        zone: TimeZone::system(),
+    };
+    Reader::new(settings.format, of_reader)
+}
+
+/// So many of its last lines tell whose log it is.
+const LAST: usize = 200;
+
+/// So many lines without one word about a message are another program's.
+const TELLING: u64 = 20;
+
+/// Whether a log can be read and is what the configuration says, in words for people: how much of its end is understood.
+///
+/// # Errors
+/// See [`LogError`]; [`LogError::Refused`] where nothing is understood.
+pub(super) async fn try_log(settings: &LogSettings, now: i64) -> Result<String, LogError> {
+    let Some(lines) = settings.last_lines(LAST).await? else {
+        return Ok("standard input is read when the daemon runs".to_owned());
+    };
+    let (mut reader, mut count) = (reader(settings, &[]), 0);
+    for line in lines.iter() {
+        reader.line(line, now, &mut Vec::new());
+        count += 1;
+    }
+    let understood = reader.understood();
+    if understood == 0 && count >= TELLING {
+        return Err(LogError::Refused(format!(
+            "none of the last {count} lines of {} says anything of a message; is `format` the server that writes it?",
+            settings.describe()
+        )));
+    }
+    Ok(format!("{understood} of its last {count} lines say something of a message"))
 }
 
 /// What can be recorded at once: nobody in it fails after he was reached.

@@ -20,6 +20,7 @@ use crate::{
     clock::Moment,
     config::Config,
     follower::Followers,
+    maillog::LogError,
     message::{Batch, Disposition, Message, Pending, Place, Reading, Retry, Unrecorded, Unsettled},
     policy::alarms::{AlarmChanges, NewAlarm},
     report::{Evidence, Finding, Kind, Report, Trusts, Verdict},
@@ -122,6 +123,16 @@ pub enum Halt {
     /// The mailbox failed.
     #[error(transparent)]
     Source(#[from] SourceError),
+}
+
+/// A log that is away is looked for again, as a mailbox is.
+impl From<LogError> for Halt {
+    fn from(error: LogError) -> Self {
+        Self::Source(match error {
+            LogError::Refused(why) => SourceError::Refused(why),
+            LogError::Lost(why) | LogError::Gone(why) => SourceError::Lost(why),
+        })
+    }
 }
 
 /// What became of one or several batches.

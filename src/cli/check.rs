@@ -23,14 +23,14 @@ use crate::{
 /// are rules of the policy that can do nothing with this configuration: for a mailbox that is not there, or that count
 /// bounces for longer than these are kept.
 ///
-/// With --connect it also opens the database, finds out whether the published lists were made from it, and logs in to
-/// each mailbox; no message is read or changed.
+/// With --connect it also opens the database, finds out whether the published lists were made from it, logs in to each
+/// mailbox, and says of each mail log how many of its last lines are understood; no message is read or changed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   bounced check
   bounced --config ./bounced.toml check --connect")]
 pub struct Check {
-    /// Try the database, the published lists and each mailbox.
+    /// Try the database, the published lists, each mailbox and each mail log.
     #[arg(long)]
     pub(super) connect: bool,
 }
@@ -58,7 +58,7 @@ impl Check {
         if let Some(missing) = app::missing_file(&config) {
             return Err(Failure::new(Exit::Config, missing));
         }
-        if let Some(advice) = config.lacks_mailbox() {
+        if let Some(advice) = config.reads_nothing() {
             return Err(Failure::new(Exit::Config, advice));
         }
         if self.connect { block_on(connect(&config)) } else { Ok(Exit::Yes) }
@@ -152,8 +152,10 @@ fn named<T: fmt::Display>(all: &[T]) -> String {
 /// Every part is tried, so that one visit finds every mistake; the first failure gives the exit code.
 async fn connect(config: &Config) -> Result<Exit, Failure> {
     let mut failures = Vec::new();
-    let tell = |part: &str, outcome: Result<(), Halt>| {
-        let _ = writeln!(io::stdout(), "{:<15} {part}", if outcome.is_ok() { "ok" } else { "FAILED" });
+    let tell = |part: &str, outcome: Result<Option<String>, Halt>| {
+        let state = if outcome.is_ok() { "ok" } else { "FAILED" };
+        let more = outcome.as_ref().ok().and_then(Option::as_ref).map(|more| format!(": {}", printable(more)));
+        let _ = writeln!(io::stdout(), "{state:<15} {part}{}", more.unwrap_or_default());
         failures.extend(outcome.err().map(|halt| match &halt {
             // A mailbox's own words name its server or its directory.
             Halt::Source(_) => Failure::from(halt).of(part),

@@ -149,7 +149,7 @@ mod tests {
             (Halt::Store(StoreError::Unusable(text())).into(), 74),
             (Halt::Source(SourceError::Lost(text())).into(), 69),
             (Halt::Source(SourceError::Refused(text())).into(), 77),
-            (DaemonError::NoMailbox(text()).into(), 78),
+            (DaemonError::NothingToRead(text()).into(), 78),
             (DaemonError::Locked(text()).into(), 75),
             (DaemonError::Store(StoreError::Busy(text())).into(), 75),
             (DaemonError::Store(StoreError::Unusable(text())).into(), 74),

@@ -74,7 +74,7 @@ impl From<DaemonError> for Failure {
     fn from(error: DaemonError) -> Self {
         let exit = match error {
             DaemonError::Store(error) => return error.into(),
-            DaemonError::NoMailbox(_) | DaemonError::Tables(_) | DaemonError::Keys(_) => Exit::Config,
+            DaemonError::NothingToRead(_) | DaemonError::Tables(_) | DaemonError::Keys(_) => Exit::Config,
             DaemonError::Locked(_) => Exit::Later,
             DaemonError::Refused(_) => Exit::Refused,
             DaemonError::Died(_) => Exit::Software,

@@ -106,7 +106,7 @@ impl Status {
             json_line(&mut out, &parts)?;
         } else {
             if mailboxes.is_empty() {
-                writeln!(out, "no mailbox is configured")?;
+                writeln!(out, "no mailbox and no mail log is configured")?;
             }
             mailboxes.iter().try_for_each(|mailbox| write(mailbox, now.wall, &mut out))?;
             let others = unwritable.iter().map(|disk| &disk.failure).chain(unforgotten.iter().map(|one| &one.failure));

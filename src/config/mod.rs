@@ -288,15 +288,15 @@ impl Config {
         self.verp.keys.is_some() || !self.mail_log.is_empty()
     }
 
-    /// What to do when no mailbox is configured; `None` when one is.
+    /// What to do when nothing is configured that could be read, no mailbox and no mail log; `None` when something is.
     #[must_use]
-    pub fn lacks_mailbox(&self) -> Option<String> {
+    pub fn reads_nothing(&self) -> Option<String> {
         let file = self.file.as_deref().unwrap_or(Path::new(DEFAULT_FILE)).display();
         let sections = MAILBOX_SECTIONS.join(" or ");
-        self.mailboxes().is_empty().then(|| {
+        (self.mailboxes().is_empty() && self.mail_log.is_empty()).then(|| {
             format!(
-                "no mailbox is configured; add {sections} to {file}, let `bounced init` write it, or \
-                 name another file with --config"
+                "no mailbox and no mail log is configured; add {sections} or [mail_log.NAME] to {file}, let `bounced \
+                 init` write it, or name another file with --config"
             )
         })
     }
@@ -308,7 +308,7 @@ impl Config {
             .into_iter()
             .chain(&mut self.suppressions.cdb_path)
             .chain(&mut self.verp.keys)
-            .chain(self.mail_log.values_mut().filter_map(|log| log.path.as_mut()))
+            .chain(self.mail_log.values_mut().flat_map(LogSettings::paths_mut))
             .for_each(anchor);
         self.table_files_mut().for_each(anchor);
         self.mailbox_paths_mut().into_iter().for_each(anchor);

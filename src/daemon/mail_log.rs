@@ -27,8 +27,9 @@ pub(super) async fn follow(
     recorder: Arc<Recorder>,
     stop: CancellationToken,
 ) -> Result<(), StoreError> {
-    let mut follower =
-        Follower { name, settings, campaign_headers, recorder, stop, backoff: Backoff::new(RETRY.0, RETRY.1) };
+    let backoff = Backoff::new(RETRY.0, RETRY.1);
+    let (is_told, missing) = (false, None);
+    let mut follower = Follower { name, settings, campaign_headers, recorder, stop, backoff, is_told, missing };
     while let Err(why) = follower.session().await? {
         if !follower.wait(&why.to_string()).await? {
             break;
@@ -44,6 +45,10 @@ struct Follower {
     recorder: Arc<Recorder>,
     stop: CancellationToken,
     backoff: Backoff,
+    /// Whether the log says which one is read, and from where.
+    is_told: bool,
+    /// Why there is nothing to read, where there was before.
+    missing: Option<String>,
 }
 
 impl Follower {
@@ -54,6 +59,11 @@ impl Follower {
             Ok(tail) => tail,
             Err(error) => return Ok(Err(error)),
         };
+        if !std::mem::replace(&mut self.is_told, true) {
+            let (log, from) = (self.settings.describe(), self.settings.goes_on(cursor.as_deref()));
+            tracing::info!(mail_log = self.name, "reads {log} {from}");
+        }
+        self.missing = None;
         self.beat(Heartbeat::Read).await?;
         let stop = self.stop.clone();
         loop {
@@ -62,9 +72,19 @@ impl Follower {
                 Some(read) => match read? {
                     Ok(Some(lines)) => Arc::new(lines),
                     Ok(None) => return Ok(Ok(())),
+                    Err(LogError::Gone(why)) => {
+                        tracing::warn!(mail_log = self.name, "{why}");
+                        self.beat(Heartbeat::Failed(&why)).await?;
+                        self.missing = Some(why);
+                        continue;
+                    }
                     Err(error) => return Ok(Err(error)),
                 },
             };
+            if self.missing.take().is_some() {
+                tracing::info!(mail_log = self.name, "is there again");
+                self.beat(Heartbeat::Read).await?;
+            }
             if let Some(lost) = &lines.lost {
                 tracing::error!(mail_log = self.name, "{lost}");
             }
@@ -80,7 +100,9 @@ impl Follower {
         loop {
             tokio::select! {
                 lines = &mut next => return Ok(lines),
-                () = sleep(HEARTBEAT_INTERVAL) => self.beat(Heartbeat::Read).await?,
+                () = sleep(HEARTBEAT_INTERVAL) => {
+                    self.beat(self.missing.as_deref().map_or(Heartbeat::Read, Heartbeat::Failed)).await?;
+                }
             }
         }
     }

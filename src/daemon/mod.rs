@@ -48,9 +48,9 @@ pub struct Control {
 /// Why the daemon gave up. Whatever a retry can mend is retried instead.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
-    /// There is nothing to watch.
+    /// Neither a mailbox nor a mail log.
     #[error("{0}")]
-    NoMailbox(String),
+    NothingToRead(String),
     /// The code table or the phrases are refused.
     #[error(transparent)]
     Tables(#[from] TableError),
@@ -63,7 +63,7 @@ pub enum DaemonError {
     /// The database or the published list can't be used.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Every mailbox refused at the first attempt: each one's text.
+    /// Every mailbox refused at the first attempt, and there is no mail log: each one's text.
     #[error("{0}")]
     Refused(String),
     /// A part of the daemon died: a bug.
@@ -71,13 +71,13 @@ pub enum DaemonError {
     Died(String),
 }
 
-/// Watches every mailbox of `config` until `control.stop` is cancelled.
+/// Watches every mailbox and every mail log of `config` until `control.stop` is cancelled.
 ///
 /// # Errors
 /// See [`DaemonError`].
 pub async fn run(config: Config, mut control: Control) -> Result<(), DaemonError> {
-    if let Some(advice) = config.lacks_mailbox() {
-        return Err(DaemonError::NoMailbox(advice));
+    if let Some(advice) = config.reads_nothing() {
+        return Err(DaemonError::NothingToRead(advice));
     }
     let count = config.mailboxes().len();
     let judge = Judge::new(&config)?.with_keys(&config).map_err(DaemonError::Keys)?;
@@ -94,6 +94,7 @@ pub async fn run(config: Config, mut control: Control) -> Result<(), DaemonError
         suppressions = %config.suppressions.path.display(),
         cdb = %config.suppressions.cdb_path().display(),
         mailboxes = count,
+        mail_logs = config.mail_log.len(),
         "started"
     );
 
@@ -102,7 +103,7 @@ pub async fn run(config: Config, mut control: Control) -> Result<(), DaemonError
         stop: &control.stop,
         tasks: JoinSet::new(),
         waits: Vec::new(),
-        attempts: mpsc::channel(count),
+        attempts: mpsc::channel(count.max(1)),
     };
     config.visit_mailboxes(&mut watches);
     let Watches { mut tasks, waits, attempts: (_, mut attempts), .. } = watches;
@@ -210,6 +211,9 @@ async fn supervise(
 ) -> Result<(), DaemonError> {
     let mut refused = Vec::new();
     let mut awaited = config.mailboxes().len();
+    if awaited == 0 {
+        systemd::ready();
+    }
     let mut watchdog = systemd::Watchdog::new();
     loop {
         tokio::select! {
@@ -220,8 +224,8 @@ async fn supervise(
                     refused.push((mailbox, why));
                 }
                 if awaited == 0 {
-                    // One that can be read is reason enough to go on; the others are tried again and again.
-                    if refused.len() == config.mailboxes().len() {
+                    // One that can be read is reason enough to go on, and so is a log; the others are tried again and again.
+                    if refused.len() == config.mailboxes().len() && config.mail_log.is_empty() {
                         let all: Vec<_> = refused.iter().map(|(mailbox, why)| format!("{mailbox}: {why}")).collect();
                         return Err(DaemonError::Refused(all.join("; ")));
                     }

@@ -2,6 +2,7 @@
 //! come in as arguments; only `tail` reads files. Knows nothing of hard and soft, and of databases.
 
 mod exim;
+mod pieces;
 mod postfix;
 mod queue;
 mod stamp;
@@ -11,7 +12,7 @@ use std::{borrow::Cow, net::IpAddr};
 
 use jiff::tz::TimeZone;
 use queue::Queue;
-pub use queue::{Deferral, Queued};
+pub use queue::{Deferral, Queued, Unfinished};
 pub use tail::{Lines, LogError, LogSettings, Tail};
 
 use crate::{
@@ -98,6 +99,8 @@ pub struct Reader {
     stamps: stamp::Stamps,
     queue: Queue,
     unread: u64,
+    /// How many lines said something of a message.
+    understood: u64,
 }
 
 impl Reader {
@@ -105,7 +108,7 @@ impl Reader {
     #[must_use]
     pub fn new(format: Format, settings: ReaderSettings) -> Self {
         let stamps = stamp::Stamps::new(settings.zone.clone());
-        Self { format, settings, stamps, queue: Queue::default(), unread: 0 }
+        Self { format, settings, stamps, queue: Queue::default(), unread: 0, understood: 0 }
     }
 
     /// What an earlier reader knew.
@@ -118,10 +121,21 @@ impl Reader {
         self.queue.take_changes()
     }
 
-    /// How many lines were no lines of a log, or could be read in two ways.
+    /// How many lines were no lines of a log, could be read in two ways, or are pieces of one that is not whole.
     #[must_use]
     pub fn unread(&self) -> u64 {
         self.unread
+    }
+
+    /// How many lines said something of a message.
+    #[must_use]
+    pub fn understood(&self) -> u64 {
+        self.understood
+    }
+
+    /// What can't be told when messages expire, in words for people, since the last call.
+    pub fn take_unremembered(&mut self) -> Vec<String> {
+        self.queue.take_unremembered()
     }
 
     /// Reads one line, and appends to `deliveries` what became of whom: of one recipient mostly, of all that were
@@ -136,12 +150,25 @@ impl Reader {
             self.unread += 1;
             return;
         };
+        let mut joined = None;
+        if let Some(piece) = (self.format == Format::Exim).then(|| pieces::piece(rest)).flatten() {
+            let joining = pieces::join(&mut self.queue, at, &piece);
+            self.unread += joining.lost;
+            joined = joining.line;
+            if joined.is_none() {
+                return;
+            }
+        }
+        let rest = joined.as_deref().unwrap_or(rest);
         let said = match self.format {
             Format::Postfix => postfix::read(rest),
             Format::Exim => exim::read(rest, |text| self.stamps.take(text, now)),
         };
         match said {
-            Ok(Some(said)) => self.apply(at, said, deliveries),
+            Ok(Some(said)) => {
+                self.understood += 1;
+                self.apply(at, said, deliveries);
+            }
             Ok(None) => {}
             Err(Ambiguous) => self.unread += 1,
         }
@@ -201,9 +228,10 @@ impl Reader {
         let before = queued.and_then(|queued| queued.deferral(&recipient, final_recipient.as_deref()));
         let mut text = became.text.map(Cow::into_owned);
         let (mut status, mut remote_mta) = (became.status, became.remote_mta.map(str::to_owned));
+        let handed_on = became.queued_as.filter(|other| self.queue.get(other).is_some());
         let outbound = match became.way {
             // A filter hands the message back under a name that is known here.
-            Way::Smtp => became.queued_as.is_none_or(|other| self.queue.get(other).is_none()),
+            Way::Smtp => handed_on.is_none(),
             Way::Here => false,
             Way::Untried => before.is_none_or(|before| before.outbound),
         };
@@ -235,6 +263,10 @@ impl Reader {
             Outcome::Deferred => self.queue.defer(id, &delivery),
             Outcome::Delivered | Outcome::Failed if before.is_some() => self.queue.settle(id, &delivery),
             Outcome::Delivered | Outcome::Failed => {}
+        }
+        // What a filter hands back comes from this machine, and is still the stranger's who has sent it.
+        if let Some(other) = handed_on.filter(|_| !delivery.ours) {
+            self.queue.disown(other, at);
         }
         Some(delivery)
     }

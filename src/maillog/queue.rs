@@ -11,8 +11,9 @@ use crate::{codes::EnhancedStatusCode, text::Address};
 /// How much is remembered, by [`Queued::weight`]: so many messages of the usual kind.
 const MOST: usize = 200_000;
 
-/// More recipients of one message that wait are not remembered.
-const MOST_DEFERRED: usize = 1_000;
+/// More recipients of one message that wait are not remembered, which is told. Postfix takes 1,000 by SMTP; a program on the
+/// same machine may name more.
+const MOST_DEFERRED: usize = 10_000;
 
 /// The octets that are kept of what servers and senders choose, but of a Message-ID, which is compared: RFC 5322 §2.1.1
 /// gives it a line.
@@ -42,6 +43,23 @@ pub struct Queued {
     /// Whoever did not get it at the first attempt, by address.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub deferred: BTreeMap<String, Deferral>,
+    /// Whether there were too many of them to remember all.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub has_more: bool,
+    /// No message, but the line that a process has begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unfinished: Option<Unfinished>,
+}
+
+/// A line of which not all pieces have come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unfinished {
+    /// The number of the next piece.
+    pub next: usize,
+    /// The number of the last one.
+    pub last: usize,
+    /// What has come.
+    pub line: String,
 }
 
 /// A recipient that waits, and the last answer.
@@ -95,6 +113,7 @@ impl Queued {
 
     fn weight(&self) -> usize {
         let texts = [&self.message_id, &self.sender, &self.campaign].into_iter().flatten();
+        let texts = texts.chain(self.unfinished.as_ref().map(|unfinished| &unfinished.line));
         1 + texts.map(|text| text.len() / 100).sum::<usize>() + 2 * self.deferred.len()
     }
 }
@@ -135,6 +154,10 @@ pub(super) struct Queue {
     changed: HashSet<String>,
     /// How many messages with this Message-ID others have sent.
     of_others: HashMap<String, u32>,
+    /// The messages with too many recipients that wait, since that was asked last.
+    crowded: Vec<String>,
+    /// How many recipients that waited were forgotten since then.
+    forgotten: usize,
 }
 
 impl Queue {
@@ -160,6 +183,25 @@ impl Queue {
                 (id, queued)
             })
             .collect()
+    }
+
+    pub(super) fn take_unremembered(&mut self) -> Vec<String> {
+        let crowded = std::mem::take(&mut self.crowded).into_iter();
+        let mut told: Vec<_> = crowded
+            .map(|id| {
+                format!(
+                    "more than {MOST_DEFERRED} recipients of message {id} wait; of the others nothing is known when it expires"
+                )
+            })
+            .collect();
+        let forgotten = std::mem::take(&mut self.forgotten);
+        if forgotten > 0 {
+            told.push(format!(
+                "more messages wait than are remembered; nothing is known of {forgotten} recipients of the oldest when \
+                 these expire"
+            ));
+        }
+        told
     }
 
     pub(super) fn get(&self, id: &str) -> Option<&Queued> {
@@ -221,8 +263,19 @@ impl Queue {
         let deferred = self.get(id).map(|queued| &queued.deferred);
         let known = deferred.and_then(|deferred| deferred.get(&key));
         let is_full = deferred.is_some_and(|deferred| deferred.len() >= MOST_DEFERRED);
-        if known != Some(&deferral) && (known.is_some() || !is_full) {
+        if known.is_none() && is_full {
+            if !self.change(id, delivery.at, |queued| std::mem::replace(&mut queued.has_more, true)) {
+                self.crowded.push(id.to_owned());
+            }
+        } else if known != Some(&deferral) {
             self.change(id, delivery.at, |queued| queued.deferred.insert(key, deferral));
+        }
+    }
+
+    /// It is not one of ours after all.
+    pub(super) fn disown(&mut self, id: &str, at: i64) {
+        if self.get(id).is_some_and(|queued| queued.ours) {
+            self.change(id, at, |queued| queued.ours = false);
         }
     }
 
@@ -274,7 +327,8 @@ impl Queue {
     fn bound(&mut self) {
         while self.weight > MOST && self.entries.len() > 1 {
             let Some((age, id)) = self.ages.pop_front() else { return };
-            if self.entries.get(&id).is_some_and(|entry| entry.age == age) {
+            if let Some(entry) = self.entries.get(&id).filter(|entry| entry.age == age) {
+                self.forgotten += entry.queued.deferred.len();
                 self.end(&id);
             }
         }

@@ -1,6 +1,6 @@
 //! The journal of systemd, through `journalctl`: each entry becomes a line as syslog would have written it.
 
-use std::process::Stdio;
+use std::{ffi::OsStr, io, path::Path, process::Stdio};
 
 use serde::Deserialize;
 use tokio::process::{Child, ChildStdout, Command};
@@ -23,24 +23,14 @@ pub struct JournalTail {
 }
 
 impl JournalTail {
-    pub(super) fn open(cursor: Option<&str>) -> Result<Self, LogError> {
-        let mut command = Command::new(JOURNALCTL);
-        command.args(["--output=json", "--all", "--follow", "--no-tail", "--no-pager", "--quiet"]);
+    pub(super) fn open(directory: Option<&Path>, cursor: Option<&str>) -> Result<Self, LogError> {
+        let mut command = asked(directory);
+        command.args(["--follow", "--no-tail"]);
         if let Some(cursor) = cursor {
             let cursor = cursor.strip_prefix(CURSOR).ok_or_else(foreign_cursor)?;
             command.arg(format!("--after-cursor={cursor}"));
         }
-        Self::run(command.arg(MAIL))
-    }
-
-    fn run(command: &mut Command) -> Result<Self, LogError> {
-        let started = command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true).spawn();
-        let mut child = started.map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => {
-                LogError::Refused(format!("{JOURNALCTL} is not installed: use path = \"…\""))
-            }
-            _ => LogError::Lost(format!("{JOURNALCTL} can't be started: {error}")),
-        })?;
+        let mut child = command.spawn().map_err(|error| not_started(&error))?;
         let output = child.stdout.take().ok_or_else(|| LogError::Lost(format!("{JOURNALCTL} says nothing")))?;
         Ok(Self { child, entries: Pipe::new(output) })
     }
@@ -59,6 +49,34 @@ impl JournalTail {
             }
         }
     }
+}
+
+/// The question for mail, of which the entries come as JSON.
+fn asked(directory: Option<&Path>) -> Command {
+    let mut command = Command::new(JOURNALCTL);
+    command.args(["--output=json", "--all", "--no-pager", "--quiet", MAIL]);
+    command.args(directory.map(|directory| [OsStr::new("--directory"), directory.as_os_str()]).into_iter().flatten());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+    command
+}
+
+fn not_started(error: &io::Error) -> LogError {
+    match error.kind() {
+        io::ErrorKind::NotFound => LogError::Refused(format!("{JOURNALCTL} is not installed: use path = \"…\"")),
+        _ => LogError::Lost(format!("{JOURNALCTL} can't be started: {error}")),
+    }
+}
+
+/// The last entries, as lines.
+pub(super) async fn last_lines(directory: Option<&Path>, most: usize) -> Result<Lines, LogError> {
+    let asked = asked(directory).arg(format!("--lines={most}")).stderr(Stdio::piped()).spawn();
+    let answered = asked.map_err(|error| not_started(&error))?.wait_with_output().await;
+    let output = answered.map_err(|error| LogError::Lost(format!("{JOURNALCTL} can't be read: {error}")))?;
+    if !output.status.success() {
+        let why = String::from_utf8_lossy(&output.stderr);
+        return Err(LogError::Lost(format!("{JOURNALCTL} has failed: {}", why.trim())));
+    }
+    Ok(lines(&output.stdout).unwrap_or_else(|| Lines { octets: Vec::new(), cursor: String::new(), lost: None }))
 }
 
 /// What matters of an entry. Whoever logs chooses the message and the identifier; the rest is the journal's.

@@ -4,6 +4,7 @@
 mod cut;
 mod file;
 mod journal;
+mod packed;
 mod pipe;
 
 use std::path::PathBuf;
@@ -25,6 +26,8 @@ pub struct LogSettings {
     /// Whether it is in the journal of systemd.
     #[serde(default)]
     pub journal: bool,
+    /// Where that journal lies, if it is not this machine's own.
+    pub journal_directory: Option<PathBuf>,
     /// Whether it comes on standard input.
     #[serde(default)]
     pub stdin: bool,
@@ -43,7 +46,10 @@ impl LogSettings {
         };
         match &self.path {
             Some(path) => format!("{whose} in {}", path.display()),
-            None if self.journal => format!("{whose} in the journal"),
+            None if self.journal => match &self.journal_directory {
+                Some(directory) => format!("{whose} in the journal of {}", directory.display()),
+                None => format!("{whose} in the journal"),
+            },
             None => format!("{whose} on standard input"),
         }
     }
@@ -52,11 +58,47 @@ impl LogSettings {
     #[must_use]
     pub fn contradiction(&self) -> Option<String> {
         let places = usize::from(self.path.is_some()) + usize::from(self.journal) + usize::from(self.stdin);
-        (places != 1).then(|| "give one of path = \"…\", journal = true and stdin = true".to_owned())
+        if places != 1 {
+            return Some("give one of path = \"…\", journal = true and stdin = true".to_owned());
+        }
+        let is_idle = self.journal_directory.is_some() && !self.journal;
+        is_idle.then(|| {
+            "journal_directory says where a journal lies: give journal = true with it, or leave it out".to_owned()
+        })
+    }
+
+    /// Where reading goes on behind a cursor, in words for people.
+    #[must_use]
+    pub fn goes_on(&self, cursor: Option<&str>) -> String {
+        match cursor {
+            _ if self.stdin => "as it comes".to_owned(),
+            None => "from its start".to_owned(),
+            Some(cursor) => file::offset(cursor).map_or_else(
+                || "behind the last entry that was read".to_owned(),
+                |offset| format!("behind octet {offset}"),
+            ),
+        }
+    }
+
+    /// Its last lines, at most so many; `None` of standard input, which can be read but once.
+    ///
+    /// # Errors
+    /// Where it can't be read.
+    pub async fn last_lines(&self, most: usize) -> Result<Option<Lines>, LogError> {
+        match &self.path {
+            Some(path) => file::last_lines(path, most).map(Some),
+            None if self.journal => journal::last_lines(self.journal_directory.as_deref(), most).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The paths in it: relative ones start at the directory of the configuration file.
+    pub(crate) fn paths_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        self.path.iter_mut().chain(&mut self.journal_directory)
     }
 }
 
-/// Why a log can't be read; the two variants are the two things that a caller does about it.
+/// Why a log can't be read; the variants are the things that a caller does about it.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// A retry can't help. The text says what to do.
@@ -65,6 +107,9 @@ pub enum LogError {
     /// It may be there later: open it anew then.
     #[error("{0}")]
     Lost(String),
+    /// It is away for long, which is told once: ask on.
+    #[error("{0}")]
+    Gone(String),
 }
 
 /// A batch of lines.
@@ -111,7 +156,9 @@ impl Tail {
         }
         match &settings.path {
             Some(path) => FileTail::open(path, cursor).map(Self::File),
-            None if settings.journal => JournalTail::open(cursor).map(Self::Journal),
+            None if settings.journal => {
+                JournalTail::open(settings.journal_directory.as_deref(), cursor).map(Self::Journal)
+            }
             None => Ok(Self::Pipe(PipeTail::of_stdin())),
         }
     }

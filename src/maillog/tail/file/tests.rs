@@ -2,20 +2,35 @@
 
 use std::{io::Write, time::SystemTime};
 
+use flate2::{Compression, write::GzEncoder};
+
 use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
 
 #[test]
-fn rotated_files_are_known_by_their_names() {
+fn rotated_files_are_known_by_their_names_and_the_later_ones_among_them() {
     let path = Path::new("/var/log/mail.log");
-    for name in ["mail.log.1", "mail.log-20261126", "mail.log-2026-11-26", "mail-20261126.log", "mail.log.10"] {
-        assert!(is_rotated(path, OsStr::new(name)), "{name}");
+    let of = |name: &str| rotation(path, OsStr::new(name));
+    let in_order = [
+        ["mail.log.10", "mail.log.2", "mail.log.1"],
+        ["mail.log-20251231", "mail.log-20261125", "mail.log-20261126"],
+        ["mail.log-2026-11-25", "mail.log-2026-11-26", "mail.log-2026-12-01"],
+        ["mail-20261125.log", "mail-20261126.log", "mail-20261201.log"],
+    ];
+    for names in in_order {
+        let ages = names.map(|name| of(name).unwrap().age);
+        assert!(ages.is_sorted_by(|one, other| one < other), "{names:?} {ages:?}");
+        for name in names {
+            let packed = Rotation { is_packed: true, ..of(name).unwrap() };
+            assert_eq!(of(&format!("{name}.gz")), Some(packed), "{name}");
+        }
     }
     for name in [
         "mail.log",
-        "mail.log.1.gz",
+        "mail.log.gz",
+        "mail.log.1.xz",
         "mail.log.bak",
         "mail.log.",
         "mail.log1",
@@ -23,9 +38,9 @@ fn rotated_files_are_known_by_their_names() {
         "xmail.log.1",
         "mail.log.1~",
     ] {
-        assert!(!is_rotated(path, OsStr::new(name)), "{name}");
+        assert_eq!(of(name), None, "{name}");
     }
-    assert!(is_rotated(Path::new("mainlog"), OsStr::new("mainlog.1")));
+    assert!(rotation(Path::new("mainlog"), OsStr::new("mainlog.1")).is_some());
 }
 
 #[test]
@@ -108,12 +123,24 @@ impl Bench {
     }
 
     fn shift(&self) {
-        for number in (1..20).rev() {
-            let from = self.file(&format!("mail.log.{number}"));
+        for (number, packed) in (1..40).rev().flat_map(|number| [(number, ""), (number, ".gz")]) {
+            let from = self.file(&format!("mail.log.{number}{packed}"));
             if from.exists() {
-                fs::rename(from, self.file(&format!("mail.log.{}", number + 1))).unwrap();
+                fs::rename(from, self.file(&format!("mail.log.{}{packed}", number + 1))).unwrap();
             }
         }
+    }
+
+    /// As gzip and logrotate do it: the packed file has the time of the other one.
+    fn pack(&mut self, name: &str) {
+        let plain = self.file(name);
+        let Ok(octets) = fs::read(&plain) else { return };
+        let packed = File::create(self.file(&format!("{name}.gz"))).unwrap();
+        let mut encoder = GzEncoder::new(packed, Compression::fast());
+        encoder.write_all(&octets).unwrap();
+        let packed = encoder.finish().unwrap();
+        packed.set_modified(fs::metadata(&plain).unwrap().modified().unwrap()).unwrap();
+        fs::remove_file(plain).unwrap();
     }
 
     fn rename(&mut self) {
@@ -229,20 +256,173 @@ fn a_half_line_waits_and_the_last_one_of_a_file_is_read_as_it_is() {
 }
 
 #[test]
-fn what_was_compressed_meanwhile_is_told() {
+fn what_was_packed_by_gzip_meanwhile_is_read() {
+    for is_copied in [false, true] {
+        let mut bench = Bench::new();
+        bench.write(3);
+        bench.drain();
+        // Half of a file, whole ones, and one that is packed while it is being read.
+        for _ in 0..3 {
+            bench.write(2);
+            if is_copied { bench.copy_and_truncate() } else { bench.rename() }
+        }
+        bench.pack("mail.log.3");
+        bench.pack("mail.log.2");
+        bench.write(1);
+        bench.restart();
+        bench.poll(true);
+        bench.restart();
+        bench.poll(true);
+        bench.pack("mail.log.1");
+        bench.is_read();
+    }
+}
+
+#[test]
+fn a_packed_file_that_was_read_before_it_was_packed_is_not_read_again_whatever_its_time() {
     let mut bench = Bench::new();
     bench.write(3);
     bench.drain();
     bench.write(2);
     bench.rename();
-    fs::rename(bench.file("mail.log.1"), bench.file("mail.log.1.gz")).unwrap();
-    fs::write(bench.file("mail.log.1.gz"), "compressed").unwrap();
+    bench.write(1);
+    assert!(bench.poll(true));
+    // While it is being packed there are both.
+    fs::write(bench.file("mail.log.1.gz"), "").unwrap();
+    assert!(!bench.poll(true));
+    bench.pack("mail.log.1");
+    let packed = File::options().append(true).open(bench.file("mail.log.1.gz")).unwrap();
+    bench.tick(&packed);
+    bench.is_read();
+}
+
+#[test]
+fn a_large_packed_log_is_read_in_batches_and_gone_on_with_after_a_kill() {
+    let mut bench = Bench::new();
+    bench.append(b"begun\n");
+    bench.drain();
+    let lines: Vec<String> = (0..3 * BATCH_OCTETS / 20).map(|n| format!("a line {n:012}")).collect();
+    bench.append((lines.join("\n") + "\n").as_bytes());
+    bench.rename();
+    bench.pack("mail.log.1");
+    bench.append(b"new\n");
+    for survives in [true, false, true, false, true, false] {
+        bench.restart();
+        bench.poll(survives);
+    }
+    bench.drain();
+    assert_eq!(bench.kept.0.len(), lines.len() + 2);
+    assert_eq!(bench.kept.0[1..=lines.len()], lines);
+    assert_eq!((bench.kept.0.last().unwrap().as_str(), bench.lost.len()), ("new", 0));
+}
+
+#[test]
+fn what_can_t_be_unpacked_is_told_and_reading_goes_on() {
+    for is_begun in [false, true] {
+        let mut bench = Bench::new();
+        bench.write(3);
+        bench.drain();
+        bench.write(2000);
+        bench.rename();
+        bench.pack("mail.log.1");
+        let packed = bench.file("mail.log.1.gz");
+        let octets = fs::read(&packed).unwrap();
+        fs::write(&packed, if is_begun { &octets[..octets.len() / 2] } else { b"no gzip" }).unwrap();
+        bench.write(1);
+        bench.restart();
+        bench.drain();
+        assert_eq!(bench.kept.0.last().unwrap(), "line 2003 of many");
+        let lost = bench.lost.join(" ");
+        assert!(lost.contains("can't be unpacked behind octet"), "{lost}");
+        assert_eq!(lost.contains("mail.log: the file that was read up to octet 45 is gone"), !is_begun, "{lost}");
+        assert_eq!(bench.kept.0.len() > 500, is_begun, "{}", bench.kept.0.len());
+        let read = &bench.kept.0[..bench.kept.0.len() - 1];
+        assert!(read == &bench.written[..read.len()], "{:?}", read.last());
+    }
+}
+
+#[test]
+fn what_another_program_has_packed_is_told() {
+    let mut bench = Bench::new();
+    bench.write(3);
+    bench.drain();
+    bench.write(2);
+    bench.rename();
+    fs::rename(bench.file("mail.log.1"), bench.file("mail.log.1.xz")).unwrap();
+    fs::write(bench.file("mail.log.1.xz"), "packed").unwrap();
     bench.write(1);
     bench.restart();
     bench.drain();
     assert_eq!(bench.kept.0.last().unwrap(), "line 5 of many");
     assert_eq!((bench.kept.0.len(), bench.lost.len()), (4, 1));
     assert!(bench.lost[0].contains("mail.log: the file that was read up to octet 45 is gone"), "{:?}", bench.lost);
+}
+
+#[test]
+fn rotated_files_of_one_time_are_read_in_the_order_of_their_names() {
+    for is_restarted in [false, true] {
+        let mut bench = Bench::new();
+        bench.write(3);
+        bench.drain();
+        for _ in 0..12 {
+            bench.write(2);
+            bench.rename();
+        }
+        bench.write(1);
+        for number in 1..=12 {
+            let rotated = File::options().append(true).open(bench.file(&format!("mail.log.{number}"))).unwrap();
+            rotated.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_000_100)).unwrap();
+        }
+        if is_restarted {
+            bench.restart();
+        }
+        bench.is_read();
+    }
+}
+
+#[test]
+fn a_file_system_with_another_number_changes_nothing() {
+    for rotate in [|_: &mut Bench| (), Bench::rename, Bench::copy_and_truncate] {
+        let mut bench = Bench::new();
+        bench.write(3);
+        bench.drain();
+        let cursor = bench.kept.1.take().unwrap();
+        let place: Place = cursor.parse().unwrap();
+        bench.kept.1 = Some(Place { device: place.device + 1, inode: place.inode + 7, ..place }.to_string());
+        bench.write(2);
+        rotate(&mut bench);
+        bench.write(2);
+        bench.restart();
+        bench.is_read();
+    }
+}
+
+#[test]
+fn that_a_log_is_gone_is_told_once_and_that_it_is_back_as_well() {
+    for is_restarted in [false, true] {
+        let mut bench = Bench::new();
+        bench.write(3);
+        bench.drain();
+        fs::remove_file(bench.file("mail.log")).unwrap();
+        if is_restarted {
+            bench.restart();
+        }
+        let start = bench.now;
+        let told = |bench: &mut Bench, seconds| {
+            bench.now = start + Duration::from_secs(seconds);
+            let polled = bench.session.poll(bench.now).unwrap();
+            (bench.session.is_gone(bench.now), polled.map(|lines| lines.iter().count()))
+        };
+        let seen = [0, 59, 60, 61, 1000].map(|second| told(&mut bench, second));
+        assert_eq!(seen.map(|(is_gone, _)| is_gone), [false, false, true, false, false]);
+        assert_eq!(seen.map(|(_, lines)| lines), [None; 5]);
+        // An empty file is back, too; and the next one that goes is told of anew.
+        File::create(bench.file("mail.log")).unwrap();
+        assert_eq!(told(&mut bench, 1001), (false, Some(0)));
+        assert_eq!(told(&mut bench, 1002), (false, None));
+        fs::remove_file(bench.file("mail.log")).unwrap();
+        assert_eq!([1010, 1075, 1080].map(|second| told(&mut bench, second).0), [false, true, false]);
+    }
 }
 
 #[test]
@@ -305,6 +485,7 @@ enum Step {
     Write(usize),
     Rename,
     CopyAndTruncate,
+    Pack(usize),
     Read,
     KilledReading,
     Restart,
@@ -315,6 +496,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => (1usize..4).prop_map(Step::Write),
         1 => Just(Step::Rename),
         1 => Just(Step::CopyAndTruncate),
+        2 => (1usize..5).prop_map(Step::Pack),
         4 => Just(Step::Read),
         1 => Just(Step::KilledReading),
         1 => Just(Step::Restart),
@@ -334,6 +516,7 @@ proptest! {
                 Step::Write(lines) => bench.write(lines),
                 Step::Rename => bench.rename(),
                 Step::CopyAndTruncate => bench.copy_and_truncate(),
+                Step::Pack(number) => bench.pack(&format!("mail.log.{number}")),
                 Step::Read => drop(bench.poll(true)),
                 Step::KilledReading => drop(bench.poll(false)),
                 Step::Restart => bench.restart(),
