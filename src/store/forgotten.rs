@@ -14,6 +14,7 @@ use std::{
 use data_encoding::HEXLOWER;
 use hmac::{Hmac, KeyInit, Mac};
 use serde::Serialize;
+use serde_json::{Map, Value};
 use sha2::Sha256;
 use unicode_normalization::UnicodeNormalization;
 
@@ -282,6 +283,45 @@ pub(super) fn without(batch: &[JudgedMessage], forgotten: &HashSet<String>) -> V
     batch
 }
 
+/// Every address that messages in a mail server's queue name, in the form for look-ups.
+pub(super) fn named_in_queue<'m>(messages: impl IntoIterator<Item = &'m str>) -> HashSet<String> {
+    let mut named = HashSet::new();
+    for message in messages {
+        let mut left: Vec<Value> = serde_json::from_str(message).into_iter().collect();
+        while let Some(value) = left.pop() {
+            match value {
+                Value::String(said) => {
+                    named.extend(addresses(&said).map(|(_, address)| address.normalised().to_owned()));
+                }
+                Value::Object(map) => left.extend(map.into_iter().flat_map(|(key, value)| [key.into(), value])),
+                _ => {}
+            }
+        }
+    }
+    named
+}
+
+/// A message in a mail server's queue without what names them: its own fields, and whole recipients. `None` where nothing does.
+pub(super) fn without_names(message: &str, forms: &Forms) -> Option<String> {
+    if !forms.are_in(message) {
+        return None;
+    }
+    let mut message: Map<String, Value> = serde_json::from_str(message).unwrap_or_default();
+    leave_unnamed(&mut message, forms);
+    Some(Value::from(message).to_string())
+}
+
+fn leave_unnamed(map: &mut Map<String, Value>, forms: &Forms) {
+    let is_named = |value: &Value| value.as_str().is_some_and(|said| forms.are_in(said));
+    map.retain(|key, value| {
+        let is_person = value.as_object().is_some_and(|fields| fields.values().any(is_named));
+        if let Value::Object(fields) = value {
+            leave_unnamed(fields, forms);
+        }
+        !forms.are_in(key) && !is_person && !is_named(value)
+    });
+}
+
 fn take_out(said: &mut Option<String>, forms: &Forms) {
     said.take_if(|said| forms.are_in(said));
 }
@@ -323,6 +363,25 @@ mod tests {
         key[..20].fill(0x0b);
         let hash: String = Key(key).hash("Hi There").iter().map(|octet| format!("{octet:02x}")).collect();
         assert_eq!(hash, "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7");
+    }
+
+    #[test]
+    fn a_message_in_the_queue_loses_whoever_is_named_and_nobody_else() {
+        let message = r#"{"since":5,"message_id":"x@news.example","sender":"Ann@example.org","ours":true,"deferred":{
+            "ann@example.org":{"recipient":"Ann@Example.org","outbound":true},
+            "\"a b\"@example.org":{"recipient":"\"a b\"@example.org","outbound":true},
+            "team@example.org ann@example.org":{"recipient":"team@example.org","final_recipient":"ann@example.org","outbound":true},
+            "bob@example.org":{"recipient":"bob@example.org","text":"for bob","outbound":true},
+            "joann@example.org":{"recipient":"joann@example.org","outbound":true},
+            "carl@example.org":{"recipient":"carl@example.org","text":"ask ann@example.org","outbound":true}}}"#;
+        assert_eq!(named_in_queue([message, "", "7"]).len(), 7);
+        let left = without_names(message, &Forms::of(["ann@example.org", "\"a b\"@example.org"])).unwrap();
+        let expected = r#"{"since":5,"message_id":"x@news.example","ours":true,"deferred":{
+            "bob@example.org":{"recipient":"bob@example.org","text":"for bob","outbound":true},
+            "joann@example.org":{"recipient":"joann@example.org","outbound":true}}}"#;
+        let [left, expected] = [&left, expected].map(|text| serde_json::from_str::<Value>(text).unwrap());
+        assert_eq!(left, expected);
+        assert_eq!(without_names(message, &Forms::of(["nobody@example.org"])), None);
     }
 
     #[test]

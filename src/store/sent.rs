@@ -39,7 +39,7 @@ pub struct LogReading {
     pub read_at: i64,
     /// The time of the last delivery that they tell of, in seconds since 1970-01-01 UTC.
     pub told_at: Option<i64>,
-    /// What is known of messages on their way by their queue IDs; `None` where one has left.
+    /// What is known of messages on their way by their queue IDs, in JSON; `None` where one has left.
     pub queue: Vec<(String, Option<String>)>,
     /// What was sent, and what became of it at once.
     pub sent: Vec<Sent>,

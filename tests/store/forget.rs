@@ -11,7 +11,7 @@ use bounced::{
     clock::Moment,
     config::Config,
     report::Address,
-    store::{By, Erased, Forgotten, StoreError, WithoutNote},
+    store::{By, Erased, Forgotten, LogReading, StoreError, WithoutNote},
     suppression::{Origin, Suppression},
 };
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
@@ -53,6 +53,7 @@ async fn dump(f: &Fixture) -> String {
         "event",
         "total_by_domain",
         "cursor",
+        "mail_log_queue",
         "forgetting",
     ] {
         let columns: Vec<(String,)> = f
@@ -74,6 +75,35 @@ async fn forget(f: &Fixture, addresses: &[Address]) -> (Vec<Erased>, u64) {
     let (persons, texts) = list.forget(addresses, &by(), &|_| {}).await.unwrap();
     list.close().await;
     (persons.into_iter().map(|person| person.erased).collect(), texts)
+}
+
+#[tokio::test]
+async fn what_waits_in_a_mail_servers_queue_loses_the_address_and_does_not_get_it_back() {
+    let f = Fixture::new().await;
+    let waiting = |who: &str| format!(r#"{{"recipient":"{who}","outbound":true}}"#);
+    let message = format!(
+        r#"{{"since":5,"sender":"news@example.net","deferred":{{"ann@example.org":{},"bob@example.org":{}}}}}"#,
+        waiting("Ann@Example.org"),
+        waiting("bob@example.org")
+    );
+    let reading = |cursor: &str| LogReading {
+        cursor: cursor.to_owned(),
+        queue: vec![("A1".to_owned(), Some(message.clone())), ("B2".to_owned(), Some("{}".to_owned()))],
+        ..LogReading::default()
+    };
+    f.store.vouch_from(NOW).await.unwrap();
+    f.store.commit_log("mx", &reading("7")).await.unwrap();
+    let queue = async || f.rows_of::<(String,)>("SELECT message FROM mail_log_queue ORDER BY queue_id").await;
+    assert_eq!(queue().await, [(message.clone(),), ("{}".to_owned(),)]);
+    assert_eq!(forget(&f, &[ann()]).await.1, 1, "a text of another row");
+    let without = queue().await;
+    assert!(!without[0].0.to_lowercase().contains("ann@"), "{without:?}");
+    assert!(["bob@example.org", "news@example.net"].iter().all(|left| without[0].0.contains(left)), "{without:?}");
+    // Whoever reads the log remembers, and writes it again.
+    f.store.commit_log("mx", &reading("9")).await.unwrap();
+    assert_eq!(queue().await, without);
+    let (cursor, queue) = f.store.log_resume("mx").await.unwrap().unwrap();
+    assert_eq!((cursor.as_str(), queue.len()), ("9", 2));
 }
 
 #[tokio::test]

@@ -221,9 +221,69 @@ impl SqliteStore {
         addresses: &[Address],
         searched: &(dyn Fn(u64, u64) + Sync),
     ) -> Result<u64, StoreError> {
-        self.erase_in_texts(&Forms::of(addresses.iter().map(Address::normalised)), searched)
-            .await
-            .map_err(|error| self.error(error))
+        let forms = Forms::of(addresses.iter().map(Address::normalised));
+        let erased = async {
+            let in_queue = self.erase_in_queue(&forms).await?;
+            Ok(in_queue + self.erase_in_texts(&forms, searched).await?)
+        };
+        erased.await.map_err(|error| self.error(error))
+    }
+
+    /// What is known of messages on their way, but for what names them.
+    async fn erase_in_queue(&self, forms: &Forms) -> Result<u64, sqlx::Error> {
+        let found: Vec<(String, String)> = sqlx::query_as(
+            "SELECT log, queue_id FROM mail_log_queue
+             WHERE EXISTS (SELECT 1 FROM (SELECT lower(message) AS said) AS t CROSS JOIN json_each(?1) AS f
+                           WHERE instr(t.said, f.value ->> 0) > 0 AND instr(t.said, f.value ->> 1) > 0)",
+        )
+        .bind(json(&forms.words())?)
+        .fetch_all(&self.readers)
+        .await?;
+        let mut count = 0;
+        for some in found.chunks(ROWS_AT_ONCE.unsigned_abs() as usize) {
+            // Whoever reads the log may have written meanwhile, and waits now.
+            let mut tx = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+            for (log, queue_id) in some {
+                let message: Option<String> =
+                    sqlx::query_scalar("SELECT message FROM mail_log_queue WHERE log = ?1 AND queue_id = ?2")
+                        .bind(log)
+                        .bind(queue_id)
+                        .fetch_optional(&mut *tx)
+                        .await?;
+                let Some(left) = message.and_then(|message| forgotten::without_names(&message, forms)) else {
+                    continue;
+                };
+                sqlx::query("UPDATE mail_log_queue SET message = ?3 WHERE log = ?1 AND queue_id = ?2")
+                    .bind(log)
+                    .bind(queue_id)
+                    .bind(left)
+                    .execute(&mut *tx)
+                    .await?;
+                count += 1;
+            }
+            tx.commit().await?;
+        }
+        Ok(count)
+    }
+
+    /// Messages in a mail server's queue as they may be recorded; `None`: as they are. Whoever reads the log remembers what
+    /// was said of somebody before he was forgotten.
+    pub(super) async fn queue_without_forgotten(
+        &self,
+        tx: &mut SqliteConnection,
+        queue: &[(String, Option<String>)],
+    ) -> Result<Option<Vec<(String, Option<String>)>>, StoreError> {
+        if self.key_in_use(tx).await?.is_none() {
+            return Ok(None);
+        }
+        let named = forgotten::named_in_queue(queue.iter().filter_map(|(_, message)| message.as_deref()));
+        let found = self.forgotten_among(tx, &named).await?;
+        if found.is_empty() {
+            return Ok(None);
+        }
+        let forms = Forms::of(found.iter().map(String::as_str));
+        let without = |message: &String| forgotten::without_names(message, &forms).unwrap_or_else(|| message.clone());
+        Ok(Some(queue.iter().map(|(id, message)| (id.clone(), message.as_ref().map(without))).collect()))
     }
 
     async fn erase_in_texts(&self, forms: &Forms, searched: &(dyn Fn(u64, u64) + Sync)) -> Result<u64, sqlx::Error> {

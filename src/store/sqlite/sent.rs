@@ -98,43 +98,14 @@ impl SqliteStore {
     }
 
     pub(in crate::store) async fn commit_log(&self, name: &str, reading: &LogReading) -> Result<(), StoreError> {
-        self.commit_reading(name, reading).await.map_err(|error| self.error(error))
-    }
-
-    async fn commit_reading(&self, name: &str, reading: &LogReading) -> Result<(), sqlx::Error> {
-        let mut tx = self.writer.begin_with("BEGIN IMMEDIATE").await?;
-        insert(&mut tx, &reading.sent).await?;
-        let (gone, known): (Vec<_>, Vec<_>) = reading.queue.iter().partition(|(_, message)| message.is_none());
-        let gone: Vec<&str> = gone.iter().map(|(queue_id, _)| queue_id.as_str()).collect();
-        sqlx::query("DELETE FROM mail_log_queue WHERE log = ?1 AND queue_id IN (SELECT value FROM json_each(?2))")
-            .bind(name)
-            .bind(json(&gone)?)
-            .execute(&mut *tx)
-            .await?;
-        sqlx::query(
-            "INSERT INTO mail_log_queue (log, queue_id, message)
-             SELECT ?1, value ->> 0, value ->> 1 FROM json_each(?2) WHERE true
-             ON CONFLICT (log, queue_id) DO UPDATE SET message = excluded.message",
-        )
-        .bind(name)
-        .bind(json(&known)?)
-        .execute(&mut *tx)
-        .await?;
-        sqlx::query(
-            "INSERT INTO mail_log (name, cursor, lines, skipped, read_at, told_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-             ON CONFLICT (name) DO UPDATE SET cursor = excluded.cursor, lines = lines + excluded.lines,
-                 skipped = skipped + excluded.skipped, read_at = excluded.read_at,
-                 told_at = coalesce(excluded.told_at, told_at)",
-        )
-        .bind(name)
-        .bind(&reading.cursor)
-        .bind(i64::try_from(reading.lines).unwrap_or(i64::MAX))
-        .bind(i64::try_from(reading.skipped).unwrap_or(i64::MAX))
-        .bind(reading.read_at)
-        .bind(reading.told_at)
-        .execute(&mut *tx)
-        .await?;
-        tx.commit().await
+        let mut tx = self.begin().await?;
+        let anonymous = self.queue_without_forgotten(&mut tx, &reading.queue).await?;
+        let queue = anonymous.as_deref().unwrap_or(&reading.queue);
+        let committed = async {
+            record_reading(&mut tx, name, reading, queue).await?;
+            tx.commit().await
+        };
+        committed.await.map_err(|error| self.error(error))
     }
 
     pub(in crate::store) async fn mail_logs(&self) -> Result<Vec<LogStatus>, StoreError> {
@@ -152,6 +123,46 @@ impl SqliteStore {
         };
         Ok(rows.into_iter().map(status).collect())
     }
+}
+
+async fn record_reading(
+    tx: &mut SqliteConnection,
+    name: &str,
+    reading: &LogReading,
+    queue: &[(String, Option<String>)],
+) -> Result<(), sqlx::Error> {
+    insert(tx, &reading.sent).await?;
+    let (gone, known): (Vec<_>, Vec<_>) = queue.iter().partition(|(_, message)| message.is_none());
+    let gone: Vec<&str> = gone.iter().map(|(queue_id, _)| queue_id.as_str()).collect();
+    sqlx::query("DELETE FROM mail_log_queue WHERE log = ?1 AND queue_id IN (SELECT value FROM json_each(?2))")
+        .bind(name)
+        .bind(json(&gone)?)
+        .execute(&mut *tx)
+        .await?;
+    sqlx::query(
+        "INSERT INTO mail_log_queue (log, queue_id, message)
+         SELECT ?1, value ->> 0, value ->> 1 FROM json_each(?2) WHERE true
+         ON CONFLICT (log, queue_id) DO UPDATE SET message = excluded.message",
+    )
+    .bind(name)
+    .bind(json(&known)?)
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query(
+        "INSERT INTO mail_log (name, cursor, lines, skipped, read_at, told_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+         ON CONFLICT (name) DO UPDATE SET cursor = excluded.cursor, lines = lines + excluded.lines,
+             skipped = skipped + excluded.skipped, read_at = excluded.read_at,
+             told_at = coalesce(excluded.told_at, told_at)",
+    )
+    .bind(name)
+    .bind(&reading.cursor)
+    .bind(i64::try_from(reading.lines).unwrap_or(i64::MAX))
+    .bind(i64::try_from(reading.skipped).unwrap_or(i64::MAX))
+    .bind(reading.read_at)
+    .bind(reading.told_at)
+    .execute(&mut *tx)
+    .await?;
+    Ok(())
 }
 
 /// The columns of [`LogStatus`].
