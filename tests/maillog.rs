@@ -255,6 +255,10 @@ fn a_log_is_in_one_place() {
         ("format = 'postfix'\npath = '/var/log/mail.log'", "Postfix in /var/log/mail.log"),
         ("format = 'exim'\njournal = true", "Exim in the journal"),
         (
+            "format = 'exim'\njournal = true\njournal_directory = '/var/log/journal/mx'",
+            "Exim in the journal of /var/log/journal/mx",
+        ),
+        (
             "format = 'exim'\nstdin = true\nsubmission_hosts = ['app.example', '10.0.0.0/8', '::1']",
             "Exim on standard input",
         ),
@@ -266,6 +270,7 @@ fn a_log_is_in_one_place() {
         "format = 'exim'",
         "format = 'postfix'\npath = 'x'\njournal = true",
         "format = 'exim'\nstdin = true\npath = 'x'",
+        "format = 'exim'\nstdin = true\njournal_directory = 'x'",
     ] {
         assert!(settings(text).unwrap().contradiction().is_some(), "{text}");
     }
@@ -299,6 +304,90 @@ fn what_a_filter_hands_back_is_counted_once_and_stays_the_strangers() {
         let read: Vec<_> = read.iter().map(|delivery| (delivery.outbound, delivery.ours)).collect();
         assert_eq!(read, [(false, ours), (true, ours)], "{client}");
     }
+}
+
+#[test]
+fn what_a_stranger_sends_without_a_message_id_stays_his_behind_a_filter_that_says_nothing() {
+    let to = |words: &str| SENT.replace("4D5C98E0F1", "4AAAAAAAA1").replace("250 2.0.0 Ok", words);
+    let first = to("250 2.0.0 from MTA(smtp:[127.0.0.1]:10025): 250 2.0.0 Ok: queued as 4D5C98E0F1");
+    for (client, ours) in [("x.example[203.0.113.9]", false), ("localhost[127.0.0.1]", true)] {
+        let came = format!("postfix/smtpd[1]: 4AAAAAAAA1: client={client}");
+        let lines = [
+            &came,
+            "postfix/cleanup[2]: 4AAAAAAAA1: message-id=<>",
+            "postfix/smtpd[4]: 4D5C98E0F1: client=localhost[127.0.0.1]",
+            "postfix/cleanup[2]: 4D5C98E0F1: message-id=<20261126.4D5C98E0F1@mx.example>",
+            &first,
+            SENT,
+        ];
+        let read: Vec<_> = postfix(&lines).iter().map(|delivery| (delivery.outbound, delivery.ours)).collect();
+        assert_eq!(read, [(false, ours), (true, ours)], "{client}");
+    }
+}
+
+#[test]
+fn a_line_that_exim_cut_for_syslog_is_read_as_a_whole() {
+    let came = "1xWckT-0001sn-0F <= a@b.example U=x P=local S=300 id=m@b.example";
+    let words = "x".repeat(1_500);
+    let failed = format!(
+        "1xWckT-0001sn-0F ** c@d.example R=dnslookup T=remote_smtp H=mx.d.example [192.0.2.1]: SMTP error from remote mail \
+         server after RCPT TO:<c@d.example>: 550 5.1.1 {words} no such user"
+    );
+    let (first, rest) = failed.split_at(870);
+    let (second, third) = rest.split_at(800);
+    let lines = [
+        format!("mx exim[7]: 2026-11-26 16:41:21 {came}"),
+        format!("mx exim[7]: [1/3] 2026-11-26 16:41:21 {first}"),
+        "mx exim[8]: 2026-11-26 16:41:21 1xWckT-0001sn-0G Completed".to_owned(),
+        format!("mx exim[7]: [2/3] {second}"),
+        format!("mx exim[7]: [3/3] {third}"),
+    ];
+    let stamped = |lines: &[String]| lines.iter().map(|line| format!("Nov 26 16:41:21 {line}\n")).collect::<String>();
+    let mut reader = Reader::new(Format::Exim, settings());
+    let read = read_with(&mut reader, &stamped(&lines));
+    let [delivery] = &read[..] else { panic!("{read:?}") };
+    assert_eq!((delivery.outcome, delivery.recipient.given(), delivery.ours), (Outcome::Failed, "c@d.example", true));
+    let text = delivery.text.as_deref().unwrap();
+    assert!(text.contains("550 5.1.1 xxx") && text.ends_with("x no such user"), "{text}");
+    assert_eq!((reader.unread(), reader.understood()), (0, 3));
+    // The next reader has what the last one had of it.
+    let (first, second) = lines.split_at(4);
+    let mut reader = Reader::new(Format::Exim, settings());
+    assert_eq!(read_with(&mut reader, &stamped(first)), []);
+    let mut next = Reader::new(Format::Exim, settings());
+    next.load(reader.take_changes().into_iter().filter_map(|(id, queued)| Some((id, queued?))));
+    assert_eq!(read_with(&mut next, &stamped(second)), read);
+    // A half that nobody can read is counted.
+    let mut reader = Reader::new(Format::Exim, settings());
+    assert_eq!(read_with(&mut reader, &stamped(&lines[3..])), []);
+    assert_eq!(reader.unread(), 2);
+}
+
+#[test]
+fn more_recipients_than_are_remembered_are_told_once() {
+    let mut reader = Reader::new(Format::Postfix, settings());
+    let stamped = |line: &str| format!("Nov 26 16:41:21 mx {line}\n");
+    let deferred = |n: usize| {
+        stamped(&SENT.replace("ann@", &format!("ann{n}@")).replace("status=sent (250", "status=deferred (452"))
+    };
+    for _attempt in 0..2 {
+        for n in 0..10_003 {
+            read_with(&mut reader, &deferred(n));
+        }
+    }
+    let told = reader.take_unremembered();
+    assert!(matches!(&told[..], [told] if told.contains("10000 recipients of message 4D5C98E0F1 wait")), "{told:?}");
+    let expired = stamped("postfix/qmgr[5]: 4D5C98E0F1: from=<news@ours.example>, status=expired, returned to sender");
+    assert_eq!(read_with(&mut reader, &expired).len(), 10_000);
+    // Of messages that are forgotten it is told as well.
+    for message in 0..25 {
+        for n in 0..5_000 {
+            read_with(&mut reader, &deferred(n).replace("4D5C98E0F1", &format!("4D5C98E0{message:02}")));
+        }
+    }
+    let told = reader.take_unremembered();
+    assert!(matches!(&told[..], [told] if told.contains(" of 30000 recipients of the oldest")), "{told:?}");
+    assert_eq!(reader.take_unremembered(), Vec::<String>::new());
 }
 
 #[test]

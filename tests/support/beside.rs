@@ -10,7 +10,7 @@ use std::{
 
 use tokio::net::TcpStream;
 
-use super::{free_port, until};
+use super::{free_port, processes, until};
 
 /// What differs from one server to the other.
 pub struct Kind {
@@ -104,6 +104,13 @@ impl Server {
         let answers = async || TcpStream::connect(("127.0.0.1", port)).await.ok();
         until("the mail server answers", Duration::from_secs(20), answers).await;
         Ok(server)
+    }
+
+    /// All processes that see what the server sees.
+    pub fn processes(&self) -> Vec<u32> {
+        let namespace = |process: u32| fs::read_link(format!("/proc/{process}/ns/mnt")).ok();
+        let own = namespace(self.child.id());
+        processes().filter(|&process| own.is_some() && namespace(process) == own).collect()
     }
 
     /// A command that sees what the server sees.

@@ -6,10 +6,18 @@ pub mod cdb;
 pub mod daemon;
 pub mod database;
 pub mod dovecot;
+pub mod journal;
 pub mod postfix;
 pub mod sink;
 
-use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt, path::Path, time::Duration};
+use std::{
+    fs::{self, File},
+    net::TcpListener,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use dovecot::Dovecot;
 use tokio::time::{Instant, sleep, timeout};
@@ -59,6 +67,36 @@ pub fn as_mailbox(dovecot: &Dovecot) -> String {
 /// How many messages lie in the folder of a Maildir.
 pub fn messages(folder: &Path) -> usize {
     ["new", "cur"].iter().filter_map(|sub| fs::read_dir(folder.join(sub)).ok()).map(Iterator::count).sum()
+}
+
+/// All processes of this machine.
+pub fn processes() -> impl Iterator<Item = u32> {
+    let names =
+        fs::read_dir("/proc").expect("there is /proc").filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    names.filter_map(|name| name.parse().ok())
+}
+
+/// Copies a file and truncates it, as logrotate's `copytruncate` does, but while those who write it are held: it would lose
+/// what they write between the one and the other.
+pub fn copy_and_truncate(file: &Path, copy: &Path, writers: impl Fn() -> Vec<u32>) {
+    let signal = |signal: &str, processes: &[u32]| {
+        let processes = processes.iter().map(u32::to_string);
+        // Some may have ended meanwhile.
+        Command::new("kill").arg(signal).args(processes).stderr(Stdio::null()).status().expect("there is kill(1)");
+    };
+    let mut held = Vec::new();
+    // Those that the first ones have started before they were held are held as well.
+    loop {
+        let new: Vec<u32> = writers().into_iter().filter(|process| !held.contains(process)).collect();
+        if new.is_empty() {
+            break;
+        }
+        signal("-STOP", &new);
+        held.extend(new);
+    }
+    fs::copy(file, copy).expect("it is there");
+    File::create(file).expect("it can be written");
+    signal("-CONT", &held);
 }
 
 /// A loopback port that nobody listens on.

@@ -14,13 +14,14 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::{free_port, until};
+use super::{free_port, processes, until};
 
 const MASTER: &str = "/usr/lib/postfix/sbin/master";
 
 /// No chroot (Debian's default) anywhere: the processes must see the published list.
 const MASTER_CF: &str = "
 127.0.0.1:{port} inet n - n - - smtpd
+pickup    unix n - n 60 1 pickup
 cleanup   unix n - n - 0 cleanup
 qmgr      unix n - n 1 1 qmgr
 rewrite   unix - - n - - trivial-rewrite
@@ -219,13 +220,40 @@ smtpd_recipient_restrictions =
 
     /// Everything that it has logged.
     pub fn log(&self) -> String {
-        fs::read_to_string(self.config.join("log")).unwrap_or_default()
+        fs::read_to_string(self.log_file()).unwrap_or_default()
     }
 
     /// Whether it has no mail left.
     pub fn is_empty(&self) -> bool {
         let queue = Command::new("postqueue").arg("-c").arg(&self.config).arg("-p").output().expect("installed");
         queue.stdout.starts_with(b"Mail queue is empty")
+    }
+
+    /// Where it logs.
+    pub fn log_file(&self) -> PathBuf {
+        self.config.join("log")
+    }
+
+    /// Its own way: the log gets another name, is opened anew, and packed a second later.
+    pub fn rotate_log(&self) {
+        let rotated = Command::new("postfix").arg("-c").arg(&self.config).arg("logrotate").output().expect("installed");
+        assert!(rotated.status.success(), "postfix logrotate: {}", String::from_utf8_lossy(&rotated.stderr));
+    }
+
+    /// Tries at once whatever waits: what was on its way when it was told to reload waits for minutes.
+    pub fn flush(&self) {
+        let flushed = Command::new("postqueue").arg("-c").arg(&self.config).arg("-f").status().expect("installed");
+        assert!(flushed.success(), "postqueue -f");
+    }
+
+    /// The processes that write its log.
+    pub fn log_writers(&self) -> Vec<u32> {
+        let master = self.master.id();
+        let is_ours = |process: &u32| {
+            let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+            status.starts_with("Name:\tpostlogd\n") && status.contains(&format!("\nPPid:\t{master}\n"))
+        };
+        processes().filter(is_ours).collect()
     }
 
     /// The port on which it takes mail.
