@@ -8,7 +8,7 @@ use std::{fs, path::PathBuf, process::Output};
 use assert_cmd::Command;
 use bounced::{
     clock::Moment,
-    store::{Heartbeat, Store},
+    store::{Failure, Heartbeat, Store},
 };
 use tempfile::TempDir;
 
@@ -412,7 +412,9 @@ async fn status_says_which_mailbox_is_stale_and_exits_with_1_for_one_that_is() {
     Store::open(&place.path("bounced.db")).await.unwrap().close().await;
     let never = status(&[], 1);
     assert!(
-        never.starts_with("STALE  box: never read; 0 messages, 0 bounces\nbox: whoever can write to it can take"),
+        never.starts_with(
+            "STALE  box: never read; 0 messages, 0 bounces; no daemon reads it\nbox: whoever can write to it can take"
+        ),
         "{never}"
     );
     read_ago(600).await;
@@ -430,7 +432,8 @@ async fn status_says_which_mailbox_is_stale_and_exits_with_1_for_one_that_is() {
 
     // What a server said is a stranger's text.
     let store = Store::open(&place.path("bounced.db")).await.unwrap();
-    store.heartbeat("box", Moment { wall: 0, uptime: 0 }, Heartbeat::Failed("no\u{1b}[2J")).await.unwrap();
+    let failure = Failure { why: "no\u{1b}[2J", ..Failure::default() };
+    store.heartbeat("box", Moment { wall: 0, uptime: 0 }, Heartbeat::Failed(failure)).await.unwrap();
     store.close().await;
     let text = status(&[], 1);
     assert!(text.contains("last attempt failed: no\\u{1b}[2J"), "{text}");

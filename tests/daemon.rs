@@ -415,18 +415,6 @@ fn a_reload_takes_a_policy_that_is_newly_named() {
 }
 
 #[test]
-fn two_daemons_never_share_a_database() {
-    let place = Place::new();
-    let first = Process::start(&place, &[]);
-    first.says("Maildir opened");
-    let second = Process::start(&place, &[]);
-    assert!(second.says("bounced: ").contains("another `bounced run`"));
-    assert_eq!(second.exit(), Some(75));
-    first.signal("TERM");
-    assert_eq!(first.exit(), Some(0));
-}
-
-#[test]
 fn json_log_lines_are_json() {
     let place = Place::new();
     let process = Process::start(&place, &[("BOUNCED__LOG__FORMAT", "json")]);

@@ -3,7 +3,7 @@
 
 use std::{
     io::Write,
-    sync::{Arc, Mutex},
+    sync::{Arc, LazyLock, Mutex},
     time::Duration,
 };
 
@@ -589,7 +589,6 @@ async fn a_login_that_may_work_later_is_lost_and_any_other_is_refused() {
     for (reply, lost) in [
         ("TAG NO [UNAVAILABLE] Temporary authentication failure.", true),
         ("TAG NO [INUSE] busy", true),
-        ("TAG NO [LIMIT] Too many connections.", true),
         ("* BYE overloaded\r\nTAG NO x", true),
         ("TAG NO [AUTHENTICATIONFAILED] no", false),
         ("TAG NO wrong", false),
@@ -602,6 +601,102 @@ async fn a_login_that_may_work_later_is_lost_and_any_other_is_refused() {
         let result = server.source().open(Resume::default()).await;
         if lost { assert_lost(result, "") } else { assert_refused(result, "login failed") }
     }
+}
+
+#[tokio::test]
+async fn a_server_that_wants_patience_is_left_alone_wherever_it_says_so_and_is_no_refusal() {
+    for (at, reply) in [
+        ("LOGIN", "TAG NO [LIMIT] Too many connections."),
+        ("LOGIN", "TAG NO [ALERT] Too many simultaneous connections. (Failure)"),
+        ("LOGIN", "* BYE [THROTTLED] later\r\nTAG NO x"),
+        ("CAPABILITY", "* BYE [LIMIT] too many sessions"),
+        // Exchange Online, after a login that was right.
+        ("SELECT", "TAG BAD User is authenticated but not connected."),
+        ("SELECT", "TAG NO [OVERQUOTA] no"),
+        ("UID SEARCH", "TAG BAD User is authenticated but not connected."),
+        ("UID FETCH", "* BYE [LIMIT] enough for today"),
+        ("IDLE", "* BYE [LIMIT] too many sessions"),
+    ] {
+        let script = move |command: &str| command.starts_with(at).then(|| say(&format!("{reply}\r\n"))).flatten();
+        let server = Server::start("* OK hello", script).await;
+        let mut source = server.source();
+        let whole = async {
+            source.open(Resume::default()).await?;
+            source.fetch().await?;
+            source.wait().await
+        };
+        let Err(SourceError::Later(line)) = timeout(LIMIT, whole).await.unwrap() else { panic!("{at}: {reply}") };
+        assert!(line.starts_with("bounces at 127.0.0.1:"), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_is_dead_is_noticed_within_two_polls() {
+    for idle in [true, false] {
+        // Nothing is answered once it waits, and nothing is closed: as when the other machine has lost its power.
+        let mut server = Server::start("* OK hello", move |command| match command {
+            "CAPABILITY" if !idle => say("* CAPABILITY IMAP4rev1 MOVE UIDPLUS\r\nTAG OK done\r\n"),
+            "IDLE" => say("+ idling\r\n"),
+            "DONE" | "NOOP" => say(""),
+            _ => None,
+        })
+        .await;
+        let mut source = server.source_with("poll = '30s'\ntimeouts = { response = '5m' }");
+        source.open(Resume::default()).await.unwrap();
+        source.fetch().await.unwrap();
+        server.heard("");
+        tokio::time::pause();
+        let began = tokio::time::Instant::now();
+        // Whatever time passes, passes at once.
+        let error = source.wait().await.unwrap_err();
+        assert!(matches!(&error, SourceError::Lost(why) if why.contains("within 30s")), "{error}");
+        assert!(began.elapsed() <= Duration::from_secs(61), "{:?}", began.elapsed());
+        tokio::time::resume();
+        assert_eq!(server.heard(if idle { "DONE" } else { "NOOP" }).len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn an_idle_is_renewed_before_a_server_may_end_it() {
+    let mut server = Server::start("* OK hello", |command| match command {
+        "IDLE" => say("+ idling\r\n"),
+        _ => None,
+    })
+    .await;
+    let mut source = server.source_with("poll = '3h'");
+    source.open(Resume::default()).await.unwrap();
+    source.fetch().await.unwrap();
+    let mut wait = Box::pin(source.wait());
+    while server.heard("IDLE").is_empty() {
+        let _ = timeout(Duration::from_millis(5), &mut wait).await;
+    }
+    let _ = timeout(Duration::from_millis(50), &mut wait).await;
+    tokio::time::pause();
+    let began = tokio::time::Instant::now();
+    let _ = wait.await;
+    // RFC 2177: at least every 29 minutes.
+    let idled = began.elapsed();
+    assert!(idled > Duration::from_secs(20 * 60) && idled < Duration::from_secs(29 * 60), "{idled:?}");
+}
+
+#[tokio::test]
+async fn what_a_server_wants_a_person_to_know_is_in_the_log_once() {
+    let log = log();
+    let server = Server::start("* OK hello", |command| match command {
+        _ if command.starts_with("UID SEARCH") => {
+            Some(Reply::Say(format!("* OK [ALERT] the disk is nearly full\r\n{}", behave(command)).into_bytes()))
+        }
+        _ => None,
+    })
+    .await;
+    let mut source = server.source();
+    for _ in 0..2 {
+        source.open(Resume::default()).await.unwrap();
+        source.fetch().await.unwrap();
+    }
+    let lines = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let told: Vec<_> = lines.lines().filter(|line| line.contains("the disk is nearly full")).collect();
+    assert!(told.len() == 1 && told[0].contains("WARN") && told[0].contains("mailbox=\"test\""), "{told:?}");
 }
 
 #[tokio::test]
@@ -986,14 +1081,21 @@ impl Write for Log {
     }
 }
 
+/// What all tests of this file log.
+fn log() -> Log {
+    static LOG: LazyLock<Log> = LazyLock::new(|| {
+        let log = Log::default();
+        let writer = log.clone();
+        let fmt = tracing_subscriber::fmt().with_ansi(false).with_max_level(tracing::Level::TRACE);
+        tracing::subscriber::set_global_default(fmt.with_writer(move || writer.clone()).finish()).unwrap();
+        log
+    });
+    LOG.clone()
+}
+
 #[tokio::test]
 async fn the_password_is_in_no_log_line_and_in_no_error() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber =
-        tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || writer.clone()).finish();
-    // For all tests of this file: whatever they log, the password isn't in it.
-    tracing::subscriber::set_global_default(subscriber).unwrap();
+    let log = log();
     for mechanism in ["LOGIN", "AUTHENTICATE"] {
         let server = Server::start("* OK hello", move |command| match command {
             "CAPABILITY" if mechanism == "AUTHENTICATE" => say("* CAPABILITY IMAP4rev1 AUTH=PLAIN\r\nTAG OK done\r\n"),

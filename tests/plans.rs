@@ -22,7 +22,7 @@ use bounced::{
     message::Reading,
     policy::Policy,
     report::{Address, StoredRecipient},
-    store::{Anew, By, HeldSelection, ListSelection, Progress, Records, Store, TablesVersion, WithoutNote},
+    store::{Anew, By, HeldSelection, Holder, ListSelection, Progress, Records, Store, TablesVersion, WithoutNote},
 };
 use futures::TryStreamExt;
 use sqlx::{Connection, Executor, SqliteConnection, sqlite::SqliteConnectOptions};
@@ -105,7 +105,12 @@ async fn use_everything(f: &Fixture) {
 
     let store = Store::open_existing(&f.database()).await.unwrap();
     store.resume(MAILBOX).await.unwrap();
-    store.deaths(START).await.unwrap();
+    store.deaths(MAILBOX, START).await.unwrap();
+    let holder = Holder { id: "me".into(), name: "here".into() };
+    let at = Moment { wall: START, uptime: 0 };
+    assert!(store.take_lease(MAILBOX, None, &holder, true, at).await.unwrap());
+    store.renew_leases(&holder, true, &[], at).await.unwrap();
+    assert_eq!((store.leases().await.unwrap().len(), store.daemons().await.unwrap().len()), (1, 1));
     store.unsettled(MAILBOX, i64::MAX, 10).await.unwrap();
     let places = || batch.iter().map(|judged| judged.place.clone()).collect::<Vec<_>>();
     assert!(store.unrecorded(MAILBOX, places()).await.unwrap().is_empty());

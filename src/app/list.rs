@@ -196,7 +196,9 @@ impl List {
                 error.and("the change is in the database, and is published by the daemon or with the next change")
             }
             // These say themselves what becomes of it: a database that was replaced has lost it.
-            StoreError::Foreign(_) | StoreError::Replaced(_) | StoreError::Refused(_) => error,
+            StoreError::Foreign(_) | StoreError::Replaced(_) | StoreError::Refused(_) | StoreError::Overtaken(_) => {
+                error
+            }
         })
     }
 

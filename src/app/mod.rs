@@ -37,6 +37,6 @@ pub use sent::{SentFile, record_sent};
 pub use shown::Shown;
 pub use signer::{NewKey, Signer, add_key};
 pub use status::{
-    Forgetting, HOW_TO_DOUBT, MailboxHealth, Status, Unforgotten, UnwritableDisk, Wrong, answer_pending,
+    Forgetting, HOW_TO_DOUBT, MailboxHealth, MailboxState, Status, Unforgotten, UnwritableDisk, Wrong, answer_pending,
     believed_by_anybody, status,
 };

@@ -62,7 +62,7 @@ enum Publishes {
 }
 
 /// Seconds after which the log tells once more why messages can't be settled.
-const SAY_AGAIN: i64 = 60;
+const SAY_AGAIN: i64 = 3_600;
 
 /// One commit records so many recipients, and those of the messages that are judged beside the last of these: what a
 /// thousand of them say takes some megabytes.
@@ -149,25 +149,12 @@ pub struct Tally {
 }
 
 impl Recorder {
-    /// Brings the published list up to date, and finds out at `now` (seconds since 1970-01-01 UTC) over which messages
-    /// the last process died. No mailbox is touched yet.
+    /// Brings the published list up to date, `now` in seconds since 1970-01-01 UTC. No mailbox is touched yet.
     ///
     /// # Errors
     /// The store can't be written; a published list was made from another store, or can't be written although nothing was
     /// ever recorded.
     pub async fn new(config: &Config, judge: Judge, store: Store, now: i64) -> Result<Self, StoreError> {
-        let mut suspects = HashMap::<String, HashSet<Place>>::new();
-        for Death { mailbox, place, set_aside, .. } in store.deaths(now).await? {
-            if set_aside {
-                let place = config.describe_place(&mailbox, &place);
-                tracing::error!(mailbox, place, "bounced died over this message again; it is set aside for now");
-            }
-            suspects.entry(mailbox).or_default().insert(place);
-        }
-        for (mailbox, places) in &suspects {
-            let count = places.len();
-            tracing::warn!(mailbox, count, "bounced died while it read messages; they are read one at a time now");
-        }
         if config.vouches() {
             store.vouch_from(now).await?;
         }
@@ -179,8 +166,7 @@ impl Recorder {
             }
             started => started?,
         }
-        let recorder = Self::of(config, judge, store, followers, Publishes::Soon);
-        Ok(Self { suspects: Mutex::new(suspects), ..recorder })
+        Ok(Self::of(config, judge, store, followers, Publishes::Soon))
     }
 
     /// For a command, beside a daemon or without one: nobody died over what it reads, and it publishes when it asks for it.
@@ -202,6 +188,31 @@ impl Recorder {
         }
     }
 
+    /// Begins to read a mailbox that another process read before, and finds out at `now` (seconds since 1970-01-01 UTC)
+    /// over which messages that one died, if it did.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn take_over(&self, config: &Config, mailbox: &str, died: bool, now: i64) -> Result<(), StoreError> {
+        if !died {
+            return self.store.nobody_died(mailbox).await;
+        }
+        let mut suspects = HashSet::new();
+        for Death { place, set_aside, .. } in self.store.deaths(mailbox, now).await? {
+            if set_aside {
+                let place = config.describe_place(mailbox, &place);
+                tracing::error!(mailbox, place, "bounced died over this message again; it is set aside for now");
+            }
+            suspects.insert(place);
+        }
+        if !suspects.is_empty() {
+            let count = suspects.len();
+            tracing::warn!(mailbox, count, "bounced died while it read messages; they are read one at a time now");
+            self.suspects.lock().unwrap_or_else(PoisonError::into_inner).insert(mailbox.to_owned(), suspects);
+        }
+        Ok(())
+    }
+
     /// Batches that begin from now on are judged by this one.
     pub fn replace_judge(&self, judge: Judge) {
         *self.judge.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(judge);
@@ -220,7 +231,9 @@ impl Recorder {
         let mut untold = self.untold.lock().unwrap_or_else(PoisonError::into_inner);
         match (&told, beat) {
             (Ok(()), _) => untold.clear(mailbox),
-            (Err(_), Heartbeat::Failed(why)) => untold.add(mailbox, at.wall, why),
+            // How it fares is told by another daemon.
+            (Err(StoreError::Overtaken(_)), _) => untold.clear(mailbox),
+            (Err(_), Heartbeat::Failed(failure)) => untold.add(mailbox, at.wall, failure.why),
             // The caller meets the error as the next failure.
             (Err(_), Heartbeat::Read) => {}
         }
@@ -826,9 +839,9 @@ mod tests {
         f.recorder.settle("box", &mut source, recorded, 1_000).await.unwrap();
         assert_eq!(source.settled.len(), 1);
         let news =
-            [("box", "quota", 1_059), ("other", "quota", 1_059), ("box", "rights", 1_059), ("box", "rights", 1_119)];
+            [("box", "quota", 4_599), ("other", "quota", 4_599), ("box", "rights", 4_599), ("box", "rights", 8_199)];
         let news = news.map(|(mailbox, why, now)| f.recorder.is_news(mailbox, why, now));
-        assert_eq!(news, [false, true, true, true], "what lasts is said once a minute");
+        assert_eq!(news, [false, true, true, true], "what lasts is said once an hour");
         assert_eq!(f.unsettled().await, ["bounce"]);
         assert!(!f.recorder.settle_due("box", &mut source, 1_009).await.unwrap(), "not so soon");
         assert!(f.recorder.settle_due("box", &mut source, 1_010).await.unwrap());
@@ -939,7 +952,7 @@ mod tests {
         // One message suppresses so many, whatever it is committed with.
         assert_eq!(tally.suppressed, 5 * 50);
         assert_eq!(f.recorder.store.resume("box").await.unwrap().cursor, Some(Cursor::new("5")));
-        assert!(f.recorder.store.deaths(0).await.unwrap().is_empty(), "nothing is under way any more");
+        assert!(f.recorder.store.deaths("box", 0).await.unwrap().is_empty(), "nothing is under way any more");
     }
 
     #[tokio::test]
@@ -949,6 +962,7 @@ mod tests {
         let places = ["bounce", "letter"].map(Place::new);
         store.attempt("box", &[&places[0], &places[1]]).await.unwrap();
         let recorder = Recorder::new(&f.config, Judge::embedded(), store.clone(), 0).await.unwrap();
+        recorder.take_over(&f.config, "box", true, 0).await.unwrap();
         let message = |place: &str| Message {
             place: Place::new(place),
             received: 5,
@@ -967,7 +981,7 @@ mod tests {
 
         for _ in 0..2 {
             store.attempt("box", &[&places[0]]).await.unwrap();
-            let _ = Recorder::new(&f.config, Judge::embedded(), store.clone(), 1_000).await.unwrap();
+            recorder.take_over(&f.config, "box", true, 1_000).await.unwrap();
         }
         let pending = store.resume("box").await.unwrap().pending;
         assert_eq!(pending.iter().map(|one| one.place.as_str()).collect::<Vec<_>>(), ["bounce"]);

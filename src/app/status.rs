@@ -21,7 +21,7 @@ use crate::{
     follower::{Followers, Trouble},
     message::Place,
     report::Trust,
-    store::{MailboxStatus, PendingAnswer, PendingMessage, Store, StoreError},
+    store::{MailboxDaemons, MailboxStatus, PendingAnswer, PendingMessage, ShownDaemon, Store, StoreError},
     text::grouped,
 };
 
@@ -30,6 +30,12 @@ const LASTING: i64 = 3600;
 
 /// A mailbox that failed so often in a row is in trouble, however recently it was read before.
 const MOST_FAILURES: i64 = 5;
+
+/// What a server refused so often in a row is no passing fault of its own.
+const MOST_REFUSALS: i64 = 3;
+
+/// A daemon that was not heard of for so many seconds is gone, or does nothing.
+const LONGEST_SILENCE: u64 = 60;
 
 /// New messages may be recorded so many seconds after their arrival before that counts as lagging behind.
 const MOST_LAG: i64 = 24 * 3600;
@@ -46,11 +52,31 @@ pub struct MailboxHealth {
     pub wrong: Vec<Wrong>,
     /// How many seconds ago it was last read successfully; `None` when it never was, or nobody can tell.
     pub age: Option<u64>,
+    /// What is being done with it.
+    pub state: MailboxState,
+    /// The daemon that reads it, if one does.
+    pub reader: Option<ShownDaemon>,
+    /// Daemons that wait to take over, longest first.
+    pub standby: Vec<ShownDaemon>,
     /// What the store knows of it.
     #[serde(flatten)]
     pub status: MailboxStatus,
     /// Its messages that could not be read yet.
     pub waiting: Vec<PendingMessage>,
+}
+
+words! {
+    /// What is being done with a mailbox.
+    MailboxState {
+        /// A daemon reads it.
+        Reading = "reading",
+        /// The last attempt failed, and the next one comes.
+        Retrying = "retrying",
+        /// It refuses, and only a person can mend that: a password, a certificate, a folder. It is asked again all the same.
+        NeedsPerson = "needs_person",
+        /// No daemon reads it.
+        Unread = "unread",
+    }
 }
 
 words! {
@@ -60,6 +86,8 @@ words! {
         Stale = "stale",
         /// It failed several times in a row, or so that the database could not be told.
         Failing = "failing",
+        /// It refuses again and again, and only a person can mend that.
+        NeedsPerson = "needs_person",
         /// What arrives is recorded long after.
         Lagging = "lagging",
         /// A message can't be read for long, and nobody has said that he knows.
@@ -125,6 +153,7 @@ pub struct Status {
 pub async fn status(config: &Config, max_age: Duration, now: Moment) -> Result<Status, StoreError> {
     let store = Store::open_to_read(&config.database.path).await?;
     let (known, waiting, held) = (store.status().await?, store.pending().await?, store.held_count().await?);
+    let daemons = store.daemons().await?;
     let troubles = Followers::configured(config).troubles(&store, now.wall).await?;
     let unforgotten = unforgotten(&store).await;
     let believed = believed_by_anybody(config, &store).await?;
@@ -135,7 +164,7 @@ pub async fn status(config: &Config, max_age: Duration, now: Moment) -> Result<S
     let names = names.chain(config.mail_log.keys().map(String::as_str));
     let unwritable = unwritable_disks(config, room);
     let untold = untold(&config.database.path);
-    let mailboxes = health(names, known, &untold, &waiting, max_age, now);
+    let mailboxes = health(names, known, &untold, &waiting, daemons, max_age, now);
     Ok(Status { mailboxes, troubles, unwritable, unforgotten: unforgotten?, held, believed, alarms })
 }
 
@@ -234,6 +263,7 @@ fn health<'a>(
     mut known: Vec<MailboxStatus>,
     untold: &[Untold],
     waiting: &[PendingMessage],
+    mut daemons: Vec<MailboxDaemons>,
     max_age: Duration,
     now: Moment,
 ) -> Vec<MailboxHealth> {
@@ -249,7 +279,21 @@ fn health<'a>(
             let age = status.read().and_then(|read| read.age(now));
             let wrong = wrong(&status, untold.is_some(), age, max_age, now.wall);
             let waiting = waiting.iter().filter(|one| one.mailbox == name).cloned().collect();
-            MailboxHealth { healthy: wrong.is_empty(), wrong, age, status, waiting }
+            let found = daemons.iter().position(|one| one.mailbox == name).map(|at| daemons.swap_remove(at));
+            let (reader, mut standby) = found.map_or((None, Vec::new()), |found| (found.reader, found.standby));
+            let is_there = |daemon: &ShownDaemon| daemon.seen().age(now).is_some_and(|age| age <= LONGEST_SILENCE);
+            let is_free = reader.is_none();
+            let reader = reader.filter(is_there);
+            standby.retain(is_there);
+            // Standard input has one reader in any case, and no lease.
+            let is_read = reader.is_some() || (is_free && age.is_some_and(|age| age <= LONGEST_SILENCE));
+            let state = match &status {
+                _ if !is_read => MailboxState::Unread,
+                MailboxStatus { failure: Some(_), needs_person: true, .. } => MailboxState::NeedsPerson,
+                MailboxStatus { next_try: Some(_), .. } => MailboxState::Retrying,
+                _ => MailboxState::Reading,
+            };
+            MailboxHealth { healthy: wrong.is_empty(), wrong, age, state, reader, standby, status, waiting }
         })
         .collect()
 }
@@ -260,6 +304,7 @@ fn wrong(status: &MailboxStatus, is_untold: bool, age: Option<u64>, max_age: Dur
     let all = [
         (age.is_none_or(|age| age > max_age.as_secs()), Wrong::Stale),
         (status.failures >= MOST_FAILURES || is_untold, Wrong::Failing),
+        (status.needs_person && status.failures >= MOST_REFUSALS, Wrong::NeedsPerson),
         (reads && status.lag.is_some_and(|lag| lag > MOST_LAG), Wrong::Lagging),
         (lasts(status.pending_since), Wrong::Pending),
         (status.set_aside > 0, Wrong::SetAside),
@@ -296,6 +341,8 @@ mod tests {
                 MailboxStatus { pending_since: Some(NOW - 3_600), unsettled_since: Some(NOW - 3_600), ..ok() },
                 &[Wrong::Pending, Wrong::Unsettled],
             ),
+            (MailboxStatus { failures: 2, needs_person: true, ..ok() }, &[]),
+            (MailboxStatus { failures: 3, needs_person: true, ..ok() }, &[Wrong::NeedsPerson]),
             (MailboxStatus { set_aside: 1, ..ok() }, &[Wrong::SetAside]),
             (MailboxStatus { recorded: Some(NOW - 299), lag: Some(86_401), ..ok() }, &[Wrong::Lagging]),
             (MailboxStatus { recorded: Some(NOW - 299), lag: Some(86_400), ..ok() }, &[]),
@@ -303,8 +350,46 @@ mod tests {
         ];
         let now = Moment { wall: NOW, uptime: 500_000 };
         for (status, expected) in cases {
-            let found = health(["box"].into_iter(), vec![status.clone()], &[], &[], Duration::from_secs(900), now);
+            let found =
+                health(["box"].into_iter(), vec![status.clone()], &[], &[], Vec::new(), Duration::from_secs(900), now);
             assert_eq!((&found[0].wrong[..], found[0].healthy), (expected, expected.is_empty()), "{status:?}");
+        }
+    }
+
+    #[test]
+    fn the_state_says_whether_a_daemon_reads_it_and_what_it_waits_for() {
+        let now = Moment { wall: NOW, uptime: 500_000 };
+        let daemon = |silent: i64| ShownDaemon {
+            daemon: "mx1, process 7".into(),
+            seen_at: NOW - silent,
+            seen_uptime: 500_000 - silent,
+        };
+        let of = |reader: Option<i64>, standby: &[i64], status: MailboxStatus| {
+            let standby = standby.iter().map(|silent| daemon(*silent)).collect();
+            let daemons = MailboxDaemons { mailbox: "box".into(), reader: reader.map(daemon), standby };
+            let names = ["box"].into_iter();
+            let mut all = health(names, vec![status], &[], &[], vec![daemons], Duration::from_secs(900), now);
+            let one = all.remove(0);
+            (one.state, one.reader.is_some(), one.standby.len())
+        };
+        let failed = |next_try, needs_person| MailboxStatus {
+            failure: Some("no".into()),
+            failures: 1,
+            next_try,
+            needs_person,
+            ..read("box", 300)
+        };
+        for (reader, standby, status, expected) in [
+            (Some(60), &[0, 60, 61][..], read("box", 300), (MailboxState::Reading, true, 2)),
+            (Some(61), &[], read("box", 3), (MailboxState::Unread, false, 0)),
+            (None, &[], read("box", 61), (MailboxState::Unread, false, 0)),
+            (None, &[], read("box", 3), (MailboxState::Reading, false, 0)),
+            (Some(0), &[], failed(Some(NOW + 5), false), (MailboxState::Retrying, true, 0)),
+            (Some(0), &[], failed(Some(NOW + 5), true), (MailboxState::NeedsPerson, true, 0)),
+            // A complaint, and reading goes on.
+            (Some(0), &[], failed(None, false), (MailboxState::Reading, true, 0)),
+        ] {
+            assert_eq!(of(reader, standby, status.clone()), expected, "{reader:?} {standby:?} {status:?}");
         }
     }
 
@@ -315,7 +400,8 @@ mod tests {
         let now = Moment { wall: NOW, uptime: 500_000 };
         let names = ["box", "new", "fine"].into_iter();
         let known = vec![MailboxStatus { failures: 1, ..read("box", 3) }, read("fine", 3)];
-        let found = health(names, known, &[untold("box"), untold("new")], &[], Duration::from_secs(900), now);
+        let found =
+            health(names, known, &[untold("box"), untold("new")], &[], Vec::new(), Duration::from_secs(900), now);
         let told = |at: usize| (found[at].status.failures, found[at].status.failure.as_deref(), &found[at].wrong[..]);
         assert_eq!(told(0), (2, Some("no room"), &[Wrong::Failing][..]));
         assert_eq!(told(1), (1, Some("no room"), &[Wrong::Stale, Wrong::Failing][..]));
@@ -353,7 +439,8 @@ mod tests {
         };
         let (known, now) = (vec![read("gone", 0), read("fresh", 0)], Moment { wall: NOW, uptime: 500_000 });
         let waiting = [waiting("gone"), waiting("fresh")];
-        let found = health(["fresh", "new"].into_iter(), known, &[], &waiting, Duration::from_secs(900), now);
+        let found =
+            health(["fresh", "new"].into_iter(), known, &[], &waiting, Vec::new(), Duration::from_secs(900), now);
         let found: Vec<_> = found.iter().map(|m| (m.status.mailbox.as_str(), m.healthy, m.waiting.len())).collect();
         assert_eq!(found, [("fresh", true, 1), ("new", false, 0)]);
     }

@@ -107,7 +107,7 @@ impl From<StoreError> for Failure {
             StoreError::Unusable(_) => Exit::Io,
             StoreError::Foreign(_) => Exit::Config,
             StoreError::Refused(_) => Exit::No,
-            StoreError::Replaced(_) => Exit::Later,
+            StoreError::Replaced(_) | StoreError::Overtaken(_) => Exit::Later,
         };
         Self::new(exit, error)
     }
@@ -118,7 +118,7 @@ impl From<Halt> for Failure {
         match halt {
             Halt::Store(error) => error.into(),
             Halt::Source(error @ SourceError::Refused(_)) => Self::new(Exit::Refused, error),
-            Halt::Source(error @ SourceError::Lost(_)) => Self::new(Exit::Unavailable, error),
+            Halt::Source(error @ (SourceError::Lost(_) | SourceError::Later(_))) => Self::new(Exit::Unavailable, error),
         }
     }
 }
@@ -139,18 +139,19 @@ mod tests {
     #[test]
     fn every_failure_has_the_code_that_scripts_and_systemd_act_upon() {
         let text = || "why".to_owned();
-        let failures: [(Failure, u8); 17] = [
+        let failures: [(Failure, u8); 18] = [
             (StoreError::Busy(text()).into(), 75),
             (StoreError::Unusable(text()).into(), 74),
             (StoreError::Foreign(text()).into(), 78),
             (StoreError::Replaced(text()).into(), 75),
+            (StoreError::Overtaken(text()).into(), 75),
             (StoreError::Refused(text()).into(), 1),
             (Halt::Store(StoreError::Busy(text())).into(), 75),
             (Halt::Store(StoreError::Unusable(text())).into(), 74),
             (Halt::Source(SourceError::Lost(text())).into(), 69),
+            (Halt::Source(SourceError::Later(text())).into(), 69),
             (Halt::Source(SourceError::Refused(text())).into(), 77),
             (DaemonError::NothingToRead(text()).into(), 78),
-            (DaemonError::Locked(text()).into(), 75),
             (DaemonError::Store(StoreError::Busy(text())).into(), 75),
             (DaemonError::Store(StoreError::Unusable(text())).into(), 74),
             (DaemonError::Refused(text()).into(), 77),

@@ -97,7 +97,11 @@ fn failure(database: &Path, error: StoreError) -> Failure {
     let exit = match error {
         StoreError::Foreign(_) => Exit::Config,
         StoreError::Unusable(_) if is_forbidden(database) => Exit::Refused,
-        StoreError::Unusable(_) | StoreError::Busy(_) | StoreError::Replaced(_) | StoreError::Refused(_) => Exit::Later,
+        StoreError::Unusable(_)
+        | StoreError::Busy(_)
+        | StoreError::Replaced(_)
+        | StoreError::Overtaken(_)
+        | StoreError::Refused(_) => Exit::Later,
     };
     Failure::new(exit, error)
 }

@@ -75,7 +75,6 @@ impl From<DaemonError> for Failure {
         let exit = match error {
             DaemonError::Store(error) => return error.into(),
             DaemonError::NothingToRead(_) | DaemonError::Tables(_) | DaemonError::Keys(_) => Exit::Config,
-            DaemonError::Locked(_) => Exit::Later,
             DaemonError::Refused(_) => Exit::Refused,
             DaemonError::Died(_) => Exit::Software,
         };

@@ -14,7 +14,7 @@ use super::{
     terminal::{count, grouped, json_line, printable},
 };
 use crate::{
-    app::{self, MailboxHealth, ShownAlarm, Unforgotten, UnwritableDisk, Wrong},
+    app::{self, MailboxHealth, MailboxState, ShownAlarm, Unforgotten, UnwritableDisk, Wrong},
     clock::Moment,
     follower::Trouble,
     store::MailboxStatus,
@@ -24,12 +24,12 @@ use crate::{
 /// database, a disk has no room or can't be written, or somebody is not forgotten as he asked.
 ///
 /// Wrong is a mailbox that was not read for long (stale), failed several times in a row or so that the database could
-/// not be told (failing), is read a day behind (lagging), holds messages that can't be read for an hour (pending) or
+/// not be told (failing), refuses again and again, which only a person can mend (needs_person), is read a day behind (lagging), holds messages that can't be read for an hour (pending) or
 /// over which the process died twice (set_aside), or can't be told for an hour what was recorded (unsettled).
 /// `bounced retry` and `bounced ack` answer for messages.
 ///
-/// With --json one array: [{"mailbox", "healthy", "wrong", "age", "read_at", "failed_at", "failure", "failures",
-/// "messages", "bounces", "newest", "lag", "unsettled", "pending", "waiting": [{"place", "why", "tries", "next_try",
+/// With --json one array: [{"mailbox", "healthy", "wrong", "state", "reader", "standby", "age", "read_at", "failed_at",
+/// "failure", "failures", "next_try", "messages", "bounces", "newest", "lag", "unsettled", "pending", "waiting": [{"place", "why", "tries", "next_try",
 /// …}], …}], times in seconds since 1970-01-01 UTC; behind them {"list", "healthy", "failure"} for each published list
 /// that does not follow the database, {"disk", "healthy", "failure"} for each directory that has no room or can't be
 /// written, {"forget": "key" or "unfinished", "healthy", "failure"} where those who asked to be forgotten are not,
@@ -128,7 +128,8 @@ impl Status {
 }
 
 fn write(health: &MailboxHealth, now: i64, out: &mut impl Write) -> io::Result<()> {
-    let MailboxStatus { mailbox, read_at, failure, failures, messages, bounces, unsettled, .. } = &health.status;
+    let MailboxStatus { mailbox, read_at, failure, failures, next_try, messages, bounces, unsettled, .. } =
+        &health.status;
     let wrong: Vec<String> = health.wrong.iter().map(|wrong| wrong.as_str().to_uppercase()).collect();
     let state = if health.healthy { "ok".to_owned() } else { wrong.join(" ") };
     let read = match (read_at, health.age) {
@@ -148,8 +149,18 @@ fn write(health: &MailboxHealth, now: i64, out: &mut impl Write) -> io::Result<(
         let times =
             if *failures > 1 { format!(", {} in a row", count(whole(*failures), "time")) } else { String::new() };
         write!(out, "; last attempt failed{times}: {}", printable(failure))?;
+        if let (Some(next), MailboxState::Retrying | MailboxState::NeedsPerson) = (next_try, health.state) {
+            write!(out, "; the next one in {}", span(next - now))?;
+        }
+    }
+    if health.state == MailboxState::Unread {
+        write!(out, "; no daemon reads it")?;
     }
     writeln!(out)?;
+    for one in &health.standby {
+        let reader = health.reader.as_ref().map_or("nobody now", |reader| reader.daemon.as_str());
+        writeln!(out, "       {} waits to take over from {}", printable(&one.daemon), printable(reader))?;
+    }
     for one in &health.waiting {
         let (next, known) = (span(one.next_try - now), if one.acknowledged { ", known to you" } else { "" });
         // The place as `bounced retry` and `bounced ack` take it.

@@ -1,10 +1,13 @@
-//! One daemon a database: two would read the same mailboxes and fight over every message. What the file says is no
-//! business of the lock; see [`beside`].
+//! The lock beside the database: of several daemons one has it, and whoever gets it knows that the one who had it is dead
+//! or was told to stop, without waiting for its leases to run out. What the file says is no business of the lock; see
+//! [`beside`].
 
 use std::{
-    fs::{File, TryLockError},
-    os::unix::fs::OpenOptionsExt,
-    path::Path,
+    fs::{self, File, TryLockError},
+    io,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    sync::OnceLock,
     thread,
     time::Duration,
 };
@@ -12,23 +15,25 @@ use std::{
 use super::DaemonError;
 use crate::{app::beside, files::give_to_owner_of_directory, store::StoreError};
 
-/// So often, and with such pauses, is a lock asked for that somebody has: commands take it for a moment to learn whether a
+/// So often, and with such pauses, is a lock asked for at the start that somebody has: commands take it for a moment to learn whether a
 /// daemon runs.
 const TRIES: (usize, Duration) = (20, Duration::from_millis(10));
 
-/// Held as long as it lives; the kernel lets go of it even after `kill -9`.
+/// Once taken it is held as long as it lives; the kernel lets go of it even after `kill -9`.
 #[derive(Debug)]
 pub(super) struct Lock {
     file: File,
-    /// Whether the last daemon was told to stop. Then it died over no message, whatever it was reading.
-    pub(super) last_was_stopped: bool,
+    path: PathBuf,
+    /// Once it is taken, whether the last daemon that had it was told to stop. Then that one died over no message, whatever
+    /// it was reading.
+    taken: OnceLock<bool>,
 }
 
 impl Lock {
-    /// Locks a file beside the database. Not the database itself: closing any handle on it would drop SQLite's locks.
-    pub(super) fn take(database: &Path) -> Result<Self, DaemonError> {
+    /// Opens a file beside the database. Not the database itself: closing any handle on it would drop SQLite's locks.
+    pub(super) fn open(database: &Path) -> Result<Self, DaemonError> {
         let path = beside::lock_file(database);
-        let unusable = |error: std::io::Error| {
+        let unusable = |error: io::Error| {
             DaemonError::Store(StoreError::Unusable(format!(
                 "{} can't be locked: {error}; the directory must exist and the user that runs bounced must be able to write in it",
                 path.display()
@@ -47,31 +52,49 @@ impl Lock {
         if is_new {
             give_to_owner_of_directory(&file, &path);
         }
-        match try_lock(&file) {
-            Ok(()) => {
-                let last_was_stopped = beside::begin(&file).map_err(unusable)?;
-                Ok(Self { file, last_was_stopped })
+        let lock = Self { file, path: path.clone(), taken: OnceLock::new() };
+        for _ in 1..TRIES.0 {
+            if lock.try_take().map_err(unusable)? {
+                break;
             }
-            Err(TryLockError::WouldBlock) => Err(DaemonError::Locked(format!(
-                "another `bounced run` works on {}; stop it, or give this one a database of its own",
-                database.display()
-            ))),
-            Err(TryLockError::Error(error)) => Err(unusable(error)),
+            thread::sleep(TRIES.1);
         }
+        Ok(lock)
+    }
+
+    /// Takes it where nobody else has it; says whether it is ours.
+    pub(super) fn take(&self) -> bool {
+        // What fails now is tried again, and leases run out without it.
+        self.is_held() || self.try_take().unwrap_or(false)
+    }
+
+    fn try_take(&self) -> io::Result<bool> {
+        match self.file.try_lock() {
+            Ok(()) => {
+                let last_was_stopped = beside::begin(&self.file)?;
+                let _ = self.taken.set(last_was_stopped);
+                Ok(self.is_held())
+            }
+            Err(TryLockError::WouldBlock) => Ok(false),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    /// Whether it is ours. One whose file somebody has deleted or replaced says nothing of others.
+    pub(super) fn is_held(&self) -> bool {
+        let of = |found: io::Result<fs::Metadata>| found.ok().map(|found| (found.dev(), found.ino()));
+        self.taken.get().is_some() && of(self.file.metadata()) == of(fs::metadata(&self.path))
+    }
+
+    /// Whether the last one that had it was told to stop.
+    pub(super) fn last_was_stopped(&self) -> bool {
+        self.taken.get().is_some_and(|stopped| *stopped)
     }
 
     /// Says that this daemon ends because it was told to. Where that can't be written it counts as one that died.
     pub(super) fn note_stop(&self) {
-        beside::note_stop(&self.file);
-    }
-}
-
-fn try_lock(file: &File) -> Result<(), TryLockError> {
-    for _ in 1..TRIES.0 {
-        match file.try_lock() {
-            Err(TryLockError::WouldBlock) => thread::sleep(TRIES.1),
-            done => return done,
+        if self.is_held() {
+            beside::note_stop(&self.file);
         }
     }
-    file.try_lock()
 }

@@ -6,12 +6,13 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::{leases::Leases, told::Told};
 use crate::{
     app::{MailLog, Recorder},
     clock::{Moment, now},
     maillog::{Lines, LogError, LogSettings, Tail},
     source::Backoff,
-    store::{Heartbeat, StoreError},
+    store::{Failure, Heartbeat, StoreError},
 };
 
 /// The first and the longest wait before what failed is tried again.
@@ -25,17 +26,25 @@ pub(super) async fn follow(
     settings: LogSettings,
     campaign_headers: Vec<String>,
     recorder: Arc<Recorder>,
+    leases: Arc<Leases>,
     stop: CancellationToken,
 ) -> Result<(), StoreError> {
-    let backoff = Backoff::new(RETRY.0, RETRY.1);
+    let (backoff, told) = (Backoff::new(RETRY.0, RETRY.1), Told::default());
     let (is_told, missing) = (false, None);
-    let mut follower = Follower { name, settings, campaign_headers, recorder, stop, backoff, is_told, missing };
-    while let Err(why) = follower.session().await? {
-        if !follower.wait(&why.to_string()).await? {
-            break;
+    let mut follower =
+        Follower { name, settings, campaign_headers, recorder, leases, stop, backoff, told, is_told, missing };
+    loop {
+        match follower.leased().await {
+            Err(StoreError::Overtaken(_)) => follower.leases.overtaken(&follower.name),
+            Ok(Err(why)) => {
+                if !follower.wait(&why.to_string()).await? {
+                    return Ok(());
+                }
+            }
+            Ok(Ok(())) => return Ok(()),
+            Err(error) => return Err(error),
         }
     }
-    Ok(())
 }
 
 struct Follower {
@@ -43,8 +52,10 @@ struct Follower {
     settings: LogSettings,
     campaign_headers: Vec<String>,
     recorder: Arc<Recorder>,
+    leases: Arc<Leases>,
     stop: CancellationToken,
     backoff: Backoff,
+    told: Told,
     /// Whether the log says which one is read, and from where.
     is_told: bool,
     /// Why there is nothing to read, where there was before.
@@ -52,6 +63,20 @@ struct Follower {
 }
 
 impl Follower {
+    /// One session as long as this daemon is the one that reads the log.
+    async fn leased(&mut self) -> Result<Result<(), LogError>, StoreError> {
+        // Nobody else can read it.
+        if self.settings.stdin {
+            return self.session().await;
+        }
+        let (leases, stop) = (Arc::clone(&self.leases), self.stop.clone());
+        let Some(lost) = stop.run_until_cancelled(leases.wait_for(&self.name)).await else { return Ok(Ok(())) };
+        match lost.run_until_cancelled(self.session()).await {
+            Some(ended) => ended,
+            None => Err(StoreError::Overtaken(self.name.clone())),
+        }
+    }
+
     /// From opening the log to the stop signal. Only waiting is interrupted; lines that have come are recorded.
     async fn session(&mut self) -> Result<Result<(), LogError>, StoreError> {
         let Some((mut log, cursor)) = self.resume().await? else { return Ok(Ok(())) };
@@ -74,7 +99,7 @@ impl Follower {
                     Ok(None) => return Ok(Ok(())),
                     Err(LogError::Gone(why)) => {
                         tracing::warn!(mail_log = self.name, "{why}");
-                        self.beat(Heartbeat::Failed(&why)).await?;
+                        self.beat(Heartbeat::Failed(Failure { why: &why, ..Failure::default() })).await?;
                         self.missing = Some(why);
                         continue;
                     }
@@ -91,6 +116,9 @@ impl Follower {
             let Some(next) = self.record(log, &lines).await? else { return Ok(Ok(())) };
             log = next;
             self.backoff.reset();
+            if self.told.works().is_some() {
+                tracing::info!(mail_log = self.name, "read again");
+            }
         }
     }
 
@@ -101,7 +129,8 @@ impl Follower {
             tokio::select! {
                 lines = &mut next => return Ok(lines),
                 () = sleep(HEARTBEAT_INTERVAL) => {
-                    self.beat(self.missing.as_deref().map_or(Heartbeat::Read, Heartbeat::Failed)).await?;
+                    let missing = |why| Heartbeat::Failed(Failure { why, ..Failure::default() });
+                    self.beat(self.missing.as_deref().map_or(Heartbeat::Read, missing)).await?;
                 }
             }
         }
@@ -145,8 +174,14 @@ impl Follower {
     /// Tells why the log is not read, and waits; says whether to try again.
     async fn wait(&mut self, why: &str) -> Result<bool, StoreError> {
         let wait = self.backoff.next_wait();
-        tracing::warn!(mail_log = self.name, "{why}; trying again in {} s", wait.as_secs().max(1));
-        self.beat(Heartbeat::Failed(why)).await?;
+        let seconds = wait.as_secs().max(1);
+        if self.told.failed(why) {
+            tracing::warn!(mail_log = self.name, "{why}; trying again in {seconds} s, and then until it works");
+        } else {
+            tracing::debug!(mail_log = self.name, "{why}; trying again in {seconds} s");
+        }
+        let next_try = Some(now().saturating_add_unsigned(wait.as_secs()));
+        self.beat(Heartbeat::Failed(Failure { why, next_try, needs_person: false })).await?;
         Ok(self.stop.run_until_cancelled(sleep(wait)).await.is_some())
     }
 

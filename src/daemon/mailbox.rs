@@ -9,21 +9,25 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiff::SignedDuration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::{leases::Leases, told::Told};
 use crate::{
     app::{Begun, Halt, Judged, Recorded, Recorder, Tally},
     clock::{Moment, now},
     message::Batch,
     source::{Backoff, PATIENCE, Progress, Source, SourceError},
-    store::{Heartbeat, StoreError},
+    store::{Failure, Heartbeat, StoreError},
     text::{self, grouped},
 };
 
 /// The first and the longest wait before a lost connection or a busy database is tried again: a server that is back is
 /// found soon, and one connection in half a minute hurts none.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// A server that wants to be left alone is: what it counts, connections or octets, it counts over minutes.
+const LATER_RETRY: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(300));
 /// A mailbox that refuses needs a person; until one comes it is asked now and then, not hammered.
 const REFUSED_RETRY: Duration = Duration::from_secs(300);
 /// One that worked before may only refuse for a while, as a server does that can't reach its list of users.
@@ -66,11 +70,14 @@ pub(super) struct Watch<S> {
     mailbox: String,
     source: S,
     recorder: Arc<Recorder>,
+    leases: Arc<Leases>,
     stop: CancellationToken,
     /// Whoever waits for the first attempt; `None` once it has heard.
     supervisor: Option<mpsc::Sender<FirstAttempt>>,
     backoff: Backoff,
+    later: Backoff,
     refused: Backoff,
+    told: Told,
     last_heartbeat: Option<Instant>,
     tally: Tally,
     waits: Waits,
@@ -81,6 +88,7 @@ impl<S: Source> Watch<S> {
         mailbox: &str,
         mut source: S,
         recorder: Arc<Recorder>,
+        leases: Arc<Leases>,
         stop: CancellationToken,
         supervisor: mpsc::Sender<FirstAttempt>,
     ) -> Self {
@@ -90,9 +98,12 @@ impl<S: Source> Watch<S> {
             mailbox: mailbox.to_owned(),
             source,
             recorder,
+            leases,
             stop,
             supervisor: Some(supervisor),
             backoff: Backoff::new(RETRY.0, RETRY.1),
+            later: Backoff::new(LATER_RETRY.0, LATER_RETRY.1),
+            told: Told::default(),
             refused: Backoff::new(REFUSED_AFTER_WORKING.0, REFUSED_AFTER_WORKING.1),
             last_heartbeat: None,
             tally: Tally::default(),
@@ -109,6 +120,11 @@ impl<S: Source> Watch<S> {
     pub(super) async fn run(mut self) -> Result<(), StoreError> {
         while let Err(halt) = self.session().await {
             self.summarise();
+            if let Halt::Store(StoreError::Overtaken(_)) = halt {
+                self.leases.overtaken(&self.mailbox);
+                let _ = tokio::time::timeout(GOODBYE, self.source.close()).await;
+                continue;
+            }
             // What was read is dropped, and read again: whoever ends the process meanwhile does so over none of it.
             // Where that can't be noted, nothing is lost but time.
             let _ = self.recorder.let_go(&self.mailbox).await;
@@ -129,6 +145,17 @@ impl<S: Source> Watch<S> {
     async fn session(&mut self) -> Result<(), Halt> {
         let (stop, waits) = (self.stop.clone(), self.waits.clone());
         waits.own.rest();
+        let lost = match self.leases.have(&self.mailbox) {
+            Some(lost) => lost,
+            None => {
+                waits.source.rest();
+                self.tell_supervisor(FirstAttempt::Going).await;
+                match stop.run_until_cancelled(self.leases.wait_for(&self.mailbox)).await {
+                    Some(lost) => lost,
+                    None => return Ok(()),
+                }
+            }
+        };
         waits.source.until(PATIENCE);
         match stop.run_until_cancelled(self.recorder.open(&self.mailbox, &mut self.source)).await {
             Some(opened) => opened?,
@@ -183,15 +210,22 @@ impl<S: Source> Watch<S> {
             waits.source.until(PATIENCE);
             if idle && !self.catch_up().await? {
                 waits.source.until(PATIENCE);
-                match stop.run_until_cancelled(self.source.wait()).await {
-                    Some(waited) => waited?,
+                match stop.run_until_cancelled(lost.run_until_cancelled(self.source.wait())).await {
+                    Some(Some(waited)) => waited?,
+                    // The next write would be refused.
+                    Some(None) => return Err(StoreError::Overtaken(self.mailbox.clone()).into()),
                     None => return Ok(()),
                 }
             }
             // Not sooner: a mailbox that opens but then always fails must not be hammered.
             if succeeds {
                 self.refused.reset();
+                self.later.reset();
                 self.backoff.reset();
+                if let Some((failures, span)) = self.told.works() {
+                    let span = SignedDuration::from_secs(span.as_secs().cast_signed());
+                    tracing::info!(mailbox = self.mailbox, failures, "read again after {span:#}");
+                }
             }
         }
     }
@@ -206,48 +240,56 @@ impl<S: Source> Watch<S> {
     /// Says what failed and how long to wait before the next attempt.
     async fn failed(&mut self, halt: Halt) -> Result<Duration, StoreError> {
         self.last_heartbeat = None;
-        // The log tells the person already; where the store can't be told, it is noted beside it.
-        let _ = self.recorder.heartbeat(&self.mailbox, Moment::now(), Heartbeat::Failed(&halt.to_string())).await;
         let (why, wait) = match halt {
             Halt::Store(
                 error @ (StoreError::Unusable(_)
                 | StoreError::Foreign(_)
                 | StoreError::Refused(_)
                 | StoreError::Replaced(_)),
-            ) => return Err(error),
+            ) => {
+                self.note(&error.to_string(), None, false).await;
+                return Err(error);
+            }
+            Halt::Store(StoreError::Overtaken(why)) => (why, Some(Duration::ZERO)),
             Halt::Source(SourceError::Refused(why)) => (why, None),
+            Halt::Source(SourceError::Later(why)) => (why, Some(self.later.next_wait())),
             Halt::Store(StoreError::Busy(why)) | Halt::Source(SourceError::Lost(why)) => {
                 (why, Some(self.backoff.next_wait()))
             }
         };
         // A store that does not know will be asked again.
         let worked = self.recorder.worked(&self.mailbox).await.unwrap_or(true);
-        match wait {
-            Some(wait) => {
-                tracing::warn!(mailbox = self.mailbox, "{why}; trying again in {} s", wait.as_secs().max(1));
-                self.tell_supervisor(FirstAttempt::Going).await;
-                Ok(wait)
-            }
-            None if worked => {
-                let wait = self.refused.next_wait();
-                tracing::error!(
-                    mailbox = self.mailbox,
-                    "{why}; it worked before, trying again in {} s",
-                    wait.as_secs()
-                );
-                self.tell_supervisor(FirstAttempt::Going).await;
-                Ok(wait)
-            }
-            // The first refusal is told by whoever supervises, as the reason to give up or as an error line.
-            None if self.supervisor.is_some() => {
-                self.tell_supervisor(FirstAttempt::Refused { mailbox: self.mailbox.clone(), why }).await;
-                Ok(REFUSED_RETRY)
-            }
-            None => {
-                tracing::error!(mailbox = self.mailbox, "{why}; trying again in {} s", REFUSED_RETRY.as_secs());
-                Ok(REFUSED_RETRY)
-            }
+        let needs_person = wait.is_none();
+        let (wait, is_first_refusal) = match wait {
+            Some(wait) => (wait, false),
+            None if worked => (self.refused.next_wait(), false),
+            None => (REFUSED_RETRY, self.supervisor.is_some()),
+        };
+        self.note(&why, Some(wait), needs_person).await;
+        let (mailbox, seconds) = (&self.mailbox, wait.as_secs().max(1));
+        if is_first_refusal {
+            // Told by whoever supervises, as the reason to give up or as an error line.
+            self.told.failed(&why);
+            self.tell_supervisor(FirstAttempt::Refused { mailbox: self.mailbox.clone(), why }).await;
+            return Ok(wait);
         }
+        match (self.told.failed(&why), needs_person) {
+            (false, _) => tracing::debug!(mailbox, "{why}; trying again in {seconds} s"),
+            (true, false) => tracing::warn!(mailbox, "{why}; trying again in {seconds} s, and then until it works"),
+            (true, true) if worked => {
+                tracing::error!(mailbox, "{why}; it worked before, trying again in {seconds} s, and then now and then");
+            }
+            (true, true) => tracing::error!(mailbox, "{why}; trying again in {seconds} s, and then now and then"),
+        }
+        self.tell_supervisor(FirstAttempt::Going).await;
+        Ok(wait)
+    }
+
+    /// The log tells the person already; where the store can't be told, it is noted beside it.
+    async fn note(&mut self, why: &str, wait: Option<Duration>, needs_person: bool) {
+        let next_try = wait.map(|wait| now().saturating_add_unsigned(wait.as_secs()));
+        let failure = Heartbeat::Failed(Failure { why, next_try, needs_person });
+        let _ = self.recorder.heartbeat(&self.mailbox, Moment::now(), failure).await;
     }
 
     async fn tell_supervisor(&mut self, attempt: FirstAttempt) {
@@ -266,7 +308,8 @@ impl<S: Source> Watch<S> {
         if due {
             self.recorder.heartbeat(&self.mailbox, Moment::now(), Heartbeat::Read).await?;
             if let Some(why) = self.source.complaint() {
-                self.recorder.heartbeat(&self.mailbox, Moment::now(), Heartbeat::Failed(&why)).await?;
+                let failure = Heartbeat::Failed(Failure { why: &why, next_try: None, needs_person: false });
+                self.recorder.heartbeat(&self.mailbox, Moment::now(), failure).await?;
             }
             self.last_heartbeat = Some(Instant::now());
         }

@@ -1,12 +1,14 @@
 //! The long-running service: watches every mailbox until it is told to stop.
 //! Knows no signals and no terminals; the caller brings a [`Control`].
 
+mod leases;
 mod lock;
 mod mail_log;
 mod mailbox;
 mod publish;
 mod retention;
 mod systemd;
+mod told;
 mod upkeep;
 
 use std::{sync::Arc, time::Duration};
@@ -15,6 +17,7 @@ use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use self::{
+    leases::Leases,
     lock::Lock,
     mailbox::{FirstAttempt, Waits, Watch},
 };
@@ -32,8 +35,8 @@ use crate::{
 const GRACE: Duration = Duration::from_secs(6);
 /// The lists that were not published with the last batch.
 const LAST_PUBLISHING: Duration = Duration::from_secs(2);
-/// The database; its file is whole at any time.
-const CLOSING: Duration = Duration::from_secs(1);
+/// The leases, and the database; its file is whole at any time.
+const CLOSING: Duration = Duration::from_millis(500);
 
 /// What the caller can tell a running daemon.
 #[derive(Debug)]
@@ -57,9 +60,6 @@ pub enum DaemonError {
     /// The keys of signed envelope senders can't be read.
     #[error("{0}")]
     Keys(String),
-    /// Another daemon works on the same database.
-    #[error("{0}")]
-    Locked(String),
     /// The database or the published list can't be used.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -81,13 +81,19 @@ pub async fn run(config: Config, mut control: Control) -> Result<(), DaemonError
     }
     let count = config.mailboxes().len();
     let judge = Judge::new(&config)?.with_keys(&config).map_err(DaemonError::Keys)?;
-    let lock = Lock::take(&config.database.path)?;
-    let Some(opened) = control.stop.clone().run_until_cancelled(open(&config, judge, &lock)).await else {
+    let lock = Lock::open(&config.database.path)?;
+    let Some(opened) = control.stop.clone().run_until_cancelled(open(&config, judge)).await else {
         lock.note_stop();
         return Ok(());
     };
     let (store, recorder) = opened?;
     let recorder = Arc::new(recorder);
+    let names: Vec<String> = config.mailboxes().into_iter().map(|mailbox| mailbox.name.to_owned()).collect();
+    let names: Vec<String> = names.into_iter().chain(config.mail_log.keys().cloned()).collect();
+    // Standard input has one reader in any case.
+    let is_stdin = |name: &String| config.mail_log.get(name).is_some_and(|log| log.stdin);
+    let leased = names.iter().filter(|name| !is_stdin(name)).cloned();
+    let leases = Arc::new(Leases::new(&config, &recorder, store.clone(), lock, leased));
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         database = %config.database.path.display(),
@@ -97,9 +103,18 @@ pub async fn run(config: Config, mut control: Control) -> Result<(), DaemonError
         mail_logs = config.mail_log.len(),
         "started"
     );
+    // What is free is taken before any mailbox is opened: the first attempt tells whether a mailbox refuses.
+    match control.stop.run_until_cancelled(leases.turn(false)).await {
+        Some(taken) => taken?,
+        None => {
+            leases.note_stop();
+            return Ok(());
+        }
+    }
 
     let mut watches = Watches {
         recorder: &recorder,
+        leases: &leases,
         stop: &control.stop,
         tasks: JoinSet::new(),
         waits: Vec::new(),
@@ -113,13 +128,14 @@ pub async fn run(config: Config, mut control: Control) -> Result<(), DaemonError
             settings.clone(),
             config.report.campaign_headers.clone(),
             Arc::clone(&recorder),
+            Arc::clone(&leases),
             control.stop.clone(),
         ));
     }
+    let (kept, until) = (Arc::clone(&leases), control.stop.clone());
+    tasks.spawn(async move { kept.keep(&until).await });
     tasks.spawn(publish::follow(Arc::clone(&recorder), control.stop.clone()));
     tasks.spawn(upkeep::keep(Arc::clone(&recorder), control.stop.clone()));
-    let names = config.mailboxes().into_iter().map(|mailbox| mailbox.name.to_owned());
-    let names = names.chain(config.mail_log.keys().cloned()).collect();
     tasks.spawn(upkeep::watch(Arc::clone(&recorder), names, upkeep::looks(control.stop.clone())));
     tasks.spawn(retention::keep(Arc::clone(&recorder), store, config.retention, control.stop.clone()));
 
@@ -137,21 +153,21 @@ pub async fn run(config: Config, mut control: Control) -> Result<(), DaemonError
         Ok(Err(error)) => tracing::warn!("{error}; published at the next start"),
         Err(_) => tracing::warn!("the last changes are published at the next start"),
     }
+    if ended.is_ok() {
+        leases.note_stop();
+        if !matches!(tokio::time::timeout(CLOSING, leases.release()).await, Ok(Ok(()))) {
+            tracing::debug!("the leases were not given back in time, and run out");
+        }
+    }
     if tokio::time::timeout(CLOSING, recorder.close()).await.is_err() {
         tracing::debug!("the database was not closed in time");
-    }
-    if ended.is_ok() {
-        lock.note_stop();
     }
     tracing::info!("stopped");
     ended
 }
 
-async fn open(config: &Config, judge: Judge, lock: &Lock) -> Result<(Store, Recorder), StoreError> {
+async fn open(config: &Config, judge: Judge) -> Result<(Store, Recorder), StoreError> {
     let store = app::open_store(config).await?;
-    if lock.last_was_stopped {
-        store.nobody_died().await?;
-    }
     let recorder = Recorder::new(config, judge, store.clone(), now()).await?;
     for mailbox in app::believed_by_anybody(config, &store).await? {
         tracing::warn!(mailbox, "{}", app::HOW_TO_DOUBT);
@@ -184,6 +200,7 @@ fn read_anew(mut config: Config) -> Result<(Judge, Rest), String> {
 /// The tasks on their way to be supervised.
 struct Watches<'a> {
     recorder: &'a Arc<Recorder>,
+    leases: &'a Arc<Leases>,
     stop: &'a CancellationToken,
     tasks: JoinSet<Result<(), StoreError>>,
     /// Of each mailbox, and its name.
@@ -194,7 +211,8 @@ struct Watches<'a> {
 impl MailboxVisitor for Watches<'_> {
     fn visit<S: Source>(&mut self, name: &str, settings: &S::Settings) {
         let source = S::new(name, settings.clone());
-        let watch = Watch::new(name, source, Arc::clone(self.recorder), self.stop.clone(), self.attempts.0.clone());
+        let (recorder, leases) = (Arc::clone(self.recorder), Arc::clone(self.leases));
+        let watch = Watch::new(name, source, recorder, leases, self.stop.clone(), self.attempts.0.clone());
         self.waits.push((name.to_owned(), watch.waits()));
         self.tasks.spawn(watch.run());
     }

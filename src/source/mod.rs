@@ -47,6 +47,9 @@ pub enum SourceError {
     /// The connection is gone or the server is busy: back off and try again.
     #[error("{0}")]
     Lost(String),
+    /// The server answers and wants to be left alone for minutes: each attempt before that makes it worse.
+    #[error("{0}")]
+    Later(String),
 }
 
 /// How long a call to a [`Source`] may last that says nothing else.

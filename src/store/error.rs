@@ -19,6 +19,9 @@ pub enum StoreError {
     /// The file that is open is no longer the one at its path: what is written now is lost. Opening anew helps.
     #[error("{0}")]
     Replaced(String),
+    /// Another daemon has taken over the mailbox: what was read of it is dropped, and the lease is waited for.
+    #[error("{0}")]
+    Overtaken(String),
 }
 
 impl StoreError {
@@ -32,6 +35,7 @@ impl StoreError {
             Self::Foreign(text) => Self::Foreign(longer(text)),
             Self::Refused(text) => Self::Refused(longer(text)),
             Self::Replaced(text) => Self::Replaced(longer(text)),
+            Self::Overtaken(text) => Self::Overtaken(longer(text)),
         }
     }
 }

@@ -10,8 +10,19 @@ use crate::clock::Moment;
 pub enum Heartbeat<'a> {
     /// It was read to its end, or waits for new mail.
     Read,
-    /// It could not be read; the text says why.
-    Failed(&'a str),
+    /// It could not be read.
+    Failed(Failure<'a>),
+}
+
+/// Why a mailbox could not be read, and what follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Failure<'a> {
+    /// For people.
+    pub why: &'a str,
+    /// When that is tried again, in seconds since 1970-01-01 UTC; `None` where reading goes on all the same.
+    pub next_try: Option<i64>,
+    /// Only a person can mend it.
+    pub needs_person: bool,
 }
 
 /// How a mailbox fares, for people and health checks. Times are seconds since 1970-01-01 UTC.
@@ -30,6 +41,10 @@ pub struct MailboxStatus {
     pub failure: Option<String>,
     /// How many attempts failed since the last one that succeeded.
     pub failures: i64,
+    /// When the next attempt follows one that failed.
+    pub next_try: Option<i64>,
+    /// Only a person can mend what failed.
+    pub needs_person: bool,
     /// Messages recorded.
     pub messages: i64,
     /// Messages among them that were bounces.
@@ -97,6 +112,8 @@ impl MailboxStatus {
             failed_at: None,
             failure: None,
             failures: 0,
+            next_try: None,
+            needs_person: false,
             messages: 0,
             bounces: 0,
             newest: None,

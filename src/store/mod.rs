@@ -10,6 +10,7 @@ mod figures;
 mod forgotten;
 mod history;
 mod import;
+mod lease;
 mod list;
 mod list_changes;
 mod mailbox;
@@ -33,8 +34,9 @@ pub use forgotten::{Erased, Forgotten};
 use futures::Stream;
 pub use history::{AddressHistory, Alive, Cause, PastChange};
 pub use import::{Imported, Importing, WithoutNote};
+pub use lease::{Holder, Lease, MailboxDaemons, ShownDaemon};
 pub use list::{Allowed, By, Entry, ListSelection, Listed, NewlyAllowed, Revived, TakenOff};
-pub use mailbox::{Heartbeat, MailboxStatus, PendingAnswer, PendingMessage};
+pub use mailbox::{Failure, Heartbeat, MailboxStatus, PendingAnswer, PendingMessage};
 pub use plan::JudgedMessage;
 pub use reclassify::{Anew, Differences, JudgeAnew, Judged, ListDifference, ListedAs, Progress, TablesVersion};
 pub use retention::Records;
@@ -63,9 +65,7 @@ pub enum Store {
 /// A message that was being read when the process died.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Death {
-    /// The mailbox that it lies in.
-    pub mailbox: String,
-    /// Where it lies there.
+    /// Where it lies in its mailbox.
     pub place: Place,
     /// How often the process died while this message was read and no other.
     pub deaths: u32,
@@ -186,25 +186,89 @@ impl Store {
         }
     }
 
-    /// The messages that were being read when the last process ended; none where it ended well. A message that was
-    /// read alone at two deaths is pending from now on (`now` in seconds since 1970-01-01 UTC). For the start of the
-    /// one process that reads.
+    /// The messages of a mailbox that were being read when the last process that read it ended; none where it ended
+    /// well. A message that was read alone at two deaths is pending from now on (`now` in seconds since 1970-01-01 UTC).
+    /// For whoever begins to read it.
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn deaths(&self, now: i64) -> Result<Vec<Death>, StoreError> {
+    pub async fn deaths(&self, mailbox: &str, now: i64) -> Result<Vec<Death>, StoreError> {
         match self {
-            Self::Sqlite(store) => store.deaths(now).await,
+            Self::Sqlite(store) => store.deaths(mailbox, now).await,
         }
     }
 
-    /// The last process was told to end, and did not die over the messages that it was reading.
+    /// The last process that read a mailbox was told to end, and did not die over the messages that it was reading.
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn nobody_died(&self) -> Result<(), StoreError> {
+    pub async fn nobody_died(&self, mailbox: &str) -> Result<(), StoreError> {
         match self {
-            Self::Sqlite(store) => store.nobody_died().await,
+            Self::Sqlite(store) => store.nobody_died(mailbox).await,
+        }
+    }
+
+    /// All leases that there are, or were and are given back.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn leases(&self) -> Result<Vec<Lease>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.leases().await,
+        }
+    }
+
+    /// Takes the lease of a mailbox, which is still as it was `seen`; `false` where it is not. From then on nothing is
+    /// written for this mailbox by this store once somebody else has taken it ([`StoreError::Overtaken`]).
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn take_lease(
+        &self,
+        mailbox: &str,
+        seen: Option<&Lease>,
+        by: &Holder,
+        holds_lock: bool,
+        at: Moment,
+    ) -> Result<bool, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.take_lease(mailbox, seen, by, holds_lock, at).await,
+        }
+    }
+
+    /// Renews the leases of a daemon, and shows what it waits for; says which mailboxes it has.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn renew_leases(
+        &self,
+        by: &Holder,
+        holds_lock: bool,
+        waits_for: &[String],
+        at: Moment,
+    ) -> Result<Vec<String>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.renew_leases(by, holds_lock, waits_for, at).await,
+        }
+    }
+
+    /// Gives back all leases of a daemon that was told to end.
+    ///
+    /// # Errors
+    /// See [`StoreError`]; they run out then.
+    pub async fn release_leases(&self, by: &Holder) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(store) => store.release_leases(by).await,
+        }
+    }
+
+    /// Which daemons read the mailboxes, and which ones wait, in the order of the mailboxes' names.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn daemons(&self) -> Result<Vec<MailboxDaemons>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.daemons().await,
         }
     }
 

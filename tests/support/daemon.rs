@@ -106,7 +106,7 @@ impl Daemon {
 
     /// SIGTERM, then waits for the end.
     pub async fn terminate(mut self) -> ExitStatus {
-        let pid = self.child.id().to_string();
+        let pid = self.pid().to_string();
         assert!(Command::new("kill").arg(pid).status().expect("kill(1) exists").success());
         self.exit().await
     }
@@ -115,6 +115,11 @@ impl Daemon {
     pub async fn exit(&mut self) -> ExitStatus {
         until("the daemon ends", Duration::from_secs(20), async || self.child.try_wait().expect("it is our child"))
             .await
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Whether it still runs.

@@ -9,14 +9,14 @@ use std::{
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 
-use super::*;
+use super::{super::lock::Lock, *};
 use crate::{
     app::Judge,
     clock::Moment,
     config::Config,
     message::{Disposition, Message, Place, Reading, Resume},
     source::maildir::MaildirSettings,
-    store::Store,
+    store::{Holder, Store},
 };
 
 const MAILBOX: &str = "box";
@@ -108,7 +108,11 @@ impl Fixture {
         let recorder = Arc::new(Recorder::new(&config, Judge::embedded(), store.clone(), 0).await.unwrap());
         let (source, stop) = (Scripted::default(), CancellationToken::new());
         let (supervisor, attempts) = mpsc::channel(1);
-        let watch = Watch::new(MAILBOX, source.clone(), Arc::clone(&recorder), stop.clone(), supervisor);
+        let lock = Lock::open(&config.database.path).unwrap();
+        let leases = Leases::new(&config, &recorder, store.clone(), lock, [MAILBOX.to_owned()]);
+        leases.turn(false).await.unwrap();
+        let watch =
+            Watch::new(MAILBOX, source.clone(), Arc::clone(&recorder), Arc::new(leases), stop.clone(), supervisor);
         Self { _dir: dir, store, recorder, source, stop, attempts, watch }
     }
 
@@ -368,5 +372,59 @@ async fn what_was_read_and_is_dropped_is_nobodys_death() {
     sqlx::raw_sql(fails).execute(&mut file).await.unwrap();
     fixture.source.script().fetches.extend([mail("1"), mail("2"), mail("3"), lost()]);
     fixture.watch.run().await.expect_err("nothing can be recorded");
-    assert_eq!(fixture.store.deaths(0).await.unwrap(), [], "whoever kills the process now kills it over no message");
+    assert_eq!(
+        fixture.store.deaths(MAILBOX, 0).await.unwrap(),
+        [],
+        "whoever kills the process now kills it over no message"
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_wants_to_be_left_alone_is_left_alone_for_minutes_and_is_no_refusal() {
+    let mut fixture = Fixture::new().await;
+    for longest in [60, 120, 240, 300, 300] {
+        let later = Halt::Source(SourceError::Later("too many connections".into()));
+        let (wait, longest) = (fixture.watch.failed(later).await.unwrap(), Duration::from_secs(longest));
+        assert!(wait <= longest && wait >= longest / 2, "{wait:?} of {longest:?}");
+    }
+    assert!(matches!(fixture.attempts.try_recv(), Ok(FirstAttempt::Going)));
+    let status = fixture.store.status().await.unwrap().remove(0);
+    assert!(status.next_try.is_some_and(|next| next >= now() + 100) && !status.needs_person, "{status:?}");
+    let refused = Halt::Source(SourceError::Refused("wrong password".into()));
+    fixture.watch.failed(refused).await.unwrap();
+    assert!(fixture.store.status().await.unwrap()[0].needs_person);
+}
+
+#[tokio::test]
+async fn whoever_is_overtaken_lets_go_and_reads_on_when_the_mailbox_is_his_again() {
+    let mut fixture = Fixture::new().await;
+    let (store, other) = (fixture.store.clone(), Holder { id: "other".into(), name: "elsewhere".into() });
+    let seen = store.leases().await.unwrap().remove(0);
+    let beside = Store::open_existing(&fixture._dir.path().join("bounced.db")).await.unwrap();
+    assert!(beside.take_lease(MAILBOX, Some(&seen), &other, false, Moment::now()).await.unwrap());
+    fixture.source.script().fetches.extend([mail("1"), mail("2")]);
+    let halt = fixture.watch.session().await.expect_err("it is another's");
+    assert!(matches!(halt, Halt::Store(StoreError::Overtaken(_))), "{halt}");
+    assert_eq!(store.status().await.unwrap().len(), 0, "nothing is said of it");
+    // It is read to its end, and waited for.
+    fixture.source.script().fetches = [Ok(Batch::default())].into();
+
+    let (leases, stop) = (Arc::clone(&fixture.watch.leases), fixture.stop.clone());
+    let (kept, until) = (Arc::clone(&leases), stop.clone());
+    let keeper = tokio::spawn(async move { kept.keep(&until).await });
+    let (mut attempts, source) = (fixture.attempts, fixture.source.clone());
+    let watch = tokio::spawn(fixture.watch.run());
+    assert!(matches!(attempts.recv().await, Some(FirstAttempt::Going)), "the others need not wait");
+    while leases.have(MAILBOX).is_some() {
+        tokio::task::yield_now().await;
+    }
+    let nothing = || Ok(Batch::default());
+    source.script().fetches.extend([mail("1"), mail("2"), nothing(), nothing(), nothing()]);
+    beside.release_leases(&other).await.unwrap();
+    while source.script().settled.iter().sum::<usize>() < 2 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    stop.cancel();
+    watch.await.unwrap().unwrap();
+    keeper.await.unwrap().unwrap();
 }

@@ -1,14 +1,17 @@
 //! A connection to an IMAP server: TCP, TLS, commands and their answers, each with a time limit. Knows nothing of
 //! batches and dispositions; see the parent module.
 
-use std::{io, time::Duration};
+use std::{io, os::fd::AsFd, time::Duration};
 
 use futures::StreamExt;
+use rustix::net::sockopt;
 use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
 use tokio_util::codec::FramedRead;
 use tracing::trace;
 
 use super::{
+    alerts::Alerts,
+    patience::{Patience, patience},
     response::{Condition, Response, Status, parse},
     settings::{ImapSettings, Timeouts},
     wire::Wire,
@@ -37,6 +40,8 @@ pub(super) struct Connection {
     who: String,
     timeouts: Timeouts,
     progress: Progress,
+    alerts: Alerts,
+    is_logged_in: bool,
     /// Octets that the server may still send in answer to the present command.
     allowance: u64,
     largest_literal: usize,
@@ -65,12 +70,16 @@ pub(super) enum Idled {
 
 impl Connection {
     /// Connects, negotiates TLS as configured and reads the greeting.
-    pub(super) async fn open(settings: &ImapSettings, progress: &Progress) -> Result<(Self, Status), SourceError> {
+    pub(super) async fn open(
+        settings: &ImapSettings,
+        progress: &Progress,
+        alerts: &Alerts,
+    ) -> Result<(Self, Status), SourceError> {
         let port = settings.port();
         let who = format!("{} at {}:{port}", settings.user, settings.host);
         let limit = settings.timeouts.connect;
         progress.until(limit);
-        timeout(limit, Self::negotiate(settings, port, &who, progress))
+        timeout(limit, Self::negotiate(settings, port, &who, progress, alerts))
             .await
             .unwrap_or_else(|_| Err(SourceError::Lost(format!("{who}: no IMAP connection within {limit:?}"))))
     }
@@ -80,21 +89,23 @@ impl Connection {
         port: u16,
         who: &str,
         progress: &Progress,
+        alerts: &Alerts,
     ) -> Result<(Self, Status), SourceError> {
         let lost = |error: io::Error| SourceError::Lost(format!("{who}: can't connect: {error}"));
         let tcp = TcpStream::connect((settings.host.as_str(), port)).await.map_err(lost)?;
         tcp.set_nodelay(true).map_err(lost)?;
+        keep_alive(&tcp);
         let private = tcp.peer_addr().map_err(lost)?.ip().is_loopback() || settings.insecure;
         let tcp: Box<dyn Stream> = Box::new(tcp);
         let handshake = |tcp| tls::handshake(tcp, &settings.host, settings.ca_file.as_deref(), who);
         let mut connection = match settings.tls {
-            Tls::Implicit => Self::new(handshake(tcp).await?, settings, who, progress),
+            Tls::Implicit => Self::new(handshake(tcp).await?, settings, who, progress, alerts),
             Tls::StartTls => {
-                let tcp = Self::new(tcp, settings, who, progress).start_tls().await?;
+                let tcp = Self::new(tcp, settings, who, progress, alerts).start_tls().await?;
                 // Nothing that was said before TLS is believed: this is a new connection, greeted already.
-                return Ok((Self::new(handshake(tcp).await?, settings, who, progress), Status::Ok));
+                return Ok((Self::new(handshake(tcp).await?, settings, who, progress, alerts), Status::Ok));
             }
-            Tls::Plain if private => Self::new(tcp, settings, who, progress),
+            Tls::Plain if private => Self::new(tcp, settings, who, progress, alerts),
             Tls::Plain => {
                 return Err(SourceError::Refused(format!(
                     "{who}: tls = \"plain\" would show the password to everyone on the way; set tls to \"implicit\" or \
@@ -106,12 +117,14 @@ impl Connection {
         Ok((connection, greeting))
     }
 
-    fn new(stream: Box<dyn Stream>, settings: &ImapSettings, who: &str, progress: &Progress) -> Self {
+    fn new(stream: Box<dyn Stream>, settings: &ImapSettings, who: &str, progress: &Progress, alerts: &Alerts) -> Self {
         Self {
             io: FramedRead::with_capacity(stream, Wire::before_login(), READ_AHEAD),
             who: who.into(),
             timeouts: settings.timeouts.clone(),
             progress: progress.clone(),
+            alerts: alerts.clone(),
+            is_logged_in: false,
             allowance: LONGEST_ANSWER,
             largest_literal: READ_AHEAD.max(settings.max_message as usize),
             last_tag: 0,
@@ -136,6 +149,7 @@ impl Connection {
     /// Logged in: from now on messages are asked for.
     pub(super) fn expect_messages(&mut self) {
         *self.io.decoder_mut() = Wire::after_login(self.largest_literal);
+        self.is_logged_in = true;
     }
 
     /// Another folder is going to be selected.
@@ -251,9 +265,10 @@ impl Connection {
     }
 
     /// RFC 2177: waits until the folder grows, `limit` at most.
-    pub(super) async fn idle(&mut self, limit: Duration) -> Result<Idled, SourceError> {
-        let (tag, patience) = (self.tag(), self.timeouts.response);
-        self.begin(patience);
+    /// What follows must come within `proof`, or the connection is dead.
+    pub(super) async fn idle(&mut self, limit: Duration, proof: Duration) -> Result<Idled, SourceError> {
+        let (tag, response) = (self.tag(), self.timeouts.response);
+        self.begin(response);
         self.idling = true;
         let start = async {
             self.send(format!("{tag} IDLE\r\n").as_bytes()).await?;
@@ -265,14 +280,14 @@ impl Connection {
                 }
             }
         };
-        match timeout(patience, start).await {
+        match timeout(response, start).await {
             Ok(begun) => {
                 if !begun? {
                     self.idling = false;
                     return Ok(Idled::Refused);
                 }
             }
-            Err(_) => return Err(self.lost(format!("IDLE did not begin within {patience:?}"))),
+            Err(_) => return Err(self.lost(format!("IDLE did not begin within {response:?}"))),
         }
         self.begin(limit);
         let growth = async {
@@ -285,20 +300,25 @@ impl Connection {
         };
         let idled = timeout(limit, growth).await.unwrap_or(Ok(Idled::Over))?;
         if idled == Idled::Over {
-            self.begin(patience);
+            self.begin(proof);
             let end = async {
                 self.send(b"DONE\r\n").await?;
                 self.idling = false;
                 while !matches!(self.next().await?, Response::Done(done, _) if done == tag) {}
                 Ok(())
             };
-            match timeout(patience, end).await {
+            match timeout(proof, end).await {
                 Ok(ended) => ended?,
-                Err(_) => return Err(self.lost(format!("IDLE did not end within {patience:?}"))),
+                Err(_) => return Err(self.lost(format!("IDLE did not end within {proof:?}"))),
             }
         }
         self.idling = false;
         Ok(idled)
+    }
+
+    /// Some servers show new messages to NOOP only; and one that does not answer is dead.
+    pub(super) async fn prove_alive(&mut self, limit: Duration) -> Result<(), SourceError> {
+        self.run_within(limit, &["NOOP".to_owned()], |_| ()).await.map(drop)
     }
 
     /// Says goodbye in whatever state the connection is, and doesn't insist on an answer.
@@ -333,10 +353,17 @@ impl Connection {
     /// The server said NO or BAD to something without which nothing goes on.
     pub(super) fn failure(&self, end: &Condition, what: &str, advice: &str) -> SourceError {
         let said = end.said();
-        if end.is_temporary() {
-            self.lost(format!("{what}: {said}"))
-        } else {
-            self.refused(format!("{what} ({said}); {advice}"))
+        match patience(end) {
+            Patience::Person => self.refused(format!("{what} ({said}); {advice}")),
+            Patience::Soon | Patience::Minutes => self.put_off(end, format!("{what}: {said}")),
+        }
+    }
+
+    /// The server said something that ends this connection, and no person can help.
+    pub(super) fn put_off(&self, said: &Condition, why: impl std::fmt::Display) -> SourceError {
+        match patience(said) {
+            Patience::Minutes => SourceError::Later(format!("{}: {why}", self.who)),
+            Patience::Soon | Patience::Person => self.lost(why),
         }
     }
 
@@ -403,9 +430,13 @@ impl Connection {
         };
         match &response {
             Response::Condition(bye) if bye.status == Status::Bye => {
-                return Err(self.lost(format!("the server said goodbye: {}", bye.text)));
+                return Err(self.put_off(bye, format!("the server said goodbye: {}", bye.said())));
             }
             Response::Condition(condition) => {
+                // Before the login a server may repeat the password; why it refuses that stands in the error.
+                if condition.keyword() == "ALERT" && self.is_logged_in {
+                    self.alerts.tell(&condition.text);
+                }
                 let validity = condition.argument("UIDVALIDITY").and_then(|n| n.parse().ok());
                 if validity.is_some() && self.uid_validity.is_some_and(|known| Some(known) != validity) {
                     return Err(self.lost("the folder's UIDVALIDITY changed"));
@@ -420,5 +451,20 @@ impl Connection {
             _ => {}
         }
         Ok(response)
+    }
+}
+
+/// A connection on which nothing is said for long must not be forgotten by a router on the way, and one whose other end is
+/// gone must end. Where the system can't do that, the time limits of each exchange tell.
+fn keep_alive(tcp: &TcpStream) {
+    let tcp = tcp.as_fd();
+    let set = || {
+        sockopt::set_socket_keepalive(tcp, true)?;
+        sockopt::set_tcp_keepidle(tcp, Duration::from_secs(60))?;
+        sockopt::set_tcp_keepintvl(tcp, Duration::from_secs(15))?;
+        sockopt::set_tcp_keepcnt(tcp, 4)
+    };
+    if let Err(error) = set() {
+        trace!("no keepalive: {error}");
     }
 }

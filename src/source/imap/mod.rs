@@ -5,11 +5,14 @@
 //! the crates at hand down (a nested BODYSTRUCTURE overflows the stack and aborts the process), they take a FETCH
 //! that failed half-way for a complete one, and they log the password at their trace level.
 
+mod alerts;
 mod connection;
 mod copies;
+mod heard;
 mod login;
 mod narrow;
 mod outstanding;
+mod patience;
 mod pending;
 mod response;
 mod rivals;
@@ -21,6 +24,8 @@ mod uid;
 mod wire;
 mod words;
 
+use alerts::Alerts;
+pub use heard::{Heard, hear};
 use narrow::Portion;
 use outstanding::Settling;
 use pending::PendingUids;
@@ -57,6 +62,7 @@ pub struct ImapSource {
     /// What is known of messages that could not be moved or flagged.
     settling: Settling,
     rivals: Rivals,
+    alerts: Alerts,
 }
 
 impl ImapSource {
@@ -234,6 +240,7 @@ impl Source for ImapSource {
             progress: Progress::default(),
             settling: Settling::new(settings.batch),
             rivals: Rivals::default(),
+            alerts: Alerts::new(mailbox),
             settings,
         }
     }
@@ -248,7 +255,7 @@ impl Source for ImapSource {
 
     async fn open(&mut self, resume: Resume) -> Result<(), SourceError> {
         self.session = None;
-        let session = Session::open(&self.mailbox, &self.settings, &resume, &self.progress).await?;
+        let session = Session::open(&self.mailbox, &self.settings, &resume, &self.progress, &self.alerts).await?;
         self.pending.resume(session.uid_validity(), resume.pending);
         self.settling.resume(session.uid_validity());
         self.session = Some(session);

@@ -73,11 +73,6 @@ impl Condition {
     pub(super) fn said(&self) -> &str {
         if self.text.is_empty() { &self.code } else { &self.text }
     }
-
-    /// RFC 5530: codes that say "later", not "never".
-    pub(super) fn is_temporary(&self) -> bool {
-        matches!(self.keyword(), "UNAVAILABLE" | "INUSE" | "LIMIT" | "OVERQUOTA" | "SERVERBUG")
-    }
 }
 
 /// Reads one response.
@@ -129,11 +124,17 @@ fn condition(status: &[u8], rest: &[u8]) -> Option<Condition> {
     Some(Condition { status, code, text: printable(text).trim().to_owned() })
 }
 
-/// `FETCH (name value name value …)`
+/// `FETCH (name value name value …)`, and nothing behind: where an announced length is wrong, what follows is a piece of
+/// some mail.
 fn fetched(response: Bytes) -> Option<Fetched> {
     let mut fetched = Fetched::default();
     let mut rest = response.slice(memchr::memchr(b'(', &response)? + 1..);
-    while let Some(name) = take_name(&mut rest) {
+    loop {
+        rest = rest.slice(rest.iter().position(|b| *b != b' ')?..);
+        if let Some(behind) = rest.strip_prefix(b")") {
+            return behind.iter().all(u8::is_ascii_whitespace).then_some(fetched);
+        }
+        let name = take_name(&mut rest)?;
         let value = take_value(&mut rest)?;
         match name.as_slice() {
             b"UID" => fetched.uid = number(&value?),
@@ -144,16 +145,14 @@ fn fetched(response: Bytes) -> Option<Fetched> {
             _ => {}
         }
     }
-    Some(fetched)
 }
 
-/// The next name in upper case; `None` at the end of the list.
+/// The next name in upper case.
 fn take_name(rest: &mut Bytes) -> Option<Vec<u8>> {
-    let start = rest.iter().position(|b| *b != b' ')?;
-    let length = memchr::memchr(b' ', &rest[start..])?;
-    let name = rest[start..start + length].to_ascii_uppercase();
-    *rest = rest.slice(start + length + 1..);
-    (name[0] != b')').then_some(name)
+    let length = memchr::memchr(b' ', rest)?;
+    let name = rest[..length].to_ascii_uppercase();
+    *rest = rest.slice(length + 1..);
+    Some(name)
 }
 
 /// The next value, without quotes; `Some(None)` for NIL and for lists; `None` when it breaks off.
@@ -182,7 +181,7 @@ fn take_value(rest: &mut Bytes) -> Option<Option<Bytes>> {
                 })?;
                 let value = rest.slice(skipped + 1..skipped + 1 + length);
                 *rest = rest.slice(skipped + length + 2..);
-                Some(value)
+                Some(unescaped(value))
             }
             b'{' | b'~' => {
                 let open = skipped + memchr::memchr(b'{', &rest[skipped..])? + 1;
@@ -206,6 +205,19 @@ fn take_value(rest: &mut Bytes) -> Option<Option<Bytes>> {
             return Some(value);
         }
     }
+}
+
+/// RFC 9051 §4.3: in a quoted string `\` stands before `"` and `\`.
+fn unescaped(value: Bytes) -> Bytes {
+    if memchr::memchr(b'\\', &value).is_none() {
+        return value;
+    }
+    let mut escaped = false;
+    let plain = value.iter().copied().filter(|b| {
+        escaped = *b == b'\\' && !escaped;
+        !escaped
+    });
+    plain.collect()
 }
 
 /// RFC 9051 §9, date-time: ` 7-Feb-2026 01:02:03 +0000`, the day padded with a space.
@@ -239,7 +251,6 @@ mod tests {
         let Response::Done(tag, no) = read("A7 no [unavailable] try\tlater\x1b[31m") else { panic!() };
         assert_eq!((tag.as_str(), no.status, no.keyword()), ("A7", Status::No, "UNAVAILABLE"));
         assert_eq!(no.text, "try later [31m");
-        assert!(no.is_temporary());
         let Response::Condition(ok) = read("* OK [UIDVALIDITY 77] fine") else { panic!() };
         assert_eq!(ok.argument("UIDVALIDITY"), Some("77"));
         let Response::Condition(ok) = read("* OK [ALERT]\u{e9}t\u{e9}") else { panic!() };
@@ -276,6 +287,21 @@ mod tests {
              INTERNALDATE \"07-Feb-2026 02:02:03 +0100\" uid 9 rfc822.size 5000000000)",
         ] {
             assert_eq!(read(text), Response::Fetch(expected.clone()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_body_may_be_a_quoted_string() {
+        let Response::Fetch(fetched) = read(r#"* 1 FETCH (UID 9 BODY[] "a \"b\" \\ c" X 1)"#) else { panic!() };
+        assert_eq!(fetched.body.as_deref(), Some(&br#"a "b" \ c"#[..]));
+    }
+
+    #[test]
+    fn a_message_whose_announced_length_is_wrong_is_none() {
+        let read = |announced: usize| read(&format!("* 1 FETCH (UID 9 BODY[] {{{announced}}}\r\nall-(of-it)-is-here)"));
+        assert!(matches!(read(19), Response::Fetch(_)));
+        for wrong in (0..30).filter(|announced| *announced != 19) {
+            assert_eq!(read(wrong), Response::Other, "{wrong}");
         }
     }
 

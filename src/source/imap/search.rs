@@ -19,7 +19,7 @@ pub(super) async fn uid_search(connection: &mut Connection, criteria: &str) -> R
     };
     let end = connection.run(&[format!("UID SEARCH {criteria}")], keep).await?.remove(0);
     if end.status != Status::Ok {
-        return Err(connection.lost(format!("SEARCH failed: {}", end.text)));
+        return Err(connection.put_off(&end, format!("SEARCH failed: {}", end.text)));
     }
     found.sort_unstable();
     found.dedup();

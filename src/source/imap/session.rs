@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::{
+    alerts::Alerts,
     connection::{Connection, Idled},
     copies::{self, Fingerprint},
     login::login,
@@ -36,6 +37,9 @@ const TAIL: u64 = 4096;
 
 /// RFC 2177: an IDLE is renewed within 29 minutes.
 const LONGEST_IDLE: Duration = Duration::from_secs(28 * 60);
+
+/// A server that is polled often may still take so long to answer.
+const SHORTEST_PROOF: Duration = Duration::from_secs(10);
 
 /// How often it is looked for messages that were passed over by mistake.
 const RECONCILIATION: Duration = Duration::from_secs(6 * 3600);
@@ -149,8 +153,9 @@ impl Session {
         settings: &ImapSettings,
         resume: &Resume,
         progress: &Progress,
+        alerts: &Alerts,
     ) -> Result<Self, SourceError> {
-        let (mut connection, greeting) = Connection::open(settings, progress).await?;
+        let (mut connection, greeting) = Connection::open(settings, progress, alerts).await?;
         if greeting == Status::Preauth {
             connection.ask_capabilities().await?;
         } else {
@@ -228,6 +233,7 @@ impl Session {
         // The partial fetch makes the server keep to the limit, whatever size it reported.
         let items = format!("(UID BODY.PEEK[]<0.{}>)", self.max_message);
         let (mut bodies, mut octets) = (HashMap::<u32, Arc<[u8]>>::new(), 0);
+        let mut two = None;
         let ends = self
             .fetch(&uids, &items, |uid, fetched| {
                 // Twice the bound: the server understated its sizes. The rest is asked for one by one.
@@ -235,11 +241,16 @@ impl Session {
                     fetched.body.filter(|_| octets <= 2 * BATCH_OCTETS && uids.binary_search(&uid).is_ok())
                 {
                     octets += body.len() as u64;
-                    bodies.insert(uid, body.as_ref().into());
+                    let before = bodies.insert(uid, body.as_ref().into());
+                    two = before.filter(|before| **before != *body).map(|_| uid).or(two);
                 }
             })
             .await
             .map_err(blamed)?;
+        // One of them is another message, which nobody would read any more.
+        if let Some(uid) = two {
+            return Err(blamed(self.connection.lost(format!("the server gave two messages the UID {uid}"))));
+        }
         let absent: Vec<u32> = uids.iter().copied().filter(|uid| !bodies.contains_key(uid)).collect();
         let left = self.still_there(&absent).await.map_err(blamed)?;
         let known: HashSet<u32> = next.iter().filter(|message| message.known).map(|message| message.uid).collect();
@@ -419,8 +430,10 @@ impl Session {
             return Ok(());
         }
         let wait = limit.map_or(self.poll, |limit| limit.min(self.poll));
+        // A connection that is dead shows by no answer to this: within two polls.
+        let proof = self.settings.timeouts.response.min(self.poll.max(SHORTEST_PROOF));
         if self.idle {
-            if self.connection.idle(wait.min(LONGEST_IDLE)).await? == Idled::Over {
+            if self.connection.idle(wait.min(LONGEST_IDLE), proof).await? == Idled::Over {
                 return Ok(());
             }
             warn!(mailbox = self.mailbox, "the server refuses IDLE: looking every {:?} instead", self.poll);
@@ -429,7 +442,7 @@ impl Session {
         self.progress.until(wait);
         tokio::time::sleep(wait).await;
         // Some servers show new messages to NOOP only, not to SEARCH.
-        self.connection.command("NOOP").await.map(drop)
+        self.connection.prove_alive(proof).await
     }
 
     pub(super) async fn close(self) {

@@ -6,6 +6,7 @@ use tracing::{info, warn};
 
 use super::{
     connection::Connection,
+    patience::{Patience, patience},
     response::{Condition, Response, Status},
     search::uid_search,
     settings::ImapSettings,
@@ -223,7 +224,7 @@ async fn ensure_folder(
             "the folder {name} can't be created ({said}); create it, or correct after (some servers want INBOX. before \
              the name)"
         );
-        return Ok(Err(Obstacle { why, passes: created.is_temporary() }));
+        return Ok(Err(Obstacle { why, passes: patience(&created) != Patience::Person }));
     }
     info!(mailbox, folder = %name, "created the folder for processed messages");
     // A folder without subscription works; it is only hidden from some mail programs.

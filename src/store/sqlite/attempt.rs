@@ -1,9 +1,7 @@
 //! The table `attempt`: which messages are being read right now, and how often the process died over one that was read
 //! alone.
 
-use std::collections::HashMap;
-
-use sqlx::{Connection, Executor, SqliteConnection};
+use sqlx::{Connection, SqliteConnection};
 
 use super::{SqliteStore, json, mailbox::note_pending};
 use crate::{
@@ -17,48 +15,47 @@ const MOST_DEATHS: u32 = 2;
 
 impl SqliteStore {
     pub(in crate::store) async fn attempt(&self, mailbox: &str, places: &[&Place]) -> Result<(), StoreError> {
-        self.note_attempt(mailbox, places).await.map_err(|error| self.error(error))
+        self.without_sync(async |writer| self.write_attempt(writer, mailbox, places).await).await
     }
 
-    /// The note has to outlive the process and not the power: it waits for no disk.
-    async fn note_attempt(&self, mailbox: &str, places: &[&Place]) -> Result<(), sqlx::Error> {
-        let mut writer = self.writer.acquire().await?;
-        writer.execute("PRAGMA synchronous = NORMAL").await?;
-        let noted = write_attempt(&mut writer, mailbox, places).await;
-        if let Err(error) = writer.execute("PRAGMA synchronous = FULL").await {
-            // The commits that follow have to outlive the power: not on this connection, then.
-            writer.detach().close().await?;
-            return Err(error);
-        }
-        noted
-    }
-
-    pub(in crate::store) async fn nobody_died(&self) -> Result<(), StoreError> {
+    pub(in crate::store) async fn nobody_died(&self, mailbox: &str) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
         // What an earlier process died over is remembered.
-        let forgotten = self
-            .writer
-            .execute("DELETE FROM attempt WHERE deaths = 0; UPDATE attempt SET under_way = 0 WHERE under_way = 1")
-            .await;
-        forgotten.map(drop).map_err(|error| self.error(error))
+        let forgotten = nothing_is_under_way(&mut tx, mailbox).await;
+        forgotten.map_err(|error| self.error(error))?;
+        tx.commit().await.map_err(|error| self.error(error))
     }
 
-    pub(in crate::store) async fn deaths(&self, now: i64) -> Result<Vec<Death>, StoreError> {
-        self.count_deaths(now).await.map_err(|error| self.error(error))
+    pub(in crate::store) async fn deaths(&self, mailbox: &str, now: i64) -> Result<Vec<Death>, StoreError> {
+        self.count_deaths(mailbox, now).await.map_err(|error| self.error(error))
     }
 
-    async fn count_deaths(&self, now: i64) -> Result<Vec<Death>, sqlx::Error> {
+    async fn write_attempt(
+        &self,
+        writer: &mut SqliteConnection,
+        mailbox: &str,
+        places: &[&Place],
+    ) -> Result<(), StoreError> {
+        let mut tx = writer.begin_with("BEGIN IMMEDIATE").await.map_err(|error| self.error(error))?;
+        self.check_lease(&mut tx, mailbox).await?;
+        insert_attempt(&mut tx, mailbox, places).await.map_err(|error| self.error(error))?;
+        tx.commit().await.map_err(|error| self.error(error))
+    }
+
+    async fn count_deaths(&self, mailbox: &str, now: i64) -> Result<Vec<Death>, sqlx::Error> {
         let mut tx = self.writer.begin_with("BEGIN IMMEDIATE").await?;
-        let rows: Vec<(String, String, bool, u32)> =
-            sqlx::query_as("SELECT mailbox, place, under_way, deaths FROM attempt").fetch_all(&mut *tx).await?;
-        let mut of_mailbox = HashMap::<&str, usize>::new();
-        let under_way = rows.iter().filter(|(_, _, under_way, _)| *under_way);
-        under_way.for_each(|(mailbox, ..)| *of_mailbox.entry(mailbox).or_default() += 1);
+        let rows: Vec<(String, bool, u32)> =
+            sqlx::query_as("SELECT place, under_way, deaths FROM attempt WHERE mailbox = ?1")
+                .bind(mailbox)
+                .fetch_all(&mut *tx)
+                .await?;
+        let under_way = rows.iter().filter(|(_, under_way, _)| *under_way).count();
         let mut found = Vec::with_capacity(rows.len());
-        for (mailbox, place, under_way, before) in &rows {
-            let alone = *under_way && of_mailbox[mailbox.as_str()] == 1;
+        for (place, is_under_way, before) in &rows {
+            let alone = *is_under_way && under_way == 1;
             let deaths = before + u32::from(alone);
             let set_aside = alone && deaths >= MOST_DEATHS;
-            found.push(Death { mailbox: mailbox.clone(), place: Place::new(place), deaths, set_aside });
+            found.push(Death { place: Place::new(place), deaths, set_aside });
             if !set_aside {
                 continue;
             }
@@ -78,23 +75,27 @@ impl SqliteStore {
         // Those that were alone are remembered; whichever of several it was shows when they are read one at a time.
         for death in found.iter().filter(|death| death.deaths > 0) {
             sqlx::query("UPDATE attempt SET deaths = ?3, under_way = 0 WHERE mailbox = ?1 AND place = ?2")
-                .bind(&death.mailbox)
+                .bind(mailbox)
                 .bind(death.place.as_str())
                 .bind(death.deaths)
                 .execute(&mut *tx)
                 .await?;
         }
-        sqlx::query("DELETE FROM attempt WHERE deaths = 0").execute(&mut *tx).await?;
+        sqlx::query("DELETE FROM attempt WHERE mailbox = ?1 AND deaths = 0").bind(mailbox).execute(&mut *tx).await?;
         tx.commit().await?;
         Ok(found)
     }
 }
 
-async fn write_attempt(writer: &mut SqliteConnection, mailbox: &str, places: &[&Place]) -> Result<(), sqlx::Error> {
-    let places: Vec<&str> = places.iter().map(|place| place.as_str()).collect();
-    let mut tx = writer.begin_with("BEGIN IMMEDIATE").await?;
+async fn nothing_is_under_way(tx: &mut SqliteConnection, mailbox: &str) -> Result<(), sqlx::Error> {
     sqlx::query("DELETE FROM attempt WHERE mailbox = ?1 AND deaths = 0").bind(mailbox).execute(&mut *tx).await?;
     sqlx::query("UPDATE attempt SET under_way = 0 WHERE mailbox = ?1").bind(mailbox).execute(&mut *tx).await?;
+    Ok(())
+}
+
+async fn insert_attempt(tx: &mut SqliteConnection, mailbox: &str, places: &[&Place]) -> Result<(), sqlx::Error> {
+    let places: Vec<&str> = places.iter().map(|place| place.as_str()).collect();
+    nothing_is_under_way(tx, mailbox).await?;
     sqlx::query(
         "INSERT INTO attempt (mailbox, place, under_way, deaths) SELECT ?1, value, 1, 0 FROM json_each(?2) WHERE true
          ON CONFLICT (mailbox, place) DO UPDATE SET under_way = 1",
@@ -103,5 +104,5 @@ async fn write_attempt(writer: &mut SqliteConnection, mailbox: &str, places: &[&
     .bind(json(&places)?)
     .execute(&mut *tx)
     .await?;
-    tx.commit().await
+    Ok(())
 }

@@ -29,6 +29,7 @@ impl SqliteStore {
         policy: &Policy,
     ) -> Result<Committed, StoreError> {
         let mut tx = self.begin().await?;
+        self.check_lease(&mut tx, mailbox).await?;
         let anonymous = self.without_forgotten(&mut tx, batch).await?;
         let batch = anonymous.as_deref().unwrap_or(batch);
         let committed = match record(&mut tx, mailbox, batch, reading, policy).await {

@@ -6,7 +6,7 @@ use super::{ROWS_A_STATEMENT, SqliteStore, is_kept, json};
 use crate::{
     clock::Moment,
     message::{Cursor, Disposition, Pending, Place, Reading, Resume, Retry, Unsettled},
-    store::{Heartbeat, MailboxStatus, PendingAnswer, PendingMessage, StoreError},
+    store::{Failure, Heartbeat, MailboxStatus, PendingAnswer, PendingMessage, StoreError},
 };
 
 impl SqliteStore {
@@ -133,22 +133,27 @@ impl SqliteStore {
             Heartbeat::Read => sqlx::query(
                 "INSERT INTO cursor (mailbox, read_at, read_uptime) VALUES (?1, ?2, ?3)
                  ON CONFLICT (mailbox) DO UPDATE SET read_at = excluded.read_at, read_uptime = excluded.read_uptime,
-                 failed_at = NULL, failure = NULL, failures = 0",
+                 failed_at = NULL, failure = NULL, failures = 0, next_try = NULL, needs_person = 0",
             )
             .bind(mailbox)
             .bind(at.wall)
             .bind(at.uptime),
-            Heartbeat::Failed(why) => sqlx::query(
-                "INSERT INTO cursor (mailbox, failed_at, failure, failures) VALUES (?1, ?2, ?3, 1)
+            Heartbeat::Failed(Failure { why, next_try, needs_person }) => sqlx::query(
+                "INSERT INTO cursor (mailbox, failed_at, failure, failures, next_try, needs_person)
+                 VALUES (?1, ?2, ?3, 1, ?4, ?5)
                  ON CONFLICT (mailbox) DO UPDATE SET failed_at = excluded.failed_at, failure = excluded.failure,
-                 failures = failures + 1",
+                 failures = failures + 1, next_try = excluded.next_try, needs_person = excluded.needs_person",
             )
             .bind(mailbox)
             .bind(at.wall)
-            .bind(why),
+            .bind(why)
+            .bind(next_try)
+            .bind(needs_person),
         };
-        query.execute(&self.writer).await.map_err(|error| self.error(error))?;
-        Ok(())
+        let mut tx = self.begin().await?;
+        self.check_lease(&mut tx, mailbox).await?;
+        query.execute(&mut *tx).await.map_err(|error| self.error(error))?;
+        tx.commit().await.map_err(|error| self.error(error))
     }
 
     pub(in crate::store) async fn pending(&self) -> Result<Vec<PendingMessage>, StoreError> {
@@ -200,7 +205,7 @@ impl SqliteStore {
 
     pub(in crate::store) async fn status(&self) -> Result<Vec<MailboxStatus>, StoreError> {
         sqlx::query_as(
-            "SELECT c.mailbox, c.read_at, c.read_uptime, c.failed_at, c.failure, c.failures,
+            "SELECT c.mailbox, c.read_at, c.read_uptime, c.failed_at, c.failure, c.failures, c.next_try, c.needs_person,
                     coalesce(t.messages, 0) AS messages, coalesce(t.bounces, 0) AS bounces, t.newest,
                     (SELECT count(*) FROM unsettled AS u WHERE u.mailbox = c.mailbox) AS unsettled,
                     (SELECT min(u.first_failed) FROM unsettled AS u WHERE u.mailbox = c.mailbox) AS unsettled_since,

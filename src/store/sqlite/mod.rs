@@ -11,6 +11,7 @@ pub(crate) mod file;
 mod forget;
 mod history;
 mod import;
+mod lease;
 mod list;
 mod mailbox;
 mod reclassify;
@@ -22,13 +23,14 @@ mod totals;
 mod verdict;
 
 use std::{
+    collections::BTreeMap,
     error::Error,
     fs::{self, File},
     io,
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     str::FromStr,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
 
@@ -93,6 +95,8 @@ pub struct SqliteStore {
     access: Access,
     /// What the hashes of forgotten addresses are made with, once it was needed.
     key: Arc<OnceLock<Key>>,
+    /// Of each mailbox, the lease that this process took last.
+    fences: Arc<Mutex<BTreeMap<String, lease::Fence>>>,
 }
 
 /// What the file was opened for.
@@ -143,6 +147,7 @@ impl SqliteStore {
             readers,
             access: Access::Reading,
             key: Arc::default(),
+            fences: Arc::default(),
         };
         store.check_version().await?;
         Ok(store)
@@ -199,7 +204,15 @@ impl SqliteStore {
             .await
             .map_err(|error| StoreError::of_sqlite(path, error))?;
         let readers = readers(options.pragma("query_only", "on"));
-        let store = Self { path: path.into(), inode: inode(path), writer, readers, access, key: Arc::default() };
+        let store = Self {
+            path: path.into(),
+            inode: inode(path),
+            writer,
+            readers,
+            access,
+            key: Arc::default(),
+            fences: Arc::default(),
+        };
         store.migrate().await?;
         // Without it nothing may be recorded.
         store.key_in_use(&mut *store.writer.acquire().await.map_err(|error| store.error(error))?).await?;

@@ -99,6 +99,7 @@ impl SqliteStore {
 
     pub(in crate::store) async fn commit_log(&self, name: &str, reading: &LogReading) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
+        self.check_lease(&mut tx, name).await?;
         let anonymous = self.queue_without_forgotten(&mut tx, &reading.queue).await?;
         let queue = anonymous.as_deref().unwrap_or(&reading.queue);
         let committed = async {
