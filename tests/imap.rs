@@ -380,3 +380,107 @@ async fn a_message_expunged_by_somebody_else_is_no_error() {
     server.doveadm(&["expunge", "mailbox", "INBOX", "subject", "two"]);
     assert_eq!(subjects(&source.fetch().await.unwrap()), ["three"]);
 }
+
+#[tokio::test]
+async fn messages_that_somebody_else_moves_under_our_hands_are_no_error() {
+    let Some(server) = Dovecot::start() else { return };
+    deliver_all(&server, &["one", "two", "three", "four"]);
+    let mut source = opened(&server, "batch = 2").await;
+    let first = source.fetch().await.unwrap();
+    assert_eq!(subjects(&first), ["one", "two"]);
+    server.doveadm(&["mailbox create", "Elsewhere"]);
+    // One that is to be moved, and one that is to be read next.
+    for subject in ["one", "three"] {
+        server.doveadm(&["move", "Elsewhere", "mailbox", "INBOX", "subject", subject]);
+    }
+    assert!(source.settle(&processed(&first)).await.unwrap().is_empty());
+    let second = source.fetch().await.unwrap();
+    assert_eq!(subjects(&second), ["four"]);
+    source.settle(&processed(&second)).await.unwrap();
+    assert_eq!((server.count("INBOX"), server.count("Processed"), server.count("Elsewhere")), (0, 2, 2));
+}
+
+#[tokio::test]
+async fn a_folder_that_is_deleted_under_our_hands_is_refused_until_it_is_there_again_and_then_read_anew() {
+    let Some(server) = Dovecot::start() else { return };
+    let folder = "Bounces";
+    let deliver = |subject| {
+        let maildir = server.maildir().join(format!(".{folder}"));
+        dovecot::deliver(&maildir, &mail(subject));
+    };
+    server.doveadm(&["mailbox create", folder]);
+    deliver("one");
+    let mut source = opened(&server, &format!("folder = '{folder}'\npoll = '200ms'")).await;
+    let first = source.fetch().await.unwrap();
+    assert_eq!(subjects(&first), ["one"]);
+    server.doveadm(&["mailbox delete", folder]);
+    // Neither moved nor read any more, and the connection ends or the server says so.
+    let ended = timeout(LIMIT, async {
+        loop {
+            source.settle(&processed(&first)).await?;
+            source.wait().await?;
+            source.fetch().await?;
+        }
+    });
+    let ended: Result<(), SourceError> = ended.await.expect("it is noticed");
+    assert!(matches!(ended, Err(SourceError::Lost(_))), "{ended:?}");
+    let resume = || Resume { cursor: first.reading.cursor.clone(), worked: true, ..Resume::default() };
+    let gone = source.open(resume()).await;
+    assert!(matches!(&gone, Err(SourceError::Refused(why)) if why.contains("can't be opened")), "{gone:?}");
+
+    // A folder of that name has another UIDVALIDITY.
+    server.doveadm(&["mailbox create", folder]);
+    deliver("two");
+    source.open(resume()).await.unwrap();
+    let second = source.fetch().await.unwrap();
+    assert_eq!(subjects(&second), ["two"]);
+    assert!(source.settle(&processed(&second)).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_quota_that_is_full_holds_up_no_reading_and_settling_goes_on_when_there_is_room() {
+    let limit = if dovecot::is_2_4() {
+        "mail_plugins {\nquota = yes\n}\nquota \"User quota\" {\nquota_storage_size = 1M\n}"
+    } else {
+        "mail_plugins = quota\nplugin {\nquota = maildir:User quota\nquota_rule = *:storage=1M\n}"
+    };
+    // Who moves needs no more room; who copies does.
+    let Some(server) = Dovecot::with(&format!("imap_capability = IMAP4rev1 UIDPLUS IDLE AUTH=PLAIN\n{limit}")) else {
+        return;
+    };
+    // Two fit, and three don't.
+    let large = |subject: &str| format!("{}{}", mail(subject), format!("{}\n", "x".repeat(75)).repeat(5_500));
+    ["one", "two"].iter().for_each(|subject| server.deliver(&large(subject)));
+    let mut source = opened(&server, "").await;
+    let batch = source.fetch().await.unwrap();
+    assert_eq!(subjects(&batch), ["one", "two"]);
+    let done = &processed(&batch)[..1];
+    let failed = source.settle(done).await.unwrap();
+    assert!(failed.len() == 1 && failed[0].1.contains("make room"), "{failed:?}");
+    // Room is made, and new mail comes.
+    server.doveadm(&["expunge", "mailbox", "INBOX", "subject", "two"]);
+    deliver_all(&server, &["three"]);
+    timeout(LIMIT, source.wait()).await.unwrap().unwrap();
+    assert_eq!(subjects(&source.fetch().await.unwrap()), ["three"]);
+    assert!(source.settle(done).await.unwrap().is_empty());
+    assert_eq!((server.count("INBOX"), server.count("Processed")), (1, 1));
+}
+
+#[tokio::test]
+async fn a_folder_that_may_only_be_read_is_refused_unless_messages_are_left() {
+    let rights = if dovecot::is_2_4() {
+        "mail_plugins {\nacl = yes\n}\nacl_driver = vfile"
+    } else {
+        "mail_plugins = acl\nplugin {\nacl = vfile\n}"
+    };
+    let Some(server) = Dovecot::with(rights) else { return };
+    deliver_all(&server, &["one"]);
+    fs::write(server.maildir().join("dovecot-acl"), "owner lr\n").unwrap();
+    let line = refusal(&server, "").await;
+    assert!(line.contains("read-only") && line.contains("leave"), "{line}");
+    let mut source = opened(&server, "after = 'leave'").await;
+    let batch = source.fetch().await.unwrap();
+    assert_eq!(subjects(&batch), ["one"]);
+    assert!(source.settle(&processed(&batch)).await.unwrap().is_empty());
+    assert_eq!(server.count("INBOX"), 1);
+}

@@ -157,6 +157,11 @@ fn dovecot() -> Command {
     Command::new(if sbin.exists() { sbin } else { Path::new("dovecot") })
 }
 
+/// Whether it is configured as 2.4 is, which calls many things otherwise.
+pub fn is_2_4() -> bool {
+    version().is_some_and(|version| version.starts_with("2.4"))
+}
+
 fn version() -> Option<String> {
     let output = dovecot().arg("--version").output().ok()?;
     Some(String::from_utf8_lossy(&output.stdout).into_owned())

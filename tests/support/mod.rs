@@ -3,9 +3,11 @@
 
 pub mod beside;
 pub mod cdb;
+pub mod cyrus;
 pub mod daemon;
 pub mod database;
 pub mod dovecot;
+pub mod imap;
 pub mod journal;
 pub mod postfix;
 pub mod sink;
