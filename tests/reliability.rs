@@ -20,7 +20,7 @@ fn whatever_shows_a_promise_is_there() {
     let document = include_str!("../docs/reliability.md");
     let soak = include_str!("../scripts/soak");
     let mut tests = String::new();
-    ["src", "tests"].iter().for_each(|directory| code(&root.join(directory), &mut tests));
+    ["src", "tests", "fuzz/tests"].iter().for_each(|directory| code(&root.join(directory), &mut tests));
 
     // Names of tests are claims and have many words.
     let names: BTreeSet<_> =
