@@ -16,7 +16,7 @@ fn the_mailboxes_of_the_reference_show_the_defaults() {
     // A key is `#key`, a sentence is `# A sentence`.
     let keys = include_str!("../config/bounced.toml").lines().filter_map(|line| line.strip_prefix('#'));
     let keys: Vec<&str> = keys.filter(|line| line.starts_with(|c: char| c == '[' || c.is_ascii_lowercase())).collect();
-    let needed = ["[", "host", "user", "password", "path", "format"];
+    let needed = ["[", "host", "user", "password", "path", "format", "listen"];
     let no_default = ["file", "port", "ca_file", "diagnostics", "bounces", "messages", "keys", "address"];
     let read = |keep: &dyn Fn(&str) -> bool| {
         let lines: Vec<&str> =
@@ -25,7 +25,7 @@ fn the_mailboxes_of_the_reference_show_the_defaults() {
     };
     let all = read(&|key| !no_default.contains(&key));
     let least = read(&|key| key.starts_with('[') || needed.contains(&key));
-    assert_eq!((all.imap.len(), all.maildir.len()), (1, 1));
+    assert_eq!((all.imap.len(), all.maildir.len(), all.lmtp.len()), (1, 1, 1));
     assert_eq!(all, least);
     read(&|key| key != "file");
 }

@@ -131,7 +131,7 @@ fn describe(config: &Config, policy: &Policy, vouching: &Vouching, out: &mut imp
     let begins = config.vouches().then_some(0);
     let demands = Demands { vouching_since: vouching.since.or(begins), ..config.trust.demands() };
     for Mailbox { name, settings, .. } in config.mailboxes() {
-        writeln!(out, "mailbox         {name}: {}; {kinds}: {}", settings.describe(), settings.after().describe())?;
+        writeln!(out, "mailbox         {name}: {}; {kinds}: {}", settings.describe(), settings.becomes())?;
         let believed = match demands.of(name) {
             Trust::Unverified => format!("{name}: as far as the configuration tells, {}", app::HOW_TO_DOUBT),
             least => format!("{name}: what is believed less than \"{least}\" waits for you in `bounced review list`"),

@@ -212,7 +212,7 @@ mod tests {
         assert_eq!(config.suppressions.path, Path::new("/srv/b/suppressions.db"));
         let mailbox = config.mailboxes().remove(0);
         assert!(mailbox.settings.describe().contains("bob at mail.example.org:993"), "{text}");
-        assert!(mailbox.settings.after().describe().contains("Done"), "{text}");
+        assert!(mailbox.settings.becomes().contains("Done"), "{text}");
         assert!(text.contains("command = 'pass \"mail\"'"), "{text}");
 
         let (config, text) = configured("/var/mail/b\nleave\n\n");

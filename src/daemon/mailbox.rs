@@ -120,6 +120,7 @@ impl<S: Source> Watch<S> {
     pub(super) async fn run(mut self) -> Result<(), StoreError> {
         while let Err(halt) = self.session().await {
             self.summarise();
+            self.source.put_off();
             if let Halt::Store(StoreError::Overtaken(_)) = halt {
                 self.leases.overtaken(&self.mailbox);
                 let _ = tokio::time::timeout(GOODBYE, self.source.close()).await;

@@ -28,6 +28,7 @@ macro_rules! sources {
         $for_each! {
             imap::ImapSource,
             maildir::MaildirSource,
+            lmtp::LmtpSource,
         }
     };
 }
@@ -88,6 +89,10 @@ pub trait Source: Send + Sized + 'static {
         &mut self,
         done: &[(Place, Disposition)],
     ) -> impl Future<Output = Result<Vec<(Place, String)>, SourceError>> + Send;
+
+    /// What was fetched and is not settled is not recorded now: whoever waits for it may hear so. It comes again after the
+    /// next `open`.
+    fn put_off(&mut self) {}
 
     /// Now and then, some places that lie before the cursor and hold messages; most times none. Whichever of them the
     /// store knows nothing of was passed over by mistake: the caller hands those to [`Source::reread`]. Called only

@@ -19,8 +19,8 @@ pub trait Settings {
     /// Where the messages are, in words for people: `Maildir /var/mail/bounces`.
     fn describe(&self) -> String;
 
-    /// What happens to a message once its rows are committed.
-    fn after(&self) -> &After;
+    /// What becomes of messages once their rows are committed, in words for people: `moved to Processed`.
+    fn becomes(&self) -> String;
 
     /// What can never work, in one line with what to do, where every key alone makes sense.
     fn contradiction(&self) -> Option<String> {
@@ -31,6 +31,12 @@ pub trait Settings {
     fn needs(&self) -> Vec<(&'static str, &Path)> {
         Vec::new()
     }
+
+    /// The folders in which its messages may lie, before and after they are settled, each as a mailbox of its own that leaves
+    /// everything as it is; none where they lie nowhere.
+    fn folders(&self) -> Vec<Self>
+    where
+        Self: Sized;
 
     /// The paths in it: relative ones start at the directory of the configuration file.
     fn paths_mut(&mut self) -> Vec<&mut PathBuf>;

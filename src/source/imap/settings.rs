@@ -99,8 +99,8 @@ impl Settings for ImapSettings {
         format!("{user} at {host}:{} ({}), folder {folder}", self.port(), tls.describe())
     }
 
-    fn after(&self) -> &After {
-        &self.after
+    fn becomes(&self) -> String {
+        self.after.describe()
     }
 
     fn contradiction(&self) -> Option<String> {
@@ -114,6 +114,15 @@ impl Settings for ImapSettings {
 
     fn needs(&self) -> Vec<(&'static str, &Path)> {
         self.ca_file.iter().map(|file| ("ca_file", file.as_path())).collect()
+    }
+
+    fn folders(&self) -> Vec<Self> {
+        let moved = match &self.after {
+            After::Move(name) => Some(name.clone()),
+            After::Flag | After::Leave => None,
+        };
+        let folder = |folder| Self { folder, after: After::Leave, idle: false, ..self.clone() };
+        [self.folder.clone()].into_iter().chain(moved).map(folder).collect()
     }
 
     fn paths_mut(&mut self) -> Vec<&mut PathBuf> {

@@ -31,8 +31,18 @@ impl Settings for MaildirSettings {
         format!("Maildir {}", self.path.display())
     }
 
-    fn after(&self) -> &After {
-        &self.after
+    fn becomes(&self) -> String {
+        self.after.describe()
+    }
+
+    fn folders(&self) -> Vec<Self> {
+        let moved = match &self.after {
+            After::Move(name) => Some(self.path.join(format!(".{}", name.trim_start_matches('.')))),
+            After::Flag | After::Leave => None,
+        };
+        let there = moved.filter(|path| path.exists());
+        let folder = |path| Self { path, after: After::Leave, ..self.clone() };
+        [self.path.clone()].into_iter().chain(there).map(folder).collect()
     }
 
     fn paths_mut(&mut self) -> Vec<&mut PathBuf> {

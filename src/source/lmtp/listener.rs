@@ -1,0 +1,223 @@
+//! A socket that clients connect to, and a task for each of them. A socket file that nobody listens on any more is replaced;
+//! one on which somebody does is left alone.
+
+use std::{
+    fs, io,
+    os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt},
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
+
+use tokio::{
+    io::AsyncWriteExt,
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
+    sync::{Semaphore, mpsc},
+    task::{JoinHandle, JoinSet},
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    session::{Desk, Handed, speak},
+    settings::{Listen, LmtpSettings},
+};
+use crate::{files::directory_of, source::SourceError};
+
+/// Whoever is too many hears so, unless he does not listen.
+const REFUSAL: Duration = Duration::from_secs(1);
+/// When the process can open no more files, for instance.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Takes connections until it is stopped or dropped.
+#[derive(Debug)]
+pub(super) struct Listener {
+    stopping: CancellationToken,
+    task: JoinHandle<()>,
+    /// The file of the socket, and which one it was.
+    file: Option<(PathBuf, u64)>,
+}
+
+enum Socket {
+    Unix(UnixListener),
+    Tcp(TcpListener),
+}
+
+impl Listener {
+    pub(super) async fn start(
+        settings: &LmtpSettings,
+        handed: mpsc::Sender<Handed>,
+        is_open: Arc<AtomicBool>,
+    ) -> Result<Self, SourceError> {
+        let (socket, file) = match &settings.listen {
+            Listen::Unix(path) => {
+                let socket = bind(path, settings.mode).await?;
+                let inode = fs::symlink_metadata(path).map_or(0, |file| file.ino());
+                (Socket::Unix(socket), Some((path.clone(), inode)))
+            }
+            Listen::Tcp(address) => {
+                let bound = TcpListener::bind(address).await.map_err(|error| cannot(&settings.listen, &error))?;
+                (Socket::Tcp(bound), None)
+            }
+        };
+        let stopping = CancellationToken::new();
+        let desk = Desk {
+            host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            max_message: settings.max_message as usize,
+            recipients: settings.recipients,
+            timeout: settings.timeout,
+            handed,
+            is_open,
+            stopping: stopping.clone(),
+        };
+        let task = tokio::spawn(listen(socket, Arc::new(desk), settings.connections));
+        Ok(Self { stopping, task, file })
+    }
+
+    /// Whether the socket is still the one that clients find at its path.
+    pub(super) fn can_be_found(&self) -> bool {
+        let Some((path, inode)) = &self.file else { return true };
+        fs::symlink_metadata(path).is_ok_and(|file| file.ino() == *inode)
+    }
+
+    /// Takes nobody any more, and waits until all clients have heard so.
+    pub(super) async fn stop(mut self) {
+        self.stopping.cancel();
+        let _ = (&mut self.task).await;
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.stopping.cancel();
+        if let Some((path, _)) = self.file.as_ref().filter(|_| self.can_be_found()) {
+            // One that stays behind is replaced by the next start.
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+async fn listen(socket: Socket, desk: Arc<Desk>, connections: usize) {
+    let free = Arc::new(Semaphore::new(connections));
+    let mut clients = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            () = desk.stopping.cancelled() => break,
+            Some(_) = clients.join_next() => continue,
+            accepted = accept(&socket) => accepted,
+        };
+        let stream = match accepted {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::warn!("a connection was not taken: {error}");
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
+        match (Arc::clone(&free).try_acquire_owned(), stream) {
+            (Ok(place), stream) => {
+                let desk = Arc::clone(&desk);
+                clients.spawn(async move {
+                    let ended = match stream {
+                        Stream::Unix(stream) => speak(stream, desk).await,
+                        Stream::Tcp(stream) => speak(stream, desk).await,
+                    };
+                    if let Err(error) = ended {
+                        tracing::debug!("an LMTP client is gone: {error}");
+                    }
+                    drop(place);
+                });
+            }
+            // All at once: whoever waits here holds up the others.
+            (Err(_), Stream::Unix(mut stream)) => {
+                let _ = timeout(REFUSAL, stream.write_all(TOO_MANY)).await;
+            }
+            (Err(_), Stream::Tcp(mut stream)) => {
+                let _ = timeout(REFUSAL, stream.write_all(TOO_MANY)).await;
+            }
+        }
+    }
+    while clients.join_next().await.is_some() {}
+}
+
+const TOO_MANY: &[u8] = b"421 4.3.2 Too many connections\r\n";
+
+enum Stream {
+    Unix(UnixStream),
+    Tcp(TcpStream),
+}
+
+async fn accept(socket: &Socket) -> io::Result<Stream> {
+    match socket {
+        Socket::Unix(listener) => listener.accept().await.map(|(stream, _)| Stream::Unix(stream)),
+        Socket::Tcp(listener) => {
+            let (stream, _) = listener.accept().await?;
+            // Replies are short, and the client waits for each of them.
+            stream.set_nodelay(true)?;
+            Ok(Stream::Tcp(stream))
+        }
+    }
+}
+
+/// Makes the socket under another name, and moves it to its place when it has its mode: nobody finds it sooner.
+async fn bind(path: &Path, mode: u32) -> Result<UnixListener, SourceError> {
+    make_way(path).await?;
+    let listen = Listen::Unix(path.to_owned());
+    let cannot = |error: io::Error| cannot(&listen, &error);
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    let new = PathBuf::from(new);
+    // Of a start that was killed.
+    if fs::symlink_metadata(&new).is_ok_and(|file| file.file_type().is_socket()) {
+        fs::remove_file(&new).map_err(cannot)?;
+    }
+    let socket = UnixListener::bind(&new).map_err(cannot)?;
+    let placed = fs::set_permissions(&new, fs::Permissions::from_mode(mode)).and_then(|()| fs::rename(&new, path));
+    if let Err(error) = placed {
+        let _ = fs::remove_file(&new);
+        return Err(cannot(error));
+    }
+    Ok(socket)
+}
+
+/// Whether there may be a socket of ours at a path.
+async fn make_way(path: &Path) -> Result<(), SourceError> {
+    let Ok(there) = fs::symlink_metadata(path) else { return Ok(()) };
+    let shown = path.display();
+    if !there.file_type().is_socket() {
+        return Err(SourceError::Refused(format!("{shown} is no socket, and is left alone; listen elsewhere")));
+    }
+    match UnixStream::connect(path).await {
+        Ok(_) => Err(SourceError::Refused(format!("somebody else listens on {shown}; stop him, or listen elsewhere"))),
+        // Nobody listens any more.
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
+        Err(error) => Err(cannot(&Listen::Unix(path.to_owned()), &error)),
+    }
+}
+
+fn cannot(listen: &Listen, error: &io::Error) -> SourceError {
+    let advice = match (error.kind(), listen) {
+        (io::ErrorKind::AddrInUse, _) => "somebody else listens there; stop him, or listen elsewhere",
+        (io::ErrorKind::AddrNotAvailable, _) => "this machine has no such address",
+        (io::ErrorKind::PermissionDenied, Listen::Tcp(_)) => "ports below 1024 are for root; take a higher one",
+        (io::ErrorKind::NotFound, Listen::Unix(_)) => "its directory must exist",
+        (io::ErrorKind::InvalidInput, Listen::Unix(_)) => "the path is too long for a socket",
+        (_, Listen::Unix(_)) => "the user that runs bounced must be able to write in its directory",
+        (_, Listen::Tcp(_)) => "name another address",
+    };
+    SourceError::Refused(format!("can't listen on {listen}: {error}; {advice}"))
+}
+
+/// Whether it could listen there: nothing is left behind. The one who listens there already may be the daemon.
+pub(super) async fn try_out(listen: &Listen) -> Result<(), SourceError> {
+    match listen {
+        Listen::Tcp(address) if TcpStream::connect(address).await.is_ok() => Ok(()),
+        Listen::Tcp(address) => TcpListener::bind(address).await.map(drop).map_err(|error| cannot(listen, &error)),
+        Listen::Unix(path) if UnixStream::connect(path).await.is_ok() => Ok(()),
+        Listen::Unix(path) => {
+            make_way(path).await?;
+            let writable = rustix::fs::access(directory_of(path), rustix::fs::Access::WRITE_OK);
+            writable.map_err(|error| cannot(listen, &error.into()))
+        }
+    }
+}
