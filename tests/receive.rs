@@ -1,5 +1,5 @@
 //! Mails that servers hand over to `bounced receive`: each is on record exactly once when the server has thrown it away, whatever
-//! fails meanwhile. The servers are real, and set up as docs/receive.md says.
+//! fails meanwhile. The servers are real, and set up as docs/receive.md says. And archives, which count as of their own time.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
@@ -216,7 +216,7 @@ async fn postfix_hands_each_bounce_over_exactly_once_whatever_becomes_of_the_com
     // What fails until a person mends it is kept as well.
     bounced.configure("[nonsense]\n");
     postfix.hand_in("", &format!("bounce@{BOUNCE_DOMAIN}"), &bounce(0).replace('\n', "\r\n")).await.unwrap();
-    until("it is put off", SOON, async || postfix.log().contains("status=deferred").then_some(())).await;
+    until("it is put off", SOON, async || postfix.log().contains("dsn=4.3.5").then_some(())).await;
     bounced.configure(&right);
     const COUNT: usize = 20;
     for n in 1..COUNT {
@@ -274,4 +274,116 @@ async fn exim_hands_each_bounce_over_exactly_once_whatever_becomes_of_the_comman
     all_once(&bounced, COUNT, is_empty).await;
     let trusts: Vec<(String,)> = database::rows(&bounced.database(), "SELECT DISTINCT trust FROM bounce").await;
     assert_eq!(trusts, [("verified".to_owned(),)]);
+}
+
+/// A bounce that arrived then (RFC 5322 §3.3).
+fn dated(n: usize, date: &str, code: &str) -> String {
+    let stamp = format!("Received: by mx.example.org (Postfix) id {n}; {date}\n");
+    stamp + &bounce(n).replace("5.1.1", code).replace("550", if code.starts_with('4') { "450" } else { "550" })
+}
+
+fn import(bounced: &Installation, paths: &[&Path], code: i32) -> (String, String) {
+    let paths: Vec<&str> = paths.iter().map(|path| path.to_str().unwrap()).collect();
+    let output = bounced.command(&[&["import"], &paths[..]].concat()).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    (String::from_utf8(output.stdout).unwrap(), said)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn archives_of_all_kinds_are_recorded_once_as_of_their_own_time() {
+    let dir = support::directory();
+    let bounced = Installation::new(dir.path(), "");
+    let path = |name: &str| dir.path().join(name);
+    let old = "Tue, 1 Mar 2016 10:00:00 +0100";
+    let hard = dated(1, old, "5.1.1");
+    // What suppresses for 30 days; and for 90 when it happens again.
+    let days: Vec<(i64, i64)> =
+        [2016, 2017].into_iter().flat_map(|year| [1, 5, 9, 13, 16].map(|day| (year, day))).collect();
+    let full = |&(year, day): &(i64, i64)| {
+        dated(2, &format!("{day} Mar {year} 10:00:00 +0100"), "4.2.2").replace("User unknown", "Mailbox full")
+    };
+    let future = dated(3, "Tue, 1 Mar 2044 10:00:00 +0100", "5.1.1");
+    let quoted = format!("{}\n>From here on\n", dated(4, old, "5.1.1").trim_end());
+    for sub in ["new", "cur", "tmp", ".Old/cur"] {
+        fs::create_dir_all(path("Maildir").join(sub)).unwrap();
+    }
+    let full: Vec<String> = days.iter().map(full).collect();
+    let mbox: String = [&hard]
+        .into_iter()
+        .chain(&full)
+        .chain([&quoted])
+        .map(|mail| format!("From MAILER-DAEMON Tue Mar  1 10:00:00 2016\n{mail}\n"))
+        .collect();
+    fs::write(path("old.mbox"), mbox).unwrap();
+    fs::write(path("Maildir/cur/1.M1.host:2,S"), &hard).unwrap();
+    fs::write(path("Maildir/.Old/cur/2.M1.host:2,S"), &future).unwrap();
+    fs::write(path("Maildir/.Old/cur/3.M1.host:2,S"), quoted.replace("\n>From", "\nFrom")).unwrap();
+    fs::write(path("Maildir/tmp/4.M1.host"), &hard[..hard.len() / 2]).unwrap();
+    fs::write(path("bounce.eml"), dated(5, old, "5.1.1")).unwrap();
+    assert!(Command::new("gzip").arg(path("bounce.eml")).status().unwrap().success());
+    fs::write(path("cut.mbox.gz"), &fs::read(path("bounce.eml.gz")).unwrap()[..30]).unwrap();
+
+    let all = [path("old.mbox"), path("Maildir"), path("cut.mbox.gz"), path("bounce.eml.gz"), path("nowhere")];
+    let all: Vec<&Path> = all.iter().map(PathBuf::as_path).collect();
+    let (told, said) = import(&bounced, &all, 66);
+    assert!(told.starts_with("16 mails: 14 new, 2 known already, 16 bounce; suppressed: 4 addresses"), "{told}");
+    assert!(said.contains("cut.mbox.gz: can't read it") && said.contains("nowhere: can't read it"), "{said}");
+    let (told, _) = import(&bounced, &all, 66);
+    assert!(told.starts_with("16 mails: 0 new, 16 known already; suppressed: 0 addresses"), "{told}");
+
+    let rows: Vec<(String, bool, i64)> = database::rows(
+        &bounced.database(),
+        "SELECT b.address, EXISTS (SELECT 1 FROM suppression AS s WHERE s.address = b.address AND s.since = b.at),
+                iif(b.at > unixepoch() - 3600 AND b.at <= unixepoch(), 0, b.at)
+         FROM bounce AS b ORDER BY b.address, b.at",
+    )
+    .await;
+    let row = |n: usize, suppressed, at| (format!("anna{n}@customer{n}.example"), suppressed, at);
+    let first = 1_456_822_800;
+    let at = |&(year, day): &(i64, i64)| first + (day - 1) * 86_400 + (year - 2016) * 365 * 86_400;
+    let soft: Vec<_> = days.iter().map(|day| row(2, false, at(day))).collect();
+    let hard = [row(3, true, 0), row(4, true, first), row(5, true, first)];
+    assert_eq!(rows, [&[row(1, true, first)], &soft[..], &hard].concat());
+    let ended = "SELECT count(*) FROM event WHERE kind = 'expired' AND address LIKE 'anna2@%'";
+    assert_eq!(database::count(&bounced.database(), ended).await, 2, "what they led to is over");
+    let published = database::count(&bounced.published(), "SELECT count(*) FROM suppression").await;
+    assert_eq!(published, 4);
+    assert_eq!(database::count(&bounced.database(), "SELECT count(*) FROM unsettled").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_that_is_killed_goes_on_where_it_was() {
+    const COUNT: usize = 3_000;
+    let dir = support::directory();
+    let bounced = Installation::new(dir.path(), "");
+    let mbox = dir.path().join("old");
+    let mail = |n: usize| {
+        let date = format!("{} Mar 2016 {:02}:{:02}:{:02} +0000", 1 + n / 200, n % 24, n % 60, n / 60 % 60);
+        format!("From MAILER-DAEMON Tue Mar  1 10:00:00 2016\n{}\n", dated(n, &date, "5.1.1"))
+    };
+    fs::write(&mbox, (0..COUNT).map(mail).collect::<String>()).unwrap();
+    let mut last = 0;
+    for kill in 0..3 {
+        let mut child = bounced.command(&["import", mbox.to_str().unwrap()]).stdout(Stdio::null()).spawn().unwrap();
+        let is_further = async || {
+            let now = recorded(&bounced).await.0;
+            (now > last || child.try_wait().unwrap().is_some()).then_some(now)
+        };
+        last = until("some are recorded", SOON, is_further).await;
+        // Not always right behind a commit.
+        tokio::time::sleep(Duration::from_millis(37 * kill)).await;
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let (known, _) = recorded(&bounced).await;
+    let (told, _) = import(&bounced, &[&mbox], 0);
+    let new = COUNT - usize::try_from(known).unwrap();
+    let group = |number: usize| {
+        if number < 1_000 { number.to_string() } else { format!("{},{:03}", number / 1_000, number % 1_000) }
+    };
+    let expected = format!("3,000 mails: {} new, {} known already", group(new), group(COUNT - new));
+    assert!(told.starts_with(&expected), "{told} is not: {expected}");
+    let count = i64::try_from(COUNT).unwrap();
+    assert_eq!(recorded(&bounced).await, (count, count));
 }

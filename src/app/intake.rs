@@ -1,12 +1,15 @@
 //! Mails that lie in no mailbox -> rows and the published lists, for commands: beside a daemon or without one. Whoever
 //! handed a mail over keeps it until it is on record, and may hand it over again: it is known by its bytes.
 
+use std::{borrow::Cow, collections::HashSet};
+
 use data_encoding::HEXLOWER;
 
 use super::{Judge, Recorder, Tally, beside, open_store};
 use crate::{
     config::Config,
     message::{Message, Place},
+    parse,
     store::{Store, StoreError},
 };
 
@@ -25,21 +28,47 @@ pub struct HandedOver {
     pub delivered_to: Vec<String>,
 }
 
+impl HandedOver {
+    /// A mail out of an archive, which arrived when its header says; where it does not, at that time. Never later than `now`
+    /// (seconds since 1970-01-01 UTC, both): what comes from the future would outdo what a person says today.
+    #[must_use]
+    pub fn archived(bytes: Vec<u8>, size: u64, rest: Option<[u8; 32]>, undated: i64, now: i64) -> Self {
+        let received = parse::arrival(&without_mbox_form(&bytes)).unwrap_or(undated).min(now);
+        Self { bytes, size, rest, received, delivered_to: Vec::new() }
+    }
+}
+
 impl From<HandedOver> for Message {
     fn from(HandedOver { bytes, size, rest, received, delivered_to }: HandedOver) -> Self {
-        let body = without_postmark(&bytes);
+        let body = without_mbox_form(&bytes);
         let size = size - (bytes.len() - body.len()) as u64;
+        let body = &*body;
         let message = Self { place: Place::new(""), received, size, body: body.into(), rest, delivered_to };
         // Wherever it comes from: what is handed over again is at the same place.
         Self { place: Place::new(HEXLOWER.encode(&message.sha256())), ..message }
     }
 }
 
-/// The line that mbox files begin a mail with (RFC 4155) is none of the mail's: whoever delivers one again may write
-/// another time into it.
-fn without_postmark(bytes: &[u8]) -> &[u8] {
-    let Some(end) = bytes.strip_prefix(b"From ").and_then(|rest| memchr::memchr(b'\n', rest)) else { return bytes };
-    &bytes[b"From ".len() + end + 1..]
+/// What mbox files put around a mail (RFC 4155) is none of the mail's, and whoever delivers it again may write another time
+/// into it: the line that it begins with, the blank one behind it, and what keeps its lines from beginning like that.
+fn without_mbox_form(bytes: &[u8]) -> Cow<'_, [u8]> {
+    let Some(end) = bytes.strip_prefix(b"From ").and_then(|rest| memchr::memchr(b'\n', rest)) else {
+        return Cow::Borrowed(bytes);
+    };
+    let mail = &bytes[b"From ".len() + end + 1..];
+    let mail = [b"\r\n\r\n".as_slice(), b"\n\n"]
+        .iter()
+        .find_map(|blank| Some(&mail[..mail.strip_suffix(*blank)?.len() + blank.len() / 2]))
+        .unwrap_or(mail);
+    let is_quoted = |line: &[u8]| {
+        let name = line.iter().position(|octet| *octet != b'>').unwrap_or(0);
+        name > 0 && line[name..].starts_with(b"From ")
+    };
+    let mut plain = Vec::with_capacity(mail.len());
+    for line in mail.split_inclusive(|octet| *octet == b'\n') {
+        plain.extend_from_slice(if is_quoted(line) { &line[1..] } else { line });
+    }
+    Cow::Owned(plain)
 }
 
 /// Records mails under the name of a mailbox that nobody reads.
@@ -83,8 +112,10 @@ impl Intake {
         let handed_over = messages.len();
         let places: Vec<Place> = messages.iter().map(|message| message.place.clone()).collect();
         // Those that retention has erased since are known by their places alone.
-        let unrecorded = store.unrecorded(&self.mailbox, places.clone()).await?;
-        messages.retain(|message| unrecorded.contains(&message.place));
+        let mut unread: HashSet<Place> = store.unrecorded(&self.mailbox, places.clone()).await?.into_iter().collect();
+        // The tables of today may find somebody in those.
+        unread.extend(store.unrecognised(Some(&self.mailbox)).await?.into_iter().map(|one| Place::new(one.place)));
+        messages.retain(|message| unread.contains(&message.place));
         let known = handed_over - messages.len();
         if known > 0 {
             // Whoever recorded them may have been killed before he noted that nobody has to be told.
@@ -126,6 +157,8 @@ mod tests {
             let delivered = message(&[postmark.as_bytes(), b"Subject: x\n\nFrom here on\n"].concat());
             assert_eq!((delivered.sha256(), &delivered.place, delivered.size), (mail.sha256(), &mail.place, mail.size));
         }
+        let quoted = message(b"From a Thu Nov 26 10:00:00 2026\n>From a\n>>From b\n > From c\n\n");
+        assert_eq!(&*quoted.body, b"From a\n>From b\n > From c\n");
         assert_ne!(message(b"From: a\n\nSubject: x\n\nFrom here on\n").place, mail.place);
         assert_eq!(message(b"From without an end").size, 19);
     }

@@ -439,10 +439,13 @@ impl Recorder {
         let policy = judge.policy().vouching_since(self.store.vouch(judged).await?);
         let committed = self.store.commit(mailbox, judged, reading, &policy).await?;
         // What old bounces lead to may be over already.
-        if committed.suppressed.iter().any(|new| new.expires.is_some_and(|expires| expires <= now)) {
+        let is_over = |new: &&Suppression| new.expires.is_some_and(|expires| expires <= now);
+        let over = committed.suppressed.iter().filter(is_over).count();
+        if over > 0 {
             self.store.expire(now).await?;
         }
-        self.tell_of(mailbox, judged, &committed, describe).await
+        let tally = self.tell_of(mailbox, judged, &committed, describe).await?;
+        Ok(Tally { suppressed: tally.suppressed - over, ..tally })
     }
 
     /// Nothing of a mailbox is read any more, and nobody died over it.

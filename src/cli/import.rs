@@ -1,212 +1,166 @@
-//! `bounced suppressions import`: files of other programs onto the list, and what became of each.
+//! `bounced import`: the mails of archives, recorded as of the time when they arrived.
 
 use std::{
     fs,
-    io::{self, IsTerminal, Write},
+    io::{self, Write},
     path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
+    time::UNIX_EPOCH,
 };
 
-use clap::{
-    Args,
-    builder::{PossibleValuesParser, TypedValueParser},
-};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 
 use super::{
     Exit, Failure, Globals,
-    actor::actor,
-    block_on,
     exit::complain,
-    input,
-    suppressions::NewStore,
-    terminal::{count, grouped, printable},
+    input::{self, Input},
+    receive::name_problem,
+    terminal::{count, grouped, long_task, printable, show_reading},
 };
 use crate::{
-    app::{BadRows, Contents, ImportStage, ImportedFile, Importer, List},
+    app::{HandedOver, Intake, Judge, Tally},
     clock::now,
     config::Config,
-    import::{self, Form},
-    store::{By, Imported},
 };
 
-/// Take over the list of another program, or of another bounced.
+/// Record the mails of archives: mbox files, Maildirs, single mails, also packed by gzip.
 ///
-/// Known are the files of Mailgun, Amazon SES, SendGrid, Postmark, Brevo, listmonk and phpList, those of `bounced
-/// suppressions export`, and one address a line. Who wrote a file is told by its fields; what nobody is known to write
-/// is refused. Each file is taken as a whole or not at all. Nothing that is on the list already leaves it or says less
-/// afterwards, and nobody on the allow list is put there.
-#[derive(Debug, Args)]
+/// Each mail counts as of the time when it arrived, as its topmost Received field says, else its Date, and never later than
+/// now: bounces of ten years ago suppress whom the policy still suppresses for them today. What is on record already counts
+/// no more, so an import that was stopped is begun again and goes on where it was. The mails stay as they are. For the
+/// lists of other programs there is `bounced suppressions import`.
+#[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  bounced suppressions import --dry-run mailgun-bounces.csv
-  bounced suppressions import --note 'moved from SES' ses.json
-  bounced suppressions import --from text --skip-bad gone.txt.gz
-  bounced suppressions export --format json | bounced suppressions import -")]
-pub(super) struct Import {
-    /// CSV, JSON or text, also packed by gzip; `-` for standard input.
-    #[arg(value_name = "FILE", required = true)]
-    files: Vec<PathBuf>,
-    /// Who wrote the files, instead of what their fields say.
-    #[arg(long, value_name = "PROGRAM", value_parser = forms())]
-    from: Option<Form>,
-    /// Take a file without the rows that can't be understood, and tell these.
-    #[arg(long)]
-    skip_bad: bool,
-    /// Why, for whoever asks later, where a file does not say it [default: which file it was].
-    #[arg(long)]
-    note: Option<String>,
-    /// Change nothing, and say what would become of it.
-    #[arg(long)]
-    dry_run: bool,
-    #[command(flatten)]
-    store: NewStore,
+  bounced import Inbox                  an mbox file
+  bounced import /var/mail/bounces/     a Maildir, or whatever lies below
+  zcat -f bounce.eml | bounced import -")]
+pub struct Import {
+    /// Mail files, mbox files, directories (searched through all levels), or `-` for standard input; what gzip packed is
+    /// unpacked.
+    #[arg(value_name = "PATH", required = true)]
+    paths: Vec<PathBuf>,
+    /// Under which name they are recorded: rules and [trust.mailbox] may speak of it.
+    #[arg(long, value_name = "NAME", default_value = Config::ARCHIVE)]
+    mailbox: String,
 }
 
-fn forms() -> impl TypedValueParser<Value = Form> {
-    PossibleValuesParser::new(Form::ALL.iter().map(|form| form.as_str())).try_map(|word| word.parse::<Form>())
-}
+/// So many mails are recorded together, or those that have so many octets.
+const AT_ONCE: (usize, usize) = (500, 8 << 20);
 
 impl Import {
     pub(super) fn execute(self, globals: &Globals) -> Result<Exit, Failure> {
-        let mut config = globals.config()?;
-        config.suppressions.accept_new_store = self.store.accept;
-        let now = now();
-        let importer = Importer::new(globals.judge()?, config.suppressions.never.clone(), now);
-        let mut out = io::stdout().lock();
-        block_on(self.run(&config, &Arc::new(importer), now, &mut out))
+        let config = globals.config()?;
+        if let Some(problem) = name_problem(&config, &self.mailbox) {
+            return Err(Failure::new(Exit::Usage, problem));
+        }
+        let judge = Judge::new(&config).map_err(|error| Failure::new(Exit::Config, error))?;
+        let judge = judge.with_keys(&config).map_err(|error| Failure::new(Exit::Config, error))?;
+        let runtime = tokio::runtime::Runtime::new();
+        let runtime = runtime.map_err(|error| Failure::new(Exit::Software, format_args!("can't start: {error}")))?;
+        runtime.block_on(self.run(&config, judge))
     }
 
-    async fn run(
-        &self,
-        config: &Config,
-        importer: &Arc<Importer>,
-        now: i64,
-        out: &mut impl Write,
-    ) -> Result<Exit, Failure> {
-        let list = if self.dry_run { List::open_to_read(config).await? } else { List::open(config).await? };
+    async fn run(&self, config: &Config, judge: Judge) -> Result<Exit, Failure> {
+        let input::Found { files, skipped, empty } = input::files(&self.paths);
+        let mut archive = Archive {
+            intake: Intake::open(config, judge, &self.mailbox, now()).await?,
+            bar: long_task(files.iter().map(|file| input::octets(file)).sum()),
+            waiting: Vec::new(),
+            octets: 0,
+            tally: Tally::default(),
+        };
+        show_reading(&archive.bar);
         let mut exit = Exit::Yes;
-        // A file that is refused keeps no other one from the list.
-        for path in &self.files {
-            if self.import(&list, path, importer, now, out).await? != Exit::Yes {
+        for path in files.iter().filter(|path| !is_unfinished(path)) {
+            if let Err(error) = archive.read(path).await? {
+                // The rest goes on; the exit code tells at the end.
+                let name = printable(&path.display().to_string());
+                archive.bar.suspend(|| complain(&format!("{name}: can't read it: {error}")));
                 exit = Exit::Input;
             }
         }
-        list.close().await;
+        archive.record().await?;
+        let Archive { intake, bar, tally, .. } = archive;
+        bar.finish_and_clear();
+        for (path, why) in &skipped {
+            complain(&format!("{}: skipped, {why}", printable(&path.display().to_string())));
+        }
+        for directory in empty {
+            complain(&format!("{}: no mail in it", printable(&directory.display().to_string())));
+        }
+        writeln!(io::stdout(), "{}", told(&tally))?;
+        let published = intake.publish().await;
+        intake.close().await;
+        published?;
         Ok(exit)
     }
+}
 
-    async fn import(
-        &self,
-        list: &List,
-        path: &Path,
-        importer: &Arc<Importer>,
-        now: i64,
-        out: &mut impl Write,
-    ) -> Result<Exit, Failure> {
-        let name = printable(&path.display().to_string());
-        let progress = progress(path);
-        let opened = match input::watched(path, &progress) {
-            Ok(source) => import::Import::open(source, self.from).map_err(|error| error.to_string()),
-            Err(error) => Err(format!("can't read it: {error}")),
-        };
-        let file = match opened {
-            Ok(file) => file,
-            Err(error) => {
-                progress.finish_and_clear();
-                complain(&format!("{name}: {}; nothing of it was imported", printable(&error)));
-                return Ok(Exit::Input);
+/// An archive on its way into the store.
+struct Archive {
+    intake: Intake,
+    bar: ProgressBar,
+    waiting: Vec<HandedOver>,
+    octets: usize,
+    tally: Tally,
+}
+
+impl Archive {
+    /// Reads a file to its end, or to where it can't be read any more.
+    async fn read(&mut self, path: &Path) -> Result<io::Result<()>, Failure> {
+        let written = written(path);
+        for mail in input::watched_mails(path, &self.bar) {
+            let Input { bytes, size, rest, .. } = match mail {
+                Ok(mail) => mail,
+                Err(error) => return Ok(Err(error)),
+            };
+            if size == 0 {
+                continue;
             }
-        };
-        let form = file.form;
-        let bad_rows = if self.skip_bad { BadRows::Skip } else { BadRows::Refuse };
-        let which = format!("from {name}");
-        let actor = actor();
-        let by = By { note: Some(self.note.as_deref().unwrap_or(&which)), ..By::new(&actor, now) };
-        let stage = |stage| show(&progress, stage);
-        let done = if self.dry_run {
-            list.compare(file, Arc::clone(importer), bad_rows, &stage).await
-        } else {
-            list.import(file, Arc::clone(importer), bad_rows, &by, &stage).await
-        };
-        progress.finish_and_clear();
-        let ImportedFile { contents, imported } = done?;
-        for (line, what) in &contents.bad {
-            complain(&format!("{name}, line {line}: {}", printable(what)));
-        }
-        match imported {
-            Some(imported) => {
-                writeln!(out, "{name}: {}", self.told(form, &contents, imported))?;
-                if contents.bad_rows > 0 {
-                    complain(&format!("{name}: {} left out", count(contents.bad_rows, "bad row")));
-                }
-                Ok(Exit::Yes)
-            }
-            None => {
-                let why = match &contents.broken {
-                    Some(broken) => printable(&broken.to_string()),
-                    None => format!("{}; --skip-bad takes the others", count(contents.bad_rows, "bad row")),
-                };
-                complain(&format!("{name}: nothing of it was imported: {why}"));
-                Ok(Exit::Input)
+            self.octets += bytes.len();
+            self.waiting.push(HandedOver::archived(bytes, size, rest, written, now()));
+            if self.waiting.len() >= AT_ONCE.0 || self.octets >= AT_ONCE.1 {
+                self.record().await?;
             }
         }
+        Ok(Ok(()))
     }
 
-    /// What became of a file, or would.
-    fn told(&self, form: Form, contents: &Contents, imported: Imported) -> String {
-        let (is, are) = if self.dry_run { ("would be", "would be") } else { ("is", "are") };
-        let be = |number: u64| if number == 1 { is } else { are };
-        let Imported { new, replaced, kept, allowed, forgotten } = imported;
-        let mut parts = vec![format!("{} {} new to the list", count(new, "address"), be(new))];
-        let mut add = |number: u64, what: &str| {
-            if number > 0 {
-                parts.push(format!("{} {what}", grouped(number)));
-            }
-        };
-        add(replaced, "on it with less to say, and replaced");
-        add(kept, "on it already");
-        add(contents.entries - new - replaced - kept - allowed - forgotten, "named more than once");
-        add(allowed, "left out: on the allow list");
-        add(forgotten, "left out: forgotten");
-        add(contents.never, "left out: never to be suppressed, says the configuration");
-        for (left, number) in &contents.left {
-            add(*number, &format!("left out: {}", left.told()));
+    /// Records what waits.
+    async fn record(&mut self) -> Result<(), Failure> {
+        let mut mails = std::mem::take(&mut self.waiting);
+        self.octets = 0;
+        mails.sort_by_key(|mail| mail.received);
+        let day = |mail: &HandedOver| mail.received.div_euclid(86_400);
+        while let Some(first) = mails.first().map(day) {
+            // What one day leads to may be over before the next: whoever is on the list doesn't come onto it.
+            let later = mails.split_off(mails.partition_point(|mail| day(mail) == first));
+            let recorded = self.intake.record(std::mem::replace(&mut mails, later), now()).await;
+            let recorded = recorded.map_err(|error| {
+                error.and("what was recorded until then stays recorded; the same command does the rest")
+            })?;
+            self.tally.add(recorded);
         }
-        add(contents.undated, "of a date that can't be read: since now");
-        format!("{form}: {}", parts.join("; "))
+        Ok(())
     }
 }
 
-/// A bar on standard error, when a person waits there for a long file. Nobody knows how long standard input is.
-pub(super) fn progress(path: &Path) -> ProgressBar {
-    let length = fs::metadata(path).map_or(0, |file| if file.is_file() { file.len() } else { 0 });
-    if length < LONG || !io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::new(length);
-    bar.enable_steady_tick(Duration::from_millis(500));
-    bar
+/// When a file was written: the latest time at which its mails can have arrived. Of standard input nobody knows.
+fn written(path: &Path) -> i64 {
+    let modified = fs::metadata(path).ok().filter(fs::Metadata::is_file).and_then(|file| file.modified().ok());
+    let since = modified.and_then(|modified| modified.duration_since(UNIX_EPOCH).ok());
+    since.and_then(|since| i64::try_from(since.as_secs()).ok()).unwrap_or_else(now)
 }
 
-/// Reading is all that is done.
-pub(super) fn show_reading(bar: &ProgressBar) {
-    let template = "{bar:30} {bytes} of {total_bytes} read, {elapsed}";
-    bar.set_style(ProgressStyle::with_template(template).expect("the template is a constant"));
+/// A mail that is still being delivered into a Maildir lies in its `tmp`.
+fn is_unfinished(path: &Path) -> bool {
+    let Some(directory) = path.parent().filter(|directory| directory.ends_with("tmp")) else { return false };
+    ["new", "cur"].iter().all(|sub| directory.with_file_name(sub).is_dir())
 }
 
-/// What is going on, and since when: reading is the longest part, and the only one that knows how far it is.
-fn show(bar: &ProgressBar, stage: ImportStage) {
-    let (template, message) = match stage {
-        ImportStage::Reading => ("1/3 {bar:30} {bytes} of {total_bytes} read, {elapsed}", String::new()),
-        ImportStage::Writing(entries) => {
-            ("2/3 {spinner} {msg}, {elapsed}", format!("writing {} entries", grouped(entries)))
-        }
-        ImportStage::Publishing => ("3/3 {spinner} {msg}, {elapsed}", "writing the published lists".to_owned()),
-    };
-    bar.set_style(ProgressStyle::with_template(template).expect("the template is a constant"));
-    bar.set_message(message);
+fn told(Tally { new, duplicates, kinds, suppressed }: &Tally) -> String {
+    let mut parts =
+        vec![format!("{} new", grouped(*new as u64)), format!("{} known already", grouped(*duplicates as u64))];
+    parts.extend(kinds.iter().map(|(kind, count)| format!("{} {kind}", grouped(*count as u64))));
+    let suppressed = count(*suppressed as u64, "address");
+    format!("{}: {}; suppressed: {suppressed}", count((new + duplicates) as u64, "mail"), parts.join(", "))
 }
-
-/// A file of so many octets takes a while.
-const LONG: u64 = 1 << 20;

@@ -101,9 +101,10 @@ fn is_index(path: &Path) -> bool {
 
 /// The mails of one file, or of standard input; or, of `PATH#2`, the second alone. An error is the last that comes.
 pub(super) fn mails(path: &Path) -> Box<dyn Iterator<Item = io::Result<Input>> + Send> {
-    let Some((mbox, number)) = numbered(path) else { return Box::new(all_mails(path)) };
+    let bar = ProgressBar::hidden();
+    let Some((mbox, number)) = numbered(path) else { return Box::new(watched_mails(path, &bar)) };
     let mut given = 0;
-    for mail in all_mails(&mbox) {
+    for mail in watched_mails(&mbox, &bar) {
         given += 1;
         if given == number || mail.is_err() {
             return Box::new(std::iter::once(mail));
@@ -126,16 +127,22 @@ pub(super) fn one(source: impl BufRead) -> io::Result<Input> {
         .read(Vec::new())
 }
 
-fn all_mails(path: &Path) -> impl Iterator<Item = io::Result<Input>> + Send + use<> {
-    let (mails, error) = match open(path) {
+/// The mails of one file, or of standard input, and a bar shows how far it is read. An error is the last that comes.
+pub(super) fn watched_mails(path: &Path, bar: &ProgressBar) -> impl Iterator<Item = io::Result<Input>> + Send + use<> {
+    let (mails, error) = match open(path, bar) {
         Ok(mails) => (Some(mails), None),
         Err(error) => (None, Some(Err(error))),
     };
     mails.into_iter().flatten().chain(error)
 }
 
-fn open(path: &Path) -> io::Result<Mails<Box<dyn BufRead + Send>>> {
-    Mails::of(path.display().to_string(), text(path)?, may_be_mbox(path))
+fn open(path: &Path, bar: &ProgressBar) -> io::Result<Mails<Box<dyn BufRead + Send>>> {
+    Mails::of(path.display().to_string(), watched(path, bar)?, may_be_mbox(path))
+}
+
+/// How long a file is; 0 of what is none, as nobody knows how long standard input is.
+pub(super) fn octets(path: &Path) -> u64 {
+    fs::metadata(path).map_or(0, |file| if file.is_file() { file.len() } else { 0 })
 }
 
 /// What a file holds, or standard input, unpacked where it is packed.

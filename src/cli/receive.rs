@@ -58,11 +58,9 @@ impl Receive {
         let failed = |error| failure(&config.database.path, error);
         block_on(async {
             let intake = Intake::open(&config, judge, &mailbox, now).await.map_err(failed)?;
-            let recorded = intake.record(vec![mail], now).await.map_err(failed)?;
+            intake.record(vec![mail], now).await.map_err(failed)?;
             // The mail is on record, and the lists can be made again: nothing of this is a reason to keep it.
-            if recorded.suppressed > 0
-                && let Err(error) = intake.publish().await
-            {
+            if let Err(error) = intake.publish().await {
                 complain(&error.to_string());
             }
             intake.close().await;

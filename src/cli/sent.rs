@@ -11,9 +11,8 @@ use serde_json::json;
 use super::{
     Exit, Failure, Globals, block_on,
     exit::complain,
-    import::{progress, show_reading},
     input,
-    terminal::{count, grouped, json_line, printable},
+    terminal::{count, grouped, json_line, long_task, printable, show_reading},
 };
 use crate::{
     app::{self, SentFile},
@@ -68,7 +67,7 @@ impl Sent {
         let mut exit = Exit::Yes;
         for path in &files {
             let name = printable(&path.display().to_string());
-            let bar = progress(path);
+            let bar = long_task(input::octets(path));
             show_reading(&bar);
             let opened = input::watched(path, &bar).map_err(|error| format!("can't read it: {error}"));
             let records = opened.and_then(|source| import::open_sent(source).map_err(|error| error.to_string()));

@@ -4,6 +4,7 @@ mod allow;
 mod check;
 mod filters;
 mod history;
+mod import;
 
 use std::{
     future,
@@ -15,13 +16,13 @@ use clap::{Args, Subcommand, ValueEnum};
 use filters::Filters;
 pub(super) use filters::when;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
+use import::Import;
 
 use super::{
     Exit, Failure, Globals,
     actor::actor,
     addresses::named_or_domains,
     block_on,
-    import::Import,
     terminal::{Colours, printable, write_json},
 };
 use crate::{

@@ -1,7 +1,11 @@
 //! Values with texts of strangers on their way to a terminal, a file or another program.
 
-use std::io::{self, IsTerminal, Write};
+use std::{
+    io::{self, IsTerminal, Write},
+    time::Duration,
+};
 
+use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde_json::ser::{Formatter, Serializer};
 
@@ -55,6 +59,25 @@ impl Formatter for Escaping {
         }
         out.write_all(rest.as_bytes())
     }
+}
+
+/// A bar on standard error, when a person waits there for so many octets to be read.
+pub(super) fn long_task(octets: u64) -> ProgressBar {
+    if octets < LONG || !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(octets);
+    bar.enable_steady_tick(Duration::from_millis(500));
+    bar
+}
+
+/// So many octets take a while.
+const LONG: u64 = 1 << 20;
+
+/// Reading is all that is done.
+pub(super) fn show_reading(bar: &ProgressBar) {
+    let template = "{bar:30} {bytes} of {total_bytes} read, {elapsed}";
+    bar.set_style(ProgressStyle::with_template(template).expect("the template is a constant"));
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! rows of a table ([`formats`]).
 
 mod answers;
+mod arrival;
 mod author;
 mod blocks;
 mod coding;
@@ -30,6 +31,7 @@ mod transcript;
 mod walk;
 mod words;
 
+pub use arrival::arrival;
 pub use coding::Coding;
 use kinds::Carried;
 pub use layout::{Block, Layout, Span, is_bounce};
