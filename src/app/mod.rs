@@ -19,6 +19,7 @@ mod sent;
 mod shown;
 mod signer;
 mod status;
+mod unrecognised;
 
 pub use check::{doubts, missing_file, try_out, vouching_since};
 pub use cores::{Load, in_order};
@@ -40,3 +41,4 @@ pub use status::{
     Forgetting, HOW_TO_DOUBT, MailboxHealth, MailboxState, Status, Unforgotten, UnwritableDisk, Wrong, answer_pending,
     believed_by_anybody, status,
 };
+pub use unrecognised::{ReadAgain, look_for, read_again, unrecognised};

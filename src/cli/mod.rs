@@ -5,7 +5,6 @@ mod actor;
 mod addresses;
 mod columns;
 mod exit;
-mod import;
 mod input;
 mod log;
 mod terminal;
@@ -42,10 +41,12 @@ macro_rules! commands {
 commands! {
     run::Run,
     receive::Receive,
+    import::Import,
     check::Check,
     status::Status,
     report::Report,
     retry::Retry,
+    unrecognised::Unrecognised,
     ack::Ack,
     classify::Classify,
     codes::Codes,
@@ -74,6 +75,7 @@ Examples:
   bounced check --connect                try the configuration
   bounced run                            watch the mailboxes
   bounced receive < bounce.eml           record one mail, as a mail server does
+  bounced import old-bounces.mbox        record the mails of an archive
   bounced suppressions check ann@example.org";
 
 /// Reads bounce messages, sorts each failed recipient hard or soft, and keeps a suppression list.

@@ -2,20 +2,35 @@
 
 use std::io::{self, Write};
 
-use super::{Exit, Failure, Globals, block_on, terminal::count};
-use crate::{app, message::Place, store::PendingAnswer};
+use super::{
+    Exit, Failure, Globals, block_on,
+    exit::complain,
+    terminal::{count, grouped, printable},
+};
+use crate::{
+    app::{self, Judge, ReadAgain},
+    clock::now,
+    message::Place,
+    store::PendingAnswer,
+};
 
 /// Try messages again now that could not be read, or that were set aside; exit code 1 when there are none.
 ///
-/// A daemon that runs takes them up when it looks at the mailbox next; else the next start does.
+/// A daemon that runs takes them up when it looks at the mailbox next; else the next start does. With --unrecognised those are
+/// read again at once that looked like reports and named nobody, after an upgrade or with other tables: who is named now is
+/// recorded as of the time when the mail was received. They are looked for in their mailboxes, where nothing is changed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   bounced status                what waits, and why
   bounced retry                 all of it
-  bounced retry bounces 7:4711  one message of the mailbox `bounces`")]
+  bounced retry bounces 7:4711  one message of the mailbox `bounces`
+  bounced retry --unrecognised")]
 pub struct Retry {
     #[command(flatten)]
     which: Which,
+    /// Read those again that looked like reports and named nobody.
+    #[arg(long, conflicts_with = "place")]
+    unrecognised: bool,
 }
 
 /// Which messages, of those that could not be read.
@@ -49,6 +64,47 @@ impl Which {
 
 impl Retry {
     pub(super) fn execute(self, globals: &Globals) -> Result<Exit, Failure> {
+        if self.unrecognised {
+            return read_again(globals, self.which.mailbox.as_deref());
+        }
         self.which.answer(globals, PendingAnswer::Retry, "tried again")
     }
+}
+
+fn read_again(globals: &Globals, mailbox: Option<&str>) -> Result<Exit, Failure> {
+    let config = globals.config()?;
+    let wrong = |error: &dyn std::fmt::Display| Failure::new(Exit::Config, error);
+    let judge = Judge::new(&config).map_err(|error| wrong(&error))?;
+    let judge = judge.with_keys(&config).map_err(|error| wrong(&error))?;
+    block_on(async {
+        let kept = app::unrecognised(&config, mailbox).await?;
+        if kept.is_empty() {
+            writeln!(io::stdout(), "no message names nobody")?;
+            return Ok(Exit::No);
+        }
+        let ReadAgain { tally, as_before, left, failed } = app::read_again(&config, judge, &kept, now()).await?;
+        let read = tally.new as u64 + as_before;
+        writeln!(
+            io::stdout(),
+            "{} of {} named nobody and {} found: {} name somebody now; suppressed: {}",
+            grouped(read),
+            count(kept.len() as u64, "message"),
+            if read == 1 { "was" } else { "were" },
+            grouped(tally.new as u64),
+            count(tally.suppressed as u64, "address"),
+        )?;
+        if left > 0 {
+            complain(&format!("{} left for another time: run this again", count(left, "message")));
+        }
+        for (mailbox, error) in &failed {
+            complain(&format!("{}: {error}", printable(mailbox)));
+        }
+        Ok(if !failed.is_empty() {
+            Exit::Unavailable
+        } else if left > 0 {
+            Exit::Later
+        } else {
+            Exit::Yes
+        })
+    })
 }

@@ -98,6 +98,16 @@ impl Report {
         recipients.chain(complainers).chain(self.author.as_ref().map(|author| &author.value))
     }
 
+    /// Whether it looks like a report, and nobody is found in it.
+    #[must_use]
+    pub fn names_nobody(&self) -> bool {
+        let is_report = match self.kind {
+            Kind::Bounce | Kind::Delayed | Kind::Delivered | Kind::Complaint => true,
+            Kind::AutoReply | Kind::NotBounce => false,
+        };
+        is_report && self.complainers.is_empty() && self.recipients.iter().all(|recipient| recipient.address.is_none())
+    }
+
     /// What is said of a mail that reports on nobody.
     #[must_use]
     pub fn of_nobody(kind_because: Finding<Kind>) -> Self {

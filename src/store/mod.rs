@@ -21,6 +21,7 @@ mod review;
 mod sent;
 pub(crate) mod sqlite;
 mod totals;
+mod unrecognised;
 
 use std::{
     collections::BTreeSet,
@@ -43,6 +44,7 @@ pub use retention::Records;
 pub use review::{Answered, Held, HeldAnswer, HeldSelection};
 pub use sent::{LogReading, LogStatus, Sent};
 use sqlite::SqliteStore;
+pub use unrecognised::Unrecognised;
 
 use crate::{
     clock::Moment,
@@ -274,7 +276,7 @@ impl Store {
 
     /// Records a batch, what the policy draws from it, the events, and how far the mailbox is read, all or nothing.
     ///
-    /// A message that was recorded before (by its SHA-256) adds no rows; its place still counts as unsettled until
+    /// A message that was recorded before (by its SHA-256) adds no rows, unless it named nobody then and names somebody now; its place still counts as unsettled until
     /// [`Store::settled`]. So the same batch may be committed again after any crash.
     ///
     /// # Errors
@@ -455,6 +457,16 @@ impl Store {
     pub async fn asked_again(&self, mailbox: &str) -> Result<Vec<Place>, StoreError> {
         match self {
             Self::Sqlite(store) => store.asked_again(mailbox).await,
+        }
+    }
+
+    /// The messages that look like reports and name nobody, of one mailbox or of all, mailbox by mailbox, the oldest first.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn unrecognised(&self, mailbox: Option<&str>) -> Result<Vec<Unrecognised>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.unrecognised(mailbox).await,
         }
     }
 

@@ -7,7 +7,7 @@ use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, sqlite::SqliteRow};
 
 use super::{
     ROWS_A_STATEMENT, SqliteStore, brake, decoded, events, is_kept, json, last_change, list, mailbox, parsed, tables,
-    totals, verdict::VerdictColumns,
+    totals, unrecognised, verdict::VerdictColumns,
 };
 use crate::{
     codes::Class,
@@ -30,9 +30,12 @@ impl SqliteStore {
     ) -> Result<Committed, StoreError> {
         let mut tx = self.begin().await?;
         self.check_lease(&mut tx, mailbox).await?;
+        // Whoever is forgotten was named all the same.
+        let of_nobody =
+            batch.iter().filter(|judged| judged.report.names_nobody()).map(|judged| judged.sha256).collect();
         let anonymous = self.without_forgotten(&mut tx, batch).await?;
         let batch = anonymous.as_deref().unwrap_or(batch);
-        let committed = match record(&mut tx, mailbox, batch, reading, policy).await {
+        let committed = match record(&mut tx, mailbox, batch, &of_nobody, reading, policy).await {
             Ok(committed) => tx.commit().await.map(|()| committed),
             Err(error) => {
                 drop(tx);
@@ -47,12 +50,14 @@ async fn record(
     tx: &mut SqliteConnection,
     mailbox: &str,
     batch: &[JudgedMessage],
+    of_nobody: &HashSet<[u8; 32]>,
     reading: &Reading,
     policy: &Policy,
 ) -> Result<Committed, sqlx::Error> {
-    let facts = facts(tx, mailbox, batch, policy).await?;
+    let facts = facts(tx, mailbox, batch, of_nobody, policy).await?;
     let plan = Plan::new(mailbox, batch, policy, facts);
-    insert_messages(tx, mailbox, &plan.messages).await?;
+    unrecognised::make_way(tx, &plan.messages).await?;
+    insert_messages(tx, mailbox, &plan.messages, of_nobody).await?;
     insert_bounces(tx, &plan.bounces).await?;
     insert_complaints(tx, &plan.complaints).await?;
     totals::add(tx, mailbox, &plan).await?;
@@ -80,6 +85,7 @@ async fn facts(
     tx: &mut SqliteConnection,
     mailbox: &str,
     batch: &[JudgedMessage],
+    of_nobody: &HashSet<[u8; 32]>,
     policy: &Policy,
 ) -> Result<Facts, sqlx::Error> {
     let (last_message, last_bounce, last_complaint, last_revision): (i64, i64, i64, i64) = sqlx::query_as(
@@ -90,8 +96,8 @@ async fn facts(
     )
     .fetch_one(&mut *tx)
     .await?;
-    let mut known = known(tx, batch).await?;
-    let read_before = read_before(tx, mailbox, &plan::fresh(batch, &known)).await?;
+    let mut known = known(tx, batch, of_nobody).await?;
+    let read_before = read_before(tx, mailbox, &plan::fresh(batch, &known), of_nobody).await?;
     known.extend(read_before);
     let fresh = plan::fresh(batch, &known);
     let oldest = fresh.iter().map(|judged| judged.received).min().unwrap_or_default();
@@ -141,17 +147,24 @@ async fn told_before(
 }
 
 /// Which messages of the batch are in the store already.
-async fn known(tx: &mut SqliteConnection, batch: &[JudgedMessage]) -> Result<HashSet<[u8; 32]>, sqlx::Error> {
+async fn known(
+    tx: &mut SqliteConnection,
+    batch: &[JudgedMessage],
+    of_nobody: &HashSet<[u8; 32]>,
+) -> Result<HashSet<[u8; 32]>, sqlx::Error> {
     let mut found = HashSet::new();
     for chunk in batch.chunks(ROWS_A_STATEMENT) {
-        let mut query = QueryBuilder::<Sqlite>::new("SELECT sha256 FROM message WHERE sha256 IN (");
+        let mut query = QueryBuilder::<Sqlite>::new("SELECT sha256, names_nobody FROM message WHERE sha256 IN (");
         let mut values = query.separated(", ");
         for judged in chunk {
             values.push_bind(&judged.sha256[..]);
         }
         query.push(")");
         for row in query.build().persistent(is_kept(chunk.len())).fetch_all(&mut *tx).await? {
-            found.extend(<[u8; 32]>::try_from(row.try_get::<&[u8], _>(0)?));
+            let sha256 = <[u8; 32]>::try_from(row.try_get::<&[u8], _>(0)?);
+            // Other tables may find somebody where nobody was found.
+            let named_nobody: bool = row.try_get(1)?;
+            found.extend(sha256.ok().filter(|sha256| !named_nobody || of_nobody.contains(sha256)));
         }
     }
     Ok(found)
@@ -163,10 +176,11 @@ async fn read_before(
     tx: &mut SqliteConnection,
     mailbox: &str,
     fresh: &[&JudgedMessage],
+    of_nobody: &HashSet<[u8; 32]>,
 ) -> Result<HashSet<[u8; 32]>, sqlx::Error> {
     let mut found = HashSet::new();
     for chunk in fresh.chunks(ROWS_A_STATEMENT) {
-        let select = "SELECT place, size, received, message_id FROM message WHERE mailbox = ";
+        let select = "SELECT place, size, received, message_id, names_nobody FROM message WHERE mailbox = ";
         let mut query = QueryBuilder::<Sqlite>::new(select);
         query.push_bind(mailbox).push(" AND place IN (");
         let mut values = query.separated(", ");
@@ -177,8 +191,10 @@ async fn read_before(
         for row in query.build().persistent(is_kept(chunk.len())).fetch_all(&mut *tx).await? {
             let (place, message_id): (&str, Option<&str>) = (row.try_get("place")?, row.try_get("message_id")?);
             let (size, received): (i64, i64) = (row.try_get("size")?, row.try_get("received")?);
+            let named_nobody: bool = row.try_get("names_nobody")?;
             let same = chunk.iter().filter(|judged| {
-                judged.place.as_str() == place
+                (!named_nobody || of_nobody.contains(&judged.sha256))
+                    && judged.place.as_str() == place
                     && i64::try_from(judged.size).unwrap_or(i64::MAX) == size
                     && judged.received == received
                     && judged.report.message_id.as_deref() == message_id
@@ -276,10 +292,12 @@ async fn insert_messages(
     tx: &mut SqliteConnection,
     mailbox: &str,
     messages: &[NewMessage<'_>],
+    of_nobody: &HashSet<[u8; 32]>,
 ) -> Result<(), sqlx::Error> {
     for chunk in messages.chunks(ROWS_A_STATEMENT) {
         QueryBuilder::<Sqlite>::new(
-            "INSERT INTO message (id, sha256, mailbox, place, message_id, received, kind, format, size, left_out) ",
+            "INSERT INTO message
+             (id, sha256, mailbox, place, message_id, received, kind, format, size, left_out, names_nobody) ",
         )
         .push_values(chunk, |mut row, NewMessage { id, judged }| {
             row.push_bind(*id)
@@ -291,7 +309,8 @@ async fn insert_messages(
                 .push_bind(judged.report.kind.as_str())
                 .push_bind(judged.report.format.to_string())
                 .push_bind(i64::try_from(judged.size).unwrap_or(i64::MAX))
-                .push_bind(i64::try_from(judged.report.left_out).unwrap_or(i64::MAX));
+                .push_bind(i64::try_from(judged.report.left_out).unwrap_or(i64::MAX))
+                .push_bind(of_nobody.contains(&judged.sha256));
         })
         .build()
         .persistent(is_kept(chunk.len()))

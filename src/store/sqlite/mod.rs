@@ -20,6 +20,7 @@ mod review;
 mod sent;
 mod tables;
 mod totals;
+mod unrecognised;
 mod verdict;
 
 use std::{
