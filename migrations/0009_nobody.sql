@@ -3,4 +3,4 @@
 -- have named somebody who was erased.
 ALTER TABLE message ADD COLUMN names_nobody INTEGER NOT NULL DEFAULT 0 CHECK (names_nobody IN (0, 1));
 
-CREATE INDEX message_of_nobody ON message (mailbox, received) WHERE names_nobody = 1;
+CREATE INDEX message_of_nobody ON message (names_nobody, mailbox, received) WHERE names_nobody = 1;
