@@ -224,6 +224,10 @@ fn prepare(place: &Place, line: &str) -> Option<String> {
                    VALUES ('bounces', '7:4711', 1, 1, 1, 'it is an example');";
         assert!(Command::new("sqlite3").arg(place.path("bounced.db")).arg(sql).status().unwrap().success());
     }
+    if line.contains("unrecognised") {
+        let sql = "UPDATE message SET names_nobody = 1 WHERE id = 17";
+        assert!(Command::new("sqlite3").arg(place.path("bounced.db")).arg(sql).status().unwrap().success());
+    }
     if line.contains(" verp ") {
         let section = "[verp]\nkeys = 'KEYS'\naddress = 'bounce@news.example'\n";
         let section = section.replace("KEYS", place.path("verp.keys").to_str().unwrap());

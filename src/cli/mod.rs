@@ -75,7 +75,7 @@ Examples:
   bounced check --connect                try the configuration
   bounced run                            watch the mailboxes
   bounced receive < bounce.eml           record one mail, as a mail server does
-  bounced import old-bounces.mbox        record the mails of an archive
+  bounced import Inbox                   record the mails of an archive
   bounced suppressions check ann@example.org";
 
 /// Reads bounce messages, sorts each failed recipient hard or soft, and keeps a suppression list.
