@@ -17,7 +17,8 @@ fn the_mailboxes_of_the_reference_show_the_defaults() {
     let keys = include_str!("../config/bounced.toml").lines().filter_map(|line| line.strip_prefix('#'));
     let keys: Vec<&str> = keys.filter(|line| line.starts_with(|c: char| c == '[' || c.is_ascii_lowercase())).collect();
     let needed = ["[", "host", "user", "password", "path", "format", "listen"];
-    let no_default = ["file", "port", "ca_file", "diagnostics", "bounces", "messages", "keys", "address"];
+    let no_default =
+        ["file", "port", "ca_file", "diagnostics", "bounces", "messages", "keys", "address", "journal_directory"];
     let read = |keep: &dyn Fn(&str) -> bool| {
         let lines: Vec<&str> =
             keys.iter().copied().filter(|line| keep(line.split(' ').next().unwrap_or(line))).collect();
