@@ -1,7 +1,10 @@
 //! A message as it lies in a mailbox, before anybody has read it: the types that sources and store share.
 
+mod arrival;
+
 use std::{fmt, sync::Arc};
 
+pub use arrival::arrival;
 use futures::future::BoxFuture;
 use sha2::{Digest, Sha256};
 

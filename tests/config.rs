@@ -17,8 +17,21 @@ fn the_mailboxes_of_the_reference_show_the_defaults() {
     let keys = include_str!("../config/bounced.toml").lines().filter_map(|line| line.strip_prefix('#'));
     let keys: Vec<&str> = keys.filter(|line| line.starts_with(|c: char| c == '[' || c.is_ascii_lowercase())).collect();
     let needed = ["[", "host", "user", "password", "path", "format", "listen"];
-    let no_default =
-        ["file", "port", "ca_file", "diagnostics", "bounces", "messages", "keys", "address", "journal_directory"];
+    let no_default = [
+        "file",
+        "port",
+        "ca_file",
+        "diagnostics",
+        "bounces",
+        "messages",
+        "keys",
+        "address",
+        "provider",
+        "token",
+        "mechanism",
+        "certificate",
+        "journal_directory",
+    ];
     let read = |keep: &dyn Fn(&str) -> bool| {
         let lines: Vec<&str> =
             keys.iter().copied().filter(|line| keep(line.split(' ').next().unwrap_or(line))).collect();
@@ -26,7 +39,7 @@ fn the_mailboxes_of_the_reference_show_the_defaults() {
     };
     let all = read(&|key| !no_default.contains(&key));
     let least = read(&|key| key.starts_with('[') || needed.contains(&key));
-    assert_eq!((all.imap.len(), all.maildir.len(), all.lmtp.len()), (1, 1, 1));
+    assert_eq!((all.imap.len(), all.pop3.len(), all.maildir.len(), all.lmtp.len()), (1, 1, 1, 1));
     assert_eq!(all, least);
     read(&|key| key != "file");
 }

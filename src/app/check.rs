@@ -71,14 +71,25 @@ pub async fn try_out(config: &Config, mut told: impl FnMut(&str, Result<Option<S
     tell("published list", writable(&config.suppressions.path).map_err(Halt::from));
     // Each change makes a new file.
     tell("published cdb", makeable(&config.suppressions.cdb_path()).map_err(Halt::from));
-    let mut logins = Logins::default();
-    config.visit_mailboxes(&mut logins);
-    for (name, login) in logins.0 {
+    for (name, login) in Logins::of(config) {
         tell(&name, login.await);
     }
     for (name, settings) in &config.mail_log {
         told(name, try_log(settings, now()).await.map(Some).map_err(Halt::from));
     }
+}
+
+/// Tries whether the mailbox of this name opens. Nothing is changed in it.
+///
+/// # Errors
+/// Why it does not.
+pub async fn try_mailbox(config: &Config, name: &str) -> Result<(), Halt> {
+    for (found, login) in Logins::of(config) {
+        if found == name {
+            login.await?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether the database can be used, and whether it is the one that the published lists were made from. One that is not
@@ -130,6 +141,14 @@ type Login = Pin<Box<dyn Future<Output = Result<(), Halt>>>>;
 /// What is still to be tried, by the names of the mailboxes.
 #[derive(Default)]
 struct Logins(Vec<(String, Login)>);
+
+impl Logins {
+    fn of(config: &Config) -> Vec<(String, Login)> {
+        let mut logins = Self::default();
+        config.visit_mailboxes(&mut logins);
+        logins.0
+    }
+}
 
 impl MailboxVisitor for Logins {
     fn visit<S: Source>(&mut self, name: &str, settings: &S::Settings) {

@@ -33,7 +33,7 @@ impl HandedOver {
     /// (seconds since 1970-01-01 UTC, both): what comes from the future would outdo what a person says today.
     #[must_use]
     pub fn archived(bytes: Vec<u8>, size: u64, rest: Option<[u8; 32]>, undated: i64, now: i64) -> Self {
-        let received = parse::arrival(&without_mbox_form(&bytes)).unwrap_or(undated).min(now);
+        let received = message::arrival(&without_mbox_form(&bytes)).unwrap_or(undated).min(now);
         Self { bytes, size, rest, received, delivered_to: Vec::new() }
     }
 }

@@ -43,6 +43,7 @@ commands! {
     receive::Receive,
     import::Import,
     check::Check,
+    login::Login,
     status::Status,
     report::Report,
     retry::Retry,

@@ -5,7 +5,6 @@
 //! rows of a table ([`formats`]).
 
 mod answers;
-mod arrival;
 mod author;
 mod blocks;
 mod coding;
@@ -31,7 +30,6 @@ mod transcript;
 mod walk;
 mod words;
 
-pub use arrival::arrival;
 pub use coding::Coding;
 use kinds::Carried;
 pub use layout::{Block, Layout, Span, is_bounce};

@@ -1,4 +1,4 @@
-//! Where a password comes from -> the password, which is in no log line and in no error. Knows no protocol.
+//! Where a password or another secret comes from -> the secret, which is in no log line and in no error. Knows no protocol.
 
 use std::{
     fs, io,
@@ -15,29 +15,32 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 use tokio::{io::AsyncReadExt, process::Command, time::timeout};
 use tracing::warn;
 
-/// The longest password; more is a file taken for a password by mistake.
-const LONGEST: u64 = 4096;
+/// The longest secret, an access token of somebody in many groups; more is a file taken for a secret by mistake.
+const LONGEST: u64 = 16 << 10;
 
-/// Where a password comes from; it is read anew at every login.
+/// Where a password or another secret comes from; it is read anew at every login.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(remote = "Self", rename_all = "lowercase")]
-pub enum PasswordSource {
+pub enum SecretSource {
     /// The first line of this file.
     File(PathBuf),
     /// This environment variable.
     Env(String),
     /// The first line that this command, run by `/bin/sh -c`, writes to its standard output.
     Command(String),
+    /// The first line of this file in `$CREDENTIALS_DIRECTORY`, where systemd lays what `LoadCredential=` names
+    /// (systemd.exec(5)).
+    Credential(String),
 }
 
 /// What stands there instead may be the password itself, so no error repeats it.
-impl<'de> Deserialize<'de> for PasswordSource {
+impl<'de> Deserialize<'de> for SecretSource {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         // serde asks this type even for a field that is not there.
         Self::deserialize(deserializer).map_err(|error| match error.to_string().starts_with("missing field") {
             true => error,
             false => D::Error::custom(
-                "expected { file = \"…\" }, { env = \"…\" } or { command = \"…\" }, not the password itself",
+                "expected { file = \"…\" }, { env = \"…\" }, { command = \"…\" } or { credential = \"…\" }, not the secret itself",
             ),
         })
     }
@@ -66,46 +69,57 @@ impl Secret {
     }
 }
 
-impl PasswordSource {
+impl SecretSource {
     /// The file, if it is one.
     pub fn path_mut(&mut self) -> Option<&mut PathBuf> {
         match self {
             Self::File(path) => Some(path),
-            Self::Env(_) | Self::Command(_) => None,
+            Self::Env(_) | Self::Command(_) | Self::Credential(_) => None,
         }
     }
 
-    /// Fetches the password of `mailbox`, or says why it can't and what to do. A command may take as long as `limit`.
+    /// Fetches the secret, which people call `what` (`password`, `token`), for `mailbox`; or says why it can't and what
+    /// to do. A command may take as long as `limit`.
     ///
     /// # Errors
-    /// One line for people, without the password.
-    pub async fn fetch(&self, mailbox: &str, limit: Duration) -> Result<Secret, String> {
+    /// One line for people, without the secret.
+    pub async fn fetch(&self, what: &str, mailbox: &str, limit: Duration) -> Result<Secret, String> {
         let text = match self {
-            Self::File(file) => read_file(file, mailbox)
-                .map_err(|error| format!("can't read the password file {}: {error}", file.display()))?,
-            Self::Env(name) => std::env::var(name).map_err(|_| {
-                format!("the environment variable {name} holds no password; set it, or change `password`")
-            })?,
+            Self::File(file) => read_file(file, what, mailbox)?,
+            Self::Env(name) => std::env::var(name)
+                .map_err(|_| format!("the environment variable {name} holds no {what}; set it, or change `{what}`"))?,
             Self::Command(command) => timeout(limit, run(command))
                 .await
-                .map_err(|_| format!("the password command took longer than {limit:?}"))?
-                .map_err(|error| format!("the password command failed: {error}; try it by hand"))?,
+                .map_err(|_| format!("the {what} command took longer than {limit:?}"))?
+                .map_err(|error| format!("the {what} command failed: {error}; try it by hand"))?,
+            Self::Credential(name) => {
+                let Some(directory) = std::env::var_os("CREDENTIALS_DIRECTORY") else {
+                    return Err(format!(
+                        "there is no credential `{name}`: systemd hands it over where the service has \
+                         LoadCredential={name}:FILE"
+                    ));
+                };
+                read_file(&Path::new(&directory).join(name), what, mailbox)?
+            }
         };
         match text.lines().next() {
-            None | Some("") => Err("the password is empty; check `password`".into()),
-            Some(password) => Ok(Secret::new(password.to_owned())),
+            None | Some("") => Err(format!("the {what} is empty; check `{what}`")),
+            Some(secret) => Ok(Secret::new(secret.to_owned())),
         }
     }
 }
 
-fn read_file(file: &Path, mailbox: &str) -> io::Result<String> {
-    let open = fs::File::open(file)?;
-    if open.metadata()?.permissions().mode() & 0o004 != 0 {
-        warn!(mailbox, file = %file.display(), "every user of this machine can read the password file; chmod 600 it");
-    }
-    let mut text = String::new();
-    open.take(LONGEST).read_to_string(&mut text)?;
-    Ok(text)
+fn read_file(file: &Path, what: &str, mailbox: &str) -> Result<String, String> {
+    let read = || {
+        let open = fs::File::open(file)?;
+        if open.metadata()?.permissions().mode() & 0o004 != 0 {
+            warn!(mailbox, file = %file.display(), "every user of this machine can read the {what} file; chmod 600 it");
+        }
+        let mut text = String::new();
+        open.take(LONGEST).read_to_string(&mut text)?;
+        Ok(text)
+    };
+    read().map_err(|error: io::Error| format!("can't read the {what} file {}: {error}", file.display()))
 }
 
 /// A command and all that it started, while it runs: whoever gives it up ends all of them.
@@ -146,7 +160,10 @@ mod tests {
     const LIMIT: Duration = Duration::from_secs(30);
 
     async fn command(text: &str) -> Result<String, String> {
-        PasswordSource::Command(text.into()).fetch("test", LIMIT).await.map(|secret| secret.expose().to_owned())
+        SecretSource::Command(text.into())
+            .fetch("password", "test", LIMIT)
+            .await
+            .map(|secret| secret.expose().to_owned())
     }
 
     #[tokio::test]
@@ -154,7 +171,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("password");
         fs::write(&file, "wörd with blanks \nuser: x\n").unwrap();
-        let secret = PasswordSource::File(file).fetch("test", LIMIT).await.unwrap();
+        let secret = SecretSource::File(file).fetch("password", "test", LIMIT).await.unwrap();
         assert_eq!(secret.expose(), "wörd with blanks ");
         assert_eq!(command("printf 'one\ntwo'").await.unwrap(), "one");
     }
@@ -165,15 +182,18 @@ mod tests {
         for nothing in ["true", "echo"] {
             assert!(command(nothing).await.unwrap_err().contains("the password is empty"), "{nothing}");
         }
-        let missing = PasswordSource::File("/nonexistent/password".into()).fetch("test", LIMIT).await.unwrap_err();
+        let missing =
+            SecretSource::File("/nonexistent/password".into()).fetch("password", "test", LIMIT).await.unwrap_err();
         assert!(missing.contains("/nonexistent/password"), "{missing}");
-        let unset = PasswordSource::Env("BOUNCED_TEST_NOT_SET".into()).fetch("test", LIMIT).await.unwrap_err();
+        let unset =
+            SecretSource::Env("BOUNCED_TEST_NOT_SET".into()).fetch("password", "test", LIMIT).await.unwrap_err();
         assert!(unset.contains("BOUNCED_TEST_NOT_SET"), "{unset}");
     }
 
     #[tokio::test]
     async fn a_command_that_hangs_is_given_up() {
-        let slow = PasswordSource::Command("exec sleep 1000".into()).fetch("test", Duration::from_millis(1)).await;
+        let slow =
+            SecretSource::Command("exec sleep 1000".into()).fetch("password", "test", Duration::from_millis(1)).await;
         assert!(slow.unwrap_err().contains("took longer than 1ms"));
     }
 
@@ -201,15 +221,15 @@ mod tests {
             };
             timeout(LIMIT, gone).await.expect("it ends soon");
         };
-        let slow = PasswordSource::Command(text.clone());
-        let (gave_up, process) = tokio::join!(slow.fetch("test", Duration::from_secs(2)), child());
+        let slow = SecretSource::Command(text.clone());
+        let (gave_up, process) = tokio::join!(slow.fetch("password", "test", Duration::from_secs(2)), child());
         assert!(gave_up.is_err());
         ended(process).await;
 
         // As a daemon that is told to stop drops what it waits for.
         fs::remove_file(&file).unwrap();
         let process = tokio::select! {
-            _ = slow.fetch("test", LIMIT) => panic!("it ends by no means"),
+            _ = slow.fetch("password", "test", LIMIT) => panic!("it ends by no means"),
             process = child() => process,
         };
         ended(process).await;

@@ -7,6 +7,8 @@
 
 mod backoff;
 mod credentials;
+mod http;
+pub mod login;
 mod progress;
 mod settings;
 mod tls;
@@ -14,9 +16,9 @@ mod tls;
 use std::{future::Future, time::Duration};
 
 pub use backoff::Backoff;
-pub use credentials::{PasswordSource, Secret};
+pub use credentials::{Secret, SecretSource};
 pub use progress::Progress;
-pub use settings::{After, Settings};
+pub use settings::{After, Settings, Timeouts};
 pub use tls::Tls;
 
 use crate::message::{Batch, Disposition, Place, Resume};
@@ -28,6 +30,7 @@ macro_rules! sources {
         $for_each! {
             imap::ImapSource,
             maildir::MaildirSource,
+            pop3::Pop3Source,
             lmtp::LmtpSource,
         }
     };
@@ -39,7 +42,7 @@ macro_rules! modules {
 }
 sources!(modules);
 
-/// Why a mailbox did not answer; the two variants are the two things that a caller does about it.
+/// Why a mailbox did not answer; each variant is a thing that a caller does about it.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     /// A retry can't help: wrong password, missing folder, bad certificate. The text says what to do.

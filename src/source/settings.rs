@@ -8,6 +8,7 @@ use std::{
 
 use serde::{Deserialize, Deserializer, de::Error};
 
+use super::login::Account;
 use crate::text::is_unseen;
 
 /// A batch ends at so many octets of messages, so that memory stays bounded: there are two at a time, one on its way
@@ -21,6 +22,11 @@ pub trait Settings {
 
     /// What becomes of messages once their rows are committed, in words for people: `moved to Processed`.
     fn becomes(&self) -> String;
+
+    /// How to log in to the mailbox of this name; `None` where nobody asks who is there.
+    fn account(&self, _mailbox: &str) -> Option<Account> {
+        None
+    }
 
     /// What can never work, in one line with what to do, where every key alone makes sense.
     fn contradiction(&self) -> Option<String> {
@@ -72,6 +78,28 @@ impl After {
     }
 }
 
+/// How long to wait for a mail server before the connection is given up.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Timeouts {
+    /// For the connection, TLS and the greeting together; also for a password command.
+    #[serde(deserialize_with = "time")]
+    pub connect: Duration,
+    /// For the next response to a command, or for enough of a large one; and for a whole exchange that is short by
+    /// nature: the login, the start and the end of IDLE.
+    #[serde(deserialize_with = "time")]
+    pub response: Duration,
+    /// For a whole command, however busily its responses arrive.
+    #[serde(deserialize_with = "time")]
+    pub command: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { connect: Duration::from_secs(30), response: Duration::from_secs(60), command: Duration::from_secs(600) }
+    }
+}
+
 /// A span of time: `30s`, `5m`.
 pub(super) fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(deserializer)?;
@@ -98,11 +126,11 @@ pub(super) fn word<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String,
 }
 
 /// The name or address of a server, without what stands around it in a URL.
-pub(super) fn host<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+pub(super) fn host<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     let host = String::deserialize(deserializer)?;
     let is_name = !host.is_empty() && host.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '-' | '_'));
     if is_name || host.parse::<IpAddr>().is_ok() {
-        return Ok(host);
+        return Ok(Some(host));
     }
     Err(D::Error::custom(
         "expected a host name or an address such as imap.example.org or 192.0.2.1; its port is a key of its own",

@@ -2,7 +2,7 @@
 
 use std::{io, path::Path, sync::Arc};
 
-use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
 use rustls_platform_verifier::BuilderVerifierExt;
 use serde::Deserialize;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -43,8 +43,8 @@ impl Tls {
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-/// Shakes hands with `host`, whose certificate the authorities in `ca_file` vouch for, or else the system's. `who`
-/// opens every error.
+/// Shakes hands with `host`, whose certificate the authorities in `ca_file` vouch for, or else the system's. Shows what
+/// is in the PEM file `certificate` where the server asks for it. `who` opens every error.
 ///
 /// # Errors
 /// [`SourceError::Refused`] for certificates and settings that stay wrong, [`SourceError::Lost`] for the rest.
@@ -52,28 +52,39 @@ pub async fn handshake(
     stream: Box<dyn Stream>,
     host: &str,
     ca_file: Option<&Path>,
+    certificate: Option<&Path>,
     who: &str,
 ) -> Result<Box<dyn Stream>, SourceError> {
     let refused = |why: String| SourceError::Refused(format!("{who}: {why}"));
     let name = ServerName::try_from(host.to_owned())
         .map_err(|_| refused("the host is neither a DNS name nor an address; correct it".into()))?;
-    let config = client_config(ca_file).map_err(refused)?;
+    let config = client_config(ca_file, certificate).map_err(refused)?;
     match TlsConnector::from(Arc::new(config)).connect(name, stream).await {
         Ok(stream) => Ok(Box::new(stream)),
         Err(error) => Err(explain(&error, who)),
     }
 }
 
-fn client_config(ca_file: Option<&Path>) -> Result<ClientConfig, String> {
+fn client_config(ca_file: Option<&Path>, certificate: Option<&Path>) -> Result<ClientConfig, String> {
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| format!("TLS can't be set up: {error}"))?;
-    let Some(file) = ca_file else {
-        let verified = builder.with_platform_verifier();
-        return Ok(verified
-            .map_err(|error| format!("no system certificates ({error}); install ca-certificates or set ca_file"))?
-            .with_no_client_auth());
+    let verified = match ca_file {
+        None => builder
+            .with_platform_verifier()
+            .map_err(|error| format!("no system certificates ({error}); install ca-certificates or set ca_file"))?,
+        Some(file) => builder.with_root_certificates(roots(file)?),
     };
+    let Some(file) = certificate else { return Ok(verified.with_no_client_auth()) };
+    let unusable = |error: &dyn std::fmt::Display| format!("can't use certificate {}: {error}", file.display());
+    let chain = CertificateDer::pem_file_iter(file).map_err(|e| unusable(&e))?.collect::<Result<Vec<_>, _>>();
+    let key = PrivateKeyDer::from_pem_file(file)
+        .map_err(|_| unusable(&"it holds no private key in PEM form; the file takes certificate and key"))?;
+    verified.with_client_auth_cert(chain.map_err(|e| unusable(&e))?, key).map_err(|e| unusable(&e))
+}
+
+/// The authorities of a PEM file.
+fn roots(file: &Path) -> Result<RootCertStore, String> {
     let unreadable = |error: &dyn std::fmt::Display| format!("can't use ca_file {}: {error}", file.display());
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(file).map_err(|e| unreadable(&e))? {
@@ -83,7 +94,7 @@ fn client_config(ca_file: Option<&Path>) -> Result<ClientConfig, String> {
     if roots.is_empty() {
         return Err(unreadable(&"it holds no certificate in PEM form"));
     }
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+    Ok(roots)
 }
 
 fn explain(error: &io::Error, who: &str) -> SourceError {
@@ -101,7 +112,6 @@ fn explain(error: &io::Error, who: &str) -> SourceError {
 
 #[cfg(test)]
 mod tests {
-    use rustls_pki_types::PrivateKeyDer;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
     use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 
@@ -132,7 +142,7 @@ mod tests {
             stream.write_all(b"hello").await.ok()
         });
         let ca_file = if ca_file == Path::new("") { dir.path().join("ca.pem") } else { dir.path().join(ca_file) };
-        let mut stream = handshake(Box::new(client), host, Some(&ca_file), "u at h:1").await?;
+        let mut stream = handshake(Box::new(client), host, Some(&ca_file), None, "u at h:1").await?;
         let mut said = [0; 5];
         stream.read_exact(&mut said).await.unwrap();
         assert_eq!((&said, server.await.unwrap()), (b"hello", Some(())));
@@ -162,7 +172,7 @@ mod tests {
         assert!(line.contains("certificate was not accepted"), "{line}");
         let (client, _server) = duplex(1 << 16);
         let unreadable = Path::new("/nonexistent/ca.pem");
-        let refused = handshake(Box::new(client), "localhost", Some(unreadable), "u at h:1").await;
+        let refused = handshake(Box::new(client), "localhost", Some(unreadable), None, "u at h:1").await;
         assert!(refusal(refused.map(drop)).contains("/nonexistent/ca.pem"));
         let line = refusal(shake("localhost", Path::new("key.pem")).await);
         assert!(line.contains("holds no certificate"), "{line}");
@@ -176,7 +186,7 @@ mod tests {
             server.write_all(said.as_bytes()).await.unwrap();
             let _open = (!lost).then_some(server);
             let ca_file = dir.path().join("ca.pem");
-            let result = handshake(Box::new(client), "localhost", Some(&ca_file), "u at h:1").await.map(drop);
+            let result = handshake(Box::new(client), "localhost", Some(&ca_file), None, "u at h:1").await.map(drop);
             match result {
                 Err(SourceError::Lost(line)) if lost => assert!(line.contains("TLS failed"), "{line}"),
                 Err(SourceError::Lost(line)) => assert!(line.contains("does not speak TLS"), "{line}"),

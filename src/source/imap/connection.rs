@@ -13,12 +13,12 @@ use super::{
     alerts::Alerts,
     patience::{Patience, patience},
     response::{Condition, Response, Status, parse},
-    settings::{ImapSettings, Timeouts},
+    settings::ImapSettings,
     wire::Wire,
 };
 use crate::{
     source::{
-        Progress, SourceError,
+        Progress, Secret, SourceError, Timeouts,
         tls::{self, Stream, Tls},
     },
     text::grouped,
@@ -76,7 +76,7 @@ impl Connection {
         alerts: &Alerts,
     ) -> Result<(Self, Status), SourceError> {
         let port = settings.port();
-        let who = format!("{} at {}:{port}", settings.user, settings.host);
+        let who = format!("{} at {}:{port}", settings.user, settings.host());
         let limit = settings.timeouts.connect;
         progress.until(limit);
         timeout(limit, Self::negotiate(settings, port, &who, progress, alerts))
@@ -92,12 +92,14 @@ impl Connection {
         alerts: &Alerts,
     ) -> Result<(Self, Status), SourceError> {
         let lost = |error: io::Error| SourceError::Lost(format!("{who}: can't connect: {error}"));
-        let tcp = TcpStream::connect((settings.host.as_str(), port)).await.map_err(lost)?;
+        let tcp = TcpStream::connect((settings.host(), port)).await.map_err(lost)?;
         tcp.set_nodelay(true).map_err(lost)?;
         keep_alive(&tcp);
         let private = tcp.peer_addr().map_err(lost)?.ip().is_loopback() || settings.insecure;
         let tcp: Box<dyn Stream> = Box::new(tcp);
-        let handshake = |tcp| tls::handshake(tcp, &settings.host, settings.ca_file.as_deref(), who);
+        let handshake = |tcp| {
+            tls::handshake(tcp, settings.host(), settings.ca_file.as_deref(), settings.certificate.as_deref(), who)
+        };
         let mut connection = match settings.tls {
             Tls::Implicit => Self::new(handshake(tcp).await?, settings, who, progress, alerts),
             Tls::StartTls => {
@@ -238,21 +240,26 @@ impl Connection {
         }
     }
 
-    /// Sends a command, and each of `lines` when the server asks for more. Unlike [`Self::run`] it logs nothing: the
-    /// lines are secret.
-    pub(super) async fn converse(&mut self, command: &str, lines: &[&str]) -> Result<Condition, SourceError> {
+    /// Sends a command, and to each challenge what `answer` makes of it. Unlike [`Self::run`] it logs nothing: both are
+    /// secret.
+    pub(super) async fn converse(
+        &mut self,
+        command: &str,
+        mut answer: impl FnMut(&str) -> Option<Secret> + Send,
+    ) -> Result<Condition, SourceError> {
         let limit = self.timeouts.response;
         self.begin(limit);
         let work = async {
-            let (tag, mut lines) = (self.tag(), lines.iter());
+            let tag = self.tag();
             self.send(format!("{tag} {command}\r\n").as_bytes()).await?;
             loop {
                 match self.next().await? {
                     Response::Done(done, end) if done == tag => return Ok(end),
-                    // RFC 9051 §6.2.2: `*` cancels; this exchange should have been over.
-                    Response::Continue => {
-                        self.send(lines.next().unwrap_or(&"*").as_bytes()).await?;
-                        self.send(b"\r\n").await?;
+                    Response::Continue(challenge) => {
+                        let said = answer(String::from_utf8_lossy(&challenge).trim());
+                        // RFC 9051 §6.2.2: `*` cancels; this exchange should have been over.
+                        let line = said.as_ref().map_or("*", Secret::expose);
+                        self.send(format!("{line}\r\n").as_bytes()).await?;
                     }
                     _ => {}
                 }
@@ -274,7 +281,7 @@ impl Connection {
             self.send(format!("{tag} IDLE\r\n").as_bytes()).await?;
             loop {
                 match self.next().await? {
-                    Response::Continue => return Ok(true),
+                    Response::Continue(_) => return Ok(true),
                     Response::Done(done, _) if done == tag => return Ok(false),
                     _ => {}
                 }

@@ -54,7 +54,7 @@ pub fn hear(octets: &[u8]) -> Option<(Heard, usize)> {
     let heard = match parse(&response) {
         Response::Done(tag, condition) => Heard::Condition(Some(tag), of(condition)),
         Response::Condition(condition) => Heard::Condition(None, of(condition)),
-        Response::Continue => Heard::Continue,
+        Response::Continue(_) => Heard::Continue,
         Response::Capability(list) => Heard::Capability(list),
         Response::Search(uids) => Heard::Search(uids),
         Response::Exists(count) => Heard::Exists(count),

@@ -31,11 +31,11 @@ use outstanding::Settling;
 use pending::PendingUids;
 use rivals::Rivals;
 use session::{One, Session, WINDOW};
-pub use settings::{ImapSettings, Timeouts};
+pub use settings::ImapSettings;
 use tracing::error;
 use uid::Uid;
 
-use super::{Progress, Source, SourceError};
+use super::{Progress, Source, SourceError, login::Login};
 use crate::{
     clock::now,
     message::{Batch, Cursor, Disposition, Message, Place, Reading, Resume},
@@ -45,6 +45,7 @@ use crate::{
 pub struct ImapSource {
     mailbox: String,
     settings: ImapSettings,
+    login: Login,
     /// Absent before `open` and after an error: a conversation that broke off in the middle can't be continued.
     session: Option<Session>,
     /// Messages in the next batch at most.
@@ -241,6 +242,7 @@ impl Source for ImapSource {
             settling: Settling::new(settings.batch),
             rivals: Rivals::default(),
             alerts: Alerts::new(mailbox),
+            login: Login::new(settings.log_in_as(mailbox)),
             settings,
         }
     }
@@ -255,7 +257,8 @@ impl Source for ImapSource {
 
     async fn open(&mut self, resume: Resume) -> Result<(), SourceError> {
         self.session = None;
-        let session = Session::open(&self.mailbox, &self.settings, &resume, &self.progress, &self.alerts).await?;
+        let Self { mailbox, settings, login, progress, alerts, .. } = self;
+        let session = Session::open(mailbox, settings, login, &resume, progress, alerts).await?;
         self.pending.resume(session.uid_validity(), resume.pending);
         self.settling.resume(session.uid_validity());
         self.session = Some(session);

@@ -11,8 +11,9 @@ pub(super) enum Response {
     Done(String, Condition),
     /// `* OK`, `* NO`, `* BAD`, `* BYE`, `* PREAUTH`.
     Condition(Condition),
-    /// `+`: the server waits for more.
-    Continue,
+    /// `+`: the server waits for more. In a login the text is a challenge: it may hold what nobody else is to know, so
+    /// it is logged nowhere.
+    Continue(Bytes),
     /// What the server can do, in upper case.
     Capability(Vec<String>),
     /// The UIDs that a UID SEARCH found.
@@ -82,7 +83,7 @@ pub(super) fn parse(response: &Bytes) -> Response {
         (words.next().unwrap_or_default(), words.next().unwrap_or_default(), words.next().unwrap_or_default());
     match tag {
         b"*" => untagged(response, first, rest).unwrap_or(Response::Other),
-        [b'+', ..] => Response::Continue,
+        [b'+', ..] => Response::Continue(response.slice(1..)),
         _ => condition(first, rest).map_or(Response::Other, |c| Response::Done(printable(tag), c)),
     }
 }
@@ -266,8 +267,8 @@ mod tests {
         assert_eq!(read("* 23 EXISTS"), Response::Exists(23));
         assert_eq!(read("* 23 EXPUNGE"), Response::Expunge);
         assert_eq!(read("* CAPABILITY IMAP4rev1 Move"), Response::Capability(vec!["IMAP4REV1".into(), "MOVE".into()]));
-        assert_eq!(read("+ idling"), Response::Continue);
-        assert_eq!(read("+"), Response::Continue);
+        assert_eq!(read("+ idling now"), Response::Continue(" idling now".into()));
+        assert_eq!(read("+"), Response::Continue(Bytes::new()));
         for other in ["", "*", "* ", "* XYZZY 1 2", "* 4294967296 EXISTS", "* 1 FETCH", "A1", "A1 MAYBE"] {
             assert_eq!(read(other), Response::Other, "{other:?}");
         }

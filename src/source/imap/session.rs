@@ -25,7 +25,7 @@ use super::{
 use crate::{
     clock::now,
     message::{Disposition, Message, Place, Resume},
-    source::{Progress, SourceError, settings::BATCH_OCTETS},
+    source::{Progress, SourceError, login::Login, settings::BATCH_OCTETS},
     text,
 };
 
@@ -151,6 +151,7 @@ impl Session {
     pub(super) async fn open(
         mailbox: &str,
         settings: &ImapSettings,
+        account: &mut Login,
         resume: &Resume,
         progress: &Progress,
         alerts: &Alerts,
@@ -159,9 +160,9 @@ impl Session {
         if greeting == Status::Preauth {
             connection.ask_capabilities().await?;
         } else {
-            // The password may come from a command.
-            progress.until(settings.timeouts.connect);
-            login(&mut connection, mailbox, settings).await?;
+            // The password may come from a command, a token from a client secret that does, and from its own server.
+            progress.until(3 * settings.timeouts.connect);
+            login(&mut connection, &settings.user, account).await?;
         }
         connection.expect_messages();
         let Selected { uid_validity, uid_next, settle_commands } =

@@ -8,15 +8,22 @@ use std::{
 
 use serde::Deserialize;
 
-use crate::source::{After, PasswordSource, Settings, Tls, settings};
+use crate::source::{
+    After, SecretSource, Settings, Timeouts, Tls,
+    login::{Account, Mechanism, Protocol, Provider, TokenSource},
+    settings,
+};
 
-/// An IMAP mailbox. Only `host`, `user` and `password` must be given.
+/// An IMAP mailbox. Only `user`, `host` (or `provider`) and `password` (or `token`) must be given.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImapSettings {
-    /// DNS name or address of the server; the certificate must be made out to it.
-    #[serde(deserialize_with = "settings::host")]
-    pub host: String,
+    /// A provider whose host and token servers are known.
+    #[serde(default)]
+    pub provider: Option<Provider>,
+    /// DNS name or address of the server, where it is not the provider's; the certificate must be made out to it.
+    #[serde(default, deserialize_with = "settings::host")]
+    pub host: Option<String>,
     /// TCP port; without one 993 for implicit TLS and 143 for the others.
     #[serde(default)]
     pub port: Option<NonZeroU16>,
@@ -32,8 +39,18 @@ pub struct ImapSettings {
     /// User name to log in with.
     #[serde(deserialize_with = "settings::word")]
     pub user: String,
-    /// Where the password comes from: `{ file = "…" }`, `{ env = "…" }` or `{ command = "…" }`.
-    pub password: PasswordSource,
+    /// Where the password comes from: `{ file = "…" }`, `{ env = "…" }`, `{ command = "…" }` or `{ credential = "…" }`.
+    #[serde(default)]
+    pub password: Option<SecretSource>,
+    /// Where access tokens come from, in place of a password.
+    #[serde(default)]
+    pub token: Option<TokenSource>,
+    /// PEM file with the client certificate and its key, for servers that ask for one.
+    #[serde(default)]
+    pub certificate: Option<PathBuf>,
+    /// How to log in, where the server's own choice is not the right one.
+    #[serde(default)]
+    pub mechanism: Option<Mechanism>,
     /// The folder to read; separators as the server writes them.
     #[serde(default = "inbox", deserialize_with = "settings::word")]
     pub folder: String,
@@ -57,28 +74,6 @@ pub struct ImapSettings {
     pub timeouts: Timeouts,
 }
 
-/// How long to wait for an IMAP server before the connection is given up.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Timeouts {
-    /// For the connection, TLS and the greeting together; also for a password command.
-    #[serde(deserialize_with = "settings::time")]
-    pub connect: Duration,
-    /// For the next response to a command, or for enough of a large one; and for a whole exchange that is short by
-    /// nature: the login, the start and the end of IDLE.
-    #[serde(deserialize_with = "settings::time")]
-    pub response: Duration,
-    /// For a whole command, however busily its responses arrive.
-    #[serde(deserialize_with = "settings::time")]
-    pub command: Duration,
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self { connect: Duration::from_secs(30), response: Duration::from_secs(60), command: Duration::from_secs(600) }
-    }
-}
-
 impl ImapSettings {
     /// The port: the one that is set, or the one that RFC 8314 §3.2 or RFC 9051 §2.1 names.
     #[must_use]
@@ -91,19 +86,51 @@ impl ImapSettings {
             NonZeroU16::get,
         )
     }
+
+    /// The server; empty where none is known.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        let known = self.provider.and_then(|provider| provider.host(Protocol::Imap));
+        self.host.as_deref().or(known).unwrap_or_default()
+    }
+
+    /// How to log in to the mailbox of this name.
+    pub(super) fn log_in_as(&self, mailbox: &str) -> Account {
+        Account {
+            mailbox: mailbox.to_owned(),
+            protocol: Protocol::Imap,
+            user: self.user.clone(),
+            host: self.host().to_owned(),
+            port: self.port(),
+            provider: self.provider,
+            mechanism: self.mechanism,
+            password: self.password.clone(),
+            token: self.token.clone(),
+            certificate: self.certificate.clone(),
+            limit: self.timeouts.connect,
+        }
+    }
 }
 
 impl Settings for ImapSettings {
     fn describe(&self) -> String {
-        let Self { user, host, folder, tls, .. } = self;
-        format!("{user} at {host}:{} ({}), folder {folder}", self.port(), tls.describe())
+        let Self { folder, tls, .. } = self;
+        let account = self.log_in_as("");
+        format!("{} ({}{}), folder {folder}", account.who(), tls.describe(), account.describe())
     }
 
     fn becomes(&self) -> String {
         self.after.describe()
     }
 
+    fn account(&self, mailbox: &str) -> Option<Account> {
+        Some(self.log_in_as(mailbox))
+    }
+
     fn contradiction(&self) -> Option<String> {
+        if let Some(problem) = self.log_in_as("").contradiction() {
+            return Some(problem);
+        }
         // RFC 9051 §5.1: only INBOX has no case.
         let is_inbox = |folder: &str| folder.eq_ignore_ascii_case("INBOX");
         let is_read = |folder: &str| folder == self.folder || (is_inbox(folder) && is_inbox(&self.folder));
@@ -113,7 +140,8 @@ impl Settings for ImapSettings {
     }
 
     fn needs(&self) -> Vec<(&'static str, &Path)> {
-        self.ca_file.iter().map(|file| ("ca_file", file.as_path())).collect()
+        let files = [("ca_file", &self.ca_file), ("certificate", &self.certificate)];
+        files.into_iter().filter_map(|(key, file)| Some((key, file.as_deref()?))).collect()
     }
 
     fn folders(&self) -> Vec<Self> {
@@ -126,7 +154,9 @@ impl Settings for ImapSettings {
     }
 
     fn paths_mut(&mut self) -> Vec<&mut PathBuf> {
-        self.password.path_mut().into_iter().chain(&mut self.ca_file).collect()
+        let password = self.password.as_mut().and_then(SecretSource::path_mut);
+        let token = self.token.as_mut().map(TokenSource::paths_mut).unwrap_or_default();
+        password.into_iter().chain(token).chain(&mut self.ca_file).chain(&mut self.certificate).collect()
     }
 }
 
@@ -159,7 +189,7 @@ mod tests {
             password = { file = "/etc/bounced/password" }
             "#,
         );
-        assert_eq!(settings.password, PasswordSource::File("/etc/bounced/password".into()));
+        assert_eq!(settings.password, Some(SecretSource::File("/etc/bounced/password".into())));
         assert_eq!((settings.tls, settings.port, settings.insecure), (Tls::Implicit, None, false));
         assert_eq!(settings.after, After::Move("Processed".into()));
         assert_eq!((settings.folder.as_str(), settings.idle, settings.batch), ("INBOX", true, 500));

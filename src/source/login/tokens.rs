@@ -1,0 +1,234 @@
+//! Access tokens for one mailbox: asked for before they are needed, kept in memory until they run out.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Account, Client, Endpoints, Provider, TokenSource,
+    oauth::{self, ASSERTION_TYPE, Granted, JWT_GRANT, Signer},
+};
+use crate::{
+    clock::now,
+    files::{Replacement, companion_of},
+    source::{Secret, SourceError, http},
+};
+
+/// A token that runs out within so many seconds is not used for another login.
+const RESERVE_SECONDS: i64 = 600;
+
+/// The file of a refresh token.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    refresh_token: String,
+    /// When it came, in seconds since 1970.
+    since: i64,
+}
+
+/// What one mailbox holds.
+#[derive(Debug, Default)]
+pub(super) struct Tokens {
+    granted: Option<Granted>,
+    /// The token that was given last had been used for a login before.
+    is_reused: bool,
+}
+
+impl Tokens {
+    /// A token for the next login.
+    pub(super) async fn get(&mut self, account: &Account, source: &TokenSource) -> Result<Secret, SourceError> {
+        if let Some(granted) = &self.granted
+            && granted.until - now() > RESERVE_SECONDS
+        {
+            self.is_reused = true;
+            return Ok(granted.token.clone());
+        }
+        (self.is_reused, self.granted) = (false, None);
+        let granted = match source {
+            TokenSource::Given(given) => {
+                let token = given.fetch("token", &account.mailbox, account.limit).await;
+                return token.map_err(|why| account.refused(&why));
+            }
+            TokenSource::Application(client) => of_application(account, client).await?,
+            TokenSource::ServiceAccount { file, endpoints } => of_service_account(account, file, endpoints).await?,
+            TokenSource::Refresh { file, client } => of_refresh_token(account, file, client).await?,
+        };
+        Ok(self.granted.insert(granted).token.clone())
+    }
+
+    /// The server did not take the token. Whether another one may do better.
+    pub(super) fn refused(&mut self) -> bool {
+        self.granted = None;
+        self.is_reused
+    }
+}
+
+async fn of_application(account: &Account, client: &Client) -> Result<Granted, SourceError> {
+    let url = token_url(account, &client.endpoints)?;
+    let scope = client.endpoints.scope.as_deref();
+    let scope = scope.or_else(|| account.provider?.row().app_scope.as_deref()).unwrap_or_default();
+    let form = vec![("grant_type", Secret::new("client_credentials".into())), ("scope", Secret::new(scope.into()))];
+    let form = with_client(account, client, &url, form).await?;
+    ask(account, &url, form, &client.endpoints, "client_credentials").await
+}
+
+async fn of_service_account(account: &Account, file: &Path, endpoints: &Endpoints) -> Result<Granted, SourceError> {
+    #[derive(Deserialize)]
+    struct Key {
+        client_email: String,
+        private_key: String,
+        private_key_id: Option<String>,
+        token_uri: Option<String>,
+    }
+    let wrong = |why: &str| account.refused(&format!("service_account {}: {why}", file.display()));
+    let text = fs::read(file).map_err(|error| wrong(&error.to_string()))?;
+    let key: Key = serde_json::from_slice(&text)
+        .map_err(|_| wrong("this is not the JSON file of a service account's key; make a new key"))?;
+    let url = match &key.token_uri {
+        Some(url) if endpoints.token.is_none() => url.clone(),
+        _ => token_url(account, endpoints)?,
+    };
+    let scope = endpoints.scope.as_deref();
+    let scope = scope.or_else(|| account.provider?.row().app_scope.as_deref());
+    let signer = Signer::of_account(&key.private_key, key.private_key_id.as_deref()).map_err(wrong)?;
+    let assertion = signer.assertion(&key.client_email, &account.user, &url, scope, now());
+    let form =
+        vec![("grant_type", Secret::new(JWT_GRANT.into())), ("assertion", assertion.map_err(|why| wrong(&why))?)];
+    ask(account, &url, form, endpoints, "service_account").await
+}
+
+async fn of_refresh_token(account: &Account, file: &Path, client: &Client) -> Result<Granted, SourceError> {
+    let url = token_url(account, &client.endpoints)?;
+    // Whoever else renews it at this moment, as `bounced check --connect`, would make this one worthless.
+    let _lock = lock(file, account.limit).await.map_err(|why| account.lost(&why))?;
+    let kept = read_kept(file).map_err(|why| account.refused(&format!("{why}; run `{}`", account.login_command())))?;
+    let form = vec![
+        ("grant_type", Secret::new("refresh_token".into())),
+        ("refresh_token", Secret::new(kept.refresh_token.clone())),
+    ];
+    let form = with_client(account, client, &url, form).await?;
+    let granted = ask(account, &url, form, &client.endpoints, "refresh_token").await?;
+    if let Some(refresh) = granted.refresh.as_ref().filter(|refresh| refresh.expose() != kept.refresh_token) {
+        // Before the access token is used: where this fails, the old one may still hold.
+        keep(file, refresh).map_err(|error| {
+            account.lost(&format!("the new refresh token can't be kept in {}: {error}", file.display()))
+        })?;
+    }
+    Ok(granted)
+}
+
+/// The form, and who asks: RFC 6749 §2.3.1, RFC 7523 §2.2.
+pub(super) async fn with_client<'a>(
+    account: &Account,
+    client: &Client,
+    url: &str,
+    mut form: Vec<(&'a str, Secret)>,
+) -> Result<Vec<(&'a str, Secret)>, SourceError> {
+    form.push(("client_id", Secret::new(client.id.clone())));
+    if let Some(secret) = &client.secret {
+        let secret = secret.fetch("client_secret", &account.mailbox, account.limit).await;
+        form.push(("client_secret", secret.map_err(|why| account.refused(&why))?));
+    }
+    if let Some(file) = &client.certificate {
+        let signer = Signer::of_certificate(file).map_err(|why| account.refused(&why))?;
+        let assertion = signer.assertion(&client.id, &client.id, url, None, now());
+        form.push(("client_assertion_type", Secret::new(ASSERTION_TYPE.into())));
+        form.push(("client_assertion", assertion.map_err(|why| account.refused(&why))?));
+    }
+    Ok(form)
+}
+
+async fn ask(
+    account: &Account,
+    url: &str,
+    form: Vec<(&str, Secret)>,
+    endpoints: &Endpoints,
+    way: &str,
+) -> Result<Granted, SourceError> {
+    let answer = post(account, url, &form, endpoints).await?;
+    let secrets = secrets_of(form);
+    oauth::read(&answer, now(), &secrets)
+        .map_err(|denied| account.told(denied.explain(url, way, &account.login_command())))
+}
+
+/// What of a form nobody may print.
+pub(super) fn secrets_of(form: Vec<(&str, Secret)>) -> Vec<Secret> {
+    const SECRET: &[&str] =
+        &["client_secret", "client_assertion", "assertion", "refresh_token", "code", "code_verifier", "device_code"];
+    form.into_iter().filter(|(name, _)| SECRET.contains(name)).map(|(_, value)| value).collect()
+}
+
+pub(super) async fn post(
+    account: &Account,
+    url: &str,
+    form: &[(&str, Secret)],
+    endpoints: &Endpoints,
+) -> Result<http::Answer, SourceError> {
+    let fields: Vec<(&str, &str)> = form.iter().map(|(name, value)| (*name, value.expose())).collect();
+    let answer = http::post_form(url, &fields, endpoints.ca_file.as_deref(), account.limit).await;
+    answer.map_err(|error| account.told(error))
+}
+
+pub(super) fn token_url(account: &Account, endpoints: &Endpoints) -> Result<String, SourceError> {
+    url(account, endpoints, endpoints.token.as_deref(), |provider| provider.row().token.as_deref(), "token_url")
+}
+
+/// The URL that is set, or the provider's with its tenant.
+pub(super) fn url(
+    account: &Account,
+    endpoints: &Endpoints,
+    set: Option<&str>,
+    known: impl Fn(Provider) -> Option<&'static str>,
+    key: &str,
+) -> Result<String, SourceError> {
+    if let Some(set) = set {
+        return Ok(set.to_owned());
+    }
+    let Some(known) = account.provider.and_then(known) else {
+        return Err(account.refused(&format!("token needs {key}, or a provider that has one")));
+    };
+    match &endpoints.tenant {
+        None if known.contains("{tenant}") => {
+            Err(account.refused("token needs tenant (the directory's ID; `consumers` for outlook.com)"))
+        }
+        tenant => Ok(known.replace("{tenant}", tenant.as_deref().unwrap_or_default())),
+    }
+}
+
+/// Only one at a time renews a refresh token.
+async fn lock(file: &Path, limit: Duration) -> Result<File, String> {
+    let path = companion_of(file, ".lock");
+    let cannot = |error: io::Error| format!("can't lock {}: {error}", path.display());
+    let held = File::options().create(true).append(true).open(&path).map_err(cannot)?;
+    let waiting = tokio::task::spawn_blocking(move || held.lock().map(|()| held));
+    match tokio::time::timeout(limit, waiting).await {
+        Ok(Ok(locked)) => locked.map_err(cannot),
+        Ok(Err(error)) => Err(cannot(io::Error::other(error))),
+        Err(_) => Err(format!("another program renews the token of {} for longer than {limit:?}", file.display())),
+    }
+}
+
+fn read_kept(file: &Path) -> Result<Kept, String> {
+    let text = match fs::read(file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err("nobody has consented yet".into()),
+        Err(error) => return Err(format!("can't read the refresh token in {}: {error}", file.display())),
+    };
+    serde_json::from_slice(&text).map_err(|_| format!("{} holds no refresh token", file.display()))
+}
+
+/// Keeps a refresh token, for its owner alone; it is on the disk when this returns.
+pub(super) fn keep(file: &Path, refresh: &Secret) -> io::Result<()> {
+    let replacement = Replacement::begin(file, None)?;
+    let mut writer = replacement.file()?;
+    writer.set_permissions(fs::Permissions::from_mode(0o600))?;
+    let kept = Kept { refresh_token: refresh.expose().to_owned(), since: now() };
+    serde_json::to_writer(&mut writer, &kept)?;
+    writer.write_all(b"\n")?;
+    replacement.commit()
+}

@@ -1,0 +1,300 @@
+//! A POP3 mailbox as a [`Source`] (RFC 1939). The server locks the mailbox while a session is open and deletes nothing
+//! before the session ends: so one is ended after each batch of which something is to be deleted, and whenever there is
+//! nothing to read. Which messages are new is asked of whoever keeps the records, by the names that the server gives
+//! them (UIDL). Knows nothing of bounces.
+
+mod connection;
+mod settings;
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    time::Duration,
+};
+
+use connection::Connection;
+pub use settings::{AfterPop3, Pop3Settings};
+use tracing::info;
+
+use super::{PATIENCE, Progress, Source, SourceError, login::Login, settings::BATCH_OCTETS};
+use crate::{
+    clock::now,
+    message::{Batch, Disposition, Message, Pending, Place, Reading, Resume, Retry, Unrecorded, arrival},
+};
+
+/// So many names are asked after at once.
+const CHUNK: usize = 1_000;
+
+/// Reads one POP3 mailbox.
+pub struct Pop3Source {
+    mailbox: String,
+    settings: Pop3Settings,
+    login: Login,
+    progress: Progress,
+    /// Absent while nobody needs the server.
+    session: Option<Session>,
+    unrecorded: Unrecorded,
+    /// Nothing is recorded of these: they come next.
+    unread: VecDeque<Place>,
+    /// Read and not settled.
+    under_way: HashSet<Place>,
+    /// What could not be read, and when it is tried again.
+    pending: HashMap<Place, Retry>,
+    /// Messages that are recorded and still lie there: nobody has to be asked of them again.
+    recorded: HashSet<Place>,
+    /// Of those the store has not heard.
+    news: Vec<Pending>,
+    /// Over this one the connection broke the last time. One that it breaks over again is pending.
+    suspect: Option<Place>,
+}
+
+/// A connection that is logged in, and the numbers that the messages have in it. One name may stand for several
+/// messages, if they are the same (RFC 1939 §7).
+struct Session {
+    connection: Connection,
+    numbers: HashMap<Place, Vec<u32>>,
+}
+
+impl Pop3Source {
+    /// Logs in and lists the mailbox, where nobody is logged in.
+    async fn session(&mut self) -> Result<&mut Session, SourceError> {
+        if self.session.is_none() {
+            let mut connection = Connection::open(&self.settings, &mut self.login, &self.progress).await?;
+            let mut numbers: HashMap<Place, Vec<u32>> = HashMap::new();
+            for (number, name) in connection.names().await? {
+                numbers.entry(Place::new(name)).or_default().push(number);
+            }
+            self.recorded.retain(|place| numbers.contains_key(place));
+            self.unread.retain(|place| numbers.contains_key(place));
+            self.session = Some(Session { connection, numbers });
+        }
+        self.session.as_mut().ok_or_else(|| SourceError::Lost("not connected".to_owned()))
+    }
+
+    /// What lies there and nobody here has looked at, oldest first.
+    fn fresh(&self, session: &Session) -> Vec<Place> {
+        let waits: HashSet<&Place> = self.unread.iter().chain(&self.under_way).chain(&self.recorded).collect();
+        let is_fresh = |place: &Place| !waits.contains(place) && !self.pending.contains_key(place);
+        let fresh = session.numbers.iter().filter(|(place, _)| is_fresh(place));
+        // Names say nothing of age; numbers rise with it.
+        let mut fresh: Vec<(&Vec<u32>, &Place)> = fresh.map(|(place, numbers)| (numbers, place)).collect();
+        fresh.sort_unstable_by_key(|(numbers, _)| numbers.first());
+        fresh.into_iter().map(|(_, place)| place.clone()).collect()
+    }
+
+    /// The places that were pending and hold no message any more.
+    fn take_gone(&mut self) -> Vec<Place> {
+        let Some(session) = &self.session else { return Vec::new() };
+        let is_there = |place: &Place| session.numbers.contains_key(place);
+        let gone: Vec<Place> = self.pending.keys().filter(|place| !is_there(place)).cloned().collect();
+        self.pending.retain(|place, _| is_there(place));
+        gone
+    }
+
+    /// Finds out what of the mailbox is to be read.
+    async fn find(&mut self) -> Result<(), SourceError> {
+        self.session().await?;
+        let fresh = self.session.as_ref().map(|session| self.fresh(session)).unwrap_or_default();
+        for chunk in fresh.chunks(CHUNK) {
+            let unrecorded = self.unrecorded.of(chunk.to_vec()).await.map_err(SourceError::Lost)?;
+            let unrecorded: HashSet<Place> = unrecorded.into_iter().collect();
+            let (new, known): (Vec<Place>, Vec<Place>) =
+                chunk.iter().cloned().partition(|place| unrecorded.contains(place));
+            self.unread.extend(new);
+            self.recorded.extend(known);
+        }
+        let now = now();
+        let due = self.pending.iter().filter(|(place, retry)| retry.is_due(now) && !self.unread.contains(place));
+        let due: Vec<Place> = due.map(|(place, _)| place.clone()).collect();
+        self.unread.extend(due);
+        Ok(())
+    }
+
+    /// Reads some of what is to be read, and notes what can't be.
+    async fn read(&mut self, reading: &mut Reading) -> Result<Vec<Message>, SourceError> {
+        let (mut messages, mut octets) = (Vec::new(), 0);
+        while messages.len() < self.settings.batch.max(1) && octets < BATCH_OCTETS {
+            let Some(place) = self.unread.pop_front() else { break };
+            let most = self.settings.max_message;
+            let session = self.session().await?;
+            let Some(number) = session.numbers.get(&place).and_then(|numbers| numbers.first().copied()) else {
+                continue;
+            };
+            let retrieved = match session.connection.retrieve(number, most).await {
+                Ok(retrieved) => retrieved,
+                Err(error) if self.suspect.as_ref() == Some(&place) => {
+                    let retry = Retry::after(self.pending.get(&place), now(), error.to_string());
+                    self.pending.insert(place.clone(), retry.clone());
+                    self.news.push(Pending { place, retry });
+                    return Err(error);
+                }
+                Err(error) => {
+                    self.suspect = Some(place);
+                    return Err(error);
+                }
+            };
+            match retrieved {
+                Ok(read) => {
+                    self.pending.remove(&place);
+                    octets += read.body.len() as u64;
+                    self.under_way.insert(place.clone());
+                    messages.push(Message {
+                        place,
+                        received: arrival(&read.body).unwrap_or(i64::MAX).min(now()),
+                        size: read.size,
+                        body: read.body.into(),
+                        rest: read.rest,
+                        delivered_to: Vec::new(),
+                    });
+                }
+                // One that can't be had must not stop the rest.
+                Err(why) => {
+                    let retry = Retry::after(self.pending.get(&place), now(), why);
+                    self.pending.insert(place.clone(), retry.clone());
+                    reading.pending.push(Pending { place, retry });
+                }
+            }
+        }
+        Ok(messages)
+    }
+
+    async fn next_batch(&mut self) -> Result<Batch, SourceError> {
+        if self.unread.is_empty() {
+            self.find().await?;
+        }
+        let pending = std::mem::take(&mut self.news);
+        let mut reading = Reading { gone: self.take_gone(), pending, ..Reading::default() };
+        let messages = self.read(&mut reading).await?;
+        Ok(Batch { messages, reading })
+    }
+
+    /// Deletes these, which is true only once the server has said so at the end of the session.
+    async fn delete(&mut self, places: &[Place]) -> Result<Vec<(Place, String)>, SourceError> {
+        let session = self.session().await?;
+        let (mut failed, mut marked) = (Vec::new(), Vec::new());
+        for place in places {
+            for number in session.numbers.get(place).cloned().unwrap_or_default() {
+                match session.connection.delete(number).await? {
+                    Ok(_) => marked.push(place.clone()),
+                    Err(why) => failed.push((place.clone(), why)),
+                }
+            }
+        }
+        if !marked.is_empty()
+            && let Some(session) = self.session.take()
+            && let Err(why) = session.connection.quit().await?
+        {
+            // RFC 1939 §6: some may be gone and some not.
+            failed.extend(marked.into_iter().map(|place| (place, why.clone())));
+        }
+        failed.dedup_by(|(one, _), (other, _)| one == other);
+        Ok(failed)
+    }
+
+    /// After an error the session is dropped, and with it the socket.
+    fn checked<T>(&mut self, result: Result<T, SourceError>) -> Result<T, SourceError> {
+        if result.is_err() {
+            self.session = None;
+        }
+        self.progress.until(PATIENCE);
+        result
+    }
+
+    /// How long until something pending is due, and no longer than the poll interval.
+    fn rest(&self) -> Duration {
+        let now = now();
+        let next = self.pending.values().map(|retry| Duration::from_secs((retry.next_try - now).max(1).unsigned_abs()));
+        next.fold(self.settings.poll, Duration::min)
+    }
+}
+
+impl Source for Pop3Source {
+    type Settings = Pop3Settings;
+
+    fn new(mailbox: &str, settings: Pop3Settings) -> Self {
+        Self {
+            mailbox: mailbox.to_owned(),
+            login: Login::new(settings.log_in_as(mailbox)),
+            settings,
+            progress: Progress::default(),
+            session: None,
+            unrecorded: Unrecorded::default(),
+            unread: VecDeque::new(),
+            under_way: HashSet::new(),
+            pending: HashMap::new(),
+            recorded: HashSet::new(),
+            news: Vec::new(),
+            suspect: None,
+        }
+    }
+
+    fn report_to(&mut self, progress: Progress) {
+        self.progress = progress;
+    }
+
+    fn describe(place: &Place) -> String {
+        place.as_str().to_owned()
+    }
+
+    async fn open(&mut self, resume: Resume) -> Result<(), SourceError> {
+        self.session = None;
+        self.unrecorded = resume.unrecorded;
+        self.unread.clear();
+        self.under_way.clear();
+        for Pending { place, retry } in resume.pending {
+            self.pending.entry(place).or_insert(retry);
+        }
+        let opened = self.session().await.map(|session| session.numbers.len());
+        let messages = self.checked(opened)?;
+        info!(mailbox = self.mailbox, messages, "POP3 mailbox opened");
+        Ok(())
+    }
+
+    async fn fetch(&mut self) -> Result<Batch, SourceError> {
+        let batch = self.next_batch().await;
+        self.checked(batch)
+    }
+
+    async fn settle(&mut self, done: &[(Place, Disposition)]) -> Result<Vec<(Place, String)>, SourceError> {
+        let mut places = Vec::new();
+        for (place, disposition) in done {
+            self.under_way.remove(place);
+            if *disposition == Disposition::Processed && self.settings.after == AfterPop3::Delete {
+                places.push(place.clone());
+            } else {
+                self.recorded.insert(place.clone());
+            }
+        }
+        if places.is_empty() {
+            return Ok(Vec::new());
+        }
+        let failed = self.delete(&places).await;
+        self.checked(failed)
+    }
+
+    fn reread(&mut self, places: Vec<Place>) {
+        for place in places {
+            self.recorded.remove(&place);
+            if let Some(retry) = self.pending.get_mut(&place) {
+                retry.next_try = 0;
+            }
+        }
+    }
+
+    async fn wait(&mut self) -> Result<(), SourceError> {
+        // Others may want the mailbox, and new mail shows in a new session only.
+        if let Some(session) = self.session.take() {
+            let _ = session.connection.quit().await;
+        }
+        let rest = self.rest();
+        self.progress.until(rest);
+        tokio::time::sleep(rest).await;
+        self.progress.until(PATIENCE);
+        Ok(())
+    }
+
+    async fn close(&mut self) {
+        if let Some(session) = self.session.take() {
+            let _ = tokio::time::timeout(Duration::from_secs(2), session.connection.quit()).await;
+        }
+    }
+}

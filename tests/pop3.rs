@@ -1,0 +1,300 @@
+//! The POP3 source against a real Dovecot.
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
+#[path = "support/dovecot.rs"]
+mod dovecot;
+
+use std::{collections::BTreeSet, fs, net::TcpListener, path::Path, sync::Arc, sync::Mutex, time::Duration};
+
+use bounced::{
+    message::{Batch, Disposition, Place, Resume, Unrecorded},
+    source::{
+        Source, SourceError,
+        pop3::{Pop3Settings, Pop3Source},
+    },
+};
+use dovecot::{Dovecot, PASSWORD, USER};
+
+/// A Dovecot that speaks POP3, and its ports: STLS and implicit TLS.
+struct Server {
+    dovecot: Dovecot,
+    pop3: u16,
+    pop3s: u16,
+}
+
+fn server() -> Option<Server> {
+    if !Path::new("/usr/lib/dovecot/pop3-login").exists() {
+        assert!(std::env::var_os("BOUNCED_TEST_NO_SKIP").is_none(), "dovecot-pop3d must be installed here");
+        println!("skipped: dovecot-pop3d is not installed");
+        return None;
+    }
+    let sockets = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let [pop3, pop3s] = sockets.map(|socket| socket.local_addr().unwrap().port());
+    let dovecot = Dovecot::with(&format!(
+        "protocols = imap pop3\nservice pop3-login {{\n  chroot =\n  inet_listener pop3 {{\n    address = 127.0.0.1\n    port = {pop3}\n  }}\n  \
+         inet_listener pop3s {{\n    address = 127.0.0.1\n    port = {pop3s}\n    ssl = yes\n  }}\n}}\n"
+    ))?;
+    Some(Server { dovecot, pop3, pop3s })
+}
+
+impl Server {
+    fn settings(&self, changes: &str) -> Pop3Settings {
+        let secret = self.dovecot.dir.path().join("secret");
+        fs::write(&secret, format!("{PASSWORD}\n")).unwrap();
+        let mut table: toml::Table = toml::from_str(&format!(
+            "host = 'localhost'\nport = {}\nuser = '{USER}'\nca_file = '{}'\npassword = {{ file = '{}' }}\npoll = '50ms'",
+            self.pop3s,
+            self.dovecot.ca_file().display(),
+            secret.display()
+        ))
+        .unwrap();
+        table.extend(toml::from_str::<toml::Table>(changes).unwrap());
+        table.try_into().unwrap()
+    }
+
+    fn deliver(&self, subjects: &[&str]) {
+        subjects.iter().for_each(|subject| self.dovecot.deliver(&mail(subject)));
+    }
+}
+
+fn mail(subject: &str) -> String {
+    format!(
+        "Received: by mx.example.org; Thu, 01 Jan 2026 00:00:00 +0000\nFrom: <>\nSubject: {subject}\n\n.\n..two dots\nNobody here.\n"
+    )
+}
+
+/// What is on record, as the store would tell it.
+#[derive(Clone, Default)]
+struct Records(Arc<Mutex<BTreeSet<String>>>);
+
+impl Records {
+    fn resume(&self) -> Resume {
+        let records = self.clone();
+        let unrecorded = Unrecorded::told_by(move |places| {
+            let known = records.0.lock().unwrap().clone();
+            Box::pin(async move { Ok(places.into_iter().filter(|place| !known.contains(place.as_str())).collect()) })
+        });
+        Resume { unrecorded, ..Resume::default() }
+    }
+
+    fn commit(&self, batch: &Batch) -> Vec<(Place, Disposition)> {
+        let mut known = self.0.lock().unwrap();
+        known.extend(batch.messages.iter().map(|message| message.place.as_str().to_owned()));
+        batch.messages.iter().map(|message| (message.place.clone(), Disposition::Processed)).collect()
+    }
+}
+
+fn subjects(batch: &Batch) -> Vec<String> {
+    let subject = |body: &[u8]| {
+        let text = String::from_utf8_lossy(body).into_owned();
+        text.lines().find_map(|line| line.strip_prefix("Subject: ").map(str::to_owned)).unwrap_or_default()
+    };
+    batch.messages.iter().map(|message| subject(&message.body)).collect()
+}
+
+async fn opened(settings: Pop3Settings, records: &Records) -> Pop3Source {
+    let mut source = Pop3Source::new("test", settings);
+    source.open(records.resume()).await.unwrap();
+    source
+}
+
+#[tokio::test]
+async fn what_is_left_is_read_once_as_it_lies_there() {
+    let Some(server) = server() else { return };
+    server.deliver(&["one", "two", "three"]);
+    let records = Records::default();
+    let mut source = opened(server.settings("batch = 2"), &records).await;
+    let first = source.fetch().await.unwrap();
+    assert_eq!(subjects(&first), ["one", "two"]);
+    assert_eq!(first.messages[0].body.as_ref(), mail("one").replace('\n', "\r\n").as_bytes());
+    assert_eq!(
+        (first.messages[0].received, first.messages[0].size),
+        (1_767_225_600, first.messages[0].body.len() as u64)
+    );
+    // The next is fetched before this one is on record.
+    let second = source.fetch().await.unwrap();
+    assert_eq!(subjects(&second), ["three"]);
+    for batch in [&first, &second] {
+        assert!(source.settle(&records.commit(batch)).await.unwrap().is_empty());
+    }
+    assert!(source.fetch().await.unwrap().is_empty());
+    // New mail shows after a wait, in a session of its own; nobody else was locked out meanwhile.
+    server.deliver(&["four"]);
+    source.wait().await.unwrap();
+    assert_eq!(subjects(&source.fetch().await.unwrap()), ["four"]);
+    source.close().await;
+    // Whoever starts anew finds what is not on record, and that alone.
+    let mut source = opened(server.settings(""), &records).await;
+    assert_eq!(subjects(&source.fetch().await.unwrap()), ["four"]);
+    source.close().await;
+    assert_eq!(server.dovecot.count("INBOX"), 4);
+}
+
+#[tokio::test]
+async fn what_is_committed_is_deleted_and_nothing_else() {
+    let Some(server) = server() else { return };
+    server.deliver(&["one", "two", "three"]);
+    let records = Records::default();
+    let mut source = opened(server.settings("after = 'delete'\nbatch = 1"), &records).await;
+    let first = source.fetch().await.unwrap();
+    let second = source.fetch().await.unwrap();
+    assert_eq!(source.settle(&records.commit(&first)).await.unwrap(), []);
+    assert_eq!(server.dovecot.count("INBOX"), 2, "it is gone once settle says so");
+    // The numbers are others now.
+    let third = source.fetch().await.unwrap();
+    assert_eq!(subjects(&third), ["three"]);
+    let mut done = records.commit(&third);
+    done[0].1 = Disposition::Untouched;
+    done.extend(records.commit(&second));
+    assert_eq!(source.settle(&done).await.unwrap(), []);
+    assert!(source.fetch().await.unwrap().is_empty());
+    source.close().await;
+    let left = fs::read_dir(server.dovecot.maildir().join("cur")).unwrap();
+    let left = left.chain(fs::read_dir(server.dovecot.maildir().join("new")).unwrap());
+    let left: Vec<String> = left.map(|file| fs::read_to_string(file.unwrap().path()).unwrap()).collect();
+    assert!(left.len() == 1 && left[0].contains("Subject: three"), "{left:?}");
+}
+
+/// Passes a session on to the server, and hangs up in place of the command `cut`, once.
+async fn cutter(to: u16, cut: &'static str) -> u16 {
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let mut is_cut = false;
+        loop {
+            let (client, _) = listener.accept().await.unwrap();
+            let server = tokio::net::TcpStream::connect(("127.0.0.1", to)).await.unwrap();
+            let (said, mut hears) = client.into_split();
+            let (mut answers, mut asks) = server.into_split();
+            tokio::spawn(async move { tokio::io::copy(&mut answers, &mut hears).await });
+            let mut lines = BufReader::new(said).lines();
+            while let Ok(Some(line)) = lines.next_line().await {
+                if line.starts_with(cut) && !std::mem::replace(&mut is_cut, true) {
+                    break;
+                }
+                asks.write_all(format!("{line}\r\n").as_bytes()).await.unwrap();
+            }
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn a_session_that_breaks_off_deletes_nothing_and_all_comes_again() {
+    let Some(server) = server() else { return };
+    for cut in ["RETR 2", "DELE 2", "QUIT"] {
+        server.deliver(&["one", "two"]);
+        let records = Records::default();
+        let port = cutter(server.pop3, cut).await;
+        let settings = server.settings(&format!("after = 'delete'\ntls = 'plain'\nport = {port}"));
+        let mut source = opened(settings, &records).await;
+        let first = source.fetch().await;
+        if cut == "RETR 2" {
+            assert!(matches!(first, Err(SourceError::Lost(_))), "{first:?}");
+            source.open(records.resume()).await.unwrap();
+        }
+        let batch = if cut == "RETR 2" { source.fetch().await.unwrap() } else { first.unwrap() };
+        assert_eq!(batch.messages.len(), 2, "{cut}");
+        let done = records.commit(&batch);
+        if cut != "RETR 2" {
+            assert!(matches!(source.settle(&done).await, Err(SourceError::Lost(_))), "{cut}");
+            assert_eq!(server.dovecot.count("INBOX"), 2, "{cut}");
+            // The recorder knows what is not settled, and says so again.
+            source.open(records.resume()).await.unwrap();
+            assert!(source.fetch().await.unwrap().is_empty(), "{cut}");
+        }
+        assert_eq!(source.settle(&done).await.unwrap(), [], "{cut}");
+        assert_eq!(server.dovecot.count("INBOX"), 0, "{cut}");
+    }
+}
+
+#[tokio::test]
+async fn a_long_message_is_cut_and_told_from_another_with_the_same_beginning() {
+    let Some(server) = server() else { return };
+    let long = |end: &str| format!("{}{}\n{end}\n", mail("long"), format!("{}\n", "x".repeat(70)).repeat(500));
+    for end in ["one end", "another end"] {
+        server.dovecot.deliver(&long(end));
+    }
+    let mut source = opened(server.settings("max_message = 1000"), &Records::default()).await;
+    let batch = source.fetch().await.unwrap();
+    let [one, other] = &batch.messages[..] else { panic!("{batch:?}") };
+    assert_eq!((one.body.len(), one.size), (1000, long("one end").replace('\n', "\r\n").len() as u64));
+    assert_eq!(one.body, other.body);
+    assert_ne!(one.sha256(), other.sha256());
+}
+
+#[tokio::test]
+async fn every_way_to_encrypt_and_to_log_in_works() {
+    let Some(server) = server() else { return };
+    server.deliver(&["one"]);
+    let stls = format!("port = {}\ntls = 'starttls'", server.pop3);
+    for changes in ["", &stls, &format!("port = {}\ntls = 'plain'", server.pop3), "mechanism = 'plain'"] {
+        let mut source = opened(server.settings(changes), &Records::default()).await;
+        assert_eq!(subjects(&source.fetch().await.unwrap()), ["one"], "{changes}");
+        source.close().await;
+    }
+}
+
+#[tokio::test]
+async fn what_stays_wrong_is_refused_in_one_line_that_says_what_to_do() {
+    let Some(server) = server() else { return };
+    let plain = format!("port = {}", server.pop3);
+    for (changes, stays, expected) in [
+        ("password = { command = 'echo wrong' }", true, "check user and password"),
+        ("password = { file = '/nowhere' }", true, "/nowhere"),
+        ("host = '127.0.0.1'", true, "certificate was not accepted"),
+        (plain.as_str(), false, "does not speak TLS"),
+        ("port = 1", false, "can't connect"),
+    ] {
+        let mut source = Pop3Source::new("test", server.settings(changes));
+        let error = source.open(Resume::default()).await.unwrap_err();
+        let line = error.to_string();
+        assert_eq!(matches!(error, SourceError::Refused(_)), stays, "{changes}: {line}");
+        assert!(line.contains(expected) && line.contains(USER) && !line.contains('\n'), "{changes}: {line}");
+        assert!(!line.contains("wrong") || line.contains("port"), "{line}");
+    }
+}
+
+/// What a server said that speaks no better than that; the rest is silence.
+async fn told_by(lines: &'static str) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.write_all(lines.as_bytes()).await.unwrap();
+        let mut rest = Vec::new();
+        let _ = stream.read_to_end(&mut rest).await;
+    });
+    let settings: Pop3Settings = toml::from_str(&format!(
+        "host = '127.0.0.1'\nport = {port}\ntls = 'plain'\nuser = 'u'\npassword = {{ command = 'echo geheim' }}\n\
+         timeouts = {{ response = '200ms' }}"
+    ))
+    .unwrap();
+    let error = Pop3Source::new("test", settings).open(Resume::default()).await.unwrap_err();
+    let kind = if matches!(error, SourceError::Refused(_)) { "refused" } else { "lost" };
+    assert!(!error.to_string().contains("geheim"), "{error}");
+    format!("{kind}: {error}")
+}
+
+#[tokio::test]
+async fn servers_that_lie_stall_or_refuse_are_told_apart() {
+    const CAPA: &str = "+OK hello\r\n+OK\r\nUIDL\r\n.\r\n+OK\r\n";
+    for (lines, expected) in [
+        ("HTTP/1.1 400 Bad Request\r\n", "lost: u at 127.0.0.1"),
+        ("-ERR [SYS/TEMP] later\r\n", "lost: "),
+        ("+OK hello\r\n-ERR no CAPA\r\n+OK\r\n-ERR [AUTH] geheim is wrong\r\n", "refused: "),
+        ("+OK hello\r\n-ERR no CAPA\r\n+OK\r\n-ERR [IN-USE] locked\r\n", "lost: "),
+        (concat!("+OK hello\r\n+OK\r\nUIDL\r\n.\r\n+OK\r\n", "+OK\r\n-ERR no UIDL\r\n"), "refused: "),
+        (concat!("+OK hello\r\n+OK\r\nUIDL\r\n.\r\n+OK\r\n", "+OK\r\n+OK\r\n1 a\r\n"), "lost: "),
+        ("+OK hel", "lost: "),
+    ] {
+        let told = told_by(lines).await;
+        assert!(told.starts_with(expected), "{lines}: {told}");
+    }
+    let endless: &'static str = Box::leak(format!("{CAPA}{}", "x".repeat(20_000)).into_boxed_str());
+    assert!(told_by(endless).await.contains("more than 8 KiB"));
+    let slow = tokio::time::timeout(Duration::from_secs(30), told_by(CAPA)).await.unwrap();
+    assert!(slow.contains("no answer within"), "{slow}");
+}
