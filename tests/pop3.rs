@@ -212,7 +212,9 @@ async fn a_session_that_breaks_off_deletes_nothing_and_all_comes_again() {
 #[tokio::test]
 async fn a_long_message_is_cut_and_told_from_another_with_the_same_beginning() {
     let Some(server) = server() else { return };
-    let long = |end: &str| format!("{}{}\n{end}\n", mail("long"), format!("{}\n", "x".repeat(70)).repeat(500));
+    // Between them a line of more than is read at once, with a dot where the pieces meet.
+    let line = format!("{}.{}\n", "x".repeat(8 << 10), "y".repeat(10));
+    let long = |end: &str| format!("{}{}{line}{end}\n", mail("long"), format!("{}\n", "x".repeat(70)).repeat(500));
     for end in ["one end", "another end"] {
         server.dovecot.deliver(&long(end));
     }
@@ -256,23 +258,27 @@ async fn what_stays_wrong_is_refused_in_one_line_that_says_what_to_do() {
     }
 }
 
-/// What a server said that speaks no better than that; the rest is silence.
-async fn told_by(lines: &'static str) -> String {
+/// A source before a server that says this, whatever it is asked, and then falls silent.
+async fn before(lines: Vec<u8>) -> Pop3Source {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let (mut stream, _) = listener.accept().await.unwrap();
-        stream.write_all(lines.as_bytes()).await.unwrap();
+        let _ = stream.write_all(&lines).await;
         let mut rest = Vec::new();
         let _ = stream.read_to_end(&mut rest).await;
     });
-    let settings: Pop3Settings = toml::from_str(&format!(
+    let settings = toml::from_str(&format!(
         "host = '127.0.0.1'\nport = {port}\ntls = 'plain'\nuser = 'u'\npassword = {{ command = 'echo geheim' }}\n\
-         timeouts = {{ response = '200ms' }}"
-    ))
-    .unwrap();
-    let error = Pop3Source::new("test", settings).open(Resume::default()).await.unwrap_err();
+         after = 'delete'\nmax_message = 1000\ntimeouts = {{ response = '100ms' }}"
+    ));
+    Pop3Source::new("test", settings.unwrap())
+}
+
+/// How opening a mailbox of such a server fails.
+async fn told_by(lines: &'static str) -> String {
+    let error = before(lines.into()).await.open(Resume::default()).await.unwrap_err();
     let kind = if matches!(error, SourceError::Refused(_)) { "refused" } else { "lost" };
     assert!(!error.to_string().contains("geheim"), "{error}");
     format!("{kind}: {error}")
@@ -297,4 +303,39 @@ async fn servers_that_lie_stall_or_refuse_are_told_apart() {
     assert!(told_by(endless).await.contains("more than 8 KiB"));
     let slow = tokio::time::timeout(Duration::from_secs(30), told_by(CAPA)).await.unwrap();
     assert!(slow.contains("no answer within"), "{slow}");
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config { cases: 40, ..Default::default() })]
+
+    #[test]
+    fn whatever_a_server_says_each_step_ends_and_memory_is_bounded(
+        says in proptest::collection::vec(
+            proptest::sample::select(vec![
+                "+OK\r\n", "+OK\r\n", "+OK\r\n", "-ERR\r\n", "-ERR [IN-USE] x\r\n", ".\r\n", ".\r\n", "..\r\n", "\r\n", "\n",
+                "1 a\r\n", "2 b\r\n2 b\r\n", "4294967296 c\r\n", "UIDL\r\n", "SASL PLAIN LOGIN\r\n", "+ \r\n", "+", "\u{0}\u{feff}ß",
+                "Received: x; Thu, 01 Jan 2026 00:00:00 +0000\r\n\r\n",
+            ]),
+            0..40,
+        ),
+        long in 0..20_000_usize,
+    ) {
+        let mut lines = b"+OK\r\n+OK\r\nUIDL\r\n.\r\n+OK\r\n+OK\r\n+OK\r\n".to_vec();
+        lines.extend(says.concat().into_bytes());
+        lines.extend(vec![b'x'; long]);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut source = before(lines).await;
+            let steps = async {
+                source.open(Resume::default()).await.ok()?;
+                let batch = source.fetch().await.ok()?;
+                for message in &batch.messages {
+                    assert!(message.body.len() <= 1000);
+                }
+                let done: Vec<_> = batch.messages.iter().map(|m| (m.place.clone(), Disposition::Processed)).collect();
+                source.settle(&done).await.ok()
+            };
+            tokio::time::timeout(Duration::from_secs(60), steps).await.expect("every step ends");
+        });
+    }
 }

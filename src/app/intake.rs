@@ -8,8 +8,7 @@ use data_encoding::HEXLOWER;
 use super::{Judge, Recorder, Tally, beside, open_store};
 use crate::{
     config::Config,
-    message::{Message, Place},
-    parse,
+    message::{self, Message, Place},
     store::{Store, StoreError},
 };
 
