@@ -272,7 +272,8 @@ async fn every_command_has_examples_and_each_of_them_works() {
             wrong.push(format!("{own} --help has no example of it: {examples:?}"));
         }
         for line in examples.iter().filter(|line| seen.insert((*line).clone())) {
-            if line.contains("| jq") && !has_jq {
+            // A person has to consent; tests/oauth2.rs plays that person for each of them.
+            if line.contains("bounced login") || line.contains("| jq") && !has_jq {
                 continue;
             }
             let copy = place.copy();
