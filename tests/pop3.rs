@@ -224,6 +224,13 @@ async fn a_long_message_is_cut_and_told_from_another_with_the_same_beginning() {
     assert_eq!((one.body.len(), one.size), (1000, long("one end").replace('\n', "\r\n").len() as u64));
     assert_eq!(one.body, other.body);
     assert_ne!(one.sha256(), other.sha256());
+    source.close().await;
+    // What says nowhere when it came has just come.
+    server.dovecot.deliver("Subject: bare\n\nNobody here.\n");
+    source.open(Resume::default()).await.unwrap();
+    let batch = source.fetch().await.unwrap();
+    let bare = batch.messages.iter().find(|message| message.size < 100).unwrap();
+    assert!(bare.received > 1_780_000_000, "{}", bare.received);
 }
 
 #[tokio::test]
