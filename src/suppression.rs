@@ -128,6 +128,8 @@ pub struct InForce {
 pub struct Waiting {
     /// Why.
     pub why: Why,
+    /// Of the entry that it is about.
+    pub origin: Origin,
     /// Since when, in seconds since 1970-01-01 UTC: when the mail was received that brought it.
     pub since: i64,
 }

@@ -5,7 +5,13 @@ mod support;
 use std::{fs, io::Write, path::Path, time::Duration};
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use support::{daemon::Installation, database, dovecot::deliver, until};
+use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
+use support::{
+    daemon::{Installation, Place},
+    database,
+    dovecot::deliver,
+    until,
+};
 use tokio::time::sleep;
 
 const MAILS: usize = 2_000;
@@ -184,4 +190,115 @@ async fn killed_while_reading_a_maildir_it_records_and_moves_each_bounce_exactly
     let maildir = dir.path().join("Maildir");
     fs::create_dir(&maildir).unwrap();
     survive_kills(&format!("[maildir.bounces]\npath = \"{}\"\nbatch = 50\n", maildir.display()), &maildir).await;
+}
+
+/// Breaks what the daemon does next, as a kill in the midst of it does, or mends it.
+async fn execute(file: &Path, sql: &'static str) {
+    let options = SqliteConnectOptions::new().filename(file).busy_timeout(Duration::from_secs(20));
+    let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+    sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+}
+
+/// The mail comes first, and then what tells that we sent the message: lines of the log, or a file. What is written of that is
+/// two transactions; a process that ends before either of them leaves the rest for the next one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bounce_that_waits_is_believed_when_the_log_or_a_file_tells_of_its_message_whoever_is_killed() {
+    const SOON: Duration = Duration::from_secs(30);
+    let place = Place::new();
+    let log = place.dir.path().join("mail.log");
+    fs::write(&log, "").unwrap();
+    place.bounced.configure(&format!(
+        "[database]\npath = \"bounced.db\"\n[suppressions]\npath = \"suppressions.db\"\n\
+         [maildir.bounces]\npath = \"{}\"\npoll = \"20ms\"\n[mail_log.mx]\nformat = \"postfix\"\npath = \"{}\"\n",
+        place.maildir().display(),
+        log.display()
+    ));
+    let file = place.bounced.database();
+    let value = async |sql| database::count(&file, sql).await;
+    let listed = async || value("SELECT count(*) FROM suppression").await;
+    let waiting = async || value("SELECT count(*) FROM held WHERE why = 'unverified'").await;
+    let sent = async || value("SELECT count(*) FROM sent").await;
+    let logged = |n: usize| {
+        let (id, at) = (format!("{n:05X}AB12"), jiff::Timestamp::now());
+        let lines = [
+            format!("pickup[9]: {id}: uid=1000 from=<news>"),
+            format!("cleanup[9]: {id}: message-id=<anna{n}.2026@lists.example.org>"),
+            format!("qmgr[9]: {id}: from=<news@lists.example.org>, size=345, nrcpt=1 (queue active)"),
+            format!(
+                "smtp[9]: {id}: to=<anna{n}@customer.example>, relay=mx.customer.example[192.0.2.1]:25, delay=0.1, \
+                 delays=0/0/0/0.1, dsn=2.0.0, status=sent (250 2.0.0 Ok: queued as 1)"
+            ),
+            format!("qmgr[9]: {id}: removed"),
+        ];
+        let lines = lines.map(|line| format!("{at} mx postfix/{line}\n")).concat();
+        fs::File::options().append(true).open(&log).unwrap().write_all(lines.as_bytes()).unwrap();
+    };
+
+    let mut daemon = place.bounced.run();
+    until("the daemon has begun to doubt", SOON, async || {
+        (value("SELECT count(*) FROM vouching").await == 1).then_some(())
+    })
+    .await;
+    (1..=5).for_each(|n| place.bounce(n));
+    until("all wait", SOON, async || (waiting().await == 5).then_some(())).await;
+    assert_eq!(listed().await, 0);
+    logged(1);
+    until("the first is believed", SOON, async || (listed().await == 1).then_some(())).await;
+    assert_eq!((waiting().await, sent().await), (4, 1));
+    let of = |n: usize| format!("anna{n}@customer.example");
+    let asked = || place.bounced.command(&["suppressions", "check", &of(1)]).output().unwrap();
+    until("it is published", SOON, async || {
+        let published = "SELECT count(*) FROM suppression";
+        (database::count(&place.bounced.published(), published).await == 1).then_some(())
+    })
+    .await;
+    assert_eq!(asked().status.code(), Some(1), "{asked:?}", asked = asked());
+
+    // It dies over the lines, and behind them.
+    for (n, broken, mended, known) in [
+        (2, "CREATE TRIGGER stop BEFORE INSERT ON sent BEGIN SELECT RAISE(ABORT, 'no'); END", "DROP TRIGGER stop", 1),
+        (
+            3,
+            "CREATE TRIGGER stop BEFORE UPDATE OF trust ON bounce BEGIN SELECT RAISE(ABORT, 'no'); END",
+            "DROP TRIGGER stop",
+            3,
+        ),
+    ] {
+        execute(&file, broken).await;
+        logged(n);
+        daemon.exit().await;
+        assert_eq!((listed().await, sent().await), (n as i64 - 1, known));
+        execute(&file, mended).await;
+        daemon = place.bounced.run();
+        until("it is believed at the next start", SOON, async || (listed().await == n as i64).then_some(())).await;
+    }
+
+    // A file, with whoever reads it killed before he believes, and again.
+    let csv = place.dir.path().join("sent.csv");
+    let rows = |n: usize| format!("time,message_id,recipient\n1763931600,anna{n}.2026@lists.example.org,{}\n", of(n));
+    let import = || place.bounced.command(&["sent", "import", csv.to_str().unwrap()]).output().unwrap();
+    fs::write(&csv, rows(4)).unwrap();
+    assert!(import().status.success());
+    assert_eq!((listed().await, waiting().await), (4, 1), "no daemon is needed for it");
+    fs::write(&csv, rows(5)).unwrap();
+    execute(&file, "CREATE TRIGGER stop BEFORE UPDATE OF trust ON bounce BEGIN SELECT RAISE(ABORT, 'no'); END").await;
+    assert!(!import().status.success());
+    execute(&file, "DROP TRIGGER stop").await;
+    assert_eq!((listed().await, sent().await), (4, 5));
+    // The daemon waits for the rest of the file, for ten minutes.
+    daemon.kill();
+    execute(&file, "UPDATE doubted SET due = due - 600").await;
+    let daemon = place.bounced.run();
+    until("the last is believed", SOON, async || (listed().await == 5).then_some(())).await;
+    assert!(daemon.terminate().await.success());
+    for (rows, expected) in [
+        ("SELECT count(*) FROM bounce WHERE trust = 'matched' AND counts", 5),
+        ("SELECT count(*) FROM held", 0),
+        ("SELECT count(*) FROM doubted", 0),
+        ("SELECT count(*) FROM event WHERE kind = 'suppressed' AND note IS NOT NULL", 5),
+        ("SELECT sum(sent) FROM sent_by_day", 5),
+    ] {
+        assert_eq!(value(rows).await, expected, "{rows}");
+    }
 }

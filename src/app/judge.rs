@@ -98,11 +98,11 @@ impl Judge {
         let Some(signer) = &self.signer else { return trusts };
         let tokens = report.provenance.delivered_to.iter().filter_map(|to| signer.token(&to.value));
         let tokens: Vec<Token> = tokens.collect();
-        let is_signed = |address: &Address| {
-            tokens.iter().any(|token| signer.verify(token, address, received.div_euclid(86_400)).is_ok())
+        let signing = |address: &Address| {
+            tokens.iter().find(|token| signer.verify(token, address, received.div_euclid(86_400)).is_ok())
         };
-        for address in report.addresses().filter(|address| is_signed(address)) {
-            trusts.raise(address, Trust::Verified);
+        for (address, token) in report.addresses().filter_map(|address| Some((address, signing(address)?))) {
+            trusts.sign(address, signer.signature(token));
         }
         trusts
     }

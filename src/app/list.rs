@@ -190,7 +190,7 @@ impl List {
         self.store.expire(now).await.map(drop)
     }
 
-    async fn publish(&self) -> Result<(), StoreError> {
+    pub(super) async fn publish(&self) -> Result<(), StoreError> {
         self.followers.follow(&self.store).await.map_err(|error| match error {
             StoreError::Busy(_) | StoreError::Unusable(_) => {
                 error.and("the change is in the database, and is published by the daemon or with the next change")

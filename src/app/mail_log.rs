@@ -67,23 +67,26 @@ impl MailLog {
             }
             let skipped = reader.unread() - unread;
             let told_at = deliveries.iter().map(|delivery| delivery.at).max();
-            // What went into a mailbox here, or is somebody else's, says nothing of our lists.
+            // What went into a mailbox here, or is somebody else's, says nothing of our lists, but that somebody else knows
+            // the message.
+            let elsewhere = deliveries.iter().filter(|one| !(one.ours && one.outbound));
+            let elsewhere: Vec<_> = elsewhere.filter_map(|one| Some((one.message_id.clone()?, one.at))).collect();
             deliveries.retain(|one| one.ours && one.outbound);
             let steps = steps(deliveries, |failed| judged(&judge, &log, format, failed));
-            (reader, steps, count, skipped, told_at)
+            (reader, steps, elsewhere, count, skipped, told_at)
         });
-        let (mut reader, steps, count, skipped, told_at) =
+        let (mut reader, steps, elsewhere, count, skipped, told_at) =
             read.await.expect("nobody aborts the task, and the reader does not panic");
         for unremembered in reader.take_unremembered() {
             tracing::warn!(mail_log = name, "{unremembered}");
         }
         tracing::debug!(mail_log = name, lines = count, skipped, "read");
         let judge = recorder.judge_in_force();
-        let policy = judge.policy().vouching_since(recorder.store.vouching_since().await?);
+        let policy = judge.policy();
         let mut sent = Vec::new();
         for Step { bounces, delivered, rows } in steps {
             for some in bounces.chunks(AT_ONCE) {
-                let committed = recorder.store.commit(&name, some, &Reading::default(), &policy).await?;
+                let committed = recorder.store.commit(&name, some, &Reading::default(), policy).await?;
                 recorder.tell_of(&name, some, &committed, |place| place.as_str().to_owned()).await?;
                 // There is no mail that would have to be moved.
                 let places: Vec<Place> = some.iter().map(|one| one.place.clone()).collect();
@@ -101,8 +104,10 @@ impl MailLog {
         let queue = reader.take_changes().into_iter().map(|(id, queued)| {
             (id, queued.map(|queued| serde_json::to_string(&queued).expect("it is a map of texts and numbers")))
         });
-        let reading = LogReading { cursor, lines: count, skipped, read_at: now, told_at, queue: queue.collect(), sent };
+        let queue = queue.collect();
+        let reading = LogReading { cursor, lines: count, skipped, read_at: now, told_at, queue, sent, elsewhere };
         recorder.store.commit_log(&name, &reading).await?;
+        recorder.raise_due(&name, now).await?;
         Ok(Self { name, format, reader, recorder })
     }
 }

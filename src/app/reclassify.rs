@@ -1,6 +1,6 @@
 //! Stored bounces judged by the tables and the policy of today, and the list put right by it.
 
-use super::{Judge, List};
+use super::{Judge, List, sent::raise_all};
 use crate::{
     report::StoredRecipient,
     store::{Anew, By, Differences, Progress, Store, StoreError},
@@ -35,12 +35,17 @@ impl List {
         &self,
         judge: &Judge,
         asked: &Reclassification<'_>,
-        told: impl FnMut(Differences),
+        mut told: impl FnMut(Differences),
     ) -> Result<(), StoreError> {
         if asked.dry_run {
             return judge_all(&self.store, judge, asked, told).await;
         }
-        self.change_in_parts(asked.by.at, judge_all(&self.store, judge, asked, told)).await
+        let change = async {
+            self.store.ask_again(asked.since.unwrap_or(i64::MIN), asked.by.at).await?;
+            told(Differences { believed: raise_all(self, judge).await?, ..Differences::default() });
+            judge_all(&self.store, judge, asked, told).await
+        };
+        self.change_in_parts(asked.by.at, change).await
     }
 }
 

@@ -25,7 +25,7 @@ use crate::{
     policy::alarms::{AlarmChanges, NewAlarm},
     report::{Evidence, Finding, Kind, Report, Trusts, Verdict},
     source::{Source, SourceError},
-    store::{BrakedRemote, Committed, Death, Heartbeat, JudgedMessage, Store, StoreError, TablesVersion},
+    store::{BrakedRemote, Committed, Death, Heartbeat, JudgedMessage, Raised, Store, StoreError, TablesVersion},
     suppression::Suppression,
     text::count,
 };
@@ -397,7 +397,7 @@ impl Recorder {
         if judged.is_empty() {
             return Ok(Default::default());
         }
-        let Judged { messages: mut judged, reading } = judged;
+        let Judged { messages: judged, reading } = judged;
         for Pending { place, retry } in &reading.pending {
             let (place, Retry { tries, next_try, why, .. }) = (S::describe(place), retry);
             tracing::warn!(mailbox, place, tries, next_try, "a message can't be read yet, is tried again: {why}");
@@ -405,7 +405,7 @@ impl Recorder {
         for place in &reading.gone {
             tracing::info!(mailbox, place = S::describe(place), "a message could not be read and is no longer there");
         }
-        let tally = self.commit(mailbox, &mut judged, &reading, now, S::describe).await?;
+        let tally = self.commit(mailbox, &judged, &reading, now, S::describe).await?;
         Ok((tally, Recorded(judged.into_iter().map(|one| (one.place, one.disposition)).collect())))
     }
 
@@ -418,8 +418,8 @@ impl Recorder {
         let describe = |place: &Place| place.as_str().to_owned();
         let (mut left, mut all) = (messages, Tally::default());
         while !left.is_empty() {
-            let (mut judged, rest) = self.judge_some(mailbox, left, describe).await;
-            all.add(self.commit(mailbox, &mut judged, &Reading::default(), now, describe).await?);
+            let (judged, rest) = self.judge_some(mailbox, left, describe).await;
+            all.add(self.commit(mailbox, &judged, &Reading::default(), now, describe).await?);
             let places: Vec<Place> = judged.into_iter().map(|one| one.place).collect();
             self.store.settled(mailbox, &places).await?;
             left = rest;
@@ -430,14 +430,13 @@ impl Recorder {
     async fn commit(
         &self,
         mailbox: &str,
-        judged: &mut [JudgedMessage],
+        judged: &[JudgedMessage],
         reading: &Reading,
         now: i64,
         describe: fn(&Place) -> String,
     ) -> Result<Tally, StoreError> {
         let judge = self.judge_in_force();
-        let policy = judge.policy().vouching_since(self.store.vouch(judged).await?);
-        let committed = self.store.commit(mailbox, judged, reading, &policy).await?;
+        let committed = self.store.commit(mailbox, judged, reading, judge.policy()).await?;
         // What old bounces lead to may be over already.
         let is_over = |new: &&Suppression| new.expires.is_some_and(|expires| expires <= now);
         let over = committed.suppressed.iter().filter(is_over).count();
@@ -446,6 +445,25 @@ impl Recorder {
         }
         let tally = self.tell_of(mailbox, judged, &committed, describe).await?;
         Ok(Tally { suppressed: tally.suppressed - over, ..tally })
+    }
+
+    /// Believes what speaks of messages that are known by `now` (seconds since 1970-01-01 UTC) to be ours, as `source` has
+    /// told: a mail log, or a file of what was sent.
+    ///
+    /// # Errors
+    /// See [`StoreError`]; what is left is believed the next time.
+    pub async fn raise_due(&self, source: &str, now: i64) -> Result<(), StoreError> {
+        let judge = self.judge_in_force();
+        while let Some(Raised { count, changes }) = self.store.raise_due(judge.policy(), now).await? {
+            if count > 0 {
+                tracing::info!(source, count, "believed now: we sent the messages of which these speak");
+            }
+            if changes.suppressed.iter().any(|new| new.expires.is_some_and(|expires| expires <= now)) {
+                self.store.expire(now).await?;
+            }
+            self.tell_of(source, &[], &changes, |place| place.as_str().to_owned()).await?;
+        }
+        Ok(())
     }
 
     /// Nothing of a mailbox is read any more, and nobody died over it.

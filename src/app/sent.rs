@@ -2,7 +2,7 @@
 
 use std::io::BufRead;
 
-use super::{Judge, open_store};
+use super::{Judge, List};
 use crate::{
     config::Config,
     import::{Broken, Found, Records, SentRow},
@@ -39,7 +39,8 @@ pub async fn record_sent(
     now: i64,
     mut told: impl FnMut(u64, &str),
 ) -> Result<SentFile, StoreError> {
-    let store = open_store(config).await?;
+    let list = List::open(config).await?;
+    let store = &list.store;
     let was_known = store.vouching_since().await?.is_some();
     let mut file = SentFile::default();
     let mut chunk = Vec::new();
@@ -72,7 +73,31 @@ pub async fn record_sent(
     if !chunk.is_empty() {
         file.new += store.record_sent(&chunk, now).await?;
     }
-    store.close().await;
+    list.close().await;
     file.doubts_begin = !was_known && file.rows > 0 && config.trust.demands().wait_for_vouching();
     Ok(file)
+}
+
+/// Believes bounces, complaints and signs of life that were read before it was known that the messages of which they speak
+/// are ours, and publishes what that changes; says how many they were. Not before all files are read: who else got a message
+/// may stand in the last line.
+///
+/// # Errors
+/// As for [`List::suppress`].
+pub async fn believe_sent(config: &Config, judge: &Judge) -> Result<u64, StoreError> {
+    let list = List::open(config).await?;
+    let count = raise_all(&list, judge).await?;
+    if count > 0 {
+        list.publish().await?;
+    }
+    list.close().await;
+    Ok(count)
+}
+
+pub(super) async fn raise_all(list: &List, judge: &Judge) -> Result<u64, StoreError> {
+    let mut count = 0;
+    while let Some(raised) = list.store.raise_due(judge.policy(), i64::MAX).await? {
+        count += raised.count;
+    }
+    Ok(count)
 }

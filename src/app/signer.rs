@@ -10,7 +10,7 @@ use std::{
 use crate::{
     config::Config,
     files::{directory_of, give_to_owner_of_directory},
-    report::Address,
+    report::{Address, Signature},
     verp::{Form, Keys, KeysError, Refusal, SECRET_OCTETS, Token, VerpError, key_line},
 };
 
@@ -65,6 +65,13 @@ impl Signer {
     /// Why it is worth nothing.
     pub fn verify(&self, token: &Token, recipient: &Address, today: i64) -> Result<(), Refusal> {
         self.keys.verify(token, recipient, today, self.valid)
+    }
+
+    /// A token as whoever counts on it keeps it.
+    #[must_use]
+    pub fn signature(&self, token: &Token) -> Signature {
+        let end = token.day().saturating_add(self.valid).saturating_add(1);
+        Signature { digest: token.digest(), until: end.saturating_mul(86_400) }
     }
 
     /// What it does, in words for people.

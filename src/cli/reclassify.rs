@@ -125,7 +125,7 @@ impl<W: Write> Report<W> {
     }
 
     fn end_json(&mut self) -> io::Result<()> {
-        let Differences { bounces, left, verdicts, otherwise_explained, .. } = &self.sums;
+        let Differences { bounces, left, verdicts, otherwise_explained, believed, .. } = &self.sums;
         let judged = |judged: &Judged| json!({ "class": judged.class, "reason": judged.reason, "fault": judged.fault });
         let verdicts = verdicts
             .iter()
@@ -137,6 +137,7 @@ impl<W: Write> Report<W> {
             ("bounces", json!(bounces)),
             ("left", json!(left)),
             ("otherwise_explained", json!(otherwise_explained)),
+            ("believed", json!(believed)),
         ];
         for (key, value) in sums {
             write!(out, ",\"{key}\":")?;
@@ -147,7 +148,7 @@ impl<W: Write> Report<W> {
 
     fn tell(&mut self, dry_run: bool) -> io::Result<()> {
         let out = &mut self.out;
-        let Differences { bounces, left, verdicts, otherwise_explained, .. } = &self.sums;
+        let Differences { bounces, left, verdicts, otherwise_explained, believed, .. } = &self.sums;
         writeln!(out, "{} judged anew", count(*bounces - *left, "bounce"))?;
         if *left > 0 {
             writeln!(out, "{} left as they are: too little of them is stored", count(*left, "bounce"))?;
@@ -157,6 +158,9 @@ impl<W: Write> Report<W> {
         }
         if *otherwise_explained > 0 {
             writeln!(out, "{:>10}  the same by another row or another line", grouped(*otherwise_explained))?;
+        }
+        if *believed > 0 {
+            writeln!(out, "{:>10}  believed by now: about messages that are known to be yours", grouped(*believed))?;
         }
         for (kind, (of_kind, shown)) in &self.kinds {
             let (sign, what) = kind.words();

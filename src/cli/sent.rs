@@ -106,6 +106,16 @@ impl Sent {
                 exit = Exit::Input;
             }
         }
+        let believed = block_on(async { Ok(app::believe_sent(&config, &judge).await?) })?;
+        if believed > 0 {
+            let mut out = io::stdout().lock();
+            if json {
+                json_line(&mut out, &json!({ "believed": believed }))?;
+            } else {
+                let what = count(believed, "report");
+                writeln!(out, "{what} that could not be believed when read can be now: about these messages")?;
+            }
+        }
         Ok(exit)
     }
 }

@@ -1,4 +1,5 @@
-//! What comes due by itself: entries whose time is over, once a minute, and alarms. Of mailboxes it knows the names alone.
+//! What comes due by itself: entries whose time is over and what can be believed by now, once a minute, and alarms. Of mailboxes
+//! it knows the names alone.
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
@@ -11,13 +12,21 @@ const EVERY: Duration = Duration::from_secs(60);
 /// What the alarms go by may be many rows.
 const ALARMS_EVERY: Duration = Duration::from_secs(300);
 
-/// Takes off the list whose time is over, until told to stop.
+/// Who tells that something was sent, where it is not known who did.
+const FILE: &str = "sent import";
+
+/// Takes off the list whose time is over, and believes what turned out to be about mail of ours where whoever noted that was
+/// killed before; until told to stop.
 ///
 /// # Errors
 /// See [`StoreError`]; a store that is busy is asked again a minute later.
 pub(super) async fn keep(recorder: Arc<Recorder>, stop: CancellationToken) -> Result<(), StoreError> {
     loop {
-        match recorder.expire(now()).await {
+        let done = match recorder.expire(now()).await {
+            Ok(()) => recorder.raise_due(FILE, now()).await,
+            failed => failed,
+        };
+        match done {
             Err(StoreError::Busy(why)) => tracing::warn!("{why}"),
             done => done?,
         }

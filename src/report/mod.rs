@@ -11,7 +11,7 @@ pub use evidence::{Evidence, Excerpt, Finding, Location};
 pub use judged::{Candidate, Forwarded, Lowered, Verdict};
 use serde::Serialize;
 pub use stored::StoredRecipient;
-pub use trust::{Provenance, Trust, Trusts};
+pub use trust::{Provenance, Signature, Trust, Trusts};
 
 use crate::codes::{EnhancedStatusCode, ReplyCode, words};
 pub use crate::text::Address;

@@ -33,6 +33,15 @@ pub struct Provenance {
     pub in_reply_to: Option<String>,
 }
 
+/// An envelope sender of ours that a mail came to, signed for one address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Signature {
+    /// SHA-256 of its token: what makes it the same wherever it comes again.
+    pub digest: [u8; 32],
+    /// The first second in which it counts no more, since 1970-01-01 UTC.
+    pub until: i64,
+}
+
 /// How far what a mail says can be believed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trusts {
@@ -40,6 +49,8 @@ pub struct Trusts {
     everything: Trust,
     /// Of single addresses, in normalised form, more than that.
     of: BTreeMap<String, Trust>,
+    /// Addresses for which the envelope sender was signed.
+    signed: BTreeMap<String, Signature>,
 }
 
 impl Default for Trusts {
@@ -52,20 +63,42 @@ impl Trusts {
     /// One level for all that it says.
     #[must_use]
     pub const fn in_everything(trust: Trust) -> Self {
-        Self { everything: trust, of: BTreeMap::new() }
+        Self { everything: trust, of: BTreeMap::new(), signed: BTreeMap::new() }
     }
 
     /// What it says of an address can be believed at least so far.
     pub fn raise(&mut self, address: &Address, trust: Trust) {
-        if trust > self.of(Some(address)) {
+        if trust > self.unsigned(address) {
             self.of.insert(address.normalised().to_owned(), trust);
         }
+    }
+
+    /// It came to an envelope sender that was signed for this address.
+    pub fn sign(&mut self, address: &Address, by: Signature) {
+        self.signed.insert(address.normalised().to_owned(), by);
+    }
+
+    /// That says nothing: somebody else has used it before.
+    pub fn unsign(&mut self, address: &Address) {
+        self.signed.remove(address.normalised());
+    }
+
+    /// The envelope sender that was signed for an address.
+    #[must_use]
+    pub fn signature(&self, address: &Address) -> Option<&Signature> {
+        self.signed.get(address.normalised())
     }
 
     /// How far what it says of an address can be believed, or of somebody whom it does not name.
     #[must_use]
     pub fn of(&self, address: Option<&Address>) -> Trust {
-        address.and_then(|address| self.of.get(address.normalised())).copied().unwrap_or(self.everything)
+        let Some(address) = address else { return self.everything };
+        if self.signature(address).is_some() { Trust::Verified } else { self.unsigned(address) }
+    }
+
+    /// Whatever envelope sender it came to.
+    fn unsigned(&self, address: &Address) -> Trust {
+        self.of.get(address.normalised()).copied().unwrap_or(self.everything)
     }
 }
 
@@ -85,5 +118,16 @@ mod tests {
             [Trust::Verified, Trust::Local, Trust::Local]
         );
         assert_eq!(Trusts::default().of(Some(&ann)), Trust::Unverified);
+    }
+
+    #[test]
+    fn what_came_to_a_signed_address_is_worth_what_it_is_without_it_once_that_is_used() {
+        let [ann, bob] = ["ann@example.org", "bob@example.org"].map(|text| Address::parse(text).unwrap());
+        let mut trusts = Trusts::default();
+        trusts.sign(&ann, Signature { digest: [1; 32], until: 9 });
+        trusts.raise(&ann, Trust::Matched);
+        assert_eq!([&ann, &bob].map(|of| trusts.of(Some(of))), [Trust::Verified, Trust::Unverified]);
+        trusts.unsign(&ann);
+        assert_eq!((trusts.of(Some(&ann)), trusts.signature(&ann)), (Trust::Matched, None));
     }
 }

@@ -162,6 +162,11 @@ impl<'a> List<'a> {
         }
     }
 
+    /// Whether anything is known of an address by now.
+    pub(super) fn knows(&mut self, address: &'a Address) -> bool {
+        self.of(address).0.known.is_anything()
+    }
+
     /// What comes out of all that, the events in the order of their revisions.
     pub(super) fn finish(self) -> (ListChanges<'a>, Vec<NewEvent<'a>>) {
         self.finish_as(ListChanges::default())
@@ -299,7 +304,12 @@ impl<'a> Of<'a> {
         // Read late: it has shown since then that it lives.
         let revived = history.alive_at.filter(|&alive| alive > suppression.since && origin == Origin::Hard);
         // A soft entry is no answer to what waits for worse.
-        if history.held.is_some_and(|held| origin != Origin::Soft || held.why == Why::Alive) {
+        let answers = |held: Waiting| {
+            origin != Origin::Soft
+                || held.why == Why::Alive
+                || (held.why == Why::Unverified && held.origin == Origin::Soft)
+        };
+        if history.held.is_some_and(answers) {
             self.stop_waiting();
         }
         let mut entry = self.new_entry(EventKind::Suppressed, case, suppression, remote, events);
@@ -327,7 +337,7 @@ impl<'a> Of<'a> {
         let (address, domain) = (self.address, self.domain);
         let (message, entry) = (Some(message), Some(entry));
         self.held = Some(NewHeld { why, address, domain, origin, since, message, entry, revision });
-        self.known.history.held = Some(Waiting { why, since });
+        self.known.history.held = Some(Waiting { why, origin, since });
     }
 
     /// Whether it waits to be called dead again, and this is too soon.
@@ -368,7 +378,7 @@ impl<'a> Of<'a> {
         let (address, domain, origin, revision) = (self.address, self.domain, entry.suppression.origin, entry.revision);
         let (message, entry) = (Some(message), Some(entry));
         self.held = Some(NewHeld { why, address, domain, origin, since, message, entry, revision });
-        self.known.history.held = Some(Waiting { why, since });
+        self.known.history.held = Some(Waiting { why, origin, since });
     }
 
     /// Who is on the list for good and shows signs of life is shown to a person.
@@ -376,7 +386,7 @@ impl<'a> Of<'a> {
         let revision = self.tell(EventKind::Held, since, Some(origin), events).revision;
         let (address, domain, why) = (self.address, self.domain, Why::Alive);
         self.held = Some(NewHeld { why, address, domain, origin, since, message, entry: None, revision });
-        self.known.history.held = Some(Waiting { why, since });
+        self.known.history.held = Some(Waiting { why, origin, since });
     }
 
     fn revive(&mut self, sign: NewSign<'a>, events: &mut Events<'a>) {

@@ -6,6 +6,7 @@
 mod brake;
 mod error;
 mod event;
+mod failures;
 mod figures;
 mod forgotten;
 mod history;
@@ -20,6 +21,7 @@ mod retention;
 mod review;
 mod sent;
 pub(crate) mod sqlite;
+mod tokens;
 mod totals;
 mod unrecognised;
 
@@ -90,6 +92,15 @@ pub struct Committed {
     pub suppressed: Vec<Suppression>,
     /// Remotes that called more addresses dead than can be true.
     pub braked: Vec<BrakedRemote>,
+}
+
+/// What became of things that nobody had vouched for when they were read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Raised {
+    /// How many bounces, complaints and signs of life are believed now.
+    pub count: u64,
+    /// What that changed.
+    pub changes: Committed,
 }
 
 /// A remote that called more addresses dead within an hour than can be true, as far as one commit goes.
@@ -313,14 +324,25 @@ impl Store {
         }
     }
 
-    /// Believes what speaks of messages that we are known to have sent to nobody else; says since when our own mail can
-    /// be told from what strangers write.
+    /// Believes what speaks of messages of which it is known by `now` (seconds since 1970-01-01 UTC) that we sent them, and
+    /// decides about it as about a mail that is read late; some at a time, `None` where there is nothing left.
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn vouch(&self, batch: &mut [JudgedMessage]) -> Result<Option<i64>, StoreError> {
+    pub async fn raise_due(&self, policy: &Policy, now: i64) -> Result<Option<Raised>, StoreError> {
         match self {
-            Self::Sqlite(store) => store.vouch(batch).await,
+            Self::Sqlite(store) => store.raise_due(policy, now).await,
+        }
+    }
+
+    /// Looks for what [`Store::raise_due`] may believe at `now` among all bounces and complaints received since then; both
+    /// in seconds since 1970-01-01 UTC.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn ask_again(&self, since: i64, now: i64) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(store) => store.ask_again(since, now).await,
         }
     }
 

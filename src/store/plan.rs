@@ -9,6 +9,7 @@ use std::{
 use super::{
     EventKind, TablesVersion,
     brake::Hours,
+    failures::{Failures, Telling},
     list_changes::{List, ListChanges},
 };
 use crate::{
@@ -66,8 +67,8 @@ pub(super) struct Facts {
     pub last_complaint: i64,
     /// The highest revision that an event ever had.
     pub last_revision: i64,
-    /// Failures that count already, as the other of mailbox and mail log has told them: address and Message-ID.
-    pub told_before: HashMap<(String, String), Class>,
+    /// The reports of the failures of which the batch tells that count already; `None` where nobody knows.
+    pub failures: Option<Failures>,
     /// Of the remotes that may have called too many dead by now, how many they did before; and of all together, under
     /// the name of none.
     pub hours: HashMap<String, Hours>,
@@ -82,6 +83,10 @@ pub(super) struct Plan<'a> {
     pub bounces: Vec<NewBounce<'a>>,
     /// Who complained.
     pub complaints: Vec<NewComplaint<'a>>,
+    /// Bounces that were recorded before and count no more, since these tell of the same failures and know more.
+    pub outdone: Vec<i64>,
+    /// Signs of life that nobody vouches for, of addresses of which something is known.
+    pub doubted: Vec<(NewSign<'a>, &'a JudgedMessage)>,
     /// What they change on the suppression list and of what waits for a person.
     pub list: ListChanges<'a>,
     /// One for each bounce, one for each complaint, then one for each change of the list.
@@ -106,9 +111,9 @@ pub(super) struct NewBounce<'a> {
     pub judged: &'a JudgedMessage,
     pub recipient: &'a Recipient,
     pub verdict: &'a Verdict,
-    /// The answer of [`Policy::counts`].
+    /// The answer of [`Policy::counts`], unless another report has told of it.
     pub counts: bool,
-    /// Whether it does not count because the other of mailbox and mail log has told of it.
+    /// Whether it does not count because another report has told of the same failure.
     pub told_before: bool,
     /// Who takes the mail of the recipient, or refused it; `None` of who did not fail.
     pub provider: Option<String>,
@@ -245,18 +250,15 @@ pub(super) fn addresses<'a>(
 /// The endings of the formats of messages that are no mails but what a mail log says.
 pub(super) const OF_MAIL_LOG: &str = "-log";
 
-/// The address and the Message-ID by which a failure is found that a mailbox and a mail log both tell of.
+/// The address and the Message-ID by which a failure is found of which several reports tell.
 pub(super) fn failure<'a>(judged: &'a JudgedMessage, recipient: &'a Recipient) -> Option<(&'a str, &'a str)> {
     let address = recipient.address.as_ref().filter(|_| recipient.action == Action::Failed)?;
     Some((address.normalised(), judged.report.original.message_id.as_deref()?))
 }
 
-/// The failures of which these messages tell that the other side may have told, too; `true` of those of a mail log.
-pub(super) fn failures<'a>(fresh: &[&'a JudgedMessage]) -> BTreeSet<(&'a str, &'a str, bool)> {
-    let of = |judged: &'a JudgedMessage| {
-        let is_log = judged.report.format.ends_with(OF_MAIL_LOG);
-        reported(judged).filter_map(move |(recipient, ..)| failure(judged, recipient).map(|(to, id)| (to, id, is_log)))
-    };
+/// The failures of which these messages tell that another one may have told, too.
+pub(super) fn failures<'a>(fresh: &[&'a JudgedMessage]) -> BTreeSet<(&'a str, &'a str)> {
+    let of = |judged: &'a JudgedMessage| reported(judged).filter_map(|(recipient, ..)| failure(judged, recipient));
     fresh.iter().flat_map(|&judged| of(judged)).collect()
 }
 
@@ -286,7 +288,7 @@ fn remote(judged: &JudgedMessage, recipient: &Recipient, policy: &Policy) -> Str
 }
 
 /// The recipients that a delivery report speaks of. Automatic answers and complaints report on no delivery.
-fn reported(judged: &JudgedMessage) -> impl Iterator<Item = (&Recipient, &Verdict, Trust)> {
+pub(super) fn reported(judged: &JudgedMessage) -> impl Iterator<Item = (&Recipient, &Verdict, Trust)> {
     let reports = match judged.report.kind {
         Kind::Bounce | Kind::Delayed | Kind::Delivered => true,
         Kind::AutoReply | Kind::Complaint | Kind::NotBounce => false,
@@ -317,7 +319,7 @@ impl<'a> Plan<'a> {
     /// A message that was recorded before adds no rows; its place still counts as unsettled. The policy is asked about
     /// each recipient in turn, and what it learns on the way counts for the ones after.
     pub(super) fn new(mailbox: &'a str, batch: &'a [JudgedMessage], policy: &Policy, facts: Facts) -> Self {
-        let Facts { known, histories, last_message, last_bounce, last_complaint, last_revision, told_before, hours } =
+        let Facts { known, histories, last_message, last_bounce, last_complaint, last_revision, mut failures, hours } =
             facts;
         let messages: Vec<_> =
             (last_message + 1..).zip(fresh(batch, &known)).map(|(id, judged)| NewMessage { id, judged }).collect();
@@ -329,20 +331,23 @@ impl<'a> Plan<'a> {
             .sum();
         let behind = last_revision + i64::try_from(recorded).unwrap_or(i64::MAX);
         let mut list = List::new(histories, behind, DAEMON);
-        // Which says worse knows more, and counts as well.
-        let is_told_before = |judged, recipient, verdict: &Verdict| {
-            let known = failure(judged, recipient).map(|(to, id)| (to.to_owned(), id.to_owned()));
-            let class = known.and_then(|known| told_before.get(&known).copied());
-            class.is_some_and(|class| class == Class::Hard || class == verdict.class)
-        };
+        let mut outdone: Vec<i64> = Vec::new();
+        let mut doubted = Vec::new();
         for &NewMessage { id: message, judged } in &messages {
             let mut left = policy.most_per_message;
             let at = judged.received;
             for (position, (recipient, verdict, trust)) in (0..).zip(reported(judged)) {
                 let id = bounces.last().map_or(last_bounce, |bounce| bounce.id) + 1;
                 let case = Case::of_bounce(mailbox, at, id, recipient, verdict, trust);
-                let told_before = is_told_before(judged, recipient, verdict);
-                let counting = case.filter(|case| policy.counts(case) && !told_before);
+                let counting = case.filter(|case| policy.counts(case));
+                let told = failures.as_mut().zip(failure(judged, recipient)).map(|(failures, (to, message_id))| {
+                    let is_believed = policy.demands.are_met(Some(mailbox), at, trust);
+                    let telling = Telling { bounce: id, class: verdict.class, counts: counting.is_some(), is_believed };
+                    failures.tell((to.to_owned(), message_id.to_owned()), telling)
+                });
+                let told_before = told == Some(None);
+                outdone.extend(told.flatten().into_iter().flatten());
+                let counting = counting.filter(|_| !told_before);
                 let provider = (recipient.action == Action::Failed).then(|| remote(judged, recipient, policy));
                 if let Some(case) = &counting {
                     let remote = provider.clone().filter(|_| verdict.class == Class::Hard);
@@ -370,15 +375,25 @@ impl<'a> Plan<'a> {
                 let provider = policy.brake.remote(complainer.value.domain(), None, None);
                 complaints.push(NewComplaint { id, message, position, judged, complainer, provider, trust });
             }
-            let believed = signs(judged).filter(|&(.., trust)| policy.demands.are_met(Some(mailbox), at, trust));
-            for (address, sign, _) in believed {
-                list.revive(address, NewSign { address: address.normalised(), at, sign, message: Some(message) });
+            for (address, sign, trust) in signs(judged) {
+                let sign = NewSign { address: address.normalised(), at, sign, message: Some(message) };
+                if policy.demands.are_met(Some(mailbox), at, trust) {
+                    list.revive(address, sign);
+                } else if list.knows(address) {
+                    doubted.push((sign, judged));
+                }
             }
+        }
+        // Of those that stand beside each other.
+        let (beside, outdone): (Vec<i64>, Vec<i64>) = outdone.into_iter().partition(|&id| id > last_bounce);
+        let beside: HashSet<i64> = beside.into_iter().collect();
+        for new in bounces.iter_mut().filter(|new| beside.contains(&new.id)) {
+            (new.counts, new.told_before) = (false, true);
         }
         let (list, changes) = list.finish_braked(&policy.brake, hours);
         let events = recorded_events(&bounces, &complaints, last_revision).chain(changes).collect();
         let unsettled = batch.iter().map(|judged| (&judged.place, judged.disposition)).collect();
-        Self { messages, bounces, complaints, list, events, unsettled }
+        Self { messages, bounces, complaints, outdone, doubted, list, events, unsettled }
     }
 }
 
@@ -447,7 +462,7 @@ mod tests {
                 (address.to_owned(), KnownAddress { history, last_change: None })
             });
             Facts {
-                told_before: HashMap::new(),
+                failures: None,
                 histories: histories.collect(),
                 last_message: self.messages.last().map_or(0, |message| message.0),
                 last_bounce: self.bounces.last().map_or(0, |bounce| bounce.0),
@@ -481,8 +496,8 @@ mod tests {
                 self.list.insert(address.to_owned(), InForce { origin, since, expires });
             }
             self.held.retain(|address, _| !let_go.contains(&address.as_str()));
-            for NewHeld { address, why, since, .. } in held {
-                self.held.insert(address.to_owned(), Waiting { why, since });
+            for NewHeld { address, why, origin, since, .. } in held {
+                self.held.insert(address.to_owned(), Waiting { why, origin, since });
             }
             for NewSign { address, at, .. } in signs {
                 let last = self.alive.entry(address.to_owned()).or_insert(at);

@@ -157,6 +157,9 @@ pub struct Differences {
     pub verdicts: BTreeMap<(Judged, Judged), u64>,
     /// Bounces whose verdict stays, and for which another row speaks, or another line.
     pub otherwise_explained: u64,
+    /// Bounces and complaints that could not be believed when they were read, and can be now: they are about messages that we
+    /// are known to have sent since.
+    pub believed: u64,
     /// Addresses whose place on the list changes.
     pub list: Vec<ListDifference>,
 }
@@ -167,6 +170,7 @@ impl Differences {
         self.bounces += other.bounces;
         self.left += other.left;
         self.otherwise_explained += other.otherwise_explained;
+        self.believed += other.believed;
         for (change, count) in other.verdicts {
             *self.verdicts.entry(change).or_default() += count;
         }

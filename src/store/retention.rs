@@ -11,6 +11,6 @@ pub enum Records {
     DeadByHour,
     /// The rows of messages, and with them their bounces and complaints. Their places need no second look all the same.
     Messages,
-    /// What we sent, and to whom. How much that was on which day stays.
+    /// What we sent, and to whom, what is doubted for lack of that, and used tokens. How much was sent on which day stays.
     Sent,
 }

@@ -43,6 +43,9 @@ pub struct LogReading {
     pub queue: Vec<(String, Option<String>)>,
     /// What was sent, and what became of it at once.
     pub sent: Vec<Sent>,
+    /// Message-IDs of messages that also went to somebody who is on no list of ours, and when: into a mailbox or a program
+    /// here, or sent by others.
+    pub elsewhere: Vec<(String, i64)>,
 }
 
 /// How far a mail log was read.
@@ -63,10 +66,18 @@ pub struct LogStatus {
 /// Keeps hashes from being compared with those of anybody else.
 pub(super) struct Salt(pub Vec<u8>);
 
+/// What is known of what we send as a whole.
+pub(super) struct Vouching {
+    /// Since when our own mail can be told from what strangers write, in seconds since 1970-01-01 UTC.
+    pub since: i64,
+    pub salt: Salt,
+}
+
 /// As many octets of a hash as are kept.
 const KEPT: usize = 16;
 
 impl Salt {
+    /// Another one for each store.
     pub fn new() -> Self {
         Self(rand::random::<[u8; 32]>().to_vec())
     }

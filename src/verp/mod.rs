@@ -10,6 +10,7 @@ use std::fmt;
 
 use data_encoding::BASE32_NOPAD;
 pub use keys::{Keys, KeysError, SECRET_OCTETS, key_line};
+use sha2::{Digest, Sha256};
 
 use crate::{codes::words, text::Address};
 
@@ -158,6 +159,13 @@ impl Token {
     #[must_use]
     pub fn id(&self) -> Option<&str> {
         Some(self.id.as_str()).filter(|id| *id != NO_ID)
+    }
+
+    /// What makes it the same one, however somebody wrote it.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        let Self { kid, day, id, mac } = self;
+        Sha256::new().chain_update(format!("{kid}.{day}.{id}.")).chain_update(mac).finalize().into()
     }
 
     fn write(&self, form: &Form) -> Result<String, VerpError> {

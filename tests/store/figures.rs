@@ -6,7 +6,7 @@ use bounced::{
         Policy,
         alarms::{AlarmChanges, AlarmKind, AlarmName, NewAlarm, Telling},
     },
-    report::{Address, Trust},
+    report::{Address, Trust, Trusts},
     store::{EventKind, Figures, FiguresBy, FiguresTable, Sent},
 };
 
@@ -120,7 +120,7 @@ async fn a_failure_of_which_another_report_has_told_is_counted_once() {
         one
     };
     let policy = Policy::default().vouching_since(Some(START - 1)).into_owned();
-    let told = [("rfc3464", Trust::Unverified, 1), ("postfix-log", Trust::Verified, 2), ("rfc3464", Trust::Matched, 2)];
+    let told = [("rfc3464", Trust::Unverified, 1), ("postfix-log", Trust::Verified, 1), ("rfc3464", Trust::Matched, 1)];
     for (uid, (format, trust, expected)) in (1..).zip(told) {
         f.store.commit(MAILBOX, &[of_one_message(uid, format, trust)], &Reading::default(), &policy).await.unwrap();
         let total = figures(&f, FiguresBy::Day, 0, 10).await.total;
@@ -128,7 +128,40 @@ async fn a_failure_of_which_another_report_has_told_is_counted_once() {
         assert_eq!(f.value::<i64>("SELECT sum(bounces) FROM bounces_by_day").await.unsigned_abs(), expected);
     }
     f.execute("DELETE FROM bounce WHERE id = 3").await;
-    assert_eq!(figures(&f, FiguresBy::Day, 0, 10).await.total.hard, 2, "it was in no figure");
+    assert_eq!(figures(&f, FiguresBy::Day, 0, 10).await.total.hard, 1, "it was in no figure");
+}
+
+/// A report that anybody may have written and one that is believed tell of the same failure: of the two the latter counts, on
+/// the list, in figures and in the views.
+#[tokio::test]
+async fn what_a_stranger_said_first_keeps_nothing_from_being_counted_and_counts_nothing_twice() {
+    for stranger_first in [true, false] {
+        for at_once in [true, false] {
+            let f = Fixture::new().await;
+            f.store.vouch_from(START).await.unwrap();
+            let mut batch = [1, 2].map(|uid| entry(uid, START, &[("ann@example.org", SOFT)]));
+            batch[1].report.original.message_id = batch[0].report.original.message_id.clone();
+            batch[usize::from(stranger_first)].trusts = Trusts::in_everything(Trust::Local);
+            if at_once {
+                f.commit(&batch).await;
+            } else {
+                for one in batch {
+                    f.commit(&[one]).await;
+                }
+            }
+            let counts: Vec<(String, bool, bool)> =
+                f.rows("SELECT trust, counts, told_before FROM bounce ORDER BY trust").await;
+            let expected = [("local".to_owned(), true, false), ("unverified".to_owned(), false, true)];
+            assert_eq!(counts, expected, "{stranger_first} {at_once}");
+            let total = figures(&f, FiguresBy::Day, 0, 10).await.total;
+            assert_eq!(total.soft, 1, "{stranger_first} {at_once}");
+            assert_eq!(
+                f.value::<i64>("SELECT sum(bounces) FROM bounces_by_day").await,
+                1,
+                "{stranger_first} {at_once}"
+            );
+        }
+    }
 }
 
 fn name(kind: AlarmKind, about: &str) -> AlarmName {

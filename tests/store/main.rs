@@ -10,6 +10,7 @@ mod cdb;
 mod cli;
 mod commit;
 mod complaints;
+mod doubted;
 mod errors;
 mod events;
 mod figures;

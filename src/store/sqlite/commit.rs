@@ -1,21 +1,23 @@
 //! One commit: reads the facts, has it planned, and writes the plan, in one transaction. Every statement carries the
 //! whole batch, because a statement costs more than the rows in it.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, sqlite::SqliteRow};
 
 use super::{
-    ROWS_A_STATEMENT, SqliteStore, brake, decoded, events, is_kept, json, last_change, list, mailbox, parsed, tables,
-    totals, unrecognised, verdict::VerdictColumns,
+    ROWS_A_STATEMENT, SqliteStore, brake, decoded, doubted, is_kept, json, last_change, list, mailbox, parsed, sent,
+    tables, tokens, totals, unrecognised, verdict::VerdictColumns,
 };
 use crate::{
-    codes::Class,
     message::{Place, Reading},
     policy::Policy,
     store::{
         Committed, JudgedMessage, StoreError,
+        failures::{Failures, Telling},
         plan::{self, Facts, KnownAddress, NewBounce, NewComplaint, NewMessage, Plan},
+        sent::{Vouching, believe as believe_alone, message_ids},
+        tokens::Replay,
     },
     suppression::{HISTORY_DAYS, History, InForce, Past, Waiting},
 };
@@ -54,30 +56,67 @@ async fn record(
     reading: &Reading,
     policy: &Policy,
 ) -> Result<Committed, sqlx::Error> {
-    let facts = facts(tx, mailbox, batch, of_nobody, policy).await?;
+    let vouching = sent::vouching(&mut *tx).await?;
+    let policy = &*policy.vouching_since(vouching.as_ref().map(|vouching| vouching.since));
+    let (spent, replays) = tokens::spend(tx, batch).await?;
+    let believed = believe(tx, batch, &replays, vouching.as_ref()).await?;
+    let batch = believed.as_deref().unwrap_or(batch);
+    let facts = facts(tx, mailbox, batch, of_nobody, policy, vouching.is_some()).await?;
     let plan = Plan::new(mailbox, batch, policy, facts);
     unrecognised::make_way(tx, &plan.messages).await?;
     insert_messages(tx, mailbox, &plan.messages, of_nobody).await?;
     insert_bounces(tx, &plan.bounces).await?;
     insert_complaints(tx, &plan.complaints).await?;
+    tokens::note(tx, &spent).await?;
+    if let Some(vouching) = &vouching {
+        doubted::note(tx, &plan, &vouching.salt).await?;
+    }
     totals::add(tx, mailbox, &plan).await?;
-    list::change(tx, &plan.list).await?;
-    events::insert(tx, &plan.events).await?;
-    let taken_back = brake::take_back(tx, &plan.list.taken_back, &policy.brake).await?;
-    brake::count(tx, &plan.list.dead).await?;
+    outdo(tx, &plan.outdone).await?;
+    let mut committed = list::write(tx, plan.list, &plan.events, &policy.brake).await?;
     mailbox::insert_unsettled(tx, mailbox, &plan.unsettled).await?;
     let places: Vec<&Place> = batch.iter().map(|judged| &judged.place).collect();
     mailbox::note_reading(tx, mailbox, &places, reading).await?;
-    let braked = brake::told(&plan.list.held, &taken_back);
-    let taken_back = taken_back.values().map(Vec::len).sum::<usize>();
-    Ok(Committed {
-        new: plan.messages.len(),
-        duplicates: batch.len() - plan.messages.len(),
-        held: plan.list.held.len() + taken_back,
-        ended: plan.list.ended.len() + taken_back,
-        braked,
-        suppressed: plan.list.entries.into_iter().map(|new| new.suppression).collect(),
-    })
+    committed.new = plan.messages.len();
+    committed.duplicates = batch.len() - plan.messages.len();
+    Ok(committed)
+}
+
+/// The batch as far as it can be believed: less where a token was used before, more where a message that was returned is
+/// known to have gone to nobody else. `None` where it is neither.
+async fn believe(
+    tx: &mut SqliteConnection,
+    batch: &[JudgedMessage],
+    replays: &[Replay],
+    vouching: Option<&Vouching>,
+) -> Result<Option<Vec<JudgedMessage>>, sqlx::Error> {
+    let alone = match vouching {
+        Some(vouching) => sent::alone(tx, &message_ids(batch), &vouching.salt).await?,
+        None => BTreeMap::new(),
+    };
+    if replays.is_empty() && alone.is_empty() {
+        return Ok(None);
+    }
+    let mut batch = batch.to_vec();
+    for Replay { message, address } in replays {
+        batch[*message].trusts.unsign(address);
+    }
+    if let Some(vouching) = vouching {
+        believe_alone(&mut batch, &vouching.salt, &alone);
+    }
+    Ok(Some(batch))
+}
+
+/// These count no more: others tell of the same failures.
+pub(super) async fn outdo(tx: &mut SqliteConnection, bounces: &[i64]) -> Result<(), sqlx::Error> {
+    if bounces.is_empty() {
+        return Ok(());
+    }
+    sqlx::query("UPDATE bounce SET counts = 0, told_before = 1 WHERE id IN (SELECT value FROM json_each(?1))")
+        .bind(json(&bounces)?)
+        .execute(tx)
+        .await
+        .map(drop)
 }
 
 /// The write lock is ours, so what is read here holds until the commit.
@@ -87,6 +126,7 @@ async fn facts(
     batch: &[JudgedMessage],
     of_nobody: &HashSet<[u8; 32]>,
     policy: &Policy,
+    asks_failures: bool,
 ) -> Result<Facts, sqlx::Error> {
     let (last_message, last_bounce, last_complaint, last_revision): (i64, i64, i64, i64) = sqlx::query_as(
         "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'message'), 0),
@@ -105,45 +145,51 @@ async fn facts(
     let column = if policy.asks_mailbox() { Column::Mailbox } else { Column::Nothing };
     let hours = brake::hours(tx, &plan::hard_by_hour(mailbox, &fresh, policy), &policy.brake).await?;
     let histories = histories(tx, &addresses, oldest, column).await?;
-    let told_before = told_before(tx, &fresh, policy).await?;
-    Ok(Facts { known, histories, last_message, last_bounce, last_complaint, last_revision, told_before, hours })
+    // Where there may be a mail log: of a mailbox alone each report is what it is.
+    let failures = if asks_failures {
+        Some(known_failures(tx, &plan::failures(&fresh), policy, &HashSet::new()).await?)
+    } else {
+        None
+    };
+    Ok(Facts { known, histories, last_message, last_bounce, last_complaint, last_revision, failures, hours })
 }
 
-/// Which failures of these messages the other of mailbox and mail log has told, and counts. Asked only where there may be a
-/// mail log: [`SqliteStore::vouch_from`] goes before its first line.
-async fn told_before(
+/// The reports of these failures that count already, but for some of them.
+pub(super) async fn known_failures(
     tx: &mut SqliteConnection,
-    fresh: &[&JudgedMessage],
+    failures: &BTreeSet<(&str, &str)>,
     policy: &Policy,
-) -> Result<HashMap<(String, String), Class>, sqlx::Error> {
-    let failures = plan::failures(fresh);
-    let mut found = HashMap::new();
-    let may_be = "SELECT EXISTS (SELECT 1 FROM vouching)";
-    if failures.is_empty() || !sqlx::query_scalar::<_, bool>(may_be).fetch_one(&mut *tx).await? {
-        return Ok(found);
+    but: &HashSet<i64>,
+) -> Result<Failures, sqlx::Error> {
+    let mut known = Failures::default();
+    if failures.is_empty() {
+        return Ok(known);
     }
     let rows = sqlx::query(
-        "SELECT b.address, b.original_message_id, b.class, b.at, b.trust, m.mailbox
+        "SELECT b.id, b.address, b.original_message_id, b.class, b.counts, b.at, b.trust, m.mailbox
          FROM json_each(?1) AS j CROSS JOIN bounce AS b JOIN message AS m ON m.id = b.message
-         WHERE b.address = j.value ->> 0 AND b.counts = 1 AND b.original_message_id = j.value ->> 1
-               AND b.action = 'failed' AND (m.format LIKE '%' || ?2) <> (j.value ->> 2)",
+         WHERE b.address = j.value ->> 0 AND b.original_message_id = j.value ->> 1 AND b.action = 'failed'
+               AND b.told_before = 0",
     )
     .bind(json(&failures)?)
-    .bind(plan::OF_MAIL_LOG)
     .fetch_all(&mut *tx)
     .await?;
     for row in rows {
-        let (class, trust) = (parsed(row.try_get("class")?)?, parsed(row.try_get("trust")?)?);
-        // What waits because nobody believes it keeps nothing else from counting.
-        if policy.demands.are_met(Some(row.try_get("mailbox")?), row.try_get("at")?, trust) {
-            let failure = (row.try_get("address")?, row.try_get("original_message_id")?);
-            let worst = found.entry(failure).or_insert(class);
-            if class == Class::Hard {
-                *worst = class;
-            }
+        let telling = Telling {
+            bounce: row.try_get("id")?,
+            class: parsed(row.try_get("class")?)?,
+            counts: row.try_get("counts")?,
+            is_believed: policy.demands.are_met(
+                Some(row.try_get("mailbox")?),
+                row.try_get("at")?,
+                parsed(row.try_get("trust")?)?,
+            ),
+        };
+        if !but.contains(&telling.bounce) {
+            known.know((row.try_get("address")?, row.try_get("original_message_id")?), telling);
         }
     }
-    Ok(found)
+    Ok(known)
 }
 
 /// Which messages of the batch are in the store already.
@@ -230,7 +276,7 @@ macro_rules! known_of {
                 (SELECT l.at FROM alive AS l WHERE l.address = a.value ->> 0) AS alive_at,
                 EXISTS (SELECT 1 FROM allowed AS w WHERE w.address IN (a.value ->> 0, '*@' || (a.value ->> 1)))
                 AS allowed,
-                s.origin, s.since, s.expires, h.why, h.since AS held_since
+                s.origin, s.since, s.expires, h.why, h.origin AS held_origin, h.since AS held_since
              FROM json_each(?1) AS a
              LEFT JOIN suppression AS s ON s.address = a.value ->> 0
              LEFT JOIN held AS h ON h.address = a.value ->> 0"
@@ -268,7 +314,10 @@ fn known_of(row: &SqliteRow) -> Result<KnownAddress, sqlx::Error> {
     let entry = |origin| {
         Ok::<_, sqlx::Error>(InForce { origin, since: row.try_get("since")?, expires: row.try_get("expires")? })
     };
-    let waiting = |why| Ok::<_, sqlx::Error>(Waiting { why, since: row.try_get("held_since")? });
+    let waiting = |why| {
+        let origin = parsed(row.try_get("held_origin")?)?;
+        Ok::<_, sqlx::Error>(Waiting { why, origin, since: row.try_get("held_since")? })
+    };
     let history = History {
         past: decoded::<Vec<PastRow>>(row.try_get("past")?)?.into_iter().map(past).collect::<Result<_, _>>()?,
         released_at: row.try_get("released_at")?,

@@ -97,7 +97,7 @@ impl SqliteStore {
     async fn read_facts(&self, policy: &Policy, names: &[String], now: i64) -> Result<AlarmFacts, sqlx::Error> {
         let mut reader = self.readers.acquire().await?;
         let own_faults = own_faults(&mut reader, policy, now).await?;
-        let sent: i64 = sqlx::query_scalar("SELECT count(*) FROM sent WHERE at > ?1")
+        let sent: i64 = sqlx::query_scalar("SELECT count(*) FROM sent WHERE at > ?1 AND recipient <> zeroblob(16)")
             .bind(now - DAY)
             .fetch_one(&mut *reader)
             .await?;

@@ -483,7 +483,11 @@ async fn keep_hash(tx: &mut SqliteConnection, key: &Key, address: &str, at: i64)
     .bind(address)
     .execute(&mut *tx)
     .await?;
-    for statement in ["DELETE FROM alive WHERE address = ?1", "DELETE FROM allowed WHERE address = ?1"] {
+    for statement in [
+        "DELETE FROM alive WHERE address = ?1",
+        "DELETE FROM allowed WHERE address = ?1",
+        "DELETE FROM doubted WHERE address = ?1",
+    ] {
         sqlx::query(statement).bind(address).execute(&mut *tx).await?;
     }
     Ok(())

@@ -13,9 +13,10 @@ use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, SqlitePool, query_builde
 
 use super::{ROWS_A_STATEMENT, SqliteStore, alive, brake, decoded, events, is_kept, json, last_change, parsed, review};
 use crate::{
+    policy::brake::Brake,
     report::Address,
     store::{
-        By, Entry, EventKind, ListSelection, Listed, StoreError, TakenOff,
+        By, Committed, Entry, EventKind, ListSelection, Listed, StoreError, TakenOff,
         list_changes::ListChanges,
         plan::{DAEMON, NewEntry, NewEvent},
     },
@@ -355,6 +356,28 @@ pub(super) async fn change(tx: &mut SqliteConnection, changes: &ListChanges<'_>)
     review::let_go(tx, &changes.let_go).await?;
     review::hold(tx, &changes.held).await?;
     alive::note(tx, &changes.signs).await
+}
+
+/// Writes what a batch makes of the list, the events that tell of it, and what the brake takes back; says what changed.
+pub(super) async fn write(
+    tx: &mut SqliteConnection,
+    changes: ListChanges<'_>,
+    told: &[NewEvent<'_>],
+    brake: &Brake,
+) -> Result<Committed, sqlx::Error> {
+    change(tx, &changes).await?;
+    events::insert(tx, told).await?;
+    let taken_back = brake::take_back(tx, &changes.taken_back, brake).await?;
+    brake::count(tx, &changes.dead).await?;
+    let braked = brake::told(&changes.held, &taken_back);
+    let taken_back = taken_back.values().map(Vec::len).sum::<usize>();
+    Ok(Committed {
+        held: changes.held.len() + taken_back,
+        ended: changes.ended.len() + taken_back,
+        braked,
+        suppressed: changes.entries.into_iter().map(|new| new.suppression).collect(),
+        ..Committed::default()
+    })
 }
 
 /// The columns that an entry has on the list as well as when it waits: address, domain, origin, reason, rule, policy,

@@ -11,7 +11,8 @@ mod stored;
 
 use std::collections::{VecDeque, hash_map::Entry};
 
-use bounces::{Rejudged, StoredBounce, stored_bounces};
+use bounces::Rejudged;
+pub(super) use bounces::{StoredBounce, stored_bounces};
 use serde_json::Value;
 use sqlx::{Connection, SqliteConnection};
 use steps::{steps, told};
@@ -344,7 +345,7 @@ async fn fits(
 }
 
 /// How many addresses are on the list because of a message.
-async fn brought_by(connection: &mut SqliteConnection, message: i64) -> Result<u32, sqlx::Error> {
+pub(super) async fn brought_by(connection: &mut SqliteConnection, message: i64) -> Result<u32, sqlx::Error> {
     sqlx::query_scalar(
         "SELECT (SELECT count(*) FROM bounce AS b JOIN suppression AS s ON s.address = b.address AND s.bounce = b.id
                  WHERE b.message = ?1)

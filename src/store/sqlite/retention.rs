@@ -59,6 +59,17 @@ impl SqliteStore {
     }
 }
 
+/// What is erased of `sent` next. What stands for other recipients of a message stays as long as there is anybody else.
+macro_rules! sent_before {
+    () => {
+        "SELECT s.message, s.recipient, s.at FROM sent AS s
+         WHERE s.at < ?1 AND (s.recipient <> zeroblob(16)
+                              OR NOT EXISTS (SELECT 1 FROM sent AS r WHERE r.message = s.message
+                                             AND r.recipient > s.recipient))
+         ORDER BY s.at, s.message, s.recipient LIMIT ?2"
+    };
+}
+
 /// Each takes a time and a limit.
 const fn statements(records: Records) -> &'static [&'static str] {
     match records {
@@ -79,8 +90,26 @@ const fn statements(records: Records) -> &'static [&'static str] {
         ],
         Records::DeadByHour => &["DELETE FROM dead_by_hour WHERE (remote, hour) IN
              (SELECT remote, hour FROM dead_by_hour WHERE hour < ?1 AND held = 0 LIMIT ?2)"],
-        Records::Sent => &["DELETE FROM sent WHERE (message, recipient) IN
-                             (SELECT message, recipient FROM sent WHERE at < ?1 ORDER BY at LIMIT ?2)"],
+        Records::Sent => &[
+            // A message of several must not become one of one: of what is left of it is known that it was not all.
+            concat!(
+                "INSERT OR IGNORE INTO sent (message, recipient, at, delivered)
+                 SELECT o.message, zeroblob(16), min(o.at), 0 FROM (",
+                sent_before!(),
+                ") AS o WHERE EXISTS (SELECT 1 FROM sent AS n WHERE n.message = o.message AND (n.message, n.recipient)
+                                      NOT IN (SELECT message, recipient FROM (",
+                sent_before!(),
+                "))) GROUP BY o.message"
+            ),
+            concat!(
+                "DELETE FROM sent WHERE (message, recipient) IN (SELECT message, recipient FROM (",
+                sent_before!(),
+                "))"
+            ),
+            "DELETE FROM doubted WHERE (message_id, recipient, kind, row) IN
+             (SELECT message_id, recipient, kind, row FROM doubted WHERE at < ?1 ORDER BY at LIMIT ?2)",
+            "DELETE FROM used_token WHERE token IN (SELECT token FROM used_token WHERE until < ?1 ORDER BY until LIMIT ?2)",
+        ],
         Records::Messages => {
             &["DELETE FROM message WHERE id IN (SELECT id FROM message WHERE received < ?1 ORDER BY received LIMIT ?2)"]
         }

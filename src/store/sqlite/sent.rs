@@ -3,15 +3,34 @@
 use std::collections::{BTreeMap, HashMap};
 
 use data_encoding::HEXLOWER;
-use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection, SqliteExecutor};
 
-use super::{ROWS_A_STATEMENT, SqliteStore, is_kept, json};
+use super::{ROWS_A_STATEMENT, SqliteStore, doubted, is_kept, json};
 use crate::store::{
-    JudgedMessage, LogReading, LogStatus, Sent, StoreError,
-    sent::{Salt, believe, message_ids},
+    LogReading, LogStatus, Sent, StoreError,
+    sent::{Salt, Vouching},
 };
 
 const DAY: i64 = 86_400;
+
+/// So many seconds may lie between two recipients of one message in a file of what was sent.
+const FILE_LASTS: i64 = 600;
+
+/// Stands for recipients of whom nothing else is kept: no hash of anybody is all zeros.
+const ELSEWHERE: [u8; 16] = [0; 16];
+
+/// SQL for whether the message of a Message-ID has not left our mail server: it may go to others yet.
+macro_rules! in_queue {
+    ($message_id:literal) => {
+        concat!(
+            "EXISTS (SELECT 1 FROM mail_log_queue AS q
+                     WHERE iif(json_valid(q.message), q.message ->> '$.message_id', NULL) = ",
+            $message_id,
+            ")"
+        )
+    };
+}
+pub(super) use in_queue;
 
 impl SqliteStore {
     pub(in crate::store) async fn vouch_from(&self, now: i64) -> Result<i64, StoreError> {
@@ -31,47 +50,12 @@ impl SqliteStore {
         since.map_err(|error| self.error(error))
     }
 
-    pub(in crate::store) async fn vouch(&self, batch: &mut [JudgedMessage]) -> Result<Option<i64>, StoreError> {
-        self.believe(batch).await.map_err(|error| self.error(error))
-    }
-
-    async fn believe(&self, batch: &mut [JudgedMessage]) -> Result<Option<i64>, sqlx::Error> {
-        let mut reader = self.readers.acquire().await?;
-        let vouching = sqlx::query_as("SELECT since, salt FROM vouching").fetch_optional(&mut *reader).await?;
-        let Some((since, salt)): Option<(i64, Vec<u8>)> = vouching else { return Ok(None) };
-        let salt = Salt(salt);
-        let mut alone = BTreeMap::new();
-        for chunk in message_ids(batch).chunks(ROWS_A_STATEMENT) {
-            let hashes: BTreeMap<String, &str> =
-                chunk.iter().map(|&id| (HEXLOWER.encode(&salt.message(id)), id)).collect();
-            // The first and the last: of a message to many not all are looked at.
-            let rows = sqlx::query(
-                "SELECT j.value AS message,
-                        (SELECT s.recipient FROM sent AS s WHERE s.message = unhex(j.value)
-                         ORDER BY s.recipient LIMIT 1) AS first,
-                        (SELECT s.recipient FROM sent AS s WHERE s.message = unhex(j.value)
-                         ORDER BY s.recipient DESC LIMIT 1) AS last
-                 FROM json_each(?1) AS j",
-            )
-            .bind(json(&hashes.keys().collect::<Vec<_>>())?)
-            .fetch_all(&mut *reader)
-            .await?;
-            for row in rows {
-                let (first, last): (Option<Vec<u8>>, Option<Vec<u8>>) = (row.try_get("first")?, row.try_get("last")?);
-                if let Some(recipient) = first.filter(|first| last.as_ref() == Some(first)) {
-                    alone.insert(hashes[row.try_get::<&str, _>("message")?].to_owned(), recipient);
-                }
-            }
-        }
-        believe(batch, &salt, &alone);
-        Ok(Some(since))
-    }
-
     pub(in crate::store) async fn record_sent(&self, sent: &[Sent], now: i64) -> Result<u64, StoreError> {
         self.vouch_from(now).await?;
         let recorded = async {
             let mut tx = self.writer.begin_with("BEGIN IMMEDIATE").await?;
-            let new = insert(&mut tx, sent).await?;
+            // What stands farther below may have gone to others.
+            let new = insert(&mut tx, sent, now + FILE_LASTS).await?;
             tx.commit().await?;
             Ok(new)
         };
@@ -132,7 +116,8 @@ async fn record_reading(
     reading: &LogReading,
     queue: &[(String, Option<String>)],
 ) -> Result<(), sqlx::Error> {
-    insert(tx, &reading.sent).await?;
+    insert(tx, &reading.sent, reading.read_at).await?;
+    insert_elsewhere(tx, &reading.elsewhere).await?;
     let (gone, known): (Vec<_>, Vec<_>) = queue.iter().partition(|(_, message)| message.is_none());
     let gone: Vec<&str> = gone.iter().map(|(queue_id, _)| queue_id.as_str()).collect();
     sqlx::query("DELETE FROM mail_log_queue WHERE log = ?1 AND queue_id IN (SELECT value FROM json_each(?2))")
@@ -169,13 +154,74 @@ async fn record_reading(
 /// The columns of [`LogStatus`].
 type LogRow = (String, i64, i64, i64, Option<i64>);
 
-/// Keeps what was sent and counts it, but for what is kept already; says how much was new.
-async fn insert(tx: &mut SqliteConnection, sent: &[Sent]) -> Result<u64, sqlx::Error> {
+/// What is known of what we send; `None` while nobody can tell it from what strangers write.
+pub(super) async fn vouching(of: impl SqliteExecutor<'_>) -> Result<Option<Vouching>, sqlx::Error> {
+    let found: Option<(i64, Vec<u8>)> = sqlx::query_as("SELECT since, salt FROM vouching").fetch_optional(of).await?;
+    Ok(found.map(|(since, salt)| Vouching { since, salt: Salt(salt) }))
+}
+
+/// A Message-ID, and the first and the last hash of its recipients.
+type Ends = (String, Option<Vec<u8>>, Option<Vec<u8>>);
+
+/// The hash of the recipient of each of these messages that went to one alone, and goes to nobody else any more.
+pub(super) async fn alone(
+    connection: &mut SqliteConnection,
+    message_ids: &[&str],
+    salt: &Salt,
+) -> Result<BTreeMap<String, Vec<u8>>, sqlx::Error> {
+    let mut alone = BTreeMap::new();
+    for chunk in message_ids.chunks(ROWS_A_STATEMENT) {
+        let hashed: Vec<(&str, String)> = chunk.iter().map(|&id| (id, HEXLOWER.encode(&salt.message(id)))).collect();
+        // The first and the last: of a message to many not all are looked at.
+        let rows: Vec<Ends> = sqlx::query_as(concat!(
+            "SELECT j.value ->> 0,
+                    (SELECT s.recipient FROM sent AS s WHERE s.message = unhex(j.value ->> 1)
+                     ORDER BY s.recipient LIMIT 1),
+                    (SELECT s.recipient FROM sent AS s WHERE s.message = unhex(j.value ->> 1)
+                     ORDER BY s.recipient DESC LIMIT 1)
+             FROM json_each(?1) AS j WHERE NOT ",
+            in_queue!("j.value ->> 0")
+        ))
+        .bind(json(&hashed)?)
+        .fetch_all(&mut *connection)
+        .await?;
+        for (id, first, last) in rows {
+            if let Some(recipient) = first.filter(|first| last.as_ref() == Some(first)) {
+                alone.insert(id, recipient);
+            }
+        }
+    }
+    Ok(alone)
+}
+
+/// Notes that these messages went to somebody else as well.
+async fn insert_elsewhere(tx: &mut SqliteConnection, elsewhere: &[(String, i64)]) -> Result<(), sqlx::Error> {
+    if elsewhere.is_empty() {
+        return Ok(());
+    }
+    let Some(Vouching { salt, .. }) = vouching(&mut *tx).await? else { return Ok(()) };
+    let rows: Vec<(String, i64)> = elsewhere.iter().map(|(id, at)| (HEXLOWER.encode(&salt.message(id)), *at)).collect();
+    sqlx::query(
+        "INSERT INTO sent (message, recipient, at, delivered)
+         SELECT unhex(value ->> 0), ?2, max(value ->> 1), 0 FROM json_each(?1) WHERE true GROUP BY value ->> 0
+         ON CONFLICT (message, recipient) DO UPDATE SET at = max(at, excluded.at)",
+    )
+    .bind(json(&rows)?)
+    .bind(&ELSEWHERE[..])
+    .execute(tx)
+    .await
+    .map(drop)
+}
+
+/// Keeps what was sent and counts it, but for what is kept already, and has what speaks of it asked about again from `due`
+/// on; says how much was new.
+async fn insert(tx: &mut SqliteConnection, sent: &[Sent], due: i64) -> Result<u64, sqlx::Error> {
     if sent.is_empty() {
         return Ok(0);
     }
     let salt: Vec<u8> = sqlx::query_scalar("SELECT salt FROM vouching").fetch_one(&mut *tx).await?;
     let salt = Salt(salt);
+    let is_any_doubted: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM doubted)").fetch_one(&mut *tx).await?;
     let mut new = 0;
     let mut counts: BTreeMap<(i64, &str, &str, &str), (i64, i64)> = BTreeMap::new();
     for chunk in sent.chunks(ROWS_A_STATEMENT) {
@@ -198,6 +244,13 @@ async fn insert(tx: &mut SqliteConnection, sent: &[Sent]) -> Result<u64, sqlx::E
         // Whether each is known to have been delivered.
         let mut known: HashMap<[Vec<u8>; 2], bool> =
             known.into_iter().map(|(message, recipient, delivered)| ([message, recipient], delivered)).collect();
+        if is_any_doubted {
+            let pairs = chunk.iter().zip(&hashes).filter_map(|(one, hashes)| {
+                let [_, recipient] = hashes.as_ref()?;
+                Some((one.message_id.as_deref()?, HEXLOWER.encode(recipient)))
+            });
+            doubted::ask_from(tx, &pairs.collect::<Vec<_>>(), due).await?;
+        }
         let mut changed: BTreeMap<[[u8; 16]; 2], (i64, bool)> = BTreeMap::new();
         for (one, hashes) in chunk.iter().zip(hashes) {
             let before = hashes.and_then(|pair| known.insert(pair.map(Vec::from), one.is_delivered));

@@ -15,7 +15,7 @@ use crate::{
 
 /// A row of `bounce`, as far as a verdict depends on it or is kept in it.
 #[derive(Debug, FromRow)]
-pub(super) struct StoredBounce {
+pub(in crate::store::sqlite) struct StoredBounce {
     pub id: i64,
     pub message: i64,
     pub at: i64,
@@ -29,6 +29,7 @@ pub(super) struct StoredBounce {
     pub diagnostic: Option<String>,
     pub remote_mta: Option<String>,
     pub reporting_mta: Option<String>,
+    pub original_message_id: Option<String>,
     pub rule: String,
     pub field: Option<String>,
     pub line: Option<i64>,
@@ -54,14 +55,14 @@ macro_rules! stored_bounces {
     ($rest:literal) => {
         concat!(
             "SELECT b.id, b.message, b.at, b.action, b.address_given, b.address, b.class, b.reason, b.fault, b.counts, \
-             b.diagnostic, b.remote_mta, b.reporting_mta, b.rule, b.field, b.line, b.words, b.lowered_from, \
+             b.diagnostic, b.remote_mta, b.reporting_mta, b.original_message_id, b.rule, b.field, b.line, b.words, b.lowered_from, \
              b.lowered_line, b.lowered_words, b.forwarded_to, b.forwarded_class, b.forwarded_reason, b.forwarded_fault, \
              b.conflict, b.tables, b.evidence, b.trust, b.told_before, m.mailbox, m.recorded ",
             $rest
         )
     };
 }
-pub(super) use stored_bounces;
+pub(in crate::store::sqlite) use stored_bounces;
 
 impl StoredBounce {
     fn columns(&self) -> VerdictColumns<'_> {
@@ -90,8 +91,13 @@ impl StoredBounce {
 
     /// The recipient and the verdict that its tables give him now; `None` where not enough is stored.
     fn judge(&self, anew: &Anew<'_>) -> Result<Option<(Recipient, Verdict)>, sqlx::Error> {
+        let stored = self.stored()?;
+        Ok(stored.and_then(|stored| (anew.judge)(&stored, self.reporting_mta.as_deref())))
+    }
+
+    fn stored(&self) -> Result<Option<StoredRecipient<'_>>, sqlx::Error> {
         let Some(evidence) = &self.evidence else { return Ok(None) };
-        let stored = StoredRecipient {
+        Ok(Some(StoredRecipient {
             action: parsed(&self.action)?,
             address_given: self.address_given.as_deref(),
             is_address: self.address.is_some(),
@@ -99,8 +105,13 @@ impl StoredBounce {
             remote_mta: self.remote_mta.as_deref(),
             forwarded_to: self.forwarded_to.as_deref(),
             evidence,
-        };
-        Ok((anew.judge)(&stored, self.reporting_mta.as_deref()))
+        }))
+    }
+
+    /// The recipient as he was read, and the verdict that he got.
+    pub fn as_recorded(&self) -> Result<(Recipient, Verdict), sqlx::Error> {
+        let (bare, verdict) = self.as_it_is()?;
+        Ok((self.stored()?.and_then(|stored| stored.recipient()).unwrap_or(bare), verdict))
     }
 
     /// The recipient and the verdict that he got, as far as a policy asks for them.

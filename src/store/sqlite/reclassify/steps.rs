@@ -104,6 +104,14 @@ pub(super) fn steps<'a>(
     of: &'a StoredAddress,
     told: &[Told<'_>],
 ) -> Result<Vec<Step<'a>>, sqlx::Error> {
+    // What waited because nobody vouched for it, and was believed later. Of persons there are steps of their own.
+    let believed: HashSet<(Option<i64>, Option<i64>)> = told
+        .iter()
+        .filter(|Told { event, .. }| {
+            event.kind == EventKind::Suppressed.as_str() && event.actor.as_deref() == Some(DAEMON)
+        })
+        .map(|Told { event, .. }| (event.bounce, event.complaint))
+        .collect();
     // What came of a case and waits, or has waited, for a person.
     let held: HashMap<(Option<i64>, Option<i64>), Why> = told
         .iter()
@@ -118,7 +126,7 @@ pub(super) fn steps<'a>(
             (case, waits.and_then(StoredEntry::why).unwrap_or(Why::Flood))
         })
         // Whether it is believed is asked anew.
-        .filter(|(_, why)| *why != Why::Unverified)
+        .filter(|(case, why)| *why != Why::Unverified && !believed.contains(case))
         .collect();
     let mut rows: Vec<Written<'a>> = Vec::new();
     for again in bounces {
