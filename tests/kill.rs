@@ -195,9 +195,9 @@ async fn killed_while_reading_a_maildir_it_records_and_moves_each_bounce_exactly
 /// Breaks what the daemon does next, as a kill in the midst of it does, or mends it.
 async fn execute(file: &Path, sql: &'static str) {
     let options = SqliteConnectOptions::new().filename(file).busy_timeout(Duration::from_secs(20));
-    let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
-    sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
-    connection.close().await.unwrap();
+    let mut connection = SqliteConnection::connect_with(&options).await.expect("the database is there");
+    sqlx::raw_sql(sql).execute(&mut connection).await.expect("the statement is right");
+    connection.close().await.expect("it is open");
 }
 
 /// The mail comes first, and then what tells that we sent the message: lines of the log, or a file. What is written of that is
@@ -208,6 +208,9 @@ async fn a_bounce_that_waits_is_believed_when_the_log_or_a_file_tells_of_its_mes
     let place = Place::new();
     let log = place.dir.path().join("mail.log");
     fs::write(&log, "").unwrap();
+    for folder in ["tmp", "new", "cur"] {
+        fs::create_dir(place.maildir().join(folder)).unwrap();
+    }
     place.bounced.configure(&format!(
         "[database]\npath = \"bounced.db\"\n[suppressions]\npath = \"suppressions.db\"\n\
          [maildir.bounces]\npath = \"{}\"\npoll = \"20ms\"\n[mail_log.mx]\nformat = \"postfix\"\npath = \"{}\"\n",
@@ -253,7 +256,7 @@ async fn a_bounce_that_waits_is_believed_when_the_log_or_a_file_tells_of_its_mes
         (database::count(&place.bounced.published(), published).await == 1).then_some(())
     })
     .await;
-    assert_eq!(asked().status.code(), Some(1), "{asked:?}", asked = asked());
+    assert_eq!(asked().status.code(), Some(0));
 
     // It dies over the lines, and behind them.
     for (n, broken, mended, known) in [
@@ -276,7 +279,8 @@ async fn a_bounce_that_waits_is_believed_when_the_log_or_a_file_tells_of_its_mes
 
     // A file, with whoever reads it killed before he believes, and again.
     let csv = place.dir.path().join("sent.csv");
-    let rows = |n: usize| format!("time,message_id,recipient\n1763931600,anna{n}.2026@lists.example.org,{}\n", of(n));
+    let now = jiff::Timestamp::now().as_second();
+    let rows = |n: usize| format!("time,message_id,recipient\n{now},anna{n}.2026@lists.example.org,{}\n", of(n));
     let import = || place.bounced.command(&["sent", "import", csv.to_str().unwrap()]).output().unwrap();
     fs::write(&csv, rows(4)).unwrap();
     assert!(import().status.success());

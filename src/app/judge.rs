@@ -64,7 +64,18 @@ impl Judge {
     /// # Errors
     /// As for [`Signer::configured`].
     pub fn with_keys(self, config: &Config) -> Result<Self, String> {
-        Ok(Self { signer: Signer::configured(config)?, ..self })
+        Ok(self.with_signer(Signer::configured(config)?))
+    }
+
+    /// The same with these keys.
+    pub(super) fn with_signer(self, signer: Option<Signer>) -> Self {
+        Self { signer, ..self }
+    }
+
+    /// Whether it is for this envelope sender that an address has its signature.
+    pub(super) fn is_signature(&self, sender: &str, trusts: &Trusts, address: &Address) -> bool {
+        let token = self.signer.as_ref().and_then(|signer| signer.token(sender));
+        token.zip(trusts.signature(address)).is_some_and(|(token, signature)| token.digest() == signature.digest)
     }
 
     /// With the tables that come with the program.

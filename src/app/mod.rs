@@ -21,6 +21,7 @@ mod shown;
 mod signer;
 mod status;
 mod unrecognised;
+mod witnesses;
 
 pub use check::{doubts, missing_file, try_mailbox, try_out, vouching_since};
 pub use cores::{Load, in_order};
@@ -44,3 +45,4 @@ pub use status::{
     believed_by_anybody, status,
 };
 pub use unrecognised::{ReadAgain, look_for, read_again, unrecognised};
+pub use witnesses::{Vouched, Witnesses};

@@ -5,12 +5,15 @@ use std::{
     path::PathBuf,
 };
 
+use serde_json::json;
+
 use super::{
-    Exit, Failure, Globals, input,
-    terminal::{Colours, grouped, printable},
+    Exit, Failure, Globals, block_on, input,
+    terminal::{Colours, grouped, json_line, printable},
 };
 use crate::{
-    app::Shown,
+    app::{Shown, Vouched, Witnesses},
+    clock::now,
     codes::Judgement,
     report::{Candidate, Evidence, Finding, Forwarded, Kind, Recipient, Report, Verdict},
 };
@@ -21,11 +24,15 @@ use crate::{
   bounced explain bounce.eml
   bounced explain - < bounce.eml
   bounced explain Inbox#2                      the second mail of an mbox
+  bounced explain --json bounce.eml
   bounced explain --response '550 5.1.1 User unknown'")]
 pub struct Explain {
     /// Explain this SMTP reply instead of a mail.
     #[arg(long, value_name = "TEXT", conflicts_with = "path")]
     response: Option<String>,
+    /// One JSON object a mail: {"file", "report", "verdicts", "trust": [{"address", "trust", "because"}], "missing"}.
+    #[arg(long, conflicts_with = "response")]
+    json: bool,
     /// The mail, `MBOX#2` for the second of an mbox, or `-` for standard input.
     #[arg(value_name = "FILE", required_unless_present = "response")]
     path: Option<PathBuf>,
@@ -42,16 +49,42 @@ impl Explain {
         let Some(path) = self.path else { return Ok(Exit::Yes) };
         let unreadable =
             |e: io::Error| Failure::new(Exit::Input, format_args!("{}: can't read it: {e}", path.display()));
-        for mail in input::mails(&path) {
-            let mail = mail.map_err(unreadable)?;
-            let (report, verdicts) = judge.judge(&mail.bytes);
-            explain(&mail.name, &report, &verdicts, &mut out)?;
-        }
-        Ok(Exit::Yes)
+        let config = globals.config()?;
+        block_on(async {
+            let mut witnesses = Witnesses::open(&config, judge).await;
+            for mail in input::mails(&path) {
+                let mail = mail.map_err(unreadable)?;
+                let (report, verdicts) = witnesses.judge(&mail.bytes);
+                let vouched = witnesses.vouch(&mail.bytes, &report, &verdicts, now()).await;
+                if self.json {
+                    let (trust, missing) = (vouched, &witnesses.missing);
+                    let line = json!({
+                        "file": mail.name, "report": report, "verdicts": verdicts, "trust": trust, "missing": missing
+                    });
+                    json_line(&mut out, &line)?;
+                } else {
+                    explain(&mail.name, &report, &verdicts, &vouched, &mut out)?;
+                    if !witnesses.missing.is_empty() && !vouched.is_empty() {
+                        writeln!(
+                            out,
+                            "\n  who is believed is not known in full: {}",
+                            printable(&witnesses.missing.join("; "))
+                        )?;
+                    }
+                }
+            }
+            Ok(Exit::Yes)
+        })
     }
 }
 
-fn explain(name: &str, report: &Report, verdicts: &[Verdict], out: &mut impl Write) -> io::Result<()> {
+fn explain(
+    name: &str,
+    report: &Report,
+    verdicts: &[Verdict],
+    vouched: &[Vouched],
+    out: &mut impl Write,
+) -> io::Result<()> {
     let because = &report.kind_because;
     writeln!(out, "{}", printable(name))?;
     let because = &because.evidence;
@@ -76,6 +109,9 @@ fn explain(name: &str, report: &Report, verdicts: &[Verdict], out: &mut impl Wri
     }
     if let Some(made_here) = &report.provenance.made_here {
         writeln!(out, "  made here — {}: {}", place(made_here), quote(&made_here.words))?;
+    }
+    for Vouched { address, trust, because } in vouched {
+        writeln!(out, "  trust     {trust} for {}: {}", printable(address), printable(because))?;
     }
     let Shown { recipients, reached } = Shown::new(report, verdicts);
     for complainer in &report.complainers {

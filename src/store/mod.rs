@@ -55,7 +55,7 @@ use crate::{
         Policy,
         alarms::{AlarmChanges, AlarmFacts},
     },
-    report::Address,
+    report::{Address, Trusts},
     suppression::Suppression,
 };
 
@@ -321,6 +321,16 @@ impl Store {
     pub async fn vouching_since(&self) -> Result<Option<i64>, StoreError> {
         match self {
             Self::Sqlite(store) => store.vouching_since().await,
+        }
+    }
+
+    /// How far a message could be believed if it were recorded now.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn trusts(&self, judged: &JudgedMessage) -> Result<Trusts, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.trusts(judged).await,
         }
     }
 

@@ -12,6 +12,7 @@ use super::{
 use crate::{
     message::{Place, Reading},
     policy::Policy,
+    report::Trusts,
     store::{
         Committed, JudgedMessage, StoreError,
         failures::{Failures, Telling},
@@ -45,6 +46,20 @@ impl SqliteStore {
             }
         };
         committed.map_err(|error| self.error(error))
+    }
+}
+
+impl SqliteStore {
+    pub(in crate::store) async fn trusts(&self, judged: &JudgedMessage) -> Result<Trusts, StoreError> {
+        let asked = async {
+            let mut reader = self.readers.acquire().await?;
+            let vouching = sent::vouching(&mut *reader).await?;
+            let batch = std::slice::from_ref(judged);
+            let (_, replays) = tokens::spend(&mut reader, batch).await?;
+            let believed = believe(&mut reader, batch, &replays, vouching.as_ref()).await?;
+            Ok(believed.map_or_else(|| judged.trusts.clone(), |mut batch| batch.remove(0).trusts))
+        };
+        asked.await.map_err(|error| self.error(error))
     }
 }
 

@@ -1,0 +1,131 @@
+//! One mail that is shown to a person -> how far it can be believed and what vouches for it, as far as the keys and the
+//! database of this machine tell. Changes nothing.
+
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use super::{Judge, Signer};
+use crate::{
+    config::Config,
+    message::{Disposition, Place},
+    report::{Address, Report, Trust, Trusts, Verdict},
+    store::{JudgedMessage, Store},
+};
+
+/// What can vouch for a mail.
+#[derive(Debug)]
+pub struct Witnesses {
+    judge: Judge,
+    store: Option<Store>,
+    /// Why what came to signed envelope senders, or what was sent, can't be known; a line for each.
+    pub missing: Vec<String>,
+}
+
+/// How far what a mail says of an address can be believed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Vouched {
+    /// The normalised address.
+    pub address: String,
+    /// The level.
+    pub trust: Trust,
+    /// What gave it.
+    pub because: String,
+}
+
+impl Witnesses {
+    /// Asks for the keys and the database of the configuration; what can't be read is missing.
+    pub async fn open(config: &Config, judge: Judge) -> Self {
+        let mut missing = Vec::new();
+        let signer = Signer::configured(config).unwrap_or_else(|error| {
+            missing.push(error);
+            None
+        });
+        if signer.is_none() && missing.is_empty() {
+            missing.push("no keys are configured ([verp] keys)".to_owned());
+        }
+        let store = match Store::open_to_read(&config.database.path).await {
+            Ok(store) => match store.vouching_since().await {
+                Ok(Some(_)) => Some(store),
+                Ok(None) => {
+                    missing.push("the database does not know yet what was sent".to_owned());
+                    None
+                }
+                Err(error) => {
+                    missing.push(error.to_string());
+                    None
+                }
+            },
+            Err(error) => {
+                missing.push(error.to_string());
+                None
+            }
+        };
+        Self { judge: judge.with_signer(signer), store, missing }
+    }
+
+    /// Reads and judges a mail.
+    #[must_use]
+    pub fn judge(&self, raw: &[u8]) -> (Report, Vec<Verdict>) {
+        self.judge.judge(raw)
+    }
+
+    /// How far what a mail says of each address could be believed if it came at `now` (seconds since 1970-01-01 UTC).
+    pub async fn vouch(&mut self, raw: &[u8], report: &Report, verdicts: &[Verdict], now: i64) -> Vec<Vouched> {
+        let trusts = self.judge.trusts(report, now);
+        let message = JudgedMessage {
+            place: Place::new(""),
+            sha256: Sha256::digest(raw).into(),
+            received: now,
+            size: raw.len() as u64,
+            report: report.clone(),
+            verdicts: verdicts.to_vec(),
+            trusts: trusts.clone(),
+            tables: Default::default(),
+            disposition: Disposition::Untouched,
+        };
+        let known = match &self.store {
+            Some(store) => store.trusts(&message).await.unwrap_or_else(|error| {
+                self.missing.push(error.to_string());
+                trusts.clone()
+            }),
+            None => trusts.clone(),
+        };
+        let mut addresses: Vec<&Address> = report.addresses().collect();
+        addresses.dedup();
+        let vouched = |address: &Address| Vouched {
+            address: address.normalised().to_owned(),
+            trust: known.of(Some(address)),
+            because: self.because(report, address, &trusts, &known),
+        };
+        addresses.into_iter().map(vouched).collect()
+    }
+
+    /// What gave the level; `before` is what the mail says by itself, `known` what the store adds and takes.
+    fn because(&self, report: &Report, address: &Address, before: &Trusts, known: &Trusts) -> String {
+        let used = if before.signature(address).is_some() && known.signature(address).is_none() {
+            "; another mail has used its signed envelope sender"
+        } else {
+            ""
+        };
+        let why = match known.of(Some(address)) {
+            Trust::Verified => {
+                let signed =
+                    report.provenance.delivered_to.iter().find(|to| self.judge.is_signature(&to.value, known, address));
+                let to = signed.map(|to| format!(": {}, {}", to.value, to.evidence.location)).unwrap_or_default();
+                format!("it came to the envelope sender that was signed for this address{to}")
+            }
+            Trust::Matched => {
+                let original = report.original.message_id.as_deref();
+                let id = original.or(report.provenance.in_reply_to.as_deref()).unwrap_or_default();
+                format!("message {id} went to this address and to nobody else")
+            }
+            Trust::Local => {
+                let line = report.provenance.made_here.as_ref().and_then(|evidence| evidence.line);
+                let line = line.map(|line| format!(" (Received, line {line})")).unwrap_or_default();
+                format!("our own mail server made it{line}")
+            }
+            Trust::Unverified => "anybody may have written it".to_owned(),
+        };
+        why + used
+    }
+}
