@@ -1,6 +1,7 @@
 //! How much was sent and what became of it, counted by hand; and alarms, which begin once and end once.
 
 use bounced::{
+    codes::{Class, Fault, Judgement, Reason},
     message::Reading,
     policy::{
         Policy,
@@ -86,6 +87,28 @@ async fn figures_are_those_counted_by_hand() {
     }
     assert_eq!(named(&figures(&f, FiguresBy::Day, first + DAY, 10).await).len(), 1);
     assert_eq!(figures(&f, FiguresBy::Day, first + 9 * DAY, 10).await, FiguresTable::default());
+}
+
+#[tokio::test]
+async fn what_the_sender_or_the_message_is_to_blame_for_is_blocked_and_stays_so_when_it_is_counted_anew() {
+    let f = Fixture::new().await;
+    let to_blame = |class, fault| Judgement { class, reason: Reason::Spam, fault };
+    let judged = [
+        (to_blame(Class::Hard, Fault::Content), [0, 0, 1]),
+        (to_blame(Class::Soft, Fault::Sender), [0, 0, 2]),
+        (to_blame(Class::Hard, Fault::Unknown), [1, 0, 2]),
+        (to_blame(Class::Soft, Fault::Network), [1, 1, 2]),
+    ];
+    let total = async || {
+        let total = figures(&f, FiguresBy::Day, 0, 10).await.total;
+        [total.hard, total.soft, total.blocked]
+    };
+    for (uid, (judgement, expected)) in (1..).zip(judged) {
+        f.commit(&[entry(uid, START, &[("ann@example.org", judgement)])]).await;
+        assert_eq!(total().await, expected, "{judgement:?}");
+    }
+    f.execute(include_str!("../../scripts/recount.sql")).await;
+    assert_eq!(total().await, [1, 1, 2]);
 }
 
 #[tokio::test]
@@ -277,4 +300,5 @@ async fn the_command_tells_rates_where_enough_was_sent_and_alarms_first() {
     assert_eq!((&json["lines"][1]["sent"], &json["lines"][1]["hard_rate"]), (&2.into(), &serde_json::Value::Null));
     assert_eq!((&json["alarms"][0]["alarm"], &json["alarms"][0]["cleared"]), (&"hard_rate".into(), &().into()));
     assert!(run(&["status"]).contains("ALARM  hard_rate: too many"));
+    assert_eq!(run(&["report", "--since", "2026-01-01T12:00:00Z", "--by", "domain"]), text, "a day is told as a whole");
 }

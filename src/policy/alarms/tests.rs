@@ -57,6 +57,12 @@ fn hard_bounces_alarm_above_two_and_five_percent_and_no_longer_below_one_and_a_h
 }
 
 #[test]
+fn there_is_a_rate_of_fifty_messages_and_none_of_fewer() {
+    let alarms = Alarms::default();
+    assert_eq!([49, 50, 100].map(|sent| alarms.rate(1, sent)), [None, Some(0.02), Some(0.01)]);
+}
+
+#[test]
 fn hard_bounces_are_told_with_their_number() {
     let changes = Alarms::default().decide(&AlarmFacts { sent: 2_000, hard: 41, ..facts() }, &BTreeSet::new());
     assert_eq!(changes.raised[0].words, "41 hard bounces of 2,000 messages within a day, more than 2.0 %");
