@@ -438,7 +438,7 @@ async fn status_says_which_mailbox_is_stale_and_exits_with_1_for_one_that_is() {
     let text = status(&[], 1);
     assert!(text.contains("last attempt failed: no\\u{1b}[2J"), "{text}");
     place.configure("[database]\npath = 'bounced.db'\n[suppressions]\npath = 'list.db'\n");
-    assert_eq!(status(&[], 0), "no mailbox is configured\n", "one that is configured no more is nobody's worry");
+    assert_eq!(status(&[], 0), "no mailbox and no mail log is configured\n", "one that is configured no more is nobody's worry");
 }
 
 #[test]

@@ -24,6 +24,15 @@ fn bounce(n: usize) -> String {
     of_each(&of_each(sample, "anna"), "customer").replace("Message-Id: <", &format!("Message-Id: <{n}."))
 }
 
+/// An empty Maildir.
+fn maildir(dir: &Path, name: &str) -> PathBuf {
+    let maildir = dir.join(name);
+    for part in ["new", "cur", "tmp"] {
+        fs::create_dir_all(maildir.join(part)).unwrap();
+    }
+    maildir
+}
+
 /// Two installations on one database and one list, each with a log and a configuration of its own.
 struct Pair {
     dir: tempfile::TempDir,
@@ -137,8 +146,7 @@ async fn takes_over(mailbox: &str, maildir: &Path) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_daemon_waits_and_takes_over_a_maildir_when_the_first_stops_or_dies() {
     let dir = support::directory();
-    let maildir = dir.path().join("Maildir");
-    fs::create_dir(&maildir).unwrap();
+    let maildir = maildir(dir.path(), "Maildir");
     takes_over(&format!("[maildir.bounces]\npath = \"{}\"\npoll = \"50ms\"\n", maildir.display()), &maildir).await;
 }
 
@@ -153,8 +161,7 @@ async fn a_second_daemon_waits_and_takes_over_an_imap_mailbox_when_the_first_sto
 async fn a_daemon_that_sleeps_is_overtaken_and_commits_nothing_when_it_wakes() {
     const MAILS: usize = 1_500;
     let dir = support::directory();
-    let maildir = dir.path().join("Maildir");
-    fs::create_dir(&maildir).unwrap();
+    let maildir = maildir(dir.path(), "Maildir");
     let pair = Pair::new(&format!("[maildir.bounces]\npath = \"{}\"\nbatch = 20\n", maildir.display()));
     (0..MAILS).for_each(|n| drop(deliver(&maildir, &bounce(n))));
     let first = pair.first.run();
@@ -186,12 +193,10 @@ async fn a_daemon_that_sleeps_is_overtaken_and_commits_nothing_when_it_wakes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lease_whose_owner_is_dead_and_had_no_lock_runs_out() {
     let dir = support::directory();
-    let maildir = dir.path().join("Maildir");
-    fs::create_dir(&maildir).unwrap();
+    let maildir = maildir(dir.path(), "Maildir");
     let pair = Pair::new(&format!("[maildir.bounces]\npath = \"{}\"\n", maildir.display()));
     // It has the lock, and another mailbox.
-    let elsewhere = dir.path().join("elsewhere");
-    fs::create_dir(&elsewhere).unwrap();
+    let elsewhere = self::maildir(dir.path(), "elsewhere");
     let mailboxes = fs::read_to_string(pair.first.config()).unwrap();
     let other = mailboxes
         .replace("maildir.bounces", "maildir.other")
@@ -221,10 +226,7 @@ async fn a_second_daemon_waits_and_takes_over_a_mail_log() {
     let dir = support::directory();
     let log = dir.path().join("mail.log");
     fs::write(&log, "").unwrap();
-    let mail = dir.path().join("Maildir");
-    for part in ["new", "cur", "tmp"] {
-        fs::create_dir_all(mail.join(part)).unwrap();
-    }
+    let mail = maildir(dir.path(), "Maildir");
     let configuration = format!(
         "[maildir.bounces]\npath = \"{}\"\n[mail_log.mx]\nformat = \"postfix\"\npath = \"{}\"\n",
         mail.display(),
