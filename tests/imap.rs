@@ -484,3 +484,44 @@ async fn a_folder_that_may_only_be_read_is_refused_unless_messages_are_left() {
     assert!(source.settle(&processed(&batch)).await.unwrap().is_empty());
     assert_eq!(server.count("INBOX"), 1);
 }
+
+#[tokio::test]
+async fn a_server_that_asks_for_the_password_in_two_steps_gets_it() {
+    let Some(server) = Dovecot::with("auth_mechanisms = login\n") else { return };
+    for mechanism in ["", "mechanism = 'login'"] {
+        opened(&server, mechanism).await.close().await;
+    }
+    // One that it does not offer is used all the same where it is configured, and the refusal told.
+    assert!(refusal(&server, "mechanism = 'plain'").await.contains("login failed"));
+}
+
+#[tokio::test]
+async fn a_client_certificate_alone_logs_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(rcgen::DnType::CommonName, USER);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let signed = params.self_signed(&key).unwrap();
+    let (authority, both) = (dir.path().join("authority.pem"), dir.path().join("client.pem"));
+    fs::write(&authority, signed.pem()).unwrap();
+    fs::write(&both, signed.pem() + &key.serialize_pem()).unwrap();
+    let Some(server) = Dovecot::with(&format!(
+        "auth_mechanisms = external\nssl_ca = <{}\nssl_verify_client_cert = yes\nssl_require_crl = no\n\
+         auth_ssl_username_from_cert = yes\npassdb {{\n  driver = static\n  args = nopassword=y\n}}\n",
+        authority.display()
+    )) else {
+        return;
+    };
+    let with = |certificate: &std::path::Path| {
+        let settings = settings(&server, &format!("certificate = '{}'", certificate.display()));
+        ImapSettings { password: None, ..settings }
+    };
+    let mut source = ImapSource::new("test", with(&both));
+    source.open(Resume::default()).await.unwrap();
+    source.close().await;
+    match ImapSource::new("test", with(&authority)).open(Resume::default()).await {
+        Err(SourceError::Refused(line)) => assert!(line.contains("takes certificate and key"), "{line}"),
+        other => panic!("{other:?}"),
+    }
+}

@@ -427,6 +427,27 @@ async fn a_token_that_is_no_longer_taken_is_replaced() {
     told(opened(&server, &token, "").await, true);
 }
 
+#[tokio::test]
+async fn a_consent_that_is_dead_is_asked_about_twice_and_then_a_person_is_waited_for() {
+    let tokens = TokenServer::start();
+    let Some(server) = server(&tokens) else { return };
+    tokens.take("T1");
+    let file = server.dir.path().join("refresh");
+    fs::write(&file, r#"{"refresh_token":"geheim1","since":0}"#).unwrap();
+    let token =
+        format!("client_id = 'app', refresh_token = '{}', token_url = '{}'", file.display(), tokens.url("/token"));
+    tokens.plan("/token", &[(400, r#"{"error":"invalid_grant"}"#)]);
+    let mut source = ImapSource::new("test", settings(&server, &token, ""));
+    let lines = [open(&mut source).await, open(&mut source).await, open(&mut source).await, open(&mut source).await];
+    let lines = lines.map(|result| told(result, true));
+    assert!(lines.iter().all(|line| *line == lines[0] && line.contains("`bounced login test`")), "{lines:?}");
+    assert_eq!(tokens.forms("/token").len(), 2);
+    // A person has consented meanwhile.
+    fs::write(&file, r#"{"refresh_token":"geheim2","since":0}"#).unwrap();
+    tokens.plan("/token", &[(200, &granted("T1", ""))]);
+    open(&mut source).await.unwrap();
+}
+
 /// `bounced login test ARGS`, beside a configuration of its own.
 fn login(server: &Dovecot, token: &str, args: &[&str]) -> Child {
     let config = server.dir.path().join("bounced.toml");

@@ -37,7 +37,12 @@ pub(super) struct Tokens {
     granted: Option<Granted>,
     /// The token that was given last had been used for a login before.
     is_reused: bool,
+    /// A refresh token that the provider called invalid, how often, and what it said of it.
+    dead: Option<(Secret, u32, String)>,
 }
+
+/// So often it is asked whether a refresh token is really dead; then a person is waited for.
+const DOUBTS: u32 = 2;
 
 impl Tokens {
     /// A token for the next login.
@@ -56,7 +61,7 @@ impl Tokens {
             }
             TokenSource::Application(client) => of_application(account, client).await?,
             TokenSource::ServiceAccount { file, endpoints } => of_service_account(account, file, endpoints).await?,
-            TokenSource::Refresh { file, client } => of_refresh_token(account, file, client).await?,
+            TokenSource::Refresh { file, client } => of_refresh_token(account, file, client, &mut self.dead).await?,
         };
         Ok(self.granted.insert(granted).token.clone())
     }
@@ -102,20 +107,40 @@ async fn of_service_account(account: &Account, file: &Path, endpoints: &Endpoint
     ask(account, &url, form, endpoints, "service_account").await
 }
 
-async fn of_refresh_token(account: &Account, file: &Path, client: &Client) -> Result<Granted, SourceError> {
+async fn of_refresh_token(
+    account: &Account,
+    file: &Path,
+    client: &Client,
+    dead: &mut Option<(Secret, u32, String)>,
+) -> Result<Granted, SourceError> {
     let url = token_url(account, &client.endpoints)?;
     // Whoever else renews it at this moment, as `bounced check --connect`, would make this one worthless.
     let _lock = lock(file, account.limit).await.map_err(|why| account.lost(&why))?;
     let kept = read_kept(file).map_err(|why| account.refused(&format!("{why}; run `{}`", account.login_command())))?;
-    let form = vec![
-        ("grant_type", Secret::new("refresh_token".into())),
-        ("refresh_token", Secret::new(kept.refresh_token.clone())),
-    ];
+    let refresh = Secret::new(kept.refresh_token);
+    dead.take_if(|(of, ..)| of.expose() != refresh.expose());
+    if let Some((_, DOUBTS.., why)) = dead {
+        return Err(SourceError::Refused(why.clone()));
+    }
+    let form = vec![("grant_type", Secret::new("refresh_token".into())), ("refresh_token", refresh.clone())];
     let form = with_client(account, client, &url, form).await?;
-    let granted = ask(account, &url, form, &client.endpoints, "refresh_token").await?;
-    if let Some(refresh) = granted.refresh.as_ref().filter(|refresh| refresh.expose() != kept.refresh_token) {
+    let answer = post(account, &url, &form, &client.endpoints).await?;
+    let granted = match oauth::read(&answer, now(), &secrets_of(form)) {
+        Ok(granted) => granted,
+        Err(denied) => {
+            let is_dead = denied.error == "invalid_grant";
+            let error = account.told(denied.explain(&url, "refresh_token", &account.login_command()));
+            if let (true, SourceError::Refused(why)) = (is_dead, &error) {
+                let times = dead.as_ref().map_or(0, |(_, times, _)| *times);
+                *dead = Some((refresh, times + 1, why.clone()));
+            }
+            return Err(error);
+        }
+    };
+    *dead = None;
+    if let Some(new) = granted.refresh.as_ref().filter(|new| new.expose() != refresh.expose()) {
         // Before the access token is used: where this fails, the old one may still hold.
-        keep(file, refresh).map_err(|error| {
+        keep(file, new).map_err(|error| {
             account.lost(&format!("the new refresh token can't be kept in {}: {error}", file.display()))
         })?;
     }
