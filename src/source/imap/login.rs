@@ -14,11 +14,11 @@ use crate::source::{
 /// Logs in by the way that the configuration names, else by the best that the server offers: AUTHENTICATE (RFC 9051
 /// §6.2.2), LOGIN (§6.2.3). Then says who this is, where the server wants to know (RFC 2971).
 pub(super) async fn login(connection: &mut Connection, user: &str, login: &mut Login) -> Result<(), SourceError> {
+    let secret = login.secret().await?;
     connection.ask_capabilities().await?;
     let announced = |mechanism: &Mechanism| connection.can(&format!("AUTH={}", mechanism.name()));
     let offered: Vec<Mechanism> = Mechanism::ALL.into_iter().filter(announced).collect();
-    let way = login.prepare(&offered).await?;
-    let (end, error) = match way {
+    let (end, error) = match login.way(secret, &offered) {
         Way::Sasl(exchange) => authenticate(connection, exchange).await?,
         Way::Password(password) => (login_command(connection, user, &password).await?, None),
     };

@@ -140,30 +140,39 @@ impl Login {
         Self { account, tokens: Tokens::default() }
     }
 
-    /// Prepares to log in to a server that has announced `offered`; gets the secret, which may take a while.
+    /// Gets what proves who logs in, which may take a while; empty where a certificate does.
     ///
     /// # Errors
     /// One line for people, without a secret: [`SourceError::Lost`] where a token server may do better later.
-    pub(crate) async fn prepare(&mut self, offered: &[Mechanism]) -> Result<Way, SourceError> {
+    pub(crate) async fn secret(&mut self) -> Result<Secret, SourceError> {
         let account = &self.account;
-        let (mechanism, secret) = if let Some(source) = &account.token {
-            let known = account.mechanism.or_else(|| account.provider?.row().mechanism);
-            // One that is configured is used whether or not it is announced: Yandex does not announce its own.
-            let best =
-                if offered.contains(&Mechanism::OAuthBearer) { Mechanism::OAuthBearer } else { Mechanism::XOAuth2 };
-            (known.unwrap_or(best), self.tokens.get(account, source).await?)
+        if let Some(source) = &account.token {
+            self.tokens.get(account, source).await
         } else if let Some(source) = &account.password {
             let secret = source.fetch("password", &account.mailbox, account.limit).await;
-            let secret = secret.map_err(|why| account.refused(&why))?;
-            let best = [Mechanism::Plain, Mechanism::Login].into_iter().find(|mechanism| offered.contains(mechanism));
-            match account.mechanism.or(best) {
-                Some(mechanism) => (mechanism, secret),
-                None => return Ok(Way::Password(secret)),
-            }
+            secret.map_err(|why| account.refused(&why))
         } else {
-            (Mechanism::External, Secret::new(String::new()))
+            Ok(Secret::new(String::new()))
+        }
+    }
+
+    /// How to show the secret to a server that has announced `offered`.
+    pub(crate) fn way(&self, secret: Secret, offered: &[Mechanism]) -> Way {
+        let account = &self.account;
+        let best = |mechanisms: &[Mechanism]| mechanisms.iter().copied().find(|one| offered.contains(one));
+        let mechanism = if account.token.is_some() {
+            // One that is known is used whether or not it is announced: Yandex does not announce its own.
+            let known = account.mechanism.or_else(|| account.provider?.row().mechanism);
+            Some(known.or(best(&[Mechanism::OAuthBearer])).unwrap_or(Mechanism::XOAuth2))
+        } else if account.password.is_some() {
+            account.mechanism.or(best(&[Mechanism::Plain, Mechanism::Login]))
+        } else {
+            Some(Mechanism::External)
         };
-        Ok(Way::Sasl(Exchange::new(mechanism, &account.user, &secret, &account.host, account.port)))
+        match mechanism {
+            Some(mechanism) => Way::Sasl(Exchange::new(mechanism, &account.user, &secret, &account.host, account.port)),
+            None => Way::Password(secret),
+        }
     }
 
     /// What to do about a login that the server refused for good. A token that has served before is given up first:

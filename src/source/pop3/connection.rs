@@ -119,6 +119,7 @@ impl Connection {
     }
 
     async fn log_in(&mut self, login: &mut Login, user: &str) -> Result<(), SourceError> {
+        let secret = login.secret().await?;
         // RFC 2449 §5: servers that know no CAPA know no SASL either.
         if self.command("CAPA").await?.is_ok() {
             let mut capabilities = Vec::new();
@@ -130,7 +131,7 @@ impl Connection {
             sasl.is_some_and(|names| names.split_whitespace().any(|name| name == mechanism.name()))
         };
         let offered: Vec<Mechanism> = Mechanism::ALL.into_iter().filter(announced).collect();
-        let (end, error) = match login.prepare(&offered).await? {
+        let (end, error) = match login.way(secret, &offered) {
             Way::Sasl(exchange) => self.authenticate(exchange).await?,
             Way::Password(password) => (self.user_and_pass(user, &password).await?, None),
         };
