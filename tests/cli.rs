@@ -92,12 +92,12 @@ fn a_configuration_with_a_mistake_is_refused_with_file_line_and_key() {
         (
             "[imap.a]\nhost = 'h'\nuser = 'a'\npassword = 'open sesame'",
             4,
-            "[imap.a] password: expected { file = \"…\" }, { env = \"…\" } or { command = \"…\" }, not the password",
+            "[imap.a] password: expected { file = \"…\" }, { env = \"…\" }, { command = \"…\" } or { credential = \"…\" }, not",
         ),
         ("[log]\nformat = 'xml'", 2, "[log] format: unknown variant `xml`, expected one of `auto`, `pretty`, `json`"),
         ("[report]\nprocessed = ['bounces']", 2, "[report] processed: unknown variant `bounces`"),
         ("[log]\nlevel = 'info", 2, "[log] level: "),
-        ("[imap.a]\nhost = 'mail.example.org'\nuser = 'a'", 1, "[imap.a]: missing field `password`"),
+        ("[imap.a]\nhost = 'mail.example.org'\nuser = 'a'", 1, "[imap.a] needs password or token"),
         ("[imap.a]\nhost = 'h'\nuser = 'a'\npassword = { env = 'P' }\ntls = 'ssl'", 5, "[imap.a] tls: unknown variant"),
         ("[maildir.a]\npath = '/m'\npol = '1s'", 3, "[maildir.a] pol: unknown field `pol`"),
         ("[maildir.a]\npath = '/m'\npoll = '0s'", 3, "[maildir.a] poll: expected a time above 0 such as 30s or 5m"),
@@ -111,7 +111,24 @@ fn a_configuration_with_a_mistake_is_refused_with_file_line_and_key() {
         ("[imap.a]\nhost = '::1'\nuser = ''", 3, "[imap.a] user: expected a name"),
         ("[imap.a]\nfolder = \"a\\nb\"", 2, "[imap.a] folder: expected a name, without line ends"),
         ("[imap.a]\ntimeouts = { connect = '0s' }", 2, "expected a time above 0"),
-        ("[pop3.a]\nhost = 'h'", 1, "[pop3.a]: unknown field `pop3`"),
+        ("[pop3.a]\nhost = 'h'", 1, "[pop3.a]: missing field `user`"),
+        ("[imap.a]\nuser = 'u'\npassword = { env = 'P' }", 1, "[imap.a] needs host, or a provider"),
+        (
+            "[imap.a]\nprovider = 'hotmail'\nuser = 'u'",
+            2,
+            "[imap.a] provider: unknown provider `hotmail`, expected one of",
+        ),
+        (
+            "[imap.a]\nprovider = 'gmail'\nuser = 'u'\ntoken = { client_id = 'c' }",
+            4,
+            "[imap.a] token: token has client_id",
+        ),
+        (
+            "[imap.a]\nprovider = 'gmail'\nuser = 'u'\ntoken = { command = 'c' }\nmechanism = 'plain'",
+            1,
+            "set password instead",
+        ),
+        ("[jmap.a]\nhost = 'h'", 1, "[jmap.a]: unknown field `jmap`"),
         ("[[mailbox]]\ntype = 'imap'", 1, "unknown field `mailbox`, expected one of"),
     ] {
         let place = Place::new();
@@ -438,7 +455,11 @@ async fn status_says_which_mailbox_is_stale_and_exits_with_1_for_one_that_is() {
     let text = status(&[], 1);
     assert!(text.contains("last attempt failed: no\\u{1b}[2J"), "{text}");
     place.configure("[database]\npath = 'bounced.db'\n[suppressions]\npath = 'list.db'\n");
-    assert_eq!(status(&[], 0), "no mailbox and no mail log is configured\n", "one that is configured no more is nobody's worry");
+    assert_eq!(
+        status(&[], 0),
+        "no mailbox and no mail log is configured\n",
+        "one that is configured no more is nobody's worry"
+    );
 }
 
 #[test]

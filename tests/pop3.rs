@@ -7,7 +7,7 @@ mod dovecot;
 use std::{collections::BTreeSet, fs, net::TcpListener, path::Path, sync::Arc, sync::Mutex, time::Duration};
 
 use bounced::{
-    message::{Batch, Disposition, Place, Resume, Unrecorded},
+    message::{Batch, Cursor, Disposition, Place, Resume, Unrecorded},
     source::{
         Source, SourceError,
         pop3::{Pop3Settings, Pop3Source},
@@ -65,7 +65,7 @@ fn mail(subject: &str) -> String {
 
 /// What is on record, as the store would tell it.
 #[derive(Clone, Default)]
-struct Records(Arc<Mutex<BTreeSet<String>>>);
+struct Records(Arc<Mutex<BTreeSet<String>>>, Arc<Mutex<Option<Cursor>>>);
 
 impl Records {
     fn resume(&self) -> Resume {
@@ -74,11 +74,14 @@ impl Records {
             let known = records.0.lock().unwrap().clone();
             Box::pin(async move { Ok(places.into_iter().filter(|place| !known.contains(place.as_str())).collect()) })
         });
-        Resume { unrecorded, ..Resume::default() }
+        Resume { unrecorded, cursor: self.1.lock().unwrap().clone(), ..Resume::default() }
     }
 
     fn commit(&self, batch: &Batch) -> Vec<(Place, Disposition)> {
         let mut known = self.0.lock().unwrap();
+        if let Some(cursor) = &batch.reading.cursor {
+            *self.1.lock().unwrap() = Some(cursor.clone());
+        }
         known.extend(batch.messages.iter().map(|message| message.place.as_str().to_owned()));
         batch.messages.iter().map(|message| (message.place.clone(), Disposition::Processed)).collect()
     }
@@ -121,11 +124,16 @@ async fn what_is_left_is_read_once_as_it_lies_there() {
     // New mail shows after a wait, in a session of its own; nobody else was locked out meanwhile.
     server.deliver(&["four"]);
     source.wait().await.unwrap();
-    assert_eq!(subjects(&source.fetch().await.unwrap()), ["four"]);
+    let fourth = source.fetch().await.unwrap();
+    assert_eq!(subjects(&fourth), ["four"]);
+    // It was not there before, whatever its header says.
+    assert!(fourth.messages[0].received > 1_780_000_000, "{}", fourth.messages[0].received);
     source.close().await;
     // Whoever starts anew finds what is not on record, and that alone.
     let mut source = opened(server.settings(""), &records).await;
-    assert_eq!(subjects(&source.fetch().await.unwrap()), ["four"]);
+    let fourth = source.fetch().await.unwrap();
+    assert_eq!(subjects(&fourth), ["four"]);
+    assert!(fourth.messages[0].received > 1_780_000_000, "{}", fourth.messages[0].received);
     source.close().await;
     assert_eq!(server.dovecot.count("INBOX"), 4);
 }

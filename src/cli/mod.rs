@@ -119,7 +119,11 @@ impl Globals {
 /// Runs what is asynchronous in a short command.
 fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(|error| Failure::new(Exit::Software, format_args!("can't start: {error}")))?.block_on(future)
+    let runtime = runtime.map_err(|error| Failure::new(Exit::Software, format_args!("can't start: {error}")))?;
+    let done = runtime.block_on(future);
+    // Nobody waits for somebody who still reads from a terminal.
+    runtime.shutdown_background();
+    done
 }
 
 /// Runs the command that the process was started with.

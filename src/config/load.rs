@@ -119,7 +119,14 @@ impl Config {
                 return complain(format!("[{section}.{name:?}]: a mailbox needs a name that can be read"));
             }
             if let Some(problem) = settings.contradiction() {
-                return complain(format!("[{section}.{name}] {problem}"));
+                let (key, header) = (format!("[{section}.{name}] "), format!("[{section}.{name}]"));
+                let line = text.and_then(|text| text.lines().position(|line| line.trim().starts_with(&header)));
+                return match (&self.file, line) {
+                    (Some(file), Some(line)) => {
+                        Err(ConfigError::File { file: file.clone(), line: line + 1, key, message: problem })
+                    }
+                    _ => complain(format!("{key}{problem}")),
+                };
             }
             if let Some(other) = sections.insert(name, section) {
                 return complain(format!(

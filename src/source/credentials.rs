@@ -116,10 +116,15 @@ fn read_file(file: &Path, what: &str, mailbox: &str) -> Result<String, String> {
             warn!(mailbox, file = %file.display(), "every user of this machine can read the {what} file; chmod 600 it");
         }
         let mut text = String::new();
-        open.take(LONGEST).read_to_string(&mut text)?;
-        Ok(text)
+        open.take(LONGEST + 1).read_to_string(&mut text)?;
+        within_limit(text)
     };
     read().map_err(|error: io::Error| format!("can't read the {what} file {}: {error}", file.display()))
+}
+
+/// Refuses what was cut.
+fn within_limit(text: String) -> io::Result<String> {
+    if text.len() as u64 <= LONGEST { Ok(text) } else { Err(io::Error::other("it is longer than 16 KiB")) }
 }
 
 /// A command and all that it started, while it runs: whoever gives it up ends all of them.
@@ -146,7 +151,8 @@ async fn run(command: &str) -> io::Result<String> {
     let mut family = Family(child.id().and_then(|id| Pid::from_raw(id.cast_signed())));
     let mut text = String::new();
     let output = child.stdout.take().expect("stdout was piped just above");
-    output.take(LONGEST).read_to_string(&mut text).await?;
+    output.take(LONGEST + 1).read_to_string(&mut text).await?;
+    let text = within_limit(text)?;
     let status = child.wait().await?;
     // What it leaves running when it is done, as an agent that keeps keys, is meant to run.
     family.0 = None;

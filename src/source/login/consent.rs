@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 use super::{
     Account, Client, TokenSource,
     oauth::{self, DEVICE_GRANT, Granted},
-    tokens::{keep, post, secrets_of, token_url, url, with_client},
+    tokens::{keep, lock, post, secrets_of, token_url, url, with_client},
 };
 use crate::{
     clock::now,
@@ -18,6 +18,9 @@ use crate::{
 
 /// RFC 8628 §3.2: how often it is asked where the server does not say it, and how much longer after `slow_down`.
 const USUAL_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Who names no interval, or none to speak of, is not asked in a hurry.
+const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long a code for a device may take at most, whatever the server says.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
@@ -147,7 +150,10 @@ impl Consent {
             code: fields.user_code,
             device_code: Secret::new(fields.device_code),
             until: Instant::now() + lasts,
-            interval: fields.interval.map_or(USUAL_INTERVAL, Duration::from_secs).min(LONGEST_WAIT),
+            interval: fields
+                .interval
+                .map_or(USUAL_INTERVAL, Duration::from_secs)
+                .clamp(SHORTEST_INTERVAL, LONGEST_WAIT),
             consent: self,
         })
     }
@@ -173,6 +179,8 @@ impl Consent {
                  the provider calls it",
             ));
         };
+        // A daemon that renews the old one just now would put it back.
+        let _lock = lock(file, account.limit).await.map_err(|why| account.refused(&why))?;
         keep(file, &refresh).map_err(|error| {
             account.refused(&format!("the refresh token can't be kept in {}: {error}", file.display()))
         })?;
@@ -180,8 +188,10 @@ impl Consent {
     }
 
     fn told(&self, denied: oauth::Denied) -> SourceError {
-        let place = self.client.endpoints.token.as_deref().unwrap_or("the token server");
-        self.account.told(denied.explain(place, WAY, &self.account.login_command()))
+        match token_url(&self.account, &self.client.endpoints) {
+            Ok(url) => self.account.told(denied.explain(&url, WAY, &self.account.login_command())),
+            Err(error) => error,
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Access tokens for one mailbox: asked for before they are needed, kept in memory until they run out.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, TryLockError},
     io::{self, Write},
     os::unix::fs::PermissionsExt,
     path::Path,
@@ -9,6 +9,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, sleep};
 
 use super::{
     Account, Client, Endpoints, Provider, TokenSource,
@@ -16,12 +17,15 @@ use super::{
 };
 use crate::{
     clock::now,
-    files::{Replacement, companion_of},
+    files::{Replacement, companion_of, give_to_owner_of_directory},
     source::{Secret, SourceError, http},
 };
 
 /// A token that runs out within so many seconds is not used for another login.
 const RESERVE_SECONDS: i64 = 600;
+
+/// How often it is looked whether another program is done with a token.
+const LOCK_POLL: Duration = Duration::from_millis(100);
 
 /// The file of a refresh token.
 #[derive(Serialize, Deserialize)]
@@ -225,16 +229,25 @@ pub(super) fn url(
     }
 }
 
-/// Only one at a time renews a refresh token.
-async fn lock(file: &Path, limit: Duration) -> Result<File, String> {
+/// Only one at a time renews a refresh token, or puts another in its place.
+pub(super) async fn lock(file: &Path, limit: Duration) -> Result<File, String> {
     let path = companion_of(file, ".lock");
     let cannot = |error: io::Error| format!("can't lock {}: {error}", path.display());
     let held = File::options().create(true).append(true).open(&path).map_err(cannot)?;
-    let waiting = tokio::task::spawn_blocking(move || held.lock().map(|()| held));
-    match tokio::time::timeout(limit, waiting).await {
-        Ok(Ok(locked)) => locked.map_err(cannot),
-        Ok(Err(error)) => Err(cannot(io::Error::other(error))),
-        Err(_) => Err(format!("another program renews the token of {} for longer than {limit:?}", file.display())),
+    give_to_owner_of_directory(&held, &path);
+    let until = Instant::now() + limit;
+    loop {
+        match held.try_lock() {
+            Ok(()) => return Ok(held),
+            Err(TryLockError::WouldBlock) if Instant::now() < until => sleep(LOCK_POLL).await,
+            Err(TryLockError::WouldBlock) => {
+                return Err(format!(
+                    "another program renews the token of {} for longer than {limit:?}",
+                    file.display()
+                ));
+            }
+            Err(TryLockError::Error(error)) => return Err(cannot(error)),
+        }
     }
 }
 

@@ -60,9 +60,12 @@ impl Connection {
             .await
             .unwrap_or_else(|_| Err(SourceError::Lost(format!("{who}: no POP3 connection within {limit:?}"))))?;
         // The password may come from a command, a token from a client secret that does, and from its own server.
-        progress.until(3 * limit);
-        this.log_in(login, &settings.user).await?;
-        Ok(this)
+        let limit = 3 * limit;
+        progress.until(limit);
+        match timeout(limit, this.log_in(login, &settings.user)).await {
+            Ok(done) => done.map(|()| this),
+            Err(_) => Err(SourceError::Lost(format!("{who}: no end of the login within {limit:?}"))),
+        }
     }
 
     async fn connect(settings: &Pop3Settings, host: &str, who: &str, progress: &Progress) -> Result<Self, SourceError> {
@@ -163,8 +166,13 @@ impl Connection {
                 let end = self.read_status(&line)?;
                 return Ok((end.map_err(|said| exchange.mask(&said)), exchange.error()));
             };
-            let answer = exchange.answer(challenge.trim());
-            self.send(answer.as_ref().map_or("*", Secret::expose)).await?;
+            let Some(answer) = exchange.answer(challenge.trim()) else {
+                // RFC 5034 §4: `*` cancels; this exchange should have been over.
+                self.send("*").await?;
+                let end = self.status().await?;
+                return Ok((end.map_err(|said| exchange.mask(&said)), exchange.error()));
+            };
+            self.send(answer.expose()).await?;
         }
     }
 

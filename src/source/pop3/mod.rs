@@ -18,7 +18,7 @@ use tracing::info;
 use super::{PATIENCE, Progress, Source, SourceError, login::Login, settings::BATCH_OCTETS};
 use crate::{
     clock::now,
-    message::{Batch, Disposition, Message, Pending, Place, Reading, Resume, Retry, Unrecorded, arrival},
+    message::{Batch, Cursor, Disposition, Message, Pending, Place, Reading, Resume, Retry, Unrecorded, arrival},
 };
 
 /// So many names are asked after at once.
@@ -34,7 +34,9 @@ pub struct Pop3Source {
     session: Option<Session>,
     unrecorded: Unrecorded,
     /// Nothing is recorded of these: they come next.
-    unread: VecDeque<Place>,
+    unread: VecDeque<Unread>,
+    /// When the mailbox was listed last; absent before the first time.
+    looked: Option<i64>,
     /// Read and not settled.
     under_way: HashSet<Place>,
     /// What could not be read, and when it is tried again.
@@ -45,6 +47,14 @@ pub struct Pop3Source {
     news: Vec<Pending>,
     /// Over this one the connection broke the last time. One that it breaks over again is pending.
     suspect: Option<Place>,
+}
+
+/// A message that nobody has read.
+struct Unread {
+    place: Place,
+    /// It was not there at this time, in seconds since 1970. Its header may say anything: whoever sent it may have written
+    /// what stands there, so it dates no mail back to before it came.
+    not_before: i64,
 }
 
 /// A connection that is logged in, and the numbers that the messages have in it. One name may stand for several
@@ -64,7 +74,7 @@ impl Pop3Source {
                 numbers.entry(Place::new(name)).or_default().push(number);
             }
             self.recorded.retain(|place| numbers.contains_key(place));
-            self.unread.retain(|place| numbers.contains_key(place));
+            self.unread.retain(|unread| numbers.contains_key(&unread.place));
             self.session = Some(Session { connection, numbers });
         }
         self.session.as_mut().ok_or_else(|| SourceError::Lost("not connected".to_owned()))
@@ -72,7 +82,8 @@ impl Pop3Source {
 
     /// What lies there and nobody here has looked at, oldest first.
     fn fresh(&self, session: &Session) -> Vec<Place> {
-        let waits: HashSet<&Place> = self.unread.iter().chain(&self.under_way).chain(&self.recorded).collect();
+        let unread = self.unread.iter().map(|unread| &unread.place);
+        let waits: HashSet<&Place> = unread.chain(&self.under_way).chain(&self.recorded).collect();
         let is_fresh = |place: &Place| !waits.contains(place) && !self.pending.contains_key(place);
         let fresh = session.numbers.iter().filter(|(place, _)| is_fresh(place));
         // Names say nothing of age; numbers rise with it.
@@ -99,13 +110,15 @@ impl Pop3Source {
             let unrecorded: HashSet<Place> = unrecorded.into_iter().collect();
             let (new, known): (Vec<Place>, Vec<Place>) =
                 chunk.iter().cloned().partition(|place| unrecorded.contains(place));
-            self.unread.extend(new);
+            let not_before = self.looked.unwrap_or(0);
+            self.unread.extend(new.into_iter().map(|place| Unread { place, not_before }));
             self.recorded.extend(known);
         }
         let now = now();
-        let due = self.pending.iter().filter(|(place, retry)| retry.is_due(now) && !self.unread.contains(place));
-        let due: Vec<Place> = due.map(|(place, _)| place.clone()).collect();
-        self.unread.extend(due);
+        self.looked = Some(now);
+        let due = self.pending.iter().filter(|(_, retry)| retry.is_due(now));
+        let due = due.map(|(place, retry)| Unread { place: place.clone(), not_before: retry.first_failed });
+        self.unread.extend(due.collect::<Vec<_>>());
         Ok(())
     }
 
@@ -113,7 +126,7 @@ impl Pop3Source {
     async fn read(&mut self, reading: &mut Reading) -> Result<Vec<Message>, SourceError> {
         let (mut messages, mut octets) = (Vec::new(), 0);
         while messages.len() < self.settings.batch.max(1) && octets < BATCH_OCTETS {
-            let Some(place) = self.unread.pop_front() else { break };
+            let Some(Unread { place, not_before }) = self.unread.pop_front() else { break };
             let most = self.settings.max_message;
             let session = self.session().await?;
             let Some(number) = session.numbers.get(&place).and_then(|numbers| numbers.first().copied()) else {
@@ -139,7 +152,7 @@ impl Pop3Source {
                     self.under_way.insert(place.clone());
                     messages.push(Message {
                         place,
-                        received: arrival(&read.body).unwrap_or(i64::MAX).min(now()),
+                        received: arrival(&read.body).unwrap_or(i64::MAX).max(not_before).min(now()),
                         size: read.size,
                         body: read.body.into(),
                         rest: read.rest,
@@ -164,6 +177,10 @@ impl Pop3Source {
         let pending = std::mem::take(&mut self.news);
         let mut reading = Reading { gone: self.take_gone(), pending, ..Reading::default() };
         let messages = self.read(&mut reading).await?;
+        if self.unread.is_empty() {
+            // Whoever starts anew is to know since when it was looked at; what is still unread may be older.
+            reading.cursor = self.looked.map(|at| Cursor::new(at.to_string()));
+        }
         Ok(Batch { messages, reading })
     }
 
@@ -219,6 +236,7 @@ impl Source for Pop3Source {
             session: None,
             unrecorded: Unrecorded::default(),
             unread: VecDeque::new(),
+            looked: None,
             under_way: HashSet::new(),
             pending: HashMap::new(),
             recorded: HashSet::new(),
@@ -238,6 +256,7 @@ impl Source for Pop3Source {
     async fn open(&mut self, resume: Resume) -> Result<(), SourceError> {
         self.session = None;
         self.unrecorded = resume.unrecorded;
+        self.looked = resume.cursor.and_then(|cursor| cursor.as_str().parse().ok()).max(self.looked);
         self.unread.clear();
         self.under_way.clear();
         for Pending { place, retry } in resume.pending {
