@@ -37,7 +37,7 @@ pub use reclassify::Reclassification;
 pub use record::{Begun, Halt, Judged, Recorded, Recorder, Tally};
 pub use report::{MailReport, ReportLine, ShownAlarm, report};
 pub use retention::{Outdated, erase_hours, erase_outdated};
-pub use sent::{SentFile, believe_sent, record_sent};
+pub use sent::{Believed, SentFile, believe_sent, record_sent};
 pub use shown::Shown;
 pub use signer::{NewKey, Signer, add_key};
 pub use status::{

@@ -1,6 +1,6 @@
 //! Stored bounces judged by the tables and the policy of today, and the list put right by it.
 
-use super::{Judge, List, sent::raise_all};
+use super::{Believed, Judge, List, sent::raise_all};
 use crate::{
     report::StoredRecipient,
     store::{Anew, By, Differences, Progress, Store, StoreError},
@@ -42,7 +42,8 @@ impl List {
         }
         let change = async {
             self.store.ask_again(asked.since.unwrap_or(i64::MIN), asked.by.at).await?;
-            told(Differences { believed: raise_all(self, judge).await?, ..Differences::default() });
+            let Believed { count, braked } = raise_all(self, judge, asked.by.at).await?;
+            told(Differences { believed: count, braked, ..Differences::default() });
             judge_all(&self.store, judge, asked, told).await
         };
         self.change_in_parts(asked.by.at, change).await

@@ -437,12 +437,7 @@ impl Recorder {
     ) -> Result<Tally, StoreError> {
         let judge = self.judge_in_force();
         let committed = self.store.commit(mailbox, judged, reading, judge.policy()).await?;
-        // What old bounces lead to may be over already.
-        let is_over = |new: &&Suppression| new.expires.is_some_and(|expires| expires <= now);
-        let over = committed.suppressed.iter().filter(is_over).count();
-        if over > 0 {
-            self.store.expire(now).await?;
-        }
+        let over = end_what_is_over(&self.store, &committed, now).await?;
         let tally = self.tell_of(mailbox, judged, &committed, describe).await?;
         Ok(Tally { suppressed: tally.suppressed - over, ..tally })
     }
@@ -458,9 +453,7 @@ impl Recorder {
             if count > 0 {
                 tracing::info!(source, count, "believed now: we sent the messages of which these speak");
             }
-            if changes.suppressed.iter().any(|new| new.expires.is_some_and(|expires| expires <= now)) {
-                self.store.expire(now).await?;
-            }
+            end_what_is_over(&self.store, &changes, now).await?;
             self.tell_of(source, &[], &changes, |place| place.as_str().to_owned()).await?;
         }
         Ok(())
@@ -628,6 +621,17 @@ impl Recorder {
         });
         judged.await.expect("a panic over a message is caught there, and nobody aborts the task")
     }
+}
+
+/// What old bounces lead to may be over already at `now` (seconds since 1970-01-01 UTC): takes that off the list again, and
+/// says how much of the change it was.
+pub(super) async fn end_what_is_over(store: &Store, change: &Committed, now: i64) -> Result<usize, StoreError> {
+    let is_over = |new: &&Suppression| new.expires.is_some_and(|expires| expires <= now);
+    let over = change.suppressed.iter().filter(is_over).count();
+    if over > 0 {
+        store.expire(now).await?;
+    }
+    Ok(over)
 }
 
 fn judge_one(

@@ -2,11 +2,11 @@
 
 use std::io::BufRead;
 
-use super::{Judge, List};
+use super::{Judge, List, record::end_what_is_over};
 use crate::{
     config::Config,
     import::{Broken, Found, Records, SentRow},
-    store::{Sent, StoreError},
+    store::{BrakedRemote, Raised, Sent, StoreError},
 };
 
 /// So many rows are kept at once.
@@ -78,26 +78,47 @@ pub async fn record_sent(
     Ok(file)
 }
 
+/// What could not be believed when it was read, and is believed now.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Believed {
+    /// How many bounces, complaints and signs of life.
+    pub count: u64,
+    /// Remotes that called more addresses dead than can be true, each once.
+    pub braked: Vec<BrakedRemote>,
+}
+
 /// Believes bounces, complaints and signs of life that were read before it was known that the messages of which they speak
-/// are ours, and publishes what that changes; says how many they were. Not before all files are read: who else got a message
-/// may stand in the last line.
+/// are ours, and publishes at `now` (seconds since 1970-01-01 UTC) what that changes. Not before all files are read: who else
+/// got a message may stand in the last line.
 ///
 /// # Errors
 /// As for [`List::suppress`].
-pub async fn believe_sent(config: &Config, judge: &Judge) -> Result<u64, StoreError> {
+pub async fn believe_sent(config: &Config, judge: &Judge, now: i64) -> Result<Believed, StoreError> {
     let list = List::open(config).await?;
-    let count = raise_all(&list, judge).await?;
-    if count > 0 {
-        list.publish().await?;
-    }
+    // Whoever may not write the published list can say what he sent all the same.
+    let believed = if list.store.is_any_due(i64::MAX).await? {
+        list.change_in_parts(now, raise_all(&list, judge, now)).await?
+    } else {
+        Believed::default()
+    };
     list.close().await;
-    Ok(count)
+    Ok(believed)
 }
 
-pub(super) async fn raise_all(list: &List, judge: &Judge) -> Result<u64, StoreError> {
-    let mut count = 0;
-    while let Some(raised) = list.store.raise_due(judge.policy(), i64::MAX).await? {
-        count += raised.count;
+pub(super) async fn raise_all(list: &List, judge: &Judge, now: i64) -> Result<Believed, StoreError> {
+    let mut believed = Believed::default();
+    while let Some(Raised { count, changes }) = list.store.raise_due(judge.policy(), i64::MAX).await? {
+        end_what_is_over(&list.store, &changes, now).await?;
+        believed.count += count;
+        for BrakedRemote { remote, held, taken_back } in changes.braked {
+            match believed.braked.iter_mut().find(|one| one.remote == remote) {
+                Some(one) => {
+                    one.held += held;
+                    one.taken_back += taken_back;
+                }
+                None => believed.braked.push(BrakedRemote { remote, held, taken_back }),
+            }
+        }
     }
-    Ok(count)
+    Ok(believed)
 }

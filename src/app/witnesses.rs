@@ -1,13 +1,14 @@
 //! One mail that is shown to a person -> how far it can be believed and what vouches for it, as far as the keys and the
 //! database of this machine tell. Changes nothing.
 
-use serde::Serialize;
-use sha2::{Digest, Sha256};
+use std::collections::HashSet;
 
-use super::{Judge, Signer};
+use serde::Serialize;
+
+use super::{HandedOver, Judge, Signer};
 use crate::{
     config::Config,
-    message::{Disposition, Place},
+    message::{Disposition, Message},
     report::{Address, Report, Trust, Trusts, Verdict},
     store::{JudgedMessage, Store},
 };
@@ -69,14 +70,16 @@ impl Witnesses {
         self.judge.judge(raw)
     }
 
-    /// How far what a mail says of each address could be believed if it came at `now` (seconds since 1970-01-01 UTC).
-    pub async fn vouch(&mut self, raw: &[u8], report: &Report, verdicts: &[Verdict], now: i64) -> Vec<Vouched> {
-        let trusts = self.judge.trusts(report, now);
+    /// How far what a mail says of each address could be believed if it came when it was received.
+    pub async fn vouch(&mut self, mail: HandedOver, report: &Report, verdicts: &[Verdict]) -> Vec<Vouched> {
+        // On record it is known by the same digest, whether it was handed over or read.
+        let mail = Message::from(mail);
+        let trusts = self.judge.trusts(report, mail.received);
         let message = JudgedMessage {
-            place: Place::new(""),
-            sha256: Sha256::digest(raw).into(),
-            received: now,
-            size: raw.len() as u64,
+            sha256: mail.sha256(),
+            place: mail.place,
+            received: mail.received,
+            size: mail.size,
             report: report.clone(),
             verdicts: verdicts.to_vec(),
             trusts: trusts.clone(),
@@ -90,20 +93,20 @@ impl Witnesses {
             }),
             None => trusts.clone(),
         };
-        let mut addresses: Vec<&Address> = report.addresses().collect();
-        addresses.dedup();
+        let mut named = HashSet::new();
+        let addresses = report.addresses().filter(|address| named.insert(address.normalised()));
         let vouched = |address: &Address| Vouched {
             address: address.normalised().to_owned(),
             trust: known.of(Some(address)),
             because: self.because(report, address, &trusts, &known),
         };
-        addresses.into_iter().map(vouched).collect()
+        addresses.map(vouched).collect()
     }
 
     /// What gave the level; `before` is what the mail says by itself, `known` what the store adds and takes.
     fn because(&self, report: &Report, address: &Address, before: &Trusts, known: &Trusts) -> String {
         let used = if before.signature(address).is_some() && known.signature(address).is_none() {
-            "; another mail has used its signed envelope sender"
+            "; a mail on record has used its signed envelope sender (perhaps this one, with other line ends)"
         } else {
             ""
         };

@@ -9,7 +9,12 @@ use std::{
     time::Duration,
 };
 
-use crate::{app::Halt, source::SourceError, store::StoreError};
+use super::terminal::{count, printable};
+use crate::{
+    app::Halt,
+    source::SourceError,
+    store::{BrakedRemote, StoreError},
+};
 
 /// How the process ends. The numbers are documented in docs/operations.md and never change their meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,6 +102,20 @@ pub(super) fn complain(text: &str) {
         let _ = written.send(());
     });
     let _ = done.recv_timeout(Duration::from_secs(1));
+}
+
+/// Says of providers that called more addresses dead within an hour than can be true what became of these.
+pub(super) fn complain_of_brake(braked: &[BrakedRemote]) {
+    for BrakedRemote { remote, held, taken_back } in braked {
+        let (remote, held) = (printable(remote), count(*held as u64, "address"));
+        let off = match taken_back {
+            0 => String::new(),
+            more => format!(", and {} taken off the list again for that", count(*more as u64, "address")),
+        };
+        complain(&format!(
+            "{remote} called more addresses dead within an hour than can be true: {held} put into `bounced review list`{off}"
+        ));
+    }
 }
 
 /// Whether trying again helps decides the code; the text names the file.

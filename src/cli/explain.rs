@@ -8,11 +8,12 @@ use std::{
 use serde_json::json;
 
 use super::{
-    Exit, Failure, Globals, block_on, input,
+    Exit, Failure, Globals, block_on,
+    input::{self, Input},
     terminal::{Colours, grouped, json_line, printable},
 };
 use crate::{
-    app::{Shown, Vouched, Witnesses},
+    app::{HandedOver, Shown, Vouched, Witnesses},
     clock::now,
     codes::Judgement,
     report::{Candidate, Evidence, Finding, Forwarded, Kind, Recipient, Report, Verdict},
@@ -55,15 +56,17 @@ impl Explain {
             for mail in input::mails(&path) {
                 let mail = mail.map_err(unreadable)?;
                 let (report, verdicts) = witnesses.judge(&mail.bytes);
-                let vouched = witnesses.vouch(&mail.bytes, &report, &verdicts, now()).await;
+                let Input { name, bytes, size, rest } = mail;
+                let mail = HandedOver { bytes, size, rest, received: now(), delivered_to: Vec::new() };
+                let vouched = witnesses.vouch(mail, &report, &verdicts).await;
                 if self.json {
                     let (trust, missing) = (vouched, &witnesses.missing);
                     let line = json!({
-                        "file": mail.name, "report": report, "verdicts": verdicts, "trust": trust, "missing": missing
+                        "file": name, "report": report, "verdicts": verdicts, "trust": trust, "missing": missing
                     });
                     json_line(&mut out, &line)?;
                 } else {
-                    explain(&mail.name, &report, &verdicts, &vouched, &mut out)?;
+                    explain(&name, &report, &verdicts, &vouched, &mut out)?;
                     if !witnesses.missing.is_empty() && !vouched.is_empty() {
                         writeln!(
                             out,

@@ -13,6 +13,7 @@ use super::{
     Exit, Failure, Globals,
     actor::actor,
     block_on,
+    exit::complain_of_brake,
     suppressions::when,
     terminal::{count, grouped, printable, write_json},
 };
@@ -68,6 +69,7 @@ impl Reclassify {
         let mut written = Ok(());
         let told = |differences: Differences| {
             bar.inc(differences.bounces);
+            bar.suspend(|| complain_of_brake(&differences.braked));
             if written.is_ok() {
                 written = report.add(differences);
             }

@@ -10,12 +10,12 @@ use serde_json::json;
 
 use super::{
     Exit, Failure, Globals, block_on,
-    exit::complain,
+    exit::{complain, complain_of_brake},
     input,
     terminal::{count, grouped, json_line, long_task, printable, show_reading},
 };
 use crate::{
-    app::{self, SentFile},
+    app::{self, Believed, SentFile},
     clock::now,
     import,
 };
@@ -106,7 +106,9 @@ impl Sent {
                 exit = Exit::Input;
             }
         }
-        let believed = block_on(async { Ok(app::believe_sent(&config, &judge).await?) })?;
+        let done = block_on(async { Ok(app::believe_sent(&config, &judge, now()).await?) })?;
+        let Believed { count: believed, braked } = done;
+        complain_of_brake(&braked);
         if believed > 0 {
             let mut out = io::stdout().lock();
             if json {

@@ -345,6 +345,16 @@ impl Store {
         }
     }
 
+    /// Whether [`Store::raise_due`] has anything to decide about at `now` (seconds since 1970-01-01 UTC).
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn is_any_due(&self, now: i64) -> Result<bool, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.is_any_due(now).await,
+        }
+    }
+
     /// Looks for what [`Store::raise_due`] may believe at `now` among all bounces and complaints received since then; both
     /// in seconds since 1970-01-01 UTC.
     ///

@@ -5,7 +5,7 @@ use std::{
     fmt,
 };
 
-use super::{By, brake::Braked};
+use super::{BrakedRemote, By, brake::Braked};
 use crate::{
     codes::{Class, Fault, Reason},
     policy::Policy,
@@ -160,6 +160,8 @@ pub struct Differences {
     /// Bounces and complaints that could not be believed when they were read, and can be now: they are about messages that we
     /// are known to have sent since.
     pub believed: u64,
+    /// Remotes that called more addresses dead than can be true, as is known now that these are believed.
+    pub braked: Vec<BrakedRemote>,
     /// Addresses whose place on the list changes.
     pub list: Vec<ListDifference>,
 }
@@ -171,6 +173,7 @@ impl Differences {
         self.left += other.left;
         self.otherwise_explained += other.otherwise_explained;
         self.believed += other.believed;
+        self.braked.extend(other.braked);
         for (change, count) in other.verdicts {
             *self.verdicts.entry(change).or_default() += count;
         }

@@ -2,14 +2,14 @@
 //! speaks. And what vouches for a mail but once.
 
 use bounced::{
-    app::{Outdated, erase_outdated},
-    config::Retention,
+    app::{Judge, Outdated, believe_sent, erase_outdated},
+    config::{Config, Retention},
     message::Reading,
     policy::{Demand, Demands, Policy},
     report::{Action, Address, Evidence, Finding, Kind, Recipient, Signature, StoredRecipient, Trust, Trusts, Verdict},
     store::{
         Anew, By, Committed, HeldAnswer, HeldSelection, JudgedMessage, LogReading, Progress, Raised, Sent, Store,
-        TablesVersion,
+        StoreError, TablesVersion,
     },
 };
 use tokio_util::sync::CancellationToken;
@@ -192,6 +192,9 @@ async fn a_message_that_may_still_go_to_others_is_waited_for_and_one_that_did_ma
     assert_eq!(raise(&f).await, 0, "it is in the queue");
     f.commit(&[about(entry(2, START + 6, &[(ANN, HARD)]), TO_ANN)]).await;
     assert_eq!(f.value::<i64>("SELECT count(*) FROM bounce WHERE trust = 'matched'").await, 0, "nor at once");
+    log(&f, &[], &[("A1", None)]).await;
+    assert_eq!(raise_with(&f.store, &Policy::default(), START + 6).await.count, 2, "no line of it comes any more");
+    assert_eq!(listed(&f).await, [of(ANN, "hard")]);
     for others in [true, false] {
         let f = doubting().await;
         f.commit(&[about(entry(1, START + 5, &[(ANN, HARD)]), TO_ANN)]).await;
@@ -263,6 +266,16 @@ async fn who_is_killed_before_he_believes_does_so_at_the_next_start_and_a_file_i
 }
 
 #[tokio::test]
+async fn where_nothing_is_known_of_what_we_send_nothing_is_believed_late_and_nobody_asks_for_ever() {
+    let f = doubting().await;
+    f.commit(&[about(entry(1, START + 5, &[(ANN, HARD)]), TO_ANN)]).await;
+    log(&f, &[sent(TO_ANN, ANN)], &[]).await;
+    f.execute("DELETE FROM vouching").await;
+    assert_eq!(f.store.raise_due(&Policy::default(), START).await.unwrap(), None);
+    assert_eq!(f.value::<i64>("SELECT count(*) FROM doubted WHERE due IS NOT NULL").await, 1, "it is kept");
+}
+
+#[tokio::test]
 async fn soft_bounces_are_counted_late_and_the_waiting_one_is_answered() {
     let f = doubting().await;
     let id = |n: u32| format!("{n}@news.example");
@@ -320,8 +333,8 @@ async fn a_failure_that_the_log_told_of_counts_once_when_the_mail_is_believed_la
     }
 }
 
-#[tokio::test]
-async fn too_many_that_are_believed_at_once_wait_like_those_that_are_read_at_once() {
+/// More hard bounces of one provider than can be true, of messages that are known since.
+async fn outage() -> Fixture {
     let f = doubting().await;
     let victims: Vec<String> = (0..2_400).map(|n| format!("user{n}@gmail.com")).collect();
     let id = |victim: &str| format!("{victim}.news.example");
@@ -335,11 +348,70 @@ async fn too_many_that_are_believed_at_once_wait_like_those_that_are_read_at_onc
         .collect();
     f.commit(&batch).await;
     log(&f, &victims.iter().map(|victim| sent(&id(victim), victim)).collect::<Vec<_>>(), &[]).await;
+    f
+}
+
+#[tokio::test]
+async fn too_many_that_are_believed_at_once_wait_like_those_that_are_read_at_once() {
+    let f = outage().await;
     let raised = raise_with(&f.store, &Policy::default(), START).await;
     assert_eq!(raised.count, 2_400);
     assert_eq!(listed(&f).await, []);
     let waiting = waiting(&f).await;
     assert!(waiting.len() == 2_400 && waiting.iter().all(|(_, why)| why == "outage"));
+}
+
+/// A configuration with this store and a published list.
+fn published(f: &Fixture) -> Config {
+    let mut config = Config::default();
+    config.database.path = f.database();
+    config.suppressions.path = f.path("suppressions.db");
+    config
+}
+
+#[tokio::test]
+async fn a_command_that_believes_late_leaves_nothing_on_the_list_that_is_over_and_changes_none_of_another_store() {
+    let f = doubting().await;
+    let id = |n: u32| format!("{n}@news.example");
+    for n in 0..5 {
+        f.commit(&[about(entry(n + 1, START + 4 * i64::from(n) * DAY, &[(ANN, SOFT)]), &id(n))]).await;
+    }
+    log(&f, &(0..5).map(|n| sent(&id(n), ANN)).collect::<Vec<_>>(), &[]).await;
+    f.store.suppress(&[address(BOB)], &by(START)).await.unwrap();
+    let config = published(&f);
+    let judge = Judge::new(&config).unwrap();
+    let believed = believe_sent(&config, &judge, START + 900 * DAY).await.unwrap();
+    assert_eq!((believed.count, believed.braked), (5, Vec::new()));
+    assert_eq!(listed(&f).await.iter().map(|(address, _)| address.as_str()).collect::<Vec<_>>(), [BOB]);
+    let of_ann: Vec<(String,)> =
+        f.rows("SELECT kind FROM event WHERE address = 'ann@example.org' ORDER BY revision").await;
+    let last: Vec<&str> = of_ann.iter().rev().take(2).map(|(kind,)| kind.as_str()).collect();
+    assert_eq!(last, ["expired", "suppressed"]);
+
+    let other = doubting().await;
+    other.commit(&[about(entry(1, START + 5, &[(ANN, HARD)]), TO_ANN)]).await;
+    log(&other, &[sent(TO_ANN, ANN)], &[]).await;
+    let foreign = Config { suppressions: config.suppressions, ..published(&other) };
+    let refused = believe_sent(&foreign, &judge, START + DAY).await;
+    assert!(matches!(refused, Err(StoreError::Foreign(_))), "{refused:?}");
+    assert_eq!(listed(&other).await, []);
+    assert_eq!(believe_sent(&published(&other), &judge, START + DAY).await.unwrap().count, 1, "it waits for that");
+}
+
+#[tokio::test]
+async fn whoever_says_what_was_sent_hears_of_the_brake() {
+    let f = outage().await;
+    let file = f.path("sent.csv");
+    std::fs::write(&file, "time,message_id,recipient\n1767225600,<1@ours>,ann@example.org\n").unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_bounced"));
+    command.args(["--config", "/dev/null", "sent", "import", "--json"]).arg(&file);
+    command.env("BOUNCED__DATABASE__PATH", f.database());
+    let output = command.env("BOUNCED__SUPPRESSIONS__PATH", f.path("suppressions.db")).output().unwrap();
+    let [told, complaint] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+    assert_eq!(told.lines().last(), Some(r#"{"believed":2400}"#), "{complaint}");
+    let heard: Vec<&str> = complaint.lines().filter(|line| line.contains("dead within an hour")).collect();
+    assert!(heard.len() == 1 && heard[0].starts_with("bounced: gmail.com called more"), "{complaint}");
+    assert_eq!(waiting(&f).await.len(), 2_400);
 }
 
 #[tokio::test]

@@ -1,8 +1,8 @@
 //! Who is believed: what strangers write waits once it can be known what we sent, and what matches that does not.
 
 use bounced::{
-    app::{Outdated, erase_outdated},
-    config::Retention,
+    app::{HandedOver, Judge, Outdated, Witnesses, erase_outdated},
+    config::{Config, Retention},
     message::Reading,
     policy::{Demand, Demands, Policy},
     report::{Action, Address, Evidence, Finding, Kind, Trust, Trusts},
@@ -334,4 +334,58 @@ async fn a_file_of_what_was_sent_says_what_is_wrong_with_its_rows_and_the_first_
     command.env("BOUNCED__DATABASE__PATH", f.database()).env("BOUNCED__TRUST__REQUIRED", "unverified");
     let told: serde_json::Value = serde_json::from_slice(&command.output().unwrap().stdout).unwrap();
     assert_eq!((&told["new"], &told["doubts_begin"]), (&1.into(), &false.into()));
+}
+
+#[tokio::test]
+async fn explain_knows_a_mail_that_is_on_record_and_says_of_its_double_no_more_than_is_known() {
+    const SAMPLE: &str = include_str!("../../scripts/samples/postfix-user-unknown.eml");
+    let f = Fixture::new().await;
+    let (config, file) = (f.path("bounced.toml"), f.path("m.eml"));
+    let path = |name: &str| f.path(name).display().to_string();
+    let text = format!(
+        "[database]\npath = \"{}\"\n[suppressions]\npath = \"{}\"\n[verp]\nkeys = \"{}\"\naddress = \"bounce@news.example\"\n",
+        path("bounced.db"),
+        path("suppressions.db"),
+        path("keys")
+    );
+    std::fs::write(&config, text).unwrap();
+    let run = |args: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_bounced"));
+        command.arg("--config").arg(&config).args(args).stdin(std::fs::File::open(&file).unwrap());
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let explained = |mail: &str| {
+        std::fs::write(&file, mail).unwrap();
+        let told: serde_json::Value = serde_json::from_str(&run(&["explain", "--json", "-"])).unwrap();
+        let trust = &told["trust"][0];
+        format!("{}: {}", trust["trust"].as_str().unwrap(), trust["because"].as_str().unwrap())
+    };
+    std::fs::write(&file, "").unwrap();
+    run(&["verp", "keygen"]);
+    for (id, beyond) in [("short", 0), ("long", 11 << 20)] {
+        let signed = run(&["verp", "sign", "--id", id, "anna@customer.example"]);
+        let mail = SAMPLE.replacen("To: bounces+anna@lists.example.org", &format!("To: {}", signed.trim()), 2);
+        let mail = mail + &"and more of it\n".repeat(beyond / 15);
+        std::fs::write(&file, &mail).unwrap();
+        run(&["receive"]);
+        let told = explained(&mail);
+        assert!(told.starts_with("verified: ") && !told.contains("has used"), "{id}: {told}");
+        let told = explained(&mail.replace('\n', "\r\n"));
+        let used = "; a mail on record has used its signed envelope sender (perhaps this one, with other line ends)";
+        assert!(!told.starts_with("verified") && told.ends_with(used), "{id}: {told}");
+    }
+}
+
+#[tokio::test]
+async fn explain_says_of_each_address_once_how_far_it_can_be_believed() {
+    let f = Fixture::new().await;
+    let mut config = Config::default();
+    config.database.path = f.database();
+    let JudgedMessage { report, verdicts, .. } =
+        entry(1, START, &[(ANN, HARD), (BOB, HARD), ("Ann@Example.org", SOFT)]);
+    let mut witnesses = Witnesses::open(&config, Judge::new(&config).unwrap()).await;
+    let vouched = witnesses.vouch(HandedOver::default(), &report, &verdicts).await;
+    assert_eq!(vouched.iter().map(|one| one.address.as_str()).collect::<Vec<_>>(), [ANN, BOB]);
 }

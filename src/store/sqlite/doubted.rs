@@ -61,24 +61,24 @@ struct Doubted {
     at: i64,
 }
 
-/// What becomes one: Message-ID, hash of the recipient, kind, row, address and time.
-type NewDoubted<'a> = (&'a str, String, &'a str, i64, Option<&'a str>, i64);
+/// What becomes one: Message-ID, hashes of the message and of the recipient, kind, row, address and time.
+type NewDoubted<'a> = (&'a str, [String; 2], &'a str, i64, Option<&'a str>, i64);
 
-/// Keeps what of a commit nobody vouches for as far as the sent log may.
+/// Keeps what of a commit nobody vouches for as far as the sent log may. What it tells of already is asked about as soon as
+/// the message has left the mail server: no line tells of it again.
 pub(super) async fn note(tx: &mut SqliteConnection, plan: &Plan<'_>, salt: &Salt) -> Result<(), sqlx::Error> {
-    let hash = |message_id: &str, address: &Address| HEXLOWER.encode(&salt.recipient(message_id, address));
     let mut rows: Vec<NewDoubted<'_>> = Vec::new();
     for NewBounce { id, judged, recipient, trust, .. } in &plan.bounces {
         if let (Some(message_id), Some(address)) = (&judged.report.original.message_id, &recipient.address)
             && *trust < Trust::Matched
         {
-            rows.push((message_id, hash(message_id, address), BOUNCE, *id, None, judged.received));
+            rows.push((message_id, hashes(salt, message_id, address), BOUNCE, *id, None, judged.received));
         }
     }
     for new in plan.complaints.iter().filter(|new| new.trust < Trust::Matched) {
         if let Some(message_id) = &new.judged.report.original.message_id {
-            let recipient = hash(message_id, &new.complainer.value);
-            rows.push((message_id, recipient, COMPLAINT, new.id, None, new.judged.received));
+            let hashes = hashes(salt, message_id, &new.complainer.value);
+            rows.push((message_id, hashes, COMPLAINT, new.id, None, new.judged.received));
         }
     }
     for (sign, judged) in &plan.doubted {
@@ -87,21 +87,30 @@ pub(super) async fn note(tx: &mut SqliteConnection, plan: &Plan<'_>, salt: &Salt
             (&judged.report.provenance.in_reply_to, author, sign.message)
             && matches!(sign.sign, Sign::AutoReply | Sign::OwnMail)
         {
-            let recipient = hash(message_id, author);
-            rows.push((message_id, recipient, sign.sign.as_str(), message, Some(sign.address), sign.at));
+            let hashes = hashes(salt, message_id, author);
+            rows.push((message_id, hashes, sign.sign.as_str(), message, Some(sign.address), sign.at));
         }
     }
     insert(tx, &rows, None).await
 }
 
+/// The hashes of a message and of its recipient, as `sent` has them.
+fn hashes(salt: &Salt, message_id: &str, recipient: &Address) -> [String; 2] {
+    [salt.message(message_id), salt.recipient(message_id, recipient)].map(|hash| HEXLOWER.encode(&hash))
+}
+
+/// They are asked about from `due` on; without that, at once where the message is known to have been sent to the recipient.
 async fn insert(tx: &mut SqliteConnection, rows: &[NewDoubted<'_>], due: Option<i64>) -> Result<(), sqlx::Error> {
     if rows.is_empty() {
         return Ok(());
     }
     sqlx::query(
         "INSERT INTO doubted (message_id, recipient, kind, row, address, at, due)
-         SELECT value ->> 0, unhex(value ->> 1), value ->> 2, value ->> 3, value ->> 4, value ->> 5, ?2
-         FROM json_each(?1) WHERE true
+         SELECT j.value ->> 0, unhex(j.value ->> '$[1][1]'), j.value ->> 2, j.value ->> 3, j.value ->> 4, j.value ->> 5,
+                coalesce(?2, (SELECT j.value ->> 5 FROM sent AS s
+                              WHERE s.message = unhex(j.value ->> '$[1][0]')
+                                AND s.recipient = unhex(j.value ->> '$[1][1]')))
+         FROM json_each(?1) AS j WHERE true
          ON CONFLICT (message_id, recipient, kind, row) DO UPDATE SET due = excluded.due",
     )
     .bind(json(&rows)?)
@@ -127,18 +136,22 @@ pub(super) async fn ask_from(tx: &mut SqliteConnection, pairs: &[(&str, String)]
 
 impl SqliteStore {
     pub(in crate::store) async fn raise_due(&self, policy: &Policy, now: i64) -> Result<Option<Raised>, StoreError> {
+        if !self.is_any_due(now).await? {
+            return Ok(None);
+        }
         let raised = async {
-            let is_any: Option<i64> =
-                sqlx::query_scalar(due!("1")).bind(now).bind(1).fetch_optional(&self.readers).await?;
-            if is_any.is_none() {
-                return Ok(None);
-            }
             let mut tx = self.writer.begin_with("BEGIN IMMEDIATE").await?;
             let raised = raise_some(&mut tx, policy, now).await?;
             tx.commit().await?;
-            Ok(Some(raised))
+            Ok(raised)
         };
         raised.await.map_err(|error| self.error(error))
+    }
+
+    pub(in crate::store) async fn is_any_due(&self, now: i64) -> Result<bool, StoreError> {
+        let any: Result<Option<i64>, _> =
+            sqlx::query_scalar(due!("1")).bind(now).bind(1).fetch_optional(&self.readers).await;
+        any.map(|any| any.is_some()).map_err(|error| self.error(error))
     }
 
     pub(in crate::store) async fn ask_again(&self, since: i64, now: i64) -> Result<(), StoreError> {
@@ -175,9 +188,9 @@ impl SqliteStore {
                 let mut tx = self.writer.begin_with("BEGIN IMMEDIATE").await?;
                 let alone = alone(&mut tx, &ids, &salt).await?;
                 let found = rows.iter().filter_map(|(at, id, address, message_id)| {
-                    let recipient = salt.recipient(message_id, &Address::parse(address)?);
-                    let is_his = alone.get(message_id).is_some_and(|only| only[..] == recipient[..]);
-                    is_his.then(|| (message_id.as_str(), HEXLOWER.encode(&recipient), kind, *id, None, *at))
+                    let address = Address::parse(address)?;
+                    let is_his = *alone.get(message_id)? == salt.recipient(message_id, &address);
+                    is_his.then(|| (message_id.as_str(), hashes(&salt, message_id, &address), kind, *id, None, *at))
                 });
                 insert(&mut tx, &found.collect::<Vec<_>>(), Some(now)).await?;
                 tx.commit().await?;
@@ -223,8 +236,9 @@ enum Learned<'a> {
     Sign(&'a Address, NewSign<'a>),
 }
 
-async fn raise_some(tx: &mut SqliteConnection, policy: &Policy, now: i64) -> Result<Raised, sqlx::Error> {
-    let Some(Vouching { since, salt }) = vouching(&mut *tx).await? else { return Ok(Raised::default()) };
+/// `None` where nothing can be known of what we send: what is due stays, and whoever asks on would ask for ever.
+async fn raise_some(tx: &mut SqliteConnection, policy: &Policy, now: i64) -> Result<Option<Raised>, sqlx::Error> {
+    let Some(Vouching { since, salt }) = vouching(&mut *tx).await? else { return Ok(None) };
     let policy = &*policy.vouching_since(Some(since));
     let due: Vec<Doubted> = sqlx::query_as(due!("d.message_id, d.recipient, d.kind, d.row, d.address, d.at"))
         .bind(now)
@@ -248,7 +262,7 @@ async fn raise_some(tx: &mut SqliteConnection, policy: &Policy, now: i64) -> Res
     let signs = signs(tx, &ours).await?;
     let count = (bounces.len() + complaints.len() + signs.len()) as u64;
     let changes = learn(tx, policy, &bounces, &complaints, &signs).await?;
-    Ok(Raised { count, changes })
+    Ok(Some(Raised { count, changes }))
 }
 
 /// Raises bounces, and says of each failure again which report of it counts.
