@@ -353,6 +353,35 @@ async fn archives_of_all_kinds_are_recorded_once_as_of_their_own_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_import_that_is_stopped_publishes_what_it_recorded() {
+    let dir = support::directory();
+    let bounced = Installation::new(dir.path(), "");
+    let mut child = bounced
+        .command(&["import", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Standard input stays open, and nothing more comes.
+    let mut input = child.stdin.take().unwrap();
+    let mail = |n| format!("From MAILER-DAEMON Tue Mar  1 10:00:00 2016\n{}\n", bounce(n));
+    input.write_all((0..700).map(mail).collect::<String>().as_bytes()).unwrap();
+    let part = async || (recorded(&bounced).await.0 >= 500).then_some(());
+    until("a part is recorded", SOON, part).await;
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let (messages, bounces) = recorded(&bounced).await;
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), messages), (Some(75), bounces), "{said}");
+    assert!(said.contains(&format!("stopped; {messages} mails recorded; start it again")), "{said}");
+    let published = database::count(&bounced.published(), "SELECT count(*) FROM suppression").await;
+    assert_eq!(published, messages);
+    drop(input);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_import_that_is_killed_goes_on_where_it_was() {
     const COUNT: usize = 3_000;
     let dir = support::directory();

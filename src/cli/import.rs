@@ -4,16 +4,23 @@ use std::{
     fs,
     io::{self, Write},
     path::{Path, PathBuf},
+    thread,
     time::UNIX_EPOCH,
 };
 
 use indicatif::ProgressBar;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Exit, Failure, Globals,
     exit::complain,
     input::{self, Input},
     receive::name_problem,
+    run::{Wish, Wishes},
     terminal::{count, grouped, long_task, printable, show_reading},
 };
 use crate::{
@@ -26,8 +33,9 @@ use crate::{
 ///
 /// Each mail counts as of the time when it arrived, as its topmost Received field says, else its Date, and never later than
 /// now: bounces of ten years ago suppress whom the policy still suppresses for them today. What is on record already counts
-/// no more, so an import that was stopped is begun again and goes on where it was. The mails stay as they are. For the
-/// lists of other programs there is `bounced suppressions import`.
+/// no more, so an import that was stopped is begun again and goes on where it was: Ctrl-C (SIGINT) and SIGTERM finish the part
+/// in hand and publish it, exit code 75; another one a second or more later ends it at once. The mails stay as they are. For
+/// the lists of other programs there is `bounced suppressions import`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   bounced import Inbox                  an mbox file
@@ -56,10 +64,15 @@ impl Import {
         let judge = judge.with_keys(&config).map_err(|error| Failure::new(Exit::Config, error))?;
         let runtime = tokio::runtime::Runtime::new();
         let runtime = runtime.map_err(|error| Failure::new(Exit::Software, format_args!("can't start: {error}")))?;
-        runtime.block_on(self.run(&config, judge))
+        let ended = runtime.block_on(self.run(&config, judge));
+        // Whatever still runs does nothing that anybody waits for.
+        runtime.shutdown_background();
+        ended
     }
 
     async fn run(&self, config: &Config, judge: Judge) -> Result<Exit, Failure> {
+        let stop = stop_on_signals()
+            .map_err(|error| Failure::new(Exit::Software, format_args!("can't listen to signals: {error}")))?;
         let input::Found { files, skipped, empty } = input::files(&self.paths);
         let mut archive = Archive {
             intake: Intake::open(config, judge, &self.mailbox, now()).await?,
@@ -67,10 +80,14 @@ impl Import {
             waiting: Vec::new(),
             octets: 0,
             tally: Tally::default(),
+            stop,
         };
         show_reading(&archive.bar);
         let mut exit = Exit::Yes;
         for path in files.iter().filter(|path| !is_unfinished(path)) {
+            if archive.stop.is_cancelled() {
+                break;
+            }
             if let Err(error) = archive.read(path).await? {
                 // The rest goes on; the exit code tells at the end.
                 let name = printable(&path.display().to_string());
@@ -78,6 +95,7 @@ impl Import {
                 exit = Exit::Input;
             }
         }
+        let is_stopped = archive.stop.is_cancelled();
         archive.record().await?;
         let Archive { intake, bar, tally, .. } = archive;
         bar.finish_and_clear();
@@ -91,6 +109,10 @@ impl Import {
         let published = intake.publish().await;
         intake.close().await;
         published?;
+        if is_stopped {
+            let recorded = count(tally.new as u64, "mail");
+            return Err(Failure::new(Exit::Later, format_args!("stopped; {recorded} recorded; start it again")));
+        }
         Ok(exit)
     }
 }
@@ -102,13 +124,22 @@ struct Archive {
     waiting: Vec<HandedOver>,
     octets: usize,
     tally: Tally,
+    /// Somebody wants an end.
+    stop: CancellationToken,
 }
 
 impl Archive {
-    /// Reads a file to its end, or to where it can't be read any more.
+    /// Reads a file to its end, to where it can't be read any more, or until somebody wants an end.
     async fn read(&mut self, path: &Path) -> Result<io::Result<()>, Failure> {
         let written = written(path);
-        for mail in input::watched_mails(path, &self.bar) {
+        let mut mails = read_apart(path, &self.bar);
+        loop {
+            let mail = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => break,
+                mail = mails.recv() => mail,
+            };
+            let Some(mail) = mail else { break };
             let Input { bytes, size, rest, .. } = match mail {
                 Ok(mail) => mail,
                 Err(error) => return Ok(Err(error)),
@@ -142,6 +173,43 @@ impl Archive {
         }
         Ok(())
     }
+}
+
+/// The mails of a file, read by a thread of its own: standard input may be silent for ever, and whoever wants an end gets it
+/// all the same.
+fn read_apart(path: &Path, bar: &ProgressBar) -> mpsc::Receiver<io::Result<Input>> {
+    let (give, take) = mpsc::channel(1);
+    let (path, bar) = (path.to_owned(), bar.clone());
+    thread::spawn(move || {
+        for mail in input::watched_mails(&path, &bar) {
+            if give.blocking_send(mail).is_err() {
+                break;
+            }
+        }
+    });
+    take
+}
+
+/// Is cancelled by the first SIGINT or SIGTERM; another one a second or more later ends the process.
+fn stop_on_signals() -> io::Result<CancellationToken> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let stop = CancellationToken::new();
+    let told = stop.clone();
+    tokio::spawn(async move {
+        let mut wishes = Wishes::default();
+        loop {
+            let kind = tokio::select! {
+                _ = terminate.recv() => SignalKind::terminate(),
+                _ = interrupt.recv() => SignalKind::interrupt(),
+            };
+            match wishes.heard() {
+                Wish::End => told.cancel(),
+                Wish::Same => {}
+                Wish::AtOnce => std::process::exit(128 + kind.as_raw_value()),
+            }
+        }
+    });
+    Ok(stop)
 }
 
 /// When a file was written: the latest time at which its mails can have arrived. Of standard input nobody knows.

@@ -85,6 +85,33 @@ impl From<DaemonError> for Failure {
 /// A terminal and a script around the process, or timeout(1), often send two signals where one is meant.
 const ONE_WISH: Duration = Duration::from_secs(1);
 
+/// Tells the first wish that the process ends from the next.
+#[derive(Default)]
+pub(super) struct Wishes(Option<Instant>);
+
+/// What a signal means that asks for the end.
+pub(super) enum Wish {
+    /// To finish what is in hand.
+    End,
+    /// The same, said twice.
+    Same,
+    /// To end at once.
+    AtOnce,
+}
+
+impl Wishes {
+    pub(super) fn heard(&mut self) -> Wish {
+        match self.0 {
+            None => {
+                self.0 = Some(Instant::now());
+                Wish::End
+            }
+            Some(first) if first.elapsed() < ONE_WISH => Wish::Same,
+            Some(_) => Wish::AtOnce,
+        }
+    }
+}
+
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -101,7 +128,7 @@ impl Signals {
     }
 
     async fn pass_on(mut self, stop: CancellationToken, reload: mpsc::Sender<()>, lines: log::Waiting) {
-        let mut asked: Option<Instant> = None;
+        let mut wishes = Wishes::default();
         loop {
             let (name, kind) = tokio::select! {
                 _ = self.terminate.recv() => ("SIGTERM", SignalKind::terminate()),
@@ -112,14 +139,13 @@ impl Signals {
                     continue;
                 }
             };
-            match asked {
-                None => {
-                    asked = Some(Instant::now());
+            match wishes.heard() {
+                Wish::End => {
                     tracing::info!("{name}: finishing the batches in flight");
                     stop.cancel();
                 }
-                Some(first) if first.elapsed() < ONE_WISH => {}
-                Some(_) => {
+                Wish::Same => {}
+                Wish::AtOnce => {
                     tracing::warn!("{name} again: ending at once");
                     lines.finish();
                     std::process::exit(128 + kind.as_raw_value());
