@@ -119,6 +119,13 @@ struct Envelope {
     recipients: Vec<String>,
 }
 
+impl Envelope {
+    /// Whether a command brings the message nearer.
+    const fn is_led_on_by(&self, command: &Command) -> bool {
+        self.sender.is_some() && matches!(command, Command::Rcpt { .. })
+    }
+}
+
 impl<S: AsyncRead + AsyncWrite> Client<S> {
     /// Carries out commands; gives the reply that ends it all.
     async fn commands(&mut self) -> io::Result<&'static str> {
@@ -143,7 +150,8 @@ impl<S: AsyncRead + AsyncWrite> Client<S> {
                     continue;
                 }
             };
-            idle += 1;
+            // What a message has of recipients is limited by itself, and a client that hears 421 comes again with all of them.
+            idle += u32::from(!envelope.is_led_on_by(&command));
             if idle > MOST_IDLE_COMMANDS {
                 return Ok("421 4.7.0 Too many commands and no message");
             }

@@ -164,7 +164,11 @@ async fn whoever_says_nothing_or_one_octet_a_minute_is_sent_away() {
 
 #[tokio::test]
 async fn whoever_makes_mistakes_without_end_is_sent_away() {
-    for (line, code, most) in [("GET /\r\n", "500", MOST_MISTAKES), ("NOOP\r\n", "250", MOST_IDLE_COMMANDS)] {
+    for (line, code, most) in [
+        ("GET /\r\n", "500", MOST_MISTAKES),
+        ("NOOP\r\n", "250", MOST_IDLE_COMMANDS),
+        ("RCPT TO:<a@x.example>\r\n", "503", MOST_IDLE_COMMANDS),
+    ] {
         let mut talk = Talk::begin().await;
         for _ in 0..most {
             talk.says(line, &[code]).await;
@@ -172,6 +176,20 @@ async fn whoever_makes_mistakes_without_end_is_sent_away() {
         talk.says(line, &["421 4.7.0"]).await;
         talk.ends().await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_message_for_many_comes_through_however_many_they_are() {
+    let mut talk = Talk::begin().await;
+    talk.says("LHLO x\r\n", &["250-", "250-", "250-", "250-", "250-", "250 "]).await;
+    talk.says("MAIL FROM:<>\r\n", &["250"]).await;
+    talk.says("RCPT TO:<a@x.example>\r\nRCPT TO:<b@x.example>\r\n", &["250", "250"]).await;
+    for _ in 0..=MOST_IDLE_COMMANDS {
+        talk.says("RCPT TO:<c@x.example>\r\n", &["452 4.5.3"]).await;
+    }
+    talk.says("DATA\r\n", &["354"]).await;
+    talk.says("x\r\n.\r\n", &[]).await;
+    assert_eq!(talk.handed.recv().await.unwrap().recipients, ["a@x.example", "b@x.example"]);
 }
 
 #[tokio::test]
