@@ -4,7 +4,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, BufRead, BufReader, Read},
+    io::{self, BufRead, BufReader, Cursor, Read},
     path::{Path, PathBuf},
 };
 
@@ -123,8 +123,8 @@ fn numbered(path: &Path) -> Option<(PathBuf, usize)> {
 
 /// One mail, whatever it begins with.
 pub(super) fn one(source: impl BufRead) -> io::Result<Input> {
-    Mails { name: "-".to_owned(), lines: Lines { source, begins_line: true }, is_mbox: false, given: 0, next: None }
-        .read(Vec::new())
+    let lines = Lines { source: Ahead::of(source), begins_line: true };
+    Mails { name: "-".to_owned(), lines, is_mbox: false, given: 0, next: None }.read(Vec::new())
 }
 
 /// The mails of one file, or of standard input, and a bar shows how far it is read. An error is the last that comes.
@@ -177,10 +177,67 @@ fn may_be_mbox(path: &Path) -> bool {
     path.extension().is_none_or(|e| e.eq_ignore_ascii_case("mbox") || e.eq_ignore_ascii_case("mbx"))
 }
 
-/// The mails of one source; an mbox (RFC 4155) is taken apart at its separators.
+/// A source of which some was read ahead.
+struct Ahead<S> {
+    read: Cursor<Vec<u8>>,
+    source: S,
+}
+
+impl<S: BufRead> Ahead<S> {
+    fn of(source: S) -> Self {
+        Self { read: Cursor::default(), source }
+    }
+
+    /// What comes next, as far as there is so much; it is read again.
+    fn peek(&mut self, most: usize) -> io::Result<&[u8]> {
+        let begun = usize::try_from(self.read.position()).unwrap_or(usize::MAX);
+        let mut read = std::mem::take(&mut self.read).into_inner();
+        read.drain(..begun.min(read.len()));
+        let missing = most.saturating_sub(read.len()) as u64;
+        let more = (&mut self.source).take(missing).read_to_end(&mut read);
+        self.read = Cursor::new(read);
+        more?;
+        let read = self.read.get_ref();
+        Ok(&read[..read.len().min(most)])
+    }
+}
+
+impl<S: BufRead> Read for Ahead<S> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let octets = self.read.read(into)?;
+        if octets > 0 { Ok(octets) } else { self.source.read(into) }
+    }
+}
+
+impl<S: BufRead> BufRead for Ahead<S> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.read.fill_buf()?.is_empty() { self.source.fill_buf() } else { self.read.fill_buf() }
+    }
+
+    fn consume(&mut self, octets: usize) {
+        // Whoever has seen what was read ahead takes of that.
+        if self.read.fill_buf().is_ok_and(<[u8]>::is_empty) {
+            self.source.consume(octets)
+        } else {
+            self.read.consume(octets)
+        }
+    }
+}
+
+/// The value of the field that says how long the body is, as mail servers that quote no separators write it (mboxcl).
+fn content_length(line: &[u8]) -> Option<usize> {
+    let (name, value) = line.split_at_checked(b"Content-Length:".len())?;
+    if !name.eq_ignore_ascii_case(b"Content-Length:") {
+        return None;
+    }
+    str::from_utf8(value).ok()?.trim().parse().ok().filter(|octets| *octets <= MOST_OCTETS)
+}
+
+/// The mails of one source; an mbox (RFC 4155) is taken apart at its separators, but for those within a body whose length
+/// leads exactly to the next, or to the end.
 struct Mails<S> {
     name: String,
-    lines: Lines<S>,
+    lines: Lines<Ahead<S>>,
     is_mbox: bool,
     /// So many mails were given.
     given: usize,
@@ -190,7 +247,7 @@ struct Mails<S> {
 
 impl<S: BufRead> Mails<S> {
     fn of(name: String, source: S, may_be_mbox: bool) -> io::Result<Self> {
-        let mut lines = Lines { source, begins_line: true };
+        let mut lines = Lines { source: Ahead::of(source), begins_line: true };
         let (mut blank, mut line) = (Vec::new(), Vec::new());
         // An mbox whose first mail was cut out by hand begins with what stood between the two.
         while lines.read(&mut line)? && is_blank(&line) && blank.len() < MOST_BLANK {
@@ -207,19 +264,29 @@ impl<S: BufRead> Mails<S> {
         let mut blank_before = false;
         let mut length = mail.len() as u64;
         let mut rest: Option<Sha256> = None;
+        // The length that the header gives its body, and how much of a body whose length is right is to come.
+        let (mut is_header, mut said, mut whole) = (self.is_mbox, None, 0_usize);
         loop {
             line.clear();
             let begins = self.lines.begins_line;
             if !self.lines.read(&mut line)? {
                 break;
             }
-            if self.is_mbox && begins && blank_before && is_separator(&line) {
+            if self.is_mbox && begins && blank_before && whole == 0 && is_separator(&line) {
                 self.next = Some(line);
                 break;
             }
             length += line.len() as u64;
             if length > LONGEST {
                 return Err(endless("mail"));
+            }
+            whole = whole.saturating_sub(line.len());
+            if is_header && begins {
+                said = said.or_else(|| content_length(&line));
+                is_header = !is_blank(&line);
+                if let Some(octets) = said.filter(|_| !is_header) {
+                    whole = if self.lines.ends_body(octets)? { octets } else { 0 };
+                }
             }
             blank_before = begins && is_blank(&line);
             let (kept, cut) = line.split_at(line.len().min(most.saturating_sub(mail.len())));
@@ -289,6 +356,22 @@ struct Lines<S> {
     begins_line: bool,
 }
 
+impl<S: BufRead> Lines<Ahead<S>> {
+    /// Whether a body that begins here and is so long ends where the next mail of an mbox begins, or where all ends.
+    fn ends_body(&mut self, octets: usize) -> io::Result<bool> {
+        let seen = self.source.peek(octets + LONGEST_SEPARATOR)?;
+        let Some((body, mut behind)) = seen.split_at_checked(octets) else { return Ok(false) };
+        let mut is_parted = body.is_empty() || body.ends_with(b"\n\n") || body.ends_with(b"\n\r\n");
+        for blank in [b"\n".as_slice(), b"\r\n"] {
+            while let Some(rest) = behind.strip_prefix(blank) {
+                (behind, is_parted) = (rest, true);
+            }
+        }
+        let line = behind.split_inclusive(|octet| *octet == b'\n').next().unwrap_or_default();
+        Ok(line.is_empty() || is_parted && is_separator(line))
+    }
+}
+
 impl<S: BufRead> Lines<S> {
     /// Adds the next line, or so much of it as fits in a piece; false at the end.
     fn read(&mut self, line: &mut Vec<u8>) -> io::Result<bool> {
@@ -322,6 +405,9 @@ impl<S: BufRead> Lines<S> {
 
 /// In octets; no separator and no SMTP reply is nearly as long.
 const LONGEST_PIECE: u64 = 64 * 1024;
+
+/// In octets, with blank lines before it.
+const LONGEST_SEPARATOR: usize = 4_096;
 
 /// `From SENDER Mon Nov 23 10:00:00 2026`: a separator carries a time of day; a sentence that begins with "From"
 /// hardly ever does.
@@ -367,6 +453,26 @@ mod tests {
         for mbox in [FIRST.trim_end().to_owned() + "\n" + SECOND, format!("{FIRST}From now on, all is well\n")] {
             assert_eq!(taken_apart(mbox.as_bytes(), true), [pair("box", &mbox)]);
         }
+    }
+
+    #[test]
+    fn a_body_of_the_length_that_its_header_says_is_whole_whatever_stands_in_it() {
+        let body = "No such user\n\nFrom b@x Mon Nov 23 10:00:01 2026\nReceived: by forged\n\nlaid ready\n";
+        let mail = |octets: usize| format!("From a@x Mon Nov 23 10:00:00 2026\ncontent-length: {octets}\n\n{body}");
+        let right = mail(body.len());
+        assert_eq!(taken_apart(right.as_bytes(), true), [pair("box", &right)], "to the end");
+        let first = format!("{right}\n");
+        assert_eq!(
+            taken_apart(format!("{first}{SECOND}").as_bytes(), true),
+            [pair("box#1", &first), pair("box#2", SECOND)]
+        );
+        // Whoever writes another length hides no mail, and lets none be taken for two.
+        for octets in [0, 1, body.len() - 2, body.len() + 2, usize::MAX] {
+            let mails = taken_apart(format!("{}\n{SECOND}", mail(octets)).as_bytes(), true);
+            assert_eq!((mails.len(), mails.last()), (3, Some(&pair("box#3", SECOND))), "{octets}");
+        }
+        let lower = format!("From a@x Mon Nov 23 10:00:00 2026\n\nContent-Length: {}\n\n{body}\n{SECOND}", body.len());
+        assert_eq!(taken_apart(lower.as_bytes(), true).len(), 3, "what stands in a body is no field");
     }
 
     #[test]
