@@ -45,6 +45,7 @@ enum Socket {
 
 impl Listener {
     pub(super) async fn start(
+        mailbox: &str,
         settings: &LmtpSettings,
         handed: mpsc::Sender<Handed>,
         is_open: Arc<AtomicBool>,
@@ -62,6 +63,7 @@ impl Listener {
         };
         let stopping = CancellationToken::new();
         let desk = Desk {
+            mailbox: mailbox.to_owned(),
             host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
             max_message: settings.max_message as usize,
             recipients: settings.recipients,
@@ -109,7 +111,7 @@ async fn listen(socket: Socket, desk: Arc<Desk>, connections: usize) {
         let stream = match accepted {
             Ok(stream) => stream,
             Err(error) => {
-                tracing::warn!("a connection was not taken: {error}");
+                tracing::warn!(mailbox = desk.mailbox, "a connection was not taken: {error}");
                 tokio::time::sleep(PAUSE).await;
                 continue;
             }
@@ -118,12 +120,13 @@ async fn listen(socket: Socket, desk: Arc<Desk>, connections: usize) {
             (Ok(place), stream) => {
                 let desk = Arc::clone(&desk);
                 clients.spawn(async move {
+                    let mailbox = desk.mailbox.clone();
                     let ended = match stream {
                         Stream::Unix(stream) => speak(stream, desk).await,
                         Stream::Tcp(stream) => speak(stream, desk).await,
                     };
                     if let Err(error) = ended {
-                        tracing::debug!("an LMTP client is gone: {error}");
+                        tracing::debug!(mailbox, "an LMTP client is gone: {error}");
                     }
                     drop(place);
                 });

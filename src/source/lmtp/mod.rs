@@ -43,6 +43,7 @@ const POLL: Duration = Duration::from_secs(30);
 /// Takes what is handed over at one place.
 #[derive(Debug)]
 pub struct LmtpSource {
+    mailbox: String,
     settings: LmtpSettings,
     counter: Option<Counter>,
 }
@@ -113,8 +114,8 @@ impl LmtpSource {
 impl Source for LmtpSource {
     type Settings = LmtpSettings;
 
-    fn new(_: &str, settings: Self::Settings) -> Self {
-        Self { settings, counter: None }
+    fn new(mailbox: &str, settings: Self::Settings) -> Self {
+        Self { mailbox: mailbox.to_owned(), settings, counter: None }
     }
 
     fn describe(place: &Place) -> String {
@@ -132,7 +133,7 @@ impl Source for LmtpSource {
             None => {
                 let (sender, handed) = mpsc::channel(self.settings.connections);
                 let is_open = Arc::new(AtomicBool::new(false));
-                let listener = Listener::start(&self.settings, sender, Arc::clone(&is_open)).await?;
+                let listener = Listener::start(&self.mailbox, &self.settings, sender, Arc::clone(&is_open)).await?;
                 let (next, waiting, pending) = Default::default();
                 Counter { listener, handed, is_open, next, waiting, pending }
             }

@@ -63,6 +63,8 @@ pub(super) struct Handed {
 /// What all clients of a listener have in common.
 #[derive(Debug)]
 pub(super) struct Desk {
+    /// The mailbox, by its name in the configuration.
+    pub mailbox: String,
     pub host: String,
     pub max_message: usize,
     pub recipients: usize,

@@ -19,6 +19,7 @@ impl Talk {
         let (sender, handed) = mpsc::channel(1);
         let (is_open, stopping) = (Arc::new(AtomicBool::new(true)), CancellationToken::new());
         let desk = Desk {
+            mailbox: "test".into(),
             host: "here.example".to_owned(),
             max_message: 100,
             recipients: 2,
