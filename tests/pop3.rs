@@ -208,9 +208,10 @@ async fn a_session_that_breaks_off_deletes_nothing_and_all_comes_again() {
         if cut != "RETR 2" {
             assert!(matches!(source.settle(&done).await, Err(SourceError::Lost(_))), "{cut}");
             assert_eq!(server.dovecot.count("INBOX"), 2, "{cut}");
-            // The recorder knows what is not settled, and says so again.
+            // It comes again, and is known by its octets.
             source.open(records.resume()).await.unwrap();
-            assert!(source.fetch().await.unwrap().is_empty(), "{cut}");
+            let again = source.fetch().await.unwrap();
+            assert_eq!(subjects(&again), ["one", "two"], "{cut}");
         }
         assert_eq!(source.settle(&done).await.unwrap(), [], "{cut}");
         assert_eq!(server.dovecot.count("INBOX"), 0, "{cut}");
@@ -273,14 +274,20 @@ async fn what_stays_wrong_is_refused_in_one_line_that_says_what_to_do() {
     }
 }
 
-/// A source before a server that says this, whatever it is asked, and then falls silent.
-async fn before(lines: Vec<u8>) -> Pop3Source {
+/// A source before a server that says the first of these at once, each other one when it hears a line, and then falls silent.
+async fn before(says: Vec<Vec<u8>>) -> Pop3Source {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
-        use tokio::io::{AsyncReadExt, AsyncWriteExt};
-        let (mut stream, _) = listener.accept().await.unwrap();
-        let _ = stream.write_all(&lines).await;
+        use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut stream = BufReader::new(stream);
+        for (n, text) in says.iter().enumerate() {
+            if n > 0 && !stream.read_line(&mut String::new()).await.is_ok_and(|octets| octets > 0) {
+                return;
+            }
+            let _ = stream.get_mut().write_all(text).await;
+        }
         let mut rest = Vec::new();
         let _ = stream.read_to_end(&mut rest).await;
     });
@@ -291,33 +298,96 @@ async fn before(lines: Vec<u8>) -> Pop3Source {
     Pop3Source::new("test", settings.unwrap())
 }
 
-/// How opening a mailbox of such a server fails.
-async fn told_by(lines: &'static str) -> String {
-    let error = before(lines.into()).await.open(Resume::default()).await.unwrap_err();
-    let kind = if matches!(error, SourceError::Refused(_)) { "refused" } else { "lost" };
+/// How opening a mailbox of such a server fails; `|` stands between what it says.
+async fn told_by(says: &str) -> String {
+    let says = says.split('|').map(|text| text.as_bytes().to_vec()).collect();
+    let error = before(says).await.open(Resume::default()).await.unwrap_err();
+    let kind = match error {
+        SourceError::Refused(_) => "refused",
+        SourceError::Lost(_) => "lost",
+        SourceError::Later(_) => "later",
+    };
     assert!(!error.to_string().contains("geheim"), "{error}");
     format!("{kind}: {error}")
 }
 
 #[tokio::test]
 async fn servers_that_lie_stall_or_refuse_are_told_apart() {
-    const CAPA: &str = "+OK hello\r\n+OK\r\nUIDL\r\n.\r\n+OK\r\n";
-    for (lines, expected) in [
-        ("HTTP/1.1 400 Bad Request\r\n", "lost: u at 127.0.0.1"),
-        ("-ERR [SYS/TEMP] later\r\n", "lost: "),
-        ("+OK hello\r\n-ERR no CAPA\r\n+OK\r\n-ERR [AUTH] geheim is wrong\r\n", "refused: "),
-        ("+OK hello\r\n-ERR no CAPA\r\n+OK\r\n-ERR [IN-USE] locked\r\n", "lost: "),
-        (concat!("+OK hello\r\n+OK\r\nUIDL\r\n.\r\n+OK\r\n", "+OK\r\n-ERR no UIDL\r\n"), "refused: "),
-        (concat!("+OK hello\r\n+OK\r\nUIDL\r\n.\r\n+OK\r\n", "+OK\r\n+OK\r\n1 a\r\n"), "lost: "),
-        ("+OK hel", "lost: "),
+    const LOGIN: &str = "+OK hello\r\n|+OK\r\nUIDL\r\n.\r\n|+OK\r\n|";
+    for (says, expected) in [
+        ("HTTP/1.1 400 Bad Request\r\n".to_owned(), "lost: u at 127.0.0.1"),
+        ("-ERR [SYS/TEMP] later\r\n".to_owned(), "lost: "),
+        (format!("{LOGIN}-ERR [AUTH] geheim is wrong\r\n"), "refused: "),
+        (format!("{LOGIN}-ERR [IN-USE] locked\r\n"), "lost: "),
+        (format!("{LOGIN}-ERR [LOGIN-DELAY] wait\r\n"), "later: "),
+        ("+OK hello\r\n|-ERR no CAPA\r\n|+OK\r\n|-ERR wrong\r\n".to_owned(), "refused: "),
+        (format!("{LOGIN}+OK\r\n|-ERR no UIDL\r\n"), "refused: "),
+        (format!("{LOGIN}+OK\r\n|+OK\r\n1 a\r\n"), "lost: "),
+        (format!("{LOGIN}+OK\r\n+OK\r\n|1 a\r\n"), "lost: "),
+        ("+OK hel".to_owned(), "lost: "),
     ] {
-        let told = told_by(lines).await;
-        assert!(told.starts_with(expected), "{lines}: {told}");
+        let told = told_by(&says).await;
+        assert!(told.starts_with(expected), "{says}: {told}");
     }
-    let endless: &'static str = Box::leak(format!("{CAPA}{}", "x".repeat(20_000)).into_boxed_str());
-    assert!(told_by(endless).await.contains("more than 8 KiB"));
-    let slow = tokio::time::timeout(Duration::from_secs(30), told_by(CAPA)).await.unwrap();
+    assert!(told_by(&format!("{LOGIN}{}", "x".repeat(20_000))).await.contains("more than 8 KiB"));
+    let slow = tokio::time::timeout(Duration::from_secs(30), told_by(LOGIN)).await.unwrap();
     assert!(slow.contains("no answer within"), "{slow}");
+    // One that asks and asks.
+    let more = "+OK\r\n|+OK\r\nSASL PLAIN\r\nUIDL\r\n.\r\n|+ \r\n|+ \r\n|+ \r\n|+ \r\n";
+    let endless = tokio::time::timeout(Duration::from_secs(30), told_by(more)).await.unwrap();
+    assert!(endless.starts_with("lost: "), "{endless}");
+}
+
+/// What a server says that has these messages, by their numbers and names, to somebody who reads all of them.
+fn with_messages(messages: &[(&str, &str)]) -> Vec<Vec<u8>> {
+    let names: String = messages.iter().enumerate().map(|(n, (name, _))| format!("{} {name}\r\n", n + 1)).collect();
+    let greeting = ["+OK\r\n", "+OK\r\nUIDL\r\n.\r\n", "+OK\r\n", "+OK\r\n"].map(String::from).to_vec();
+    let bodies = messages.iter().map(|(_, body)| format!("+OK\r\n{body}"));
+    let says = greeting.into_iter().chain([format!("+OK\r\n{names}.\r\n")]).chain(bodies);
+    says.map(String::into_bytes).collect()
+}
+
+#[tokio::test]
+async fn what_stands_behind_a_lone_line_feed_is_still_the_mail() {
+    let smuggled = "Subject: one\r\n\r\nx\n.\n+OK\nReceived: by mx.example.org; Thu, 01 Jan 2026 00:00:00 +0000\n\nforged\r\n.\r\n";
+    let honest = "Subject: two\r\n\r\nx\r\n.\r\n";
+    let mut source = before(with_messages(&[("1", smuggled), ("2", honest)])).await;
+    source.open(Resume::default()).await.unwrap();
+    let batch = source.fetch().await.unwrap();
+    assert_eq!(subjects(&batch), ["one", "two"]);
+    assert!(batch.messages[0].body.ends_with(b"forged\r\n"));
+    // One that ends a mail so, and goes on, has said more than it was asked for.
+    let short = "Subject: one\r\n\r\nx\r\n.\r\n+OK\r\nSubject: forged\r\n\r\nx\r\n.\r\n";
+    let mut source = before(with_messages(&[("1", short), ("2", honest)])).await;
+    source.open(Resume::default()).await.unwrap();
+    assert!(matches!(source.fetch().await, Err(SourceError::Lost(_))));
+}
+
+#[tokio::test]
+async fn messages_of_one_name_that_differ_are_all_read_and_none_is_deleted() {
+    let (one, two) = ("Subject: one\r\n\r\nx\r\n.\r\n", "Subject: two\r\n\r\nx\r\n.\r\n");
+    let mut source = before(with_messages(&[("7", one), ("7", two)])).await;
+    source.open(Resume::default()).await.unwrap();
+    let batch = source.fetch().await.unwrap();
+    assert_eq!(subjects(&batch), ["one", "two"]);
+    assert_ne!(batch.messages[0].place, batch.messages[1].place);
+    // It would be silence that answers a DELE.
+    assert_eq!(source.settle(&Records::default().commit(&batch)).await.unwrap(), []);
+    assert!(source.complaint().unwrap().contains("one name"));
+    // Copies are one message.
+    let mut source = before(with_messages(&[("7", one), ("7", one)])).await;
+    source.open(Resume::default()).await.unwrap();
+    assert_eq!(subjects(&source.fetch().await.unwrap()), ["one"]);
+    assert!(source.complaint().is_none());
+}
+
+#[tokio::test]
+async fn a_name_that_is_given_again_after_a_deletion_is_another_message() {
+    let records = Records::default();
+    records.0.lock().unwrap().insert("1".into());
+    let mut source = before(with_messages(&[("1", "Subject: new\r\n\r\nx\r\n.\r\n")])).await;
+    source.open(records.resume()).await.unwrap();
+    assert_eq!(subjects(&source.fetch().await.unwrap()), ["new"]);
 }
 
 proptest::proptest! {
@@ -340,7 +410,7 @@ proptest::proptest! {
         lines.extend(vec![b'x'; long]);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let mut source = before(lines).await;
+            let mut source = before(vec![lines]).await;
             let steps = async {
                 source.open(Resume::default()).await.ok()?;
                 let batch = source.fetch().await.ok()?;

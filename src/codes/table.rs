@@ -293,7 +293,7 @@ mod tests {
             "550 user unknown",
             "550 mailbox unavailable",
             "551 user unknown",
-            "551 please try",
+            "551 user not local",
             "552 user unknown",
             "553 user unknown",
             "553 mailbox name not allowed",

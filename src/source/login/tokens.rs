@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, TryLockError},
-    io::{self, Write},
+    io::{self, Seek, SeekFrom, Write},
     os::unix::fs::PermissionsExt,
     path::Path,
     time::Duration,
@@ -126,6 +126,10 @@ async fn of_refresh_token(
     if let Some((_, DOUBTS.., why)) = dead {
         return Err(SourceError::Refused(why.clone()));
     }
+    // A provider that gives a new one takes the old one for stolen when it comes again: without room for the new one nobody
+    // is asked.
+    let cannot = |error| account.lost(&format!("a new refresh token can't be kept in {}: {error}", file.display()));
+    let room = Room::begin(file).map_err(cannot)?;
     let form = vec![("grant_type", Secret::new("refresh_token".into())), ("refresh_token", refresh.clone())];
     let form = with_client(account, client, &url, form).await?;
     let answer = post(account, &url, &form, &client.endpoints).await?;
@@ -143,10 +147,7 @@ async fn of_refresh_token(
     };
     *dead = None;
     if let Some(new) = granted.refresh.as_ref().filter(|new| new.expose() != refresh.expose()) {
-        // Before the access token is used: where this fails, the old one may still hold.
-        keep(file, new).map_err(|error| {
-            account.lost(&format!("the new refresh token can't be kept in {}: {error}", file.display()))
-        })?;
+        room.keep(new).map_err(cannot)?;
     }
     Ok(granted)
 }
@@ -262,11 +263,32 @@ fn read_kept(file: &Path) -> Result<Kept, String> {
 
 /// Keeps a refresh token, for its owner alone; it is on the disk when this returns.
 pub(super) fn keep(file: &Path, refresh: &Secret) -> io::Result<()> {
-    let replacement = Replacement::begin(file, None)?;
-    let mut writer = replacement.file()?;
-    writer.set_permissions(fs::Permissions::from_mode(0o600))?;
-    let kept = Kept { refresh_token: refresh.expose().to_owned(), since: now() };
-    serde_json::to_writer(&mut writer, &kept)?;
-    writer.write_all(b"\n")?;
-    replacement.commit()
+    Room::begin(file)?.keep(refresh)
+}
+
+/// Where a refresh token can be kept, whatever else fills the disk meanwhile.
+struct Room(Replacement);
+
+impl Room {
+    /// The longest file of a token.
+    const OCTETS: usize = 16 << 10;
+
+    fn begin(file: &Path) -> io::Result<Self> {
+        let replacement = Replacement::begin(file, None)?;
+        let mut writer = replacement.file()?;
+        writer.set_permissions(fs::Permissions::from_mode(0o600))?;
+        writer.write_all(&[b' '; Self::OCTETS])?;
+        writer.sync_data()?;
+        Ok(Self(replacement))
+    }
+
+    fn keep(self, refresh: &Secret) -> io::Result<()> {
+        let kept = Kept { refresh_token: refresh.expose().to_owned(), since: now() };
+        let text = format!("{}\n", serde_json::to_string(&kept)?);
+        let mut writer = self.0.file()?;
+        writer.seek(SeekFrom::Start(0))?;
+        writer.write_all(text.as_bytes())?;
+        writer.set_len(text.len() as u64)?;
+        self.0.commit()
+    }
 }

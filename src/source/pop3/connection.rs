@@ -35,6 +35,7 @@ pub(super) struct Connection {
     timeouts: Timeouts,
     progress: Progress,
     capabilities: Vec<String>,
+    is_logged_in: bool,
 }
 
 /// A message, as it came.
@@ -82,6 +83,7 @@ impl Connection {
             timeouts: settings.timeouts.clone(),
             progress: progress.clone(),
             capabilities: Vec::new(),
+            is_logged_in: false,
         };
         match settings.tls {
             Tls::Implicit => {
@@ -138,7 +140,10 @@ impl Connection {
             Way::Sasl(exchange) => self.authenticate(exchange).await?,
             Way::Password(password) => (self.user_and_pass(user, &password).await?, None),
         };
-        let Err(said) = end else { return Ok(()) };
+        let Err(said) = end else {
+            self.is_logged_in = true;
+            return Ok(());
+        };
         // RFC 2449 §8, RFC 3206 §4: what passes.
         if said.starts_with("[LOGIN-DELAY]") {
             return Err(SourceError::Later(format!("{}: login failed: {said}", self.who)));
@@ -219,20 +224,22 @@ impl Connection {
         }
     }
 
-    /// RFC 1939 §3: lines, of which those that begin with a dot have one more, until a dot stands alone.
+    /// RFC 1939 §3: lines, of which those that begin with a dot have one more, until a dot stands alone. Only CR LF ends a
+    /// line: whoever wrote the mail may have written a lone LF, a dot and what looks like the next answer.
     async fn body(&mut self, most: usize) -> Result<Retrieved, SourceError> {
         let (mut body, mut size, mut rest) = (Vec::new(), 0_u64, None::<Sha256>);
-        let mut begins_line = true;
+        let (mut begins_line, mut ends_with_cr) = (true, false);
         loop {
             let piece = self.piece().await?;
             let mut text = piece.as_slice();
             if begins_line && text.first() == Some(&b'.') {
-                if matches!(text, b".\r\n" | b".\n") {
+                if text == b".\r\n" {
                     break;
                 }
                 text = &text[1..];
             }
-            begins_line = text.last() == Some(&b'\n');
+            begins_line = text.ends_with(b"\r\n") || (ends_with_cr && text == b"\n");
+            ends_with_cr = text.last() == Some(&b'\r');
             size += text.len() as u64;
             let (kept, cut) = text.split_at(text.len().min(most.saturating_sub(body.len())));
             body.extend_from_slice(kept);
@@ -257,6 +264,10 @@ impl Connection {
     pub(super) async fn command(&mut self, command: &str) -> Result<Result<String, String>, SourceError> {
         trace!(server = self.who, command);
         self.progress.until(self.timeouts.command);
+        // Nothing was asked for yet: this is no answer, whoever wrote it.
+        if self.is_logged_in && !self.io.buffer().is_empty() {
+            return Err(self.lost("the server said more than it was asked for"));
+        }
         self.send(command).await?;
         self.status().await
     }

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use connection::Connection;
+use connection::{Connection, Retrieved};
 pub use settings::{AfterPop3, Pop3Settings};
 use tracing::info;
 
@@ -23,6 +23,19 @@ use crate::{
 
 /// So many names are asked after at once.
 const CHUNK: usize = 1_000;
+
+/// So many messages of one name are looked at: identical copies, if the server keeps to the rules.
+const MOST_COPIES: usize = 100;
+
+/// Another message that has the name of this one; no name holds a blank (RFC 1939 §7).
+fn copy_of(place: &Place, number: usize) -> Place {
+    Place::new(format!("{} {number}", place.as_str()))
+}
+
+/// The name that the server has given.
+fn original(place: &Place) -> Place {
+    Place::new(place.as_str().split(' ').next().unwrap_or_default())
+}
 
 /// Reads one POP3 mailbox.
 pub struct Pop3Source {
@@ -37,12 +50,15 @@ pub struct Pop3Source {
     unread: VecDeque<Unread>,
     /// When the mailbox was listed last; absent before the first time.
     looked: Option<i64>,
-    /// Read and not settled.
-    under_way: HashSet<Place>,
+    /// Read and not settled, and how many of each name.
+    under_way: HashMap<Place, usize>,
     /// What could not be read, and when it is tried again.
     pending: HashMap<Place, Retry>,
-    /// Messages that are recorded and still lie there: nobody has to be asked of them again.
-    recorded: HashSet<Place>,
+    /// Messages that are recorded and still lie there, and how many of each name: nobody has to be asked of them again.
+    recorded: HashMap<Place, usize>,
+    /// Names that the server gives to several messages that differ. Which of them is which nobody can tell later, so they
+    /// are read and never deleted.
+    ambiguous: HashSet<Place>,
     /// Of those the store has not heard.
     news: Vec<Pending>,
     /// Over this one the connection broke the last time. One that it breaks over again is pending.
@@ -73,7 +89,8 @@ impl Pop3Source {
             for (number, name) in connection.names().await? {
                 numbers.entry(Place::new(name)).or_default().push(number);
             }
-            self.recorded.retain(|place| numbers.contains_key(place));
+            self.recorded.retain(|place, _| numbers.contains_key(place));
+            self.ambiguous.retain(|place| numbers.contains_key(place));
             self.unread.retain(|unread| numbers.contains_key(&unread.place));
             self.session = Some(Session { connection, numbers });
         }
@@ -83,13 +100,19 @@ impl Pop3Source {
     /// What lies there and nobody here has looked at, oldest first.
     fn fresh(&self, session: &Session) -> Vec<Place> {
         let unread = self.unread.iter().map(|unread| &unread.place);
-        let waits: HashSet<&Place> = unread.chain(&self.under_way).chain(&self.recorded).collect();
-        let is_fresh = |place: &Place| !waits.contains(place) && !self.pending.contains_key(place);
-        let fresh = session.numbers.iter().filter(|(place, _)| is_fresh(place));
+        let waits: HashSet<&Place> = unread.chain(self.under_way.keys()).chain(self.pending.keys()).collect();
+        let is_recorded = |place: &Place, now: usize| self.recorded.get(place).is_some_and(|known| now <= *known);
+        let is_fresh = |place: &Place, numbers: &Vec<u32>| !waits.contains(place) && !is_recorded(place, numbers.len());
+        let fresh = session.numbers.iter().filter(|(place, numbers)| is_fresh(place, numbers));
         // Names say nothing of age; numbers rise with it.
         let mut fresh: Vec<(&Vec<u32>, &Place)> = fresh.map(|(place, numbers)| (numbers, place)).collect();
         fresh.sort_unstable_by_key(|(numbers, _)| numbers.first());
         fresh.into_iter().map(|(_, place)| place.clone()).collect()
+    }
+
+    /// How many messages have this name now, as far as anybody knows.
+    fn count(&self, place: &Place) -> usize {
+        self.session.as_ref().and_then(|session| session.numbers.get(place)).map_or(1, Vec::len)
     }
 
     /// The places that were pending and hold no message any more.
@@ -106,13 +129,22 @@ impl Pop3Source {
         self.session().await?;
         let fresh = self.session.as_ref().map(|session| self.fresh(session)).unwrap_or_default();
         for chunk in fresh.chunks(CHUNK) {
-            let unrecorded = self.unrecorded.of(chunk.to_vec()).await.map_err(SourceError::Lost)?;
-            let unrecorded: HashSet<Place> = unrecorded.into_iter().collect();
-            let (new, known): (Vec<Place>, Vec<Place>) =
-                chunk.iter().cloned().partition(|place| unrecorded.contains(place));
+            let unrecorded: HashSet<Place> = match self.settings.after {
+                AfterPop3::Leave => self.unrecorded.of(chunk.to_vec()).await.map_err(SourceError::Lost)?,
+                // The name of what was deleted may be given again (RFC 1939 §7): that it is on record says nothing.
+                AfterPop3::Delete => chunk.to_vec(),
+            }
+            .into_iter()
+            .collect();
             let not_before = self.looked.unwrap_or(0);
-            self.unread.extend(new.into_iter().map(|place| Unread { place, not_before }));
-            self.recorded.extend(known);
+            for place in chunk.iter().cloned() {
+                if unrecorded.contains(&place) {
+                    self.unread.push_back(Unread { place, not_before });
+                } else {
+                    let count = self.count(&place);
+                    self.recorded.insert(place, count);
+                }
+            }
         }
         let now = now();
         self.looked = Some(now);
@@ -127,47 +159,60 @@ impl Pop3Source {
         let (mut messages, mut octets) = (Vec::new(), 0);
         while messages.len() < self.settings.batch.max(1) && octets < BATCH_OCTETS {
             let Some(Unread { place, not_before }) = self.unread.pop_front() else { break };
-            let most = self.settings.max_message;
-            let session = self.session().await?;
-            let Some(number) = session.numbers.get(&place).and_then(|numbers| numbers.first().copied()) else {
-                continue;
-            };
-            let retrieved = match session.connection.retrieve(number, most).await {
-                Ok(retrieved) => retrieved,
-                Err(error) if self.suspect.as_ref() == Some(&place) => {
-                    let retry = Retry::after(self.pending.get(&place), now(), error.to_string());
-                    self.pending.insert(place.clone(), retry.clone());
-                    self.news.push(Pending { place, retry });
-                    return Err(error);
-                }
-                Err(error) => {
-                    self.suspect = Some(place);
-                    return Err(error);
-                }
-            };
-            match retrieved {
-                Ok(read) => {
-                    self.pending.remove(&place);
-                    octets += read.body.len() as u64;
-                    self.under_way.insert(place.clone());
-                    messages.push(Message {
-                        place,
-                        received: arrival(&read.body).unwrap_or(i64::MAX).max(not_before).min(now()),
-                        size: read.size,
-                        body: read.body.into(),
-                        rest: read.rest,
-                        delivered_to: Vec::new(),
-                    });
-                }
-                // One that can't be had must not stop the rest.
-                Err(why) => {
-                    let retry = Retry::after(self.pending.get(&place), now(), why);
-                    self.pending.insert(place.clone(), retry.clone());
-                    reading.pending.push(Pending { place, retry });
+            let numbers = self.session().await?.numbers.get(&place).cloned().unwrap_or_default();
+            let (mut copies, mut refused) = (Vec::<Message>::new(), None);
+            for number in numbers.iter().take(MOST_COPIES) {
+                let read = match self.retrieve(*number, &place).await? {
+                    Ok(read) => read,
+                    Err(why) => {
+                        refused = Some(why);
+                        break;
+                    }
+                };
+                let name = if copies.is_empty() { place.clone() } else { copy_of(&place, copies.len()) };
+                let message = Message {
+                    place: name,
+                    received: arrival(&read.body).unwrap_or(i64::MAX).max(not_before).min(now()),
+                    size: read.size,
+                    body: read.body.into(),
+                    rest: read.rest,
+                    delivered_to: Vec::new(),
+                };
+                if copies.iter().all(|copy| copy.sha256() != message.sha256()) {
+                    copies.push(message);
                 }
             }
+            // One that can't be had must not stop the rest.
+            if let Some(why) = refused {
+                let retry = Retry::after(self.pending.get(&place), now(), why);
+                self.pending.insert(place.clone(), retry.clone());
+                reading.pending.push(Pending { place, retry });
+                continue;
+            }
+            self.pending.remove(&place);
+            if copies.len() > 1 || numbers.len() > MOST_COPIES {
+                self.ambiguous.insert(place.clone());
+            }
+            self.under_way.insert(place, numbers.len());
+            octets += copies.iter().map(|copy| copy.body.len() as u64).sum::<u64>();
+            messages.extend(copies);
         }
         Ok(messages)
+    }
+
+    /// Reads one message. `Err`: the server does not give it, and why.
+    async fn retrieve(&mut self, number: u32, place: &Place) -> Result<Result<Retrieved, String>, SourceError> {
+        let most = self.settings.max_message;
+        let retrieved = self.session().await?.connection.retrieve(number, most).await;
+        if let Err(error) = &retrieved {
+            if self.suspect.as_ref() == Some(place) {
+                let retry = Retry::after(self.pending.get(place), now(), error.to_string());
+                self.pending.insert(place.clone(), retry.clone());
+                self.news.push(Pending { place: place.clone(), retry });
+            }
+            self.suspect = Some(place.clone());
+        }
+        retrieved
     }
 
     async fn next_batch(&mut self) -> Result<Batch, SourceError> {
@@ -237,9 +282,10 @@ impl Source for Pop3Source {
             unrecorded: Unrecorded::default(),
             unread: VecDeque::new(),
             looked: None,
-            under_way: HashSet::new(),
+            under_way: HashMap::new(),
             pending: HashMap::new(),
-            recorded: HashSet::new(),
+            recorded: HashMap::new(),
+            ambiguous: HashSet::new(),
             news: Vec::new(),
             suspect: None,
         }
@@ -276,11 +322,13 @@ impl Source for Pop3Source {
     async fn settle(&mut self, done: &[(Place, Disposition)]) -> Result<Vec<(Place, String)>, SourceError> {
         let mut places = Vec::new();
         for (place, disposition) in done {
-            self.under_way.remove(place);
-            if *disposition == Disposition::Processed && self.settings.after == AfterPop3::Delete {
-                places.push(place.clone());
+            let place = original(place);
+            let count = self.under_way.remove(&place).unwrap_or_else(|| self.count(&place));
+            let goes = *disposition == Disposition::Processed && self.settings.after == AfterPop3::Delete;
+            if goes && !self.ambiguous.contains(&place) {
+                places.push(place);
             } else {
-                self.recorded.insert(place.clone());
+                self.recorded.insert(place, count);
             }
         }
         if places.is_empty() {
@@ -292,11 +340,20 @@ impl Source for Pop3Source {
 
     fn reread(&mut self, places: Vec<Place>) {
         for place in places {
+            let place = original(&place);
             self.recorded.remove(&place);
             if let Some(retry) = self.pending.get_mut(&place) {
                 retry.next_try = 0;
             }
         }
+    }
+
+    fn complaint(&self) -> Option<String> {
+        let some = !self.ambiguous.is_empty();
+        some.then(|| {
+            "the server gives one name (UIDL) to several messages that differ: they are read, and not deleted; use IMAP"
+                .into()
+        })
     }
 
     async fn wait(&mut self) -> Result<(), SourceError> {
