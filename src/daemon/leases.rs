@@ -4,7 +4,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock, RwLockWriteGuard},
     time::Duration,
 };
 
@@ -52,6 +52,8 @@ pub(super) struct Leases {
     noticed: Notify,
     /// Leases of others, and since when they stand as they do.
     seen: RwLock<HashMap<String, (Lease, Instant)>>,
+    /// Of leases that are taken already, and of which the store could not be asked yet over what the one before died.
+    half_taken: RwLock<HashMap<String, Before>>,
 }
 
 impl Leases {
@@ -75,6 +77,7 @@ impl Leases {
             ours: watch::Sender::new(names.into_iter().map(|name| (name, None)).collect()),
             noticed: Notify::new(),
             seen: RwLock::default(),
+            half_taken: RwLock::default(),
         }
     }
 
@@ -190,7 +193,10 @@ impl Leases {
         if !self.store.take_lease(mailbox, lease, &self.me, has_lock, Moment::now()).await? {
             return Ok(false);
         }
+        // From now on the lease tells of us alone: what is known of the one before is kept until it is counted.
+        let before = *self.half_taken().entry(mailbox.to_owned()).or_insert(before);
         self.recorder.take_over(&self.config, mailbox, before == Before::Dead, now()).await?;
+        self.half_taken().remove(mailbox);
         let waited = self.seen.write().unwrap_or_else(PoisonError::into_inner).remove(mailbox).is_some();
         if let Some(Lease { daemon: from, .. }) = lease.filter(|_| waited) {
             tracing::info!(mailbox, from, "took over this mailbox");
@@ -199,6 +205,10 @@ impl Leases {
             ours.insert(mailbox.to_owned(), Some(CancellationToken::new()));
         });
         Ok(waited)
+    }
+
+    fn half_taken(&self) -> RwLockWriteGuard<'_, HashMap<String, Before>> {
+        self.half_taken.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// For how long this lease stands as it does, and whether it was waited for before.
@@ -254,7 +264,38 @@ fn free(lease: Option<&Lease>, is_first: bool, me: &Holder, lock: Locked, unchan
 
 #[cfg(test)]
 mod tests {
+    use sqlx::{Connection, Executor, SqliteConnection, sqlite::SqliteConnectOptions};
+
     use super::*;
+    use crate::{app::Judge, message::Place};
+
+    #[tokio::test]
+    async fn a_death_is_counted_also_where_the_store_could_not_count_it_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = Config::default();
+        config.database.path = dir.path().join("bounced.db");
+        config.suppressions.path = dir.path().join("list.db");
+        let store = Store::open(&config.database.path).await.unwrap();
+        let dead = Holder { id: "dead".into(), name: "here".into() };
+        let started = Lock::open(&config.database.path).unwrap();
+        assert!(store.take_lease("box", None, &dead, started.is_held(), Moment::now()).await.unwrap());
+        store.attempt("box", &[&Place::new("7:1")]).await.unwrap();
+        drop(started);
+
+        let mut file =
+            SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(&config.database.path)).await.unwrap();
+        let fails = "CREATE TRIGGER fails BEFORE UPDATE ON attempt BEGIN SELECT RAISE(ABORT, 'not now'); END";
+        file.execute(fails).await.unwrap();
+        let recorder = Arc::new(Recorder::new(&config, Judge::embedded(), store.clone(), 0).await.unwrap());
+        let lock = Lock::open(&config.database.path).unwrap();
+        let leases = Leases::new(&config, &recorder, store.clone(), lock, ["box".to_owned()]);
+        assert!(leases.turn(false).await.is_err() && leases.have("box").is_none());
+        file.execute("DROP TRIGGER fails").await.unwrap();
+        leases.turn(false).await.unwrap();
+        assert!(leases.have("box").is_some());
+        let deaths: i64 = sqlx::query_scalar("SELECT deaths FROM attempt").fetch_one(&mut file).await.unwrap();
+        assert_eq!(deaths, 1);
+    }
 
     #[test]
     fn a_lease_is_free_when_it_was_given_back_or_its_owner_is_dead_or_silent_for_long() {

@@ -73,11 +73,12 @@ impl Follower {
         let Some(lost) = stop.run_until_cancelled(leases.wait_for(&self.name)).await else { return Ok(Ok(())) };
         match lost.run_until_cancelled(self.session()).await {
             Some(ended) => ended,
-            None => Err(StoreError::Overtaken(self.name.clone())),
+            None => Err(StoreError::overtaken(&self.name)),
         }
     }
 
-    /// From opening the log to the stop signal. Only waiting is interrupted; lines that have come are recorded.
+    /// From opening the log to the stop signal, which interrupts waiting and reading alone: what was read is recorded. Where
+    /// another daemon has taken the log, all of it is dropped midway: the store refuses it.
     async fn session(&mut self) -> Result<Result<(), LogError>, StoreError> {
         let Some((mut log, cursor)) = self.resume().await? else { return Ok(Ok(())) };
         let mut tail = match Tail::open(&self.settings, cursor.as_deref()) {

@@ -214,7 +214,7 @@ impl<S: Source> Watch<S> {
                 match stop.run_until_cancelled(lost.run_until_cancelled(self.source.wait())).await {
                     Some(Some(waited)) => waited?,
                     // The next write would be refused.
-                    Some(None) => return Err(StoreError::Overtaken(self.mailbox.clone()).into()),
+                    Some(None) => return Err(StoreError::overtaken(&self.mailbox).into()),
                     None => return Ok(()),
                 }
             }

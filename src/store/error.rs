@@ -25,6 +25,11 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// See [`StoreError::Overtaken`].
+    pub(crate) fn overtaken(mailbox: &str) -> Self {
+        Self::Overtaken(format!("another daemon has taken over {mailbox}; nothing more of it is recorded here"))
+    }
+
     /// The same with something more for the person: the store knows what failed, and its caller what was done before.
     #[must_use]
     pub fn and(self, more: &str) -> Self {

@@ -8,6 +8,7 @@ use sqlx::{Connection, Executor, SqliteConnection};
 use super::{SqliteStore, json};
 use crate::{
     clock::Moment,
+    policy::DAY,
     store::{Holder, Lease, MailboxDaemons, ShownDaemon, StoreError},
 };
 
@@ -136,9 +137,7 @@ impl SqliteStore {
         if is_mine.map_err(|error| self.error(error))? {
             return Ok(());
         }
-        Err(StoreError::Overtaken(format!(
-            "another daemon has taken over {mailbox}; nothing more of it is recorded here"
-        )))
+        Err(StoreError::overtaken(mailbox))
     }
 
     /// What has to outlive the process and not the power waits for no disk.
@@ -185,7 +184,7 @@ async fn renew(
     )
     .bind(&by.id)
     .bind(&waits_for)
-    .bind(at.wall - 86_400)
+    .bind(at.wall - DAY)
     .execute(&mut *tx)
     .await?;
     sqlx::query(
