@@ -114,6 +114,7 @@ async fn use_everything(f: &Fixture) {
     store.unsettled(MAILBOX, i64::MAX, 10).await.unwrap();
     let places = || batch.iter().map(|judged| judged.place.clone()).collect::<Vec<_>>();
     assert!(store.unrecorded(MAILBOX, places()).await.unwrap().is_empty());
+    assert!(store.naming_nobody(MAILBOX, &places()).await.unwrap().is_empty());
     store.settled(MAILBOX, &places()).await.unwrap();
     assert_eq!(store.events_after(0, 10).await.unwrap().len(), 7);
     assert_eq!(store.changes_after(0, 10).await.unwrap().addresses.len(), 2);

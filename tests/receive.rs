@@ -416,3 +416,29 @@ async fn an_import_that_is_killed_goes_on_where_it_was() {
     let count = i64::try_from(COUNT).unwrap();
     assert_eq!(recorded(&bounced).await, (count, count));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_of_an_archive_is_not_believed_for_the_age_that_it_claims() {
+    let dir = support::directory();
+    let config = "[verp]\nkeys = \"keys\"\naddress = \"bounce@news.example\"\n\
+                  [trust.mailbox.archive-ours]\nrequired = \"unverified\"\n";
+    let bounced = Installation::new(dir.path(), config);
+    assert!(bounced.command(&["verp", "keygen"]).output().unwrap().status.success());
+    let forged = dir.path().join("forged.eml");
+    fs::write(&forged, dated(1, "Tue, 1 Mar 2016 10:00:00 +0100", "5.1.1")).unwrap();
+    let (told, _) = import(&bounced, &[&forged], 0);
+    assert!(told.contains("1 new") && told.contains("suppressed: 0 addresses"), "{told}");
+    let waits = "SELECT count(*) FROM held AS h JOIN bounce AS b ON b.id = h.bounce
+                 WHERE h.why = 'unverified' AND b.at = 1456822800";
+    assert_eq!(database::count(&bounced.database(), waits).await, 1);
+
+    // Where somebody says that nothing in it is forged.
+    fs::write(&forged, dated(2, "Tue, 1 Mar 2016 10:00:00 +0100", "5.1.1")).unwrap();
+    let path = forged.to_str().unwrap();
+    let output = bounced.command(&["import", "--mailbox", "archive-ours", path]).output().unwrap();
+    assert!(String::from_utf8(output.stdout).unwrap().contains("suppressed: 1 address"));
+    for name in ["pipe", "archived", "old"] {
+        let output = bounced.command(&["import", "--mailbox", name, path]).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{name}");
+    }
+}

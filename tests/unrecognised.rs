@@ -96,10 +96,27 @@ async fn a_mail_of_nobody_is_found_in_the_maildir_that_it_was_moved_to() {
     is_found_again(&place.bounced, place.dir.path()).await;
     assert!(daemon.terminate().await.success());
 
+    // A folder that can't be read is no matter where all are found before.
+    let none = place.dir.path().join("none").display().to_string();
+    let (moved, aside) = (place.maildir().join(".Processed"), place.maildir().join("aside"));
+    fs::rename(&moved, &aside).unwrap();
+    fs::write(&moved, "no folder").unwrap();
+    let (_, said) = run(&place.bounced, &["unrecognised", "--export", &none], 69);
+    assert!(said.contains("1 mail not found in any mailbox that could be looked through"), "{said}");
+    run(&place.bounced, &["retry", "--unrecognised"], 69);
+    for file in fs::read_dir(aside.join("cur")).unwrap().chain(fs::read_dir(aside.join("new")).unwrap()) {
+        let file = file.unwrap();
+        fs::copy(file.path(), place.maildir().join("cur").join(file.file_name())).unwrap();
+    }
+    run(&place.bounced, &["unrecognised", "--export", &none], 0);
+    fs::remove_dir_all(place.maildir().join("cur")).unwrap();
+    fs::create_dir(place.maildir().join("cur")).unwrap();
+    fs::remove_file(&moved).unwrap();
+    fs::rename(&aside, &moved).unwrap();
+
     // Where it lies no more nothing is lost.
     fs::remove_dir_all(place.maildir().join(".Processed")).unwrap();
-    let (told, said) =
-        run(&place.bounced, &["unrecognised", "--export", place.dir.path().join("none").to_str().unwrap()], 66);
+    let (told, said) = run(&place.bounced, &["unrecognised", "--export", &none], 66);
     assert!(told.lines().count() == 1 && said.contains("1 mail not found in any mailbox"), "{said}");
     run(&place.bounced, &["retry", "--unrecognised"], 0);
     assert_eq!(database::count(&place.bounced.database(), "SELECT count(*) FROM message").await, 3);

@@ -28,12 +28,9 @@ pub fn missing_file(config: &Config) -> Option<String> {
 #[must_use]
 pub fn doubts(config: &Config, policy: &Policy) -> Vec<String> {
     let mut doubts = Vec::new();
-    let mailboxes = config.mailboxes().into_iter().map(|mailbox| mailbox.name);
-    let handed_over = [Config::PIPE, Config::ARCHIVE].into_iter();
-    let known: Vec<&str> = mailboxes.chain(config.mail_log.keys().map(String::as_str)).chain(handed_over).collect();
     let kept = config.retention.of_bounces();
     for rule in &*policy.rules {
-        for mailbox in rule.mailboxes().iter().filter(|mailbox| !known.contains(&mailbox.as_str())) {
+        for mailbox in rule.mailboxes().iter().filter(|name| !config.reads(name) && !Config::is_handed_over(name)) {
             doubts.push(format!(
                 "rule `{}` is for the mailbox `{mailbox}`, and none of that name is configured",
                 rule.id

@@ -113,7 +113,7 @@ impl Intake {
         // Those that retention has erased since are known by their places alone.
         let mut unread: HashSet<Place> = store.unrecorded(&self.mailbox, places.clone()).await?.into_iter().collect();
         // The tables of today may find somebody in those.
-        unread.extend(store.unrecognised(Some(&self.mailbox)).await?.into_iter().map(|one| Place::new(one.place)));
+        unread.extend(store.naming_nobody(&self.mailbox, &places).await?);
         messages.retain(|message| unread.contains(&message.place));
         let known = handed_over - messages.len();
         if known > 0 {

@@ -12,7 +12,7 @@ use crate::{
     codes::CodeTable,
     config::Config,
     parse,
-    policy::Policy,
+    policy::{DAY, Policy},
     redact::Keep,
     report::{Address, Kind, Recipient, Report, Trust, Trusts, Verdict},
     store::TablesVersion,
@@ -53,7 +53,7 @@ impl Judge {
         let mut policy = Policy::from_files(&files.policy)?;
         policy.most_per_message = config.suppressions.most_per_message;
         policy.never = config.suppressions.never.clone();
-        policy.demands = config.trust.demands();
+        policy.demands = config.demands();
         let judge = Self { options, classifier, policy, signer: None, files, version: OnceLock::new() };
         judge.prove(|example| example.file.is_own())?;
         Ok(judge)
@@ -110,7 +110,7 @@ impl Judge {
         let tokens = report.provenance.delivered_to.iter().filter_map(|to| signer.token(&to.value));
         let tokens: Vec<Token> = tokens.collect();
         let signing = |address: &Address| {
-            tokens.iter().find(|token| signer.verify(token, address, received.div_euclid(86_400)).is_ok())
+            tokens.iter().find(|token| signer.verify(token, address, received.div_euclid(DAY)).is_ok())
         };
         for (address, token) in report.addresses().filter_map(|address| Some((address, signing(address)?))) {
             trusts.sign(address, signer.signature(token));

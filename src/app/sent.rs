@@ -74,7 +74,7 @@ pub async fn record_sent(
         file.new += store.record_sent(&chunk, now).await?;
     }
     list.close().await;
-    file.doubts_begin = !was_known && file.rows > 0 && config.trust.demands().wait_for_vouching();
+    file.doubts_begin = !was_known && file.rows > 0 && config.demands().wait_for_vouching();
     Ok(file)
 }
 

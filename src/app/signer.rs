@@ -10,6 +10,7 @@ use std::{
 use crate::{
     config::Config,
     files::{directory_of, give_to_owner_of_directory},
+    policy::DAY,
     report::{Address, Signature},
     verp::{Form, Keys, KeysError, Refusal, SECRET_OCTETS, Token, VerpError, key_line},
 };
@@ -71,7 +72,7 @@ impl Signer {
     #[must_use]
     pub fn signature(&self, token: &Token) -> Signature {
         let end = token.day().saturating_add(self.valid).saturating_add(1);
-        Signature { digest: token.digest(), until: end.saturating_mul(86_400) }
+        Signature { digest: token.digest(), until: end.saturating_mul(DAY) }
     }
 
     /// What it does, in words for people.

@@ -164,6 +164,8 @@ pub async fn status(config: &Config, max_age: Duration, now: Moment) -> Result<S
     let names = names.chain(config.mail_log.keys().map(String::as_str));
     let unwritable = unwritable_disks(config, room);
     let untold = untold(&config.database.path);
+    let has_lease = |name: &str| config.mail_log.get(name).is_none_or(|log| !log.stdin);
+    let names = names.map(|name| (name, has_lease(name)));
     let mailboxes = health(names, known, &untold, &waiting, daemons, max_age, now);
     Ok(Status { mailboxes, troubles, unwritable, unforgotten: unforgotten?, held, believed, alarms })
 }
@@ -191,7 +193,7 @@ pub const HOW_TO_DOUBT: &str = "whoever can write to it can take anybody off you
 /// # Errors
 /// See [`StoreError`].
 pub async fn believed_by_anybody(config: &Config, store: &Store) -> Result<Vec<String>, StoreError> {
-    let mut demands = config.trust.demands();
+    let mut demands = config.demands();
     demands.vouching_since = store.vouching_since().await?;
     let names = config.mailboxes().into_iter().map(|mailbox| mailbox.name);
     Ok(names.filter(|name| demands.of(name) == Trust::Unverified).map(str::to_owned).collect())
@@ -257,9 +259,10 @@ pub async fn answer_pending(
     Ok(answered)
 }
 
-/// Mailboxes that are no longer configured are nobody's worry; those never tried are.
+/// Of mailboxes with whether whoever reads them needs a lease. Those that are no longer configured are nobody's worry; those
+/// never tried are.
 fn health<'a>(
-    mailboxes: impl Iterator<Item = &'a str>,
+    mailboxes: impl Iterator<Item = (&'a str, bool)>,
     mut known: Vec<MailboxStatus>,
     untold: &[Untold],
     waiting: &[PendingMessage],
@@ -268,7 +271,7 @@ fn health<'a>(
     now: Moment,
 ) -> Vec<MailboxHealth> {
     mailboxes
-        .map(|name| {
+        .map(|(name, has_lease)| {
             let found = known.iter().position(|status| status.mailbox == name).map(|at| known.swap_remove(at));
             let mut status = found.unwrap_or_else(|| MailboxStatus::never_tried(name));
             let untold = untold.iter().find(|untold| untold.mailbox == name);
@@ -282,11 +285,10 @@ fn health<'a>(
             let found = daemons.iter().position(|one| one.mailbox == name).map(|at| daemons.swap_remove(at));
             let (reader, mut standby) = found.map_or((None, Vec::new()), |found| (found.reader, found.standby));
             let is_there = |daemon: &ShownDaemon| daemon.seen().age(now).is_some_and(|age| age <= LONGEST_SILENCE);
-            let is_free = reader.is_none();
             let reader = reader.filter(is_there);
             standby.retain(is_there);
             // Standard input has one reader in any case, and no lease.
-            let is_read = reader.is_some() || (is_free && age.is_some_and(|age| age <= LONGEST_SILENCE));
+            let is_read = reader.is_some() || (!has_lease && age.is_some_and(|age| age <= LONGEST_SILENCE));
             let state = match &status {
                 _ if !is_read => MailboxState::Unread,
                 MailboxStatus { failure: Some(_), needs_person: true, .. } => MailboxState::NeedsPerson,
@@ -350,8 +352,15 @@ mod tests {
         ];
         let now = Moment { wall: NOW, uptime: 500_000 };
         for (status, expected) in cases {
-            let found =
-                health(["box"].into_iter(), vec![status.clone()], &[], &[], Vec::new(), Duration::from_secs(900), now);
+            let found = health(
+                [("box", true)].into_iter(),
+                vec![status.clone()],
+                &[],
+                &[],
+                Vec::new(),
+                Duration::from_secs(900),
+                now,
+            );
             assert_eq!((&found[0].wrong[..], found[0].healthy), (expected, expected.is_empty()), "{status:?}");
         }
     }
@@ -364,10 +373,10 @@ mod tests {
             seen_at: NOW - silent,
             seen_uptime: 500_000 - silent,
         };
-        let of = |reader: Option<i64>, standby: &[i64], status: MailboxStatus| {
+        let of = |has_lease, reader: Option<i64>, standby: &[i64], status: MailboxStatus| {
             let standby = standby.iter().map(|silent| daemon(*silent)).collect();
             let daemons = MailboxDaemons { mailbox: "box".into(), reader: reader.map(daemon), standby };
-            let names = ["box"].into_iter();
+            let names = [("box", has_lease)].into_iter();
             let mut all = health(names, vec![status], &[], &[], vec![daemons], Duration::from_secs(900), now);
             let one = all.remove(0);
             (one.state, one.reader.is_some(), one.standby.len())
@@ -379,17 +388,23 @@ mod tests {
             needs_person,
             ..read("box", 300)
         };
-        for (reader, standby, status, expected) in [
-            (Some(60), &[0, 60, 61][..], read("box", 300), (MailboxState::Reading, true, 2)),
-            (Some(61), &[], read("box", 3), (MailboxState::Unread, false, 0)),
-            (None, &[], read("box", 61), (MailboxState::Unread, false, 0)),
-            (None, &[], read("box", 3), (MailboxState::Reading, false, 0)),
-            (Some(0), &[], failed(Some(NOW + 5), false), (MailboxState::Retrying, true, 0)),
-            (Some(0), &[], failed(Some(NOW + 5), true), (MailboxState::NeedsPerson, true, 0)),
+        for (has_lease, reader, standby, status, expected) in [
+            (true, Some(60), &[0, 60, 61][..], read("box", 300), (MailboxState::Reading, true, 2)),
+            (true, Some(61), &[], read("box", 3), (MailboxState::Unread, false, 0)),
+            (false, None, &[], read("box", 61), (MailboxState::Unread, false, 0)),
+            (false, None, &[], read("box", 3), (MailboxState::Reading, false, 0)),
+            // It was given back.
+            (true, None, &[], read("box", 3), (MailboxState::Unread, false, 0)),
+            (true, Some(0), &[], failed(Some(NOW + 5), false), (MailboxState::Retrying, true, 0)),
+            (true, Some(0), &[], failed(Some(NOW + 5), true), (MailboxState::NeedsPerson, true, 0)),
             // A complaint, and reading goes on.
-            (Some(0), &[], failed(None, false), (MailboxState::Reading, true, 0)),
+            (true, Some(0), &[], failed(None, false), (MailboxState::Reading, true, 0)),
         ] {
-            assert_eq!(of(reader, standby, status.clone()), expected, "{reader:?} {standby:?} {status:?}");
+            assert_eq!(
+                of(has_lease, reader, standby, status.clone()),
+                expected,
+                "{has_lease} {reader:?} {standby:?} {status:?}"
+            );
         }
     }
 
@@ -398,7 +413,7 @@ mod tests {
         let untold =
             |mailbox: &str| Untold { mailbox: mailbox.to_owned(), at: NOW, failures: 1, why: "no room".into() };
         let now = Moment { wall: NOW, uptime: 500_000 };
-        let names = ["box", "new", "fine"].into_iter();
+        let names = ["box", "new", "fine"].map(|name| (name, true)).into_iter();
         let known = vec![MailboxStatus { failures: 1, ..read("box", 3) }, read("fine", 3)];
         let found =
             health(names, known, &[untold("box"), untold("new")], &[], Vec::new(), Duration::from_secs(900), now);
@@ -439,8 +454,8 @@ mod tests {
         };
         let (known, now) = (vec![read("gone", 0), read("fresh", 0)], Moment { wall: NOW, uptime: 500_000 });
         let waiting = [waiting("gone"), waiting("fresh")];
-        let found =
-            health(["fresh", "new"].into_iter(), known, &[], &waiting, Vec::new(), Duration::from_secs(900), now);
+        let names = ["fresh", "new"].map(|name| (name, true)).into_iter();
+        let found = health(names, known, &[], &waiting, Vec::new(), Duration::from_secs(900), now);
         let found: Vec<_> = found.iter().map(|m| (m.status.mailbox.as_str(), m.healthy, m.waiting.len())).collect();
         assert_eq!(found, [("fresh", true, 1), ("new", false, 0)]);
     }

@@ -40,7 +40,8 @@ pub async fn look_for(
     config.visit_mailboxes(&mut folders);
     let mut failed = Vec::new();
     for (mailbox, mut folder) in folders.0 {
-        let Some(left) = by_mailbox.get_mut(mailbox.as_str()) else { continue };
+        let left = by_mailbox.get_mut(mailbox.as_str()).filter(|left| !left.is_empty());
+        let Some(left) = left else { continue };
         let mut take = |message: Message| {
             if let Some(one) = left.remove(&message.sha256()) {
                 found(one, message);

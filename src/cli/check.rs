@@ -23,8 +23,9 @@ use crate::{
 /// are rules of the policy that can do nothing with this configuration: for a mailbox that is not there, or that count
 /// bounces for longer than these are kept.
 ///
-/// With --connect it also opens the database, finds out whether the published lists were made from it, logs in to each
-/// mailbox, and says of each mail log how many of its last lines are understood; no message is read or changed.
+/// A database that is there is looked into. With --connect it is found out as well whether it can be written and whether the
+/// published lists were made from it; it logs in to each mailbox, and says of each mail log how many of its last lines are
+/// understood. No message is read or changed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   bounced check
@@ -129,7 +130,7 @@ fn describe(config: &Config, policy: &Policy, vouching: &Vouching, out: &mut imp
     writeln!(out, "{:<15} {}", "", printable(&vouching.words))?;
     // Any day will do to tell what holds now.
     let begins = config.vouches().then_some(0);
-    let demands = Demands { vouching_since: vouching.since.or(begins), ..config.trust.demands() };
+    let demands = Demands { vouching_since: vouching.since.or(begins), ..config.demands() };
     for Mailbox { name, settings, .. } in config.mailboxes() {
         writeln!(out, "mailbox         {name}: {}; {kinds}: {}", settings.describe(), settings.becomes())?;
         let believed = match demands.of(name) {

@@ -27,6 +27,7 @@ use crate::{
     app::{HandedOver, Intake, Judge, Tally},
     clock::now,
     config::Config,
+    policy::{self, DAY},
 };
 
 /// Record the mails of archives: mbox files, Maildirs, single mails, also packed by gzip.
@@ -46,7 +47,7 @@ pub struct Import {
     /// unpacked.
     #[arg(value_name = "PATH", required = true)]
     paths: Vec<PathBuf>,
-    /// Under which name they are recorded: rules and [trust.mailbox] may speak of it.
+    /// Under which name they are recorded, `archive` or `archive-` and more: rules and [trust.mailbox] may speak of it.
     #[arg(long, value_name = "NAME", default_value = Config::ARCHIVE)]
     mailbox: String,
 }
@@ -57,7 +58,7 @@ const AT_ONCE: (usize, usize) = (500, 8 << 20);
 impl Import {
     pub(super) fn execute(self, globals: &Globals) -> Result<Exit, Failure> {
         let config = globals.config()?;
-        if let Some(problem) = name_problem(&config, &self.mailbox) {
+        if let Some(problem) = self.name_problem(&config) {
             return Err(Failure::new(Exit::Usage, problem));
         }
         let judge = Judge::new(&config).map_err(|error| Failure::new(Exit::Config, error))?;
@@ -68,6 +69,14 @@ impl Import {
         // Whatever still runs does nothing that anybody waits for.
         runtime.shutdown_background();
         ended
+    }
+
+    /// Why nothing can be recorded under the name.
+    fn name_problem(&self, config: &Config) -> Option<String> {
+        let Self { mailbox, .. } = self;
+        // By the name it stays known that these mails say themselves when they came.
+        let strange = || format!("--mailbox {mailbox}: expected `archive`, or a name such as archive-2016");
+        name_problem(config, mailbox).or_else(|| (!policy::is_archive(mailbox)).then(strange))
     }
 
     async fn run(&self, config: &Config, judge: Judge) -> Result<Exit, Failure> {
@@ -161,7 +170,7 @@ impl Archive {
         let mut mails = std::mem::take(&mut self.waiting);
         self.octets = 0;
         mails.sort_by_key(|mail| mail.received);
-        let day = |mail: &HandedOver| mail.received.div_euclid(86_400);
+        let day = |mail: &HandedOver| mail.received.div_euclid(DAY);
         while let Some(first) = mails.first().map(day) {
             // What one day leads to may be over before the next: whoever is on the list doesn't come onto it.
             let later = mails.split_off(mails.partition_point(|mail| day(mail) == first));

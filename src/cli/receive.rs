@@ -1,12 +1,14 @@
 //! `bounced receive`: one mail from a mail server, which hears by the exit code whether it is on record.
 
 use std::{
-    fs::File,
     io::{self, Read},
     path::Path,
 };
 
-use rustix::fs::{Access, access};
+use rustix::{
+    fs::{Access, access},
+    io::Errno,
+};
 
 use super::{
     Exit, Failure, Globals, block_on,
@@ -74,8 +76,9 @@ pub(super) fn name_problem(config: &Config, mailbox: &str) -> Option<String> {
     if mailbox.trim().is_empty() || mailbox.contains(is_unseen) {
         return Some(format!("--mailbox {mailbox:?}: expected a name that can be read"));
     }
-    let is_taken = config.mailboxes().iter().any(|one| one.name == mailbox) || config.mail_log.contains_key(mailbox);
-    is_taken.then(|| format!("--mailbox {mailbox}: `bounced run` reads something of that name; give another one"))
+    config
+        .reads(mailbox)
+        .then(|| format!("--mailbox {mailbox}: `bounced run` reads something of that name; give another one"))
 }
 
 fn read(source: impl Read + Send) -> Result<Input, Failure> {
@@ -104,13 +107,28 @@ fn failure(database: &Path, error: StoreError) -> Failure {
     Failure::new(exit, error)
 }
 
-/// Whether another user could write the database, or make it.
+/// Whether another user could write the database, or make it. It is not opened: closing it would drop the locks of the store
+/// that is open.
 fn is_forbidden(database: &Path) -> bool {
-    match File::options().append(true).open(database) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            access(directory_of(database), Access::WRITE_OK) == Err(rustix::io::Errno::ACCESS)
-        }
-        Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
-        Ok(_) => access(directory_of(database), Access::WRITE_OK) == Err(rustix::io::Errno::ACCESS),
+    [database, directory_of(database)].iter().any(|path| access(*path, Access::WRITE_OK) == Err(Errno::ACCESS))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::MetadataExt};
+
+    use rustix::fs::{FlockOperation, fcntl_lock};
+
+    use super::*;
+
+    #[test]
+    fn asking_who_may_write_the_database_drops_no_lock_on_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("bounced.db");
+        let database = fs::File::create(&path).unwrap();
+        fcntl_lock(&database, FlockOperation::NonBlockingLockExclusive).unwrap();
+        let inode = format!(":{} ", database.metadata().unwrap().ino());
+        let is_locked = || fs::read_to_string("/proc/locks").unwrap().lines().any(|line| line.contains(&inode));
+        assert!(is_locked() && !is_forbidden(&path) && is_locked());
     }
 }

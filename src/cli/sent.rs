@@ -54,8 +54,9 @@ struct Import {
     /// CSV or NDJSON, also packed by gzip; `-` for standard input.
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
-    /// One JSON object for each file: {"file", "rows", "new", "bad", "doubts_begin"}; the last is true where it was not
-    /// known before what you send.
+    /// One JSON object for each file: {"file", "rows", "new", "bad", "doubts_begin"}, of which the last is true where it was
+    /// not known before what you send. Where bounces of before are believed now, one more at the end: {"believed"}, how
+    /// many.
     #[arg(long)]
     json: bool,
 }

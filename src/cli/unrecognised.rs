@@ -103,5 +103,11 @@ async fn export(config: &crate::config::Config, kept: &[Kept], directory: &Path)
         count(written.len() as u64, "mail"),
         printable(&directory.display().to_string())
     ));
-    Ok(if missing > 0 { Exit::Input } else { Exit::Yes })
+    Ok(if !failed.is_empty() {
+        Exit::Unavailable
+    } else if missing > 0 {
+        Exit::Input
+    } else {
+        Exit::Yes
+    })
 }

@@ -134,7 +134,7 @@ impl Config {
                 ));
             }
         }
-        let is_known = |name: &str| sections.contains_key(name) || [Self::PIPE, Self::ARCHIVE].contains(&name);
+        let is_known = |name: &str| sections.contains_key(name) || Self::is_handed_over(name);
         if let Some(name) = self.trust.mailbox.keys().find(|name| !is_known(name)) {
             return complain(format!("[trust.mailbox.{name}]: no mailbox is called so"));
         }

@@ -21,7 +21,7 @@ use crate::{
     maillog::LogSettings,
     message::Place,
     parse,
-    policy::{MOST_PER_MESSAGE, Never},
+    policy::{self, Demands, MOST_PER_MESSAGE, Never},
     report::Kind,
     source::{self, MailboxVisitor, Settings, Source},
 };
@@ -280,7 +280,28 @@ impl Config {
     pub const PIPE: &str = "pipe";
 
     /// The mailbox of mails that come from archives.
-    pub const ARCHIVE: &str = "archive";
+    pub const ARCHIVE: &str = policy::ARCHIVE;
+
+    /// Whether the daemon reads a mailbox or a mail log of this name.
+    #[must_use]
+    pub fn reads(&self, name: &str) -> bool {
+        self.mailboxes().iter().any(|mailbox| mailbox.name == name) || self.mail_log.contains_key(name)
+    }
+
+    /// Whether commands record under this name what is handed to them.
+    #[must_use]
+    pub fn is_handed_over(name: &str) -> bool {
+        name == Self::PIPE || policy::is_archive(name)
+    }
+
+    /// What a bounce, a complaint or a sign of life must be, mailbox by mailbox.
+    #[must_use]
+    pub fn demands(&self) -> Demands {
+        let mailboxes = self.mailboxes().into_iter().map(|mailbox| mailbox.name);
+        let read = mailboxes.chain(self.mail_log.keys().map(String::as_str));
+        let no_archives = read.filter(|name| policy::is_archive(name)).map(str::to_owned).collect();
+        Demands { no_archives, ..self.trust.demands(|name| self.reads(name)) }
+    }
 
     /// Whether it says by what our own mail can be told from what strangers write.
     #[must_use]

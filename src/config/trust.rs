@@ -1,14 +1,14 @@
 //! `[trust]`: how far a bounce must be believed before it puts anybody onto the list, and by what our own mail servers are
 //! known. Believes nothing itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{civil::Date, tz::TimeZone};
 use serde::{Deserialize, Deserializer, de::Error};
 
 use crate::{
     parse::OwnServers,
-    policy::{Demand, Demands},
+    policy::{Demand, Demands, is_archive},
     report::Trust,
     text::SubmissionHost,
 };
@@ -68,16 +68,17 @@ impl TrustSettings {
         OwnServers { names, submission_hosts, local_users, skip_lmtp, delivered_to }
     }
 
-    /// What is demanded.
+    /// What is demanded, where some mailboxes are read by the daemon.
     #[must_use]
-    pub fn demands(&self) -> Demands {
+    pub(super) fn demands(&self, read: impl Fn(&str) -> bool) -> Demands {
         let demand = |required: Option<Trust>, since: Option<i64>| Demand { at_least: required, since };
-        let mailboxes = self
-            .mailbox
-            .iter()
-            .map(|(name, own)| (name.clone(), demand(own.required.or(self.required), own.since.or(self.since))));
+        let mailboxes = self.mailbox.iter().map(|(name, own)| {
+            // Whoever speaks of all mailboxes does not say that the mails of an archive tell their age truly.
+            let since = if is_archive(name) && !read(name) { None } else { self.since };
+            (name.clone(), demand(own.required.or(self.required), own.since.or(since)))
+        });
         let everywhere = demand(self.required, self.since);
-        Demands { vouching_since: None, everywhere, mailboxes: mailboxes.collect() }
+        Demands { vouching_since: None, everywhere, mailboxes: mailboxes.collect(), no_archives: BTreeSet::new() }
     }
 }
 
@@ -111,14 +112,18 @@ mod tests {
     fn a_mailbox_that_says_nothing_is_held_to_what_holds_everywhere() {
         let trust = read(
             "required = \"matched\"\nsince = \"2026-12-01\"\n[mailbox.old]\nrequired = \"unverified\"\n\
-             [mailbox.late]\nsince = \"2027-01-01\"",
+             [mailbox.late]\nsince = \"2027-01-01\"\n[mailbox.archive]\n[mailbox.archive-2026]\nsince = \"2027-01-01\"\n\
+             [mailbox.archive-box]",
         );
-        let demands = trust.unwrap().demands();
+        let demands = trust.unwrap().demands(|name| name == "archive-box");
         let told = |demand: &Demand| (demand.at_least, demand.since);
         let (december, january) = (Some(1_796_083_200), Some(1_798_761_600));
         assert_eq!(told(&demands.everywhere), (Some(Trust::Matched), december));
         assert_eq!(told(&demands.mailboxes["old"]), (Some(Trust::Unverified), december));
         assert_eq!(told(&demands.mailboxes["late"]), (Some(Trust::Matched), january));
+        assert_eq!(told(&demands.mailboxes["archive"]), (Some(Trust::Matched), None));
+        assert_eq!(told(&demands.mailboxes["archive-2026"]), (Some(Trust::Matched), january));
+        assert_eq!(told(&demands.mailboxes["archive-box"]), (Some(Trust::Matched), december));
         assert_eq!(read("required = \"auto\"").unwrap(), TrustSettings::default());
     }
 

@@ -23,7 +23,7 @@ pub use rules::Rule;
 use rules::Seen;
 use serde::Deserialize;
 pub use span::{DAY, HOUR, Span};
-pub use trust::{Demand, Demands};
+pub use trust::{ARCHIVE, Demand, Demands, is_archive};
 
 use crate::{
     codes::{Class, words},

@@ -1,9 +1,18 @@
 //! How far a bounce, a complaint or a sign of life must be believed before it changes the list by itself. Knows no mail
 //! and not by what it is found out how far one is to be believed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::report::Trust;
+
+/// The mailbox of mails that come from archives, and how the names of others begin.
+pub const ARCHIVE: &str = "archive";
+
+/// Whether mails that come from archives may be recorded under this name.
+#[must_use]
+pub fn is_archive(mailbox: &str) -> bool {
+    mailbox.strip_prefix(ARCHIVE).is_some_and(|more| more.is_empty() || more.starts_with('-'))
+}
 
 /// What is demanded, mailbox by mailbox. By default nothing is: anybody is believed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -15,6 +24,8 @@ pub struct Demands {
     pub everywhere: Demand,
     /// Of those that are.
     pub mailboxes: BTreeMap<String, Demand>,
+    /// The mailboxes that have the name of an archive and are none: a server or a disk says when their mails came.
+    pub no_archives: BTreeSet<String>,
 }
 
 /// What is demanded in one place.
@@ -30,7 +41,16 @@ impl Demands {
     /// Whether what a mailbox received at a time is believed.
     #[must_use]
     pub fn are_met(&self, mailbox: Option<&str>, at: i64, trust: Trust) -> bool {
-        trust >= self.least(self.demand(mailbox), at)
+        let demand = self.demand(mailbox);
+        // Whoever writes a mail writes its date as well, and an archive knows no other: only a person can say from when on
+        // it is to be asked.
+        let is_undated = demand.since.is_none() || mailbox.is_none_or(|name| !self.mailboxes.contains_key(name));
+        let at = if is_undated && mailbox.is_some_and(|name| self.is_archive(name)) { i64::MAX } else { at };
+        trust >= self.least(demand, at)
+    }
+
+    fn is_archive(&self, mailbox: &str) -> bool {
+        is_archive(mailbox) && !self.no_archives.contains(mailbox)
     }
 
     fn demand(&self, mailbox: Option<&str>) -> &Demand {
@@ -61,7 +81,9 @@ impl Demands {
     /// Whether it matters where a bounce was read.
     #[must_use]
     pub fn asks_mailbox(&self) -> bool {
-        self.all().any(|demand| *demand != self.everywhere)
+        // Of archives what is demanded at last is demanded of all.
+        let changes = self.least(&self.everywhere, i64::MIN) != self.least(&self.everywhere, i64::MAX);
+        changes || self.all().any(|demand| *demand != self.everywhere)
     }
 
     /// Whether more is demanded somewhere as soon as our own mail can be told from what strangers write.
@@ -92,10 +114,23 @@ mod tests {
                 ("b".to_owned(), demand(Some(Trust::Unverified), None)),
                 ("d".to_owned(), demand(None, None)),
                 ("e".to_owned(), demand(Some(Trust::Verified), None)),
+                ("archive-of-a".to_owned(), demand(Some(Trust::Matched), Some(200))),
+                ("archive-of-b".to_owned(), demand(Some(Trust::Unverified), None)),
+                ("archive-of-e".to_owned(), demand(Some(Trust::Verified), None)),
             ]
             .into(),
+            no_archives: ["archive-box".to_owned()].into(),
         };
         for (mailbox, at, least) in [
+            // Its mails say themselves how old they are.
+            (Some("archive"), 0, Trust::Local),
+            (Some("archive-2016"), 0, Trust::Local),
+            (Some("archive-box"), 99, Trust::Unverified),
+            (Some("archived"), 99, Trust::Unverified),
+            (Some("archive-of-a"), 199, Trust::Unverified),
+            (Some("archive-of-a"), 200, Trust::Matched),
+            (Some("archive-of-b"), 0, Trust::Unverified),
+            (Some("archive-of-e"), 0, Trust::Verified),
             (None, 99, Trust::Unverified),
             (None, 100, Trust::Local),
             (Some("c"), 100, Trust::Local),

@@ -512,6 +512,16 @@ impl Store {
         }
     }
 
+    /// Which of these places of a mailbox hold messages that look like reports and name nobody.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn naming_nobody(&self, mailbox: &str, places: &[Place]) -> Result<Vec<Place>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.naming_nobody(mailbox, places).await,
+        }
+    }
+
     /// How each mailbox fares that was ever tried, in the order of their names.
     ///
     /// # Errors

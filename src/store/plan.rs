@@ -419,11 +419,10 @@ mod tests {
     use super::*;
     use crate::{
         codes::Fault,
+        policy::DAY,
         report::Evidence,
         suppression::{InForce, Past, Waiting},
     };
-
-    const DAY: i64 = 86_400;
 
     const MAILBOX: &str = "bounces";
 

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     message::{Place, Reading},
-    policy::Policy,
+    policy::{DAY, Policy},
     report::Trusts,
     store::{
         Committed, JudgedMessage, StoreError,
@@ -317,7 +317,7 @@ pub(super) async fn histories(
     };
     let rows = query
         .bind(json(&addresses.iter().collect::<Vec<_>>())?)
-        .bind(oldest - i64::from(HISTORY_DAYS) * 86_400)
+        .bind(oldest - i64::from(HISTORY_DAYS) * DAY)
         .fetch_all(&mut *tx)
         .await?;
     rows.iter().map(|row| Ok((row.try_get("address")?, known_of(row)?))).collect()

@@ -6,12 +6,13 @@ use data_encoding::HEXLOWER;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection, SqliteExecutor};
 
 use super::{ROWS_A_STATEMENT, SqliteStore, doubted, is_kept, json};
-use crate::store::{
-    LogReading, LogStatus, Sent, StoreError,
-    sent::{Salt, Vouching},
+use crate::{
+    policy::DAY,
+    store::{
+        LogReading, LogStatus, Sent, StoreError,
+        sent::{Salt, Vouching},
+    },
 };
-
-const DAY: i64 = 86_400;
 
 /// So many seconds may lie between two recipients of one message in a file of what was sent.
 const FILE_LASTS: i64 = 600;

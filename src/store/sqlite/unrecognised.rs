@@ -1,9 +1,13 @@
 //! Messages that look like reports and name nobody.
 
+use data_encoding::HEXLOWER;
 use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 
-use super::SqliteStore;
-use crate::store::{StoreError, Unrecognised, plan::NewMessage};
+use super::{SqliteStore, json};
+use crate::{
+    message::Place,
+    store::{StoreError, Unrecognised, plan::NewMessage},
+};
 
 impl SqliteStore {
     pub(in crate::store) async fn unrecognised(&self, mailbox: Option<&str>) -> Result<Vec<Unrecognised>, StoreError> {
@@ -32,6 +36,24 @@ impl SqliteStore {
         };
         read.await.map_err(|error| self.error(error))
     }
+
+    pub(in crate::store) async fn naming_nobody(
+        &self,
+        mailbox: &str,
+        places: &[Place],
+    ) -> Result<Vec<Place>, StoreError> {
+        let texts: Vec<&str> = places.iter().map(Place::as_str).collect();
+        let found: Vec<String> = sqlx::query_scalar(
+            "SELECT p.value FROM json_each(?1) AS p CROSS JOIN message AS m
+             WHERE m.mailbox = ?2 AND m.place = p.value AND m.names_nobody = 1",
+        )
+        .bind(json(&texts).map_err(|error| self.error(error))?)
+        .bind(mailbox)
+        .fetch_all(&self.readers)
+        .await
+        .map_err(|error| self.error(error))?;
+        Ok(found.into_iter().map(Place::new).collect())
+    }
 }
 
 fn sha256(row: &SqliteRow) -> Result<[u8; 32], sqlx::Error> {
@@ -44,11 +66,10 @@ pub(super) async fn make_way(tx: &mut SqliteConnection, messages: &[NewMessage<'
     if !sqlx::query_scalar::<_, bool>(is_any).fetch_one(&mut *tx).await? {
         return Ok(());
     }
-    for message in messages {
-        sqlx::query("DELETE FROM message WHERE sha256 = ?1 AND names_nobody = 1")
-            .bind(&message.judged.sha256[..])
-            .execute(&mut *tx)
-            .await?;
-    }
+    let digests: Vec<String> = messages.iter().map(|message| HEXLOWER.encode(&message.judged.sha256)).collect();
+    sqlx::query("DELETE FROM message WHERE names_nobody = 1 AND sha256 IN (SELECT unhex(value) FROM json_each(?1))")
+        .bind(json(&digests)?)
+        .execute(&mut *tx)
+        .await?;
     Ok(())
 }
