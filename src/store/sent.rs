@@ -104,6 +104,26 @@ impl Salt {
     }
 }
 
+/// What is received so many seconds before a message was sent may speak of it: clocks differ, and a log may know the day of a
+/// delivery, or the hour, better than the second.
+pub(super) const CLOCKS: i64 = 3_600;
+
+/// Who got a message that went to him alone.
+pub(super) struct Alone {
+    /// The hash of him.
+    pub recipient: Vec<u8>,
+    /// When the first attempt to deliver it is known to have been made.
+    pub at: i64,
+}
+
+impl Alone {
+    /// Whether what was received then, and is said of this recipient, can speak of it. Message-IDs can be foretold: who wrote
+    /// before the message was sent has not seen it.
+    pub fn vouches(&self, recipient: &[u8], received: i64) -> bool {
+        self.recipient == recipient && received.saturating_add(CLOCKS) >= self.at
+    }
+}
+
 /// The Message-IDs of which messages speak: those returned, and those answered.
 pub(super) fn message_ids(batch: &[JudgedMessage]) -> Vec<&str> {
     let mut all: Vec<&str> = batch
@@ -118,13 +138,12 @@ pub(super) fn message_ids(batch: &[JudgedMessage]) -> Vec<&str> {
     all
 }
 
-/// Believes what speaks of a message that went to nobody else; `alone` has, by Message-ID, the hash of the recipient of
-/// each message that had one alone.
-pub(super) fn believe(batch: &mut [JudgedMessage], salt: &Salt, alone: &BTreeMap<String, Vec<u8>>) {
-    for JudgedMessage { report, trusts, .. } in batch {
+/// Believes what speaks of a message that went to nobody else, by the Message-IDs of such messages.
+pub(super) fn believe(batch: &mut [JudgedMessage], salt: &Salt, alone: &BTreeMap<String, Alone>) {
+    for JudgedMessage { report, trusts, received, .. } in batch {
         let mut believe = |message_id: &Option<String>, address: &Address| {
-            let hash = message_id.as_deref().and_then(|id| Some((id, alone.get(id)?)));
-            if hash.is_some_and(|(id, hash)| hash[..] == salt.recipient(id, address)[..]) {
+            let sent = message_id.as_deref().and_then(|id| Some((id, alone.get(id)?)));
+            if sent.is_some_and(|(id, sent)| sent.vouches(&salt.recipient(id, address), *received)) {
                 trusts.raise(address, Trust::Matched);
             }
         };

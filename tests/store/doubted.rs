@@ -209,6 +209,42 @@ async fn a_message_that_may_still_go_to_others_is_waited_for_and_one_that_did_ma
 }
 
 #[tokio::test]
+async fn what_came_before_its_message_was_sent_is_believed_neither_late_nor_at_once_nor_when_judged_anew() {
+    const HOUR: i64 = 3_600;
+    // By how much the bounce came before the message was sent.
+    for (before, is_believed) in [(HOUR, true), (HOUR + 1, false), (9 * DAY, false)] {
+        let sent = |id: &str, to: &str| Sent { at: START + before, ..sent(id, to) };
+        let answered = answer(2, START, BOB, "to-bob@news.example");
+        let complained = about(complaint(3, START, &["eve@example.com"]), "to-eve@news.example");
+        let laid = [about(entry(1, START, &[(ANN, HARD)]), TO_ANN), answered, complained];
+        let messages =
+            [sent(TO_ANN, ANN), sent("to-bob@news.example", BOB), sent("to-eve@news.example", "eve@example.com")];
+        let expected = if is_believed { 3 } else { 0 };
+        let late = doubting().await;
+        late.store.suppress(&[address(BOB)], &by(START)).await.unwrap();
+        late.commit(&laid).await;
+        log(&late, &messages, &[]).await;
+        assert_eq!(raise(&late).await, expected, "late, {before}");
+        late.store.ask_again(i64::MIN, START).await.unwrap();
+        assert_eq!(raise(&late).await, 0, "anew, {before}");
+        let at_once = doubting().await;
+        log(&at_once, &messages, &[]).await;
+        at_once.commit(&laid).await;
+        for f in [late, at_once] {
+            let trusts: Vec<(String,)> = f.rows("SELECT trust FROM bounce UNION ALL SELECT trust FROM complaint").await;
+            assert!(trusts.iter().all(|(trust,)| (trust == "matched") == is_believed), "{before}: {trusts:?}");
+        }
+    }
+    // What is stored by an earlier version is asked about from an hour before the first message on.
+    let f = doubting().await;
+    f.commit(&[about(entry(1, START - HOUR + 1, &[(ANN, HARD)]), TO_ANN)]).await;
+    f.execute("DELETE FROM doubted").await;
+    log(&f, &[sent(TO_ANN, ANN)], &[]).await;
+    f.store.ask_again(i64::MIN, START).await.unwrap();
+    assert_eq!(raise(&f).await, 1);
+}
+
+#[tokio::test]
 async fn who_else_knows_a_message_counts_though_he_is_on_no_list_of_ours() {
     let f = doubting().await;
     let elsewhere = |id: &str| LogReading { elsewhere: vec![(id.to_owned(), START)], ..LogReading::default() };

@@ -22,7 +22,7 @@ use crate::{
         failures::Telling,
         list_changes::List,
         plan::{DAEMON, NewBounce, NewSign, Plan},
-        sent::{Salt, Vouching},
+        sent::{CLOCKS, Salt, Vouching},
     },
     suppression::Sign,
 };
@@ -177,7 +177,7 @@ impl SqliteStore {
                    AND c.original_message_id IS NOT NULL ORDER BY c.at, c.id LIMIT ?3",
             ),
         ] {
-            let mut behind = (since.max(first), 0);
+            let mut behind = (since.max(first - CLOCKS), 0);
             loop {
                 let rows: Vec<(i64, i64, String, String)> =
                     sqlx::query_as(select).bind(behind.0).bind(behind.1).bind(AT_ONCE).fetch_all(&self.readers).await?;
@@ -189,7 +189,7 @@ impl SqliteStore {
                 let alone = alone(&mut tx, &ids, &salt).await?;
                 let found = rows.iter().filter_map(|(at, id, address, message_id)| {
                     let address = Address::parse(address)?;
-                    let is_his = *alone.get(message_id)? == salt.recipient(message_id, &address);
+                    let is_his = alone.get(message_id)?.vouches(&salt.recipient(message_id, &address), *at);
                     is_his.then(|| (message_id.as_str(), hashes(&salt, message_id, &address), kind, *id, None, *at))
                 });
                 insert(&mut tx, &found.collect::<Vec<_>>(), Some(now)).await?;
@@ -255,7 +255,8 @@ async fn raise_some(tx: &mut SqliteConnection, policy: &Policy, now: i64) -> Res
     .await?;
     let ids: BTreeSet<&str> = due.iter().map(|doubted| doubted.message_id.as_str()).collect();
     let alone = alone(tx, &ids.into_iter().collect::<Vec<_>>(), &salt).await?;
-    let ours: Vec<&Doubted> = due.iter().filter(|d| alone.get(&d.message_id) == Some(&d.recipient)).collect();
+    let is_his = |d: &Doubted| alone.get(&d.message_id).is_some_and(|sent| sent.vouches(&d.recipient, d.at));
+    let ours: Vec<&Doubted> = due.iter().filter(|d| is_his(d)).collect();
     let rows_of = |kind: &str| ours.iter().filter(|d| d.kind == kind).map(|d| d.row).collect::<Vec<_>>();
     let bounces = believe_bounces(tx, &rows_of(BOUNCE), policy).await?;
     let complaints = believe_complaints(tx, &rows_of(COMPLAINT)).await?;

@@ -10,7 +10,7 @@ use crate::{
     policy::DAY,
     store::{
         LogReading, LogStatus, Sent, StoreError,
-        sent::{Salt, Vouching},
+        sent::{Alone, Salt, Vouching},
     },
 };
 
@@ -161,15 +161,15 @@ pub(super) async fn vouching(of: impl SqliteExecutor<'_>) -> Result<Option<Vouch
     Ok(found.map(|(since, salt)| Vouching { since, salt: Salt(salt) }))
 }
 
-/// A Message-ID, and the first and the last hash of its recipients.
-type Ends = (String, Option<Vec<u8>>, Option<Vec<u8>>);
+/// A Message-ID, the first and the last hash of its recipients, and when it was sent to the first.
+type Ends = (String, Option<Vec<u8>>, Option<Vec<u8>>, Option<i64>);
 
-/// The hash of the recipient of each of these messages that went to one alone, and goes to nobody else any more.
+/// Those of these messages that went to one alone, and go to nobody else any more.
 pub(super) async fn alone(
     connection: &mut SqliteConnection,
     message_ids: &[&str],
     salt: &Salt,
-) -> Result<BTreeMap<String, Vec<u8>>, sqlx::Error> {
+) -> Result<BTreeMap<String, Alone>, sqlx::Error> {
     let mut alone = BTreeMap::new();
     for chunk in message_ids.chunks(ROWS_A_STATEMENT) {
         let hashed: Vec<(&str, String)> = chunk.iter().map(|&id| (id, HEXLOWER.encode(&salt.message(id)))).collect();
@@ -179,16 +179,18 @@ pub(super) async fn alone(
                     (SELECT s.recipient FROM sent AS s WHERE s.message = unhex(j.value ->> 1)
                      ORDER BY s.recipient LIMIT 1),
                     (SELECT s.recipient FROM sent AS s WHERE s.message = unhex(j.value ->> 1)
-                     ORDER BY s.recipient DESC LIMIT 1)
+                     ORDER BY s.recipient DESC LIMIT 1),
+                    (SELECT s.at FROM sent AS s WHERE s.message = unhex(j.value ->> 1)
+                     ORDER BY s.recipient LIMIT 1)
              FROM json_each(?1) AS j WHERE NOT ",
             in_queue!("j.value ->> 0")
         ))
         .bind(json(&hashed)?)
         .fetch_all(&mut *connection)
         .await?;
-        for (id, first, last) in rows {
-            if let Some(recipient) = first.filter(|first| last.as_ref() == Some(first)) {
-                alone.insert(id, recipient);
+        for (id, first, last, at) in rows {
+            if let (Some(recipient), Some(at)) = (first.filter(|first| last.as_ref() == Some(first)), at) {
+                alone.insert(id, Alone { recipient, at });
             }
         }
     }
