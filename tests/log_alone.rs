@@ -109,7 +109,7 @@ async fn only_what_our_own_programs_sent_to_other_servers_counts_and_each_messag
         // ann twice, bob, eve, gus, hal
         ("SELECT sum(sent) FROM sent_by_day", 6),
         ("SELECT sum(delivered) FROM sent_by_day", 2),
-        ("SELECT count(*) FROM sent", 5),
+        ("SELECT count(*) FROM sent WHERE recipient <> zeroblob(16)", 5),
         ("SELECT count(*) FROM bounce", 4),
         ("SELECT count(*) FROM bounce WHERE address IN ('ann@one.example', 'eve@one.example') AND class = 'hard'", 2),
         ("SELECT count(*) FROM suppression", 4),
@@ -123,7 +123,8 @@ async fn only_what_our_own_programs_sent_to_other_servers_counts_and_each_messag
     let daemon = place.bounced.run();
     place.read(lines.len() as i64 + 1).await;
     assert_eq!(place.count("SELECT sum(sent) FROM sent_by_day").await, 7);
-    assert_eq!(place.count("SELECT count(*) FROM sent").await, 6, "its Message-ID was remembered");
+    let known = place.count("SELECT count(*) FROM sent WHERE recipient <> zeroblob(16)").await;
+    assert_eq!(known, 6, "its Message-ID was remembered");
     assert!(daemon.terminate().await.success());
     let told = place.bounced.log();
     assert!(told.contains("from its start") && told.contains("behind octet "), "{told}");

@@ -167,7 +167,7 @@ fn check_names_the_rows_of_ones_own_that_do_nothing_any_more() {
         }
         let (code, told) = bounced(directory.path(), &["check"]);
         // It lacks a mailbox, and nothing else.
-        assert!(code == Some(78) && told.contains("no mailbox is configured"), "{told}");
+        assert!(code == Some(78) && told.contains("no mailbox and no mail log is configured"), "{told}");
         let idle = told.lines().filter_map(|line| line.strip_prefix("idle row")).map(str::trim);
         idle.map(|line| line.rsplit('/').next().expect("a name").to_owned()).collect::<Vec<_>>()
     };
