@@ -204,6 +204,11 @@ fn mode(file: &Path) -> u32 {
     fs::metadata(file).unwrap().permissions().mode() & 0o777
 }
 
+/// A mailbox whose tokens come from the refresh token in `file`, with `more` keys.
+fn refreshed(tokens: &TokenServer, file: &Path, more: &str) -> String {
+    format!("client_id = 'app', refresh_token = '{}', token_url = '{}'{more}", file.display(), tokens.url("/token"))
+}
+
 /// A file with a key, and one with key and certificate; made by openssl, since rcgen makes no RSA keys.
 fn rsa(dir: &Path) -> Option<(PathBuf, PathBuf)> {
     let (key, both) = (dir.join("key.pem"), dir.join("both.pem"));
@@ -337,8 +342,7 @@ async fn a_refresh_token_that_rotates_is_kept_before_it_is_used() {
     let tokens = TokenServer::start();
     let Some(server) = server(&tokens) else { return };
     let file = server.dir.path().join("refresh");
-    let token =
-        format!("client_id = 'app', refresh_token = '{}', token_url = '{}'", file.display(), tokens.url("/token"));
+    let token = refreshed(&tokens, &file, "");
     let line = told(opened(&server, &token, "").await, true);
     assert!(line.contains("nobody has consented yet") && line.contains("`bounced login test`"), "{line}");
 
@@ -357,8 +361,7 @@ async fn a_refresh_token_that_rotates_is_kept_before_it_is_used() {
     // Where the new one can't be kept, here because no longer name can stand beside it, the access token is not used.
     let file = server.dir.path().join("r".repeat(250));
     fs::write(&file, r#"{"refresh_token":"geheim1","since":0}"#).unwrap();
-    let token =
-        format!("client_id = 'app', refresh_token = '{}', token_url = '{}'", file.display(), tokens.url("/token"));
+    let token = refreshed(&tokens, &file, "");
     let line = told(opened(&server, &token, "").await, false);
     assert!(line.contains("can't be kept"), "{line}");
 }
@@ -370,8 +373,7 @@ async fn what_the_token_server_says_is_told_with_its_cure_and_what_passes_passes
     tokens.take("T1");
     let file = server.dir.path().join("refresh");
     fs::write(&file, r#"{"refresh_token":"geheim1","since":0}"#).unwrap();
-    let token =
-        format!("client_id = 'app', refresh_token = '{}', token_url = '{}'", file.display(), tokens.url("/token"));
+    let token = refreshed(&tokens, &file, "");
     for (status, body, stays, expected) in [
         (
             400,
@@ -434,8 +436,7 @@ async fn a_consent_that_is_dead_is_asked_about_twice_and_then_a_person_is_waited
     tokens.take("T1");
     let file = server.dir.path().join("refresh");
     fs::write(&file, r#"{"refresh_token":"geheim1","since":0}"#).unwrap();
-    let token =
-        format!("client_id = 'app', refresh_token = '{}', token_url = '{}'", file.display(), tokens.url("/token"));
+    let token = refreshed(&tokens, &file, "");
     tokens.plan("/token", &[(400, r#"{"error":"invalid_grant"}"#)]);
     let mut source = ImapSource::new("test", settings(&server, &token, ""));
     let lines = [open(&mut source).await, open(&mut source).await, open(&mut source).await, open(&mut source).await];
@@ -520,12 +521,8 @@ fn a_browser_that_consents_leaves_a_refresh_token() {
     let Some(server) = server(&tokens) else { return };
     tokens.take("T1");
     let file = server.dir.path().join("refresh");
-    let token = format!(
-        "client_id = 'app', refresh_token = '{}', token_url = '{}', authorize_url = '{}', scope = 'mail offline_access'",
-        file.display(),
-        tokens.url("/token"),
-        tokens.url("/authorize")
-    );
+    let more = format!(", authorize_url = '{}', scope = 'mail offline_access'", tokens.url("/authorize"));
+    let token = refreshed(&tokens, &file, &more);
     tokens.plan("/token", &[(200, &granted("T0", r#","refresh_token":"geheim1""#)), (200, &granted("T1", ""))]);
     let is_url = |line: &str| line.starts_with("http").then(|| line.to_owned());
 
@@ -566,12 +563,7 @@ fn a_code_on_another_device_is_waited_for() {
     let Some(server) = server(&tokens) else { return };
     tokens.take("T1");
     let file = server.dir.path().join("refresh");
-    let token = format!(
-        "client_id = 'app', refresh_token = '{}', token_url = '{}', device_url = '{}'",
-        file.display(),
-        tokens.url("/token"),
-        tokens.url("/device")
-    );
+    let token = refreshed(&tokens, &file, &format!(", device_url = '{}'", tokens.url("/device")));
     let device =
         r#"{"device_code":"geheimD","user_code":"ABCD-EFGH","verification_uri":"https://d.example","interval":0}"#;
     tokens.plan("/device", &[(200, device)]);
@@ -605,11 +597,7 @@ fn no_secret_is_in_a_log_at_its_most_talkative() {
     tokens.take("geheimT1");
     let file = server.dir.path().join("refresh");
     fs::write(&file, r#"{"refresh_token":"geheim1","since":0}"#).unwrap();
-    let token = format!(
-        "client_id = 'app', client_secret = {{ env = 'GEHEIM' }}, refresh_token = '{}', token_url = '{}'",
-        file.display(),
-        tokens.url("/token")
-    );
+    let token = refreshed(&tokens, &file, ", client_secret = { env = 'GEHEIM' }");
     tokens.plan("/token", &[(200, &granted("geheimT1", r#","refresh_token":"geheim2""#))]);
     let dir = server.dir.path();
     fs::write(

@@ -665,10 +665,10 @@ const fn is_quote(c: char) -> bool {
 /// `unknown host mx.example.org [192.0.2.1]`. A domain that is not found has none.
 fn names_client(behind: &str) -> bool {
     let is_mark = |c: char| matches!(c, ' ' | ':' | '[' | '(' | '<' | '"' | '\'');
-    let words = behind.trim_start_matches(is_mark).splitn(3, [' ', '[', ']', '(', ')', ',', ';']);
-    let mut words = words.take(2).map(|word| word.trim_end_matches(['.', '"', '\'', '>', ':']));
+    let first = behind.trim_start_matches(is_mark).split([' ', '[', ']', '(', ')', ',', ';']).next();
+    let first = first.map(|word| word.trim_end_matches(['.', '"', '\'', '>', ':']));
     let is_address = |word: &str| word.parse::<IpAddr>().is_ok();
-    match (words.next(), behind.find(['[', '('])) {
+    match (first, behind.find(['[', '('])) {
         (Some(first), _) if is_address(first) => true,
         (Some(first), Some(bracket)) if first.contains('.') => {
             behind[..bracket].trim().trim_start_matches(is_mark) == first

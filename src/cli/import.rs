@@ -19,6 +19,7 @@ use super::{
     Exit, Failure, Globals,
     exit::complain,
     input::{self, Input},
+    judge_with_keys,
     receive::name_problem,
     run::{Wish, Wishes},
     terminal::{count, grouped, long_task, printable, show_reading},
@@ -61,8 +62,7 @@ impl Import {
         if let Some(problem) = self.name_problem(&config) {
             return Err(Failure::new(Exit::Usage, problem));
         }
-        let judge = Judge::new(&config).map_err(|error| Failure::new(Exit::Config, error))?;
-        let judge = judge.with_keys(&config).map_err(|error| Failure::new(Exit::Config, error))?;
+        let judge = judge_with_keys(&config)?;
         let runtime = tokio::runtime::Runtime::new();
         let runtime = runtime.map_err(|error| Failure::new(Exit::Software, format_args!("can't start: {error}")))?;
         let ended = runtime.block_on(self.run(&config, judge));

@@ -116,6 +116,12 @@ impl Globals {
     }
 }
 
+/// The judge for mails that go on record: it knows the keys by which they are believed.
+fn judge_with_keys(config: &Config) -> Result<Judge, Failure> {
+    let judge = Judge::new(config).map_err(|error| Failure::new(Exit::Config, error))?;
+    judge.with_keys(config).map_err(|error| Failure::new(Exit::Config, error))
+}
+
 /// Runs what is asynchronous in a short command.
 fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

@@ -14,9 +14,10 @@ use super::{
     Exit, Failure, Globals, block_on,
     exit::complain,
     input::{self, Input},
+    judge_with_keys,
 };
 use crate::{
-    app::{HandedOver, Intake, Judge},
+    app::{HandedOver, Intake},
     clock::now,
     config::Config,
     files::directory_of,
@@ -50,9 +51,7 @@ impl Receive {
         if let Some(problem) = name_problem(&config, &mailbox) {
             return Err(Failure::new(Exit::Misused, problem));
         }
-        let wrong = |error: &dyn std::fmt::Display| Failure::new(Exit::Config, error);
-        let judge = Judge::new(&config).map_err(|error| wrong(&error))?;
-        let judge = judge.with_keys(&config).map_err(|error| wrong(&error))?;
+        let judge = judge_with_keys(&config)?;
         let Input { bytes, size, rest, .. } = read(io::stdin())?;
         let now = now();
         let delivered_to = recipient.into_iter().filter(|address| !address.is_empty()).collect();

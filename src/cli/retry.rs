@@ -5,10 +5,11 @@ use std::io::{self, Write};
 use super::{
     Exit, Failure, Globals, block_on,
     exit::complain,
+    judge_with_keys,
     terminal::{count, grouped, printable},
 };
 use crate::{
-    app::{self, Judge, ReadAgain},
+    app::{self, ReadAgain},
     clock::now,
     message::Place,
     store::PendingAnswer,
@@ -73,9 +74,7 @@ impl Retry {
 
 fn read_again(globals: &Globals, mailbox: Option<&str>) -> Result<Exit, Failure> {
     let config = globals.config()?;
-    let wrong = |error: &dyn std::fmt::Display| Failure::new(Exit::Config, error);
-    let judge = Judge::new(&config).map_err(|error| wrong(&error))?;
-    let judge = judge.with_keys(&config).map_err(|error| wrong(&error))?;
+    let judge = judge_with_keys(&config)?;
     block_on(async {
         let kept = app::unrecognised(&config, mailbox).await?;
         if kept.is_empty() {

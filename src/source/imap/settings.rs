@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::source::{
     After, SecretSource, Settings, Timeouts, Tls,
-    login::{Account, Mechanism, Protocol, Provider, TokenSource},
+    login::{self, Account, Mechanism, Protocol, Provider, TokenSource},
     settings,
 };
 
@@ -90,8 +90,7 @@ impl ImapSettings {
     /// The server; empty where none is known.
     #[must_use]
     pub fn host(&self) -> &str {
-        let known = self.provider.and_then(|provider| provider.host(Protocol::Imap));
-        self.host.as_deref().or(known).unwrap_or_default()
+        login::host(self.host.as_deref(), self.provider, Protocol::Imap)
     }
 
     /// How to log in to the mailbox of this name.
@@ -140,8 +139,7 @@ impl Settings for ImapSettings {
     }
 
     fn needs(&self) -> Vec<(&'static str, &Path)> {
-        let files = [("ca_file", &self.ca_file), ("certificate", &self.certificate)];
-        files.into_iter().filter_map(|(key, file)| Some((key, file.as_deref()?))).collect()
+        login::needs(&self.ca_file, &self.certificate)
     }
 
     fn folders(&self) -> Vec<Self> {
@@ -154,9 +152,7 @@ impl Settings for ImapSettings {
     }
 
     fn paths_mut(&mut self) -> Vec<&mut PathBuf> {
-        let password = self.password.as_mut().and_then(SecretSource::path_mut);
-        let token = self.token.as_mut().map(TokenSource::paths_mut).unwrap_or_default();
-        password.into_iter().chain(token).chain(&mut self.ca_file).chain(&mut self.certificate).collect()
+        login::paths_mut(&mut self.password, &mut self.token, [&mut self.ca_file, &mut self.certificate])
     }
 }
 

@@ -9,7 +9,10 @@ mod sasl;
 mod settings;
 mod tokens;
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 pub use consent::{Asked, Consent, DeviceCode};
 pub use loopback::Loopback;
@@ -55,6 +58,31 @@ pub struct Account {
     pub certificate: Option<PathBuf>,
     /// How long a command may take that gives a secret, and a token server.
     pub limit: Duration,
+}
+
+/// The host that is set, or the provider's; empty where none is known.
+pub(super) fn host(set: Option<&str>, provider: Option<Provider>, protocol: Protocol) -> &str {
+    set.or_else(|| provider?.host(protocol)).unwrap_or_default()
+}
+
+/// The files of a mailbox on a server that it can't do without, each with its key.
+pub(super) fn needs<'a>(
+    ca_file: &'a Option<PathBuf>,
+    certificate: &'a Option<PathBuf>,
+) -> Vec<(&'static str, &'a Path)> {
+    let files = [("ca_file", ca_file), ("certificate", certificate)];
+    files.into_iter().filter_map(|(key, file)| Some((key, file.as_deref()?))).collect()
+}
+
+/// The paths in what a mailbox on a server says about logging in.
+pub(super) fn paths_mut<'a>(
+    password: &'a mut Option<SecretSource>,
+    token: &'a mut Option<TokenSource>,
+    files: [&'a mut Option<PathBuf>; 2],
+) -> Vec<&'a mut PathBuf> {
+    let password = password.as_mut().and_then(SecretSource::path_mut);
+    let token = token.as_mut().map(TokenSource::paths_mut).unwrap_or_default();
+    password.into_iter().chain(token).chain(files.into_iter().flatten()).collect()
 }
 
 /// How to go on.

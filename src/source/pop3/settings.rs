@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::source::{
     SecretSource, Settings, Timeouts, Tls,
-    login::{Account, Mechanism, Protocol, Provider, TokenSource},
+    login::{self, Account, Mechanism, Protocol, Provider, TokenSource},
     settings,
 };
 
@@ -94,12 +94,11 @@ impl Pop3Settings {
 
     /// How to log in to the mailbox of this name.
     pub(super) fn log_in_as(&self, mailbox: &str) -> Account {
-        let known = self.provider.and_then(|provider| provider.host(Protocol::Pop3));
         Account {
             mailbox: mailbox.to_owned(),
             protocol: Protocol::Pop3,
             user: self.user.clone(),
-            host: self.host.as_deref().or(known).unwrap_or_default().to_owned(),
+            host: login::host(self.host.as_deref(), self.provider, Protocol::Pop3).to_owned(),
             port: self.port(),
             provider: self.provider,
             mechanism: self.mechanism,
@@ -133,8 +132,7 @@ impl Settings for Pop3Settings {
     }
 
     fn needs(&self) -> Vec<(&'static str, &Path)> {
-        let files = [("ca_file", &self.ca_file), ("certificate", &self.certificate)];
-        files.into_iter().filter_map(|(key, file)| Some((key, file.as_deref()?))).collect()
+        login::needs(&self.ca_file, &self.certificate)
     }
 
     fn folders(&self) -> Vec<Self> {
@@ -142,9 +140,7 @@ impl Settings for Pop3Settings {
     }
 
     fn paths_mut(&mut self) -> Vec<&mut PathBuf> {
-        let password = self.password.as_mut().and_then(SecretSource::path_mut);
-        let token = self.token.as_mut().map(TokenSource::paths_mut).unwrap_or_default();
-        password.into_iter().chain(token).chain(&mut self.ca_file).chain(&mut self.certificate).collect()
+        login::paths_mut(&mut self.password, &mut self.token, [&mut self.ca_file, &mut self.certificate])
     }
 }
 
