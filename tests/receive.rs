@@ -382,6 +382,30 @@ async fn an_import_that_is_stopped_publishes_what_it_recorded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn without_a_mailbox_a_new_database_may_begin_anew() {
+    for command in ["receive", "import"] {
+        let dir = support::directory();
+        let bounced = Installation::new(dir.path(), "");
+        let with = |arguments: &[&str]| {
+            let paths: &[&str] = if command == "import" { &["-"] } else { &[] };
+            bounced.command(&[&[command], paths, arguments].concat())
+        };
+        assert_eq!(receive(with(&[]), bounce(1).as_bytes()).status.code(), Some(0));
+        fs::remove_file(bounced.database()).unwrap();
+        let refused = receive(with(&[]), bounce(2).as_bytes());
+        let said = String::from_utf8(refused.stderr).unwrap();
+        assert_eq!(refused.status.code(), Some(78), "{said}");
+        assert!(said.contains("--accept-new-store") && said.contains(command), "{said}");
+        let begun = receive(with(&["--accept-new-store"]), bounce(2).as_bytes());
+        let said = String::from_utf8(begun.stderr).unwrap();
+        assert_eq!((begun.status.code(), &*said), (Some(0), ""), "{command}");
+        let listed: Vec<(String,)> = database::rows(&bounced.published(), "SELECT email FROM suppression").await;
+        assert_eq!(listed, [("anna2@customer2.example".to_owned(),)], "{command}");
+        assert_eq!(receive(with(&[]), bounce(3).as_bytes()).status.code(), Some(0));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_import_that_is_killed_goes_on_where_it_was() {
     const COUNT: usize = 3_000;
     let dir = support::directory();

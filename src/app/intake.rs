@@ -94,8 +94,13 @@ impl Intake {
         let recorder = Recorder::of_command(config, judge, store);
         let publishes = !beside::daemon_runs(path);
         // Whatever else is wrong with a list is no reason to record nothing: all of it can be made again.
-        if publishes && let Err(error @ StoreError::Foreign(_)) = recorder.followers.permit(&recorder.store).await {
-            return Err(error);
+        if publishes {
+            let (followers, store) = (&recorder.followers, &recorder.store);
+            let accepts = config.suppressions.accept_new_store;
+            let permitted = if accepts { followers.start(store).await } else { followers.permit(store).await };
+            if let Err(error @ StoreError::Foreign(_)) = permitted {
+                return Err(error);
+            }
         }
         Ok(Self { recorder, mailbox: mailbox.to_owned(), publishes })
     }

@@ -22,6 +22,7 @@ use super::{
     judge_with_keys,
     receive::name_problem,
     run::{Wish, Wishes},
+    suppressions::NewStore,
     terminal::{count, grouped, long_task, printable, show_reading},
 };
 use crate::{
@@ -51,6 +52,8 @@ pub struct Import {
     /// Under which name they are recorded, `archive` or `archive-` and more: rules and [trust.mailbox] may speak of it.
     #[arg(long, value_name = "NAME", default_value = Config::ARCHIVE)]
     mailbox: String,
+    #[command(flatten)]
+    store: NewStore,
 }
 
 /// So many mails are recorded together, or those that have so many octets.
@@ -58,7 +61,8 @@ const AT_ONCE: (usize, usize) = (500, 8 << 20);
 
 impl Import {
     pub(super) fn execute(self, globals: &Globals) -> Result<Exit, Failure> {
-        let config = globals.config()?;
+        let mut config = globals.config()?;
+        config.suppressions.accept_new_store = self.store.accept;
         if let Some(problem) = self.name_problem(&config) {
             return Err(Failure::new(Exit::Usage, problem));
         }

@@ -15,6 +15,7 @@ use super::{
     exit::complain,
     input::{self, Input},
     judge_with_keys,
+    suppressions::NewStore,
 };
 use crate::{
     app::{HandedOver, Intake},
@@ -42,12 +43,15 @@ pub struct Receive {
     /// Under which name it is recorded: rules and [trust.mailbox] may speak of it.
     #[arg(long, value_name = "NAME", default_value = Config::PIPE)]
     mailbox: String,
+    #[command(flatten)]
+    store: NewStore,
 }
 
 impl Receive {
     pub(super) fn execute(self, globals: &Globals) -> Result<Exit, Failure> {
-        let config = globals.config()?;
-        let Self { recipient, mailbox } = self;
+        let mut config = globals.config()?;
+        let Self { recipient, mailbox, store } = self;
+        config.suppressions.accept_new_store = store.accept;
         if let Some(problem) = name_problem(&config, &mailbox) {
             return Err(Failure::new(Exit::Misused, problem));
         }

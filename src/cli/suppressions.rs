@@ -174,10 +174,11 @@ enum Task {
     },
 }
 
-/// For whoever changes the list.
+/// For whoever changes the list, or records what does.
 #[derive(Debug, Args)]
 pub(super) struct NewStore {
-    /// Let the database replace published lists that were made from another one, as `bounced run` does.
+    /// Let the database replace published lists that were made from another one, as `bounced run --accept-new-store` does:
+    /// once, by hand, and in no configuration of a mail server.
     #[arg(long = "accept-new-store")]
     pub(super) accept: bool,
 }

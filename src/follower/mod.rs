@@ -109,7 +109,7 @@ impl FileState {
             return Ok(());
         };
         Err(StoreError::Foreign(format!(
-            "published list {} {what}, and is left as it is; put the right database back, or let this one replace the list with `bounced run --accept-new-store`",
+            "published list {} {what}, and is left as it is; put the right database back, or let this one replace the list, once, with --accept-new-store of `bounced run`, or without a mailbox of `bounced receive` or `bounced import`",
             path.display()
         )))
     }

@@ -176,7 +176,7 @@ impl StoreError {
     pub(crate) fn damaged(path: &Path) -> Self {
         Self::unusable(
             path,
-            "is damaged or no SQLite database; restore it from a backup, or move it away and a new one is made",
+            "is damaged or no SQLite database; restore it from a backup, or move it away and let a new one begin with empty lists by --accept-new-store (`bounced run`, `receive`, `import`)",
         )
     }
 
