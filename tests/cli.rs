@@ -277,10 +277,36 @@ fn a_configuration_that_is_not_there_is_an_error_only_when_it_was_named() {
 fn a_daemon_without_a_mailbox_says_where_to_add_one() {
     let place = Place::new();
     place.configure("");
-    for command in ["run", "check"] {
-        let complaint = place.complaint(&[command], 78);
-        assert!(complaint.contains("[imap.NAME]"), "{complaint}");
-    }
+    let complaint = place.complaint(&["run"], 78);
+    assert!(complaint.contains("[imap.NAME]"), "{complaint}");
+}
+
+#[test]
+fn a_setup_that_is_handed_its_mails_is_checked_and_shown() {
+    let place = Place::new();
+    place.configure("[database]\npath = 'bounced.db'\n[suppressions]\npath = 'list.db'\n");
+    let told = |args: &[&str]| {
+        let output = place.run(args);
+        let told = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {told}");
+        told
+    };
+    assert!(told(&["check"]).contains("only `bounced receive` and `bounced import` can bring mail"));
+    let bounce = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/samples/postfix-user-unknown.eml");
+    told(&["import", bounce]);
+    let checked = told(&["check", "--connect"]);
+    assert!(
+        checked.contains("ok              database") && checked.contains("ok              published list"),
+        "{checked}"
+    );
+    let status = told(&["status"]);
+    assert!(status.contains("archive: handed over to a command; 1 message, 1 bounce; the newest"), "{status}");
+    assert!(status.contains("archive: whoever can write to it") && !status.contains("pipe"), "{status}");
+    let json: serde_json::Value = serde_json::from_str(&told(&["status", "--json"])).unwrap();
+    assert_eq!((&json[0]["handed_over"], &json[0]["messages"]), (&"archive".into(), &1.into()));
+    // What is missing is told by its exit code.
+    fs::remove_file(place.path("bounced.db")).unwrap();
+    assert!(place.complaint(&["check", "--connect"], 78).contains("--accept-new-store"));
 }
 
 #[test]

@@ -21,7 +21,9 @@ use crate::{
     follower::{Followers, Trouble},
     message::Place,
     report::Trust,
-    store::{MailboxDaemons, MailboxStatus, PendingAnswer, PendingMessage, ShownDaemon, Store, StoreError},
+    store::{
+        HandedOverTotal, MailboxDaemons, MailboxStatus, PendingAnswer, PendingMessage, ShownDaemon, Store, StoreError,
+    },
     text::grouped,
 };
 
@@ -132,6 +134,8 @@ pub struct Unforgotten {
 pub struct Status {
     /// Every configured mailbox, in the order of the configuration.
     pub mailboxes: Vec<MailboxHealth>,
+    /// What commands were handed: nobody waits for more of it.
+    pub handed_over: Vec<HandedOverTotal>,
     /// The published lists that do not follow the database.
     pub troubles: Vec<Trouble>,
     /// The directories of the database and the lists that have no room left, or can't be written.
@@ -140,7 +144,7 @@ pub struct Status {
     pub unforgotten: Vec<Unforgotten>,
     /// How many addresses wait for a person.
     pub held: u64,
-    /// The mailboxes where anybody is believed who can write to them.
+    /// The mailboxes where anybody is believed who can write to them, and the names of what was handed over likewise.
     pub believed: Vec<String>,
     /// The alarms that last.
     pub alarms: Vec<ShownAlarm>,
@@ -156,7 +160,11 @@ pub async fn status(config: &Config, max_age: Duration, now: Moment) -> Result<S
     let daemons = store.daemons().await?;
     let troubles = Followers::configured(config).troubles(&store, now.wall).await?;
     let unforgotten = unforgotten(&store).await;
-    let believed = believed_by_anybody(config, &store).await?;
+    // A mailbox that was just configured may have the name of what was handed over.
+    let is_read = |name: &str| config.mailboxes().iter().any(|mailbox| mailbox.name == name);
+    let mut handed_over = store.handed_over().await?;
+    handed_over.retain(|one| !is_read(&one.mailbox) && !config.mail_log.contains_key(&one.mailbox));
+    let believed = believed_by_anybody(config, &store, &handed_over).await?;
     let alarms = store.alarms(i64::MAX).await?.into_iter().map(ShownAlarm::from).collect();
     store.close().await;
     // A mail log fares as a mailbox does, and has none of its faults but that it can't be read.
@@ -167,7 +175,7 @@ pub async fn status(config: &Config, max_age: Duration, now: Moment) -> Result<S
     let has_lease = |name: &str| config.mail_log.get(name).is_none_or(|log| !log.stdin);
     let names = names.map(|name| (name, has_lease(name)));
     let mailboxes = health(names, known, &untold, &waiting, daemons, max_age, now);
-    Ok(Status { mailboxes, troubles, unwritable, unforgotten: unforgotten?, held, believed, alarms })
+    Ok(Status { mailboxes, handed_over, troubles, unwritable, unforgotten: unforgotten?, held, believed, alarms })
 }
 
 async fn unforgotten(store: &Store) -> Result<Vec<Unforgotten>, StoreError> {
@@ -188,14 +196,19 @@ async fn unforgotten(store: &Store) -> Result<Vec<Unforgotten>, StoreError> {
 pub const HOW_TO_DOUBT: &str = "whoever can write to it can take anybody off your lists: sign envelope senders ([verp]) or \
                                 tell what you send (bounced sent import); docs/trust.md";
 
-/// The mailboxes where anybody is believed who can write to them.
+/// The mailboxes where anybody is believed who can write to them, and the names of what was handed over likewise.
 ///
 /// # Errors
 /// See [`StoreError`].
-pub async fn believed_by_anybody(config: &Config, store: &Store) -> Result<Vec<String>, StoreError> {
+pub async fn believed_by_anybody(
+    config: &Config,
+    store: &Store,
+    handed_over: &[HandedOverTotal],
+) -> Result<Vec<String>, StoreError> {
     let mut demands = config.demands();
     demands.vouching_since = store.vouching_since().await?;
     let names = config.mailboxes().into_iter().map(|mailbox| mailbox.name);
+    let names = names.chain(handed_over.iter().map(|one| one.mailbox.as_str()));
     Ok(names.filter(|name| demands.of(name) == Trust::Unverified).map(str::to_owned).collect())
 }
 

@@ -23,6 +23,8 @@ use crate::{
 /// are rules of the policy that can do nothing with this configuration: for a mailbox that is not there, or that count
 /// bounces for longer than these are kept.
 ///
+/// Where no mailbox and no mail log is configured it says so: `bounced receive` and `bounced import` work all the same.
+///
 /// A database that is there is looked into. With --connect it is found out as well whether it can be written and whether the
 /// published lists were made from it; it logs in to each mailbox, and says of each mail log how many of its last lines are
 /// understood. No message is read or changed.
@@ -60,7 +62,12 @@ impl Check {
             return Err(Failure::new(Exit::Config, missing));
         }
         if let Some(advice) = config.reads_nothing() {
-            return Err(Failure::new(Exit::Config, advice));
+            // Without a file another one may be meant.
+            if config.file.is_none() {
+                return Err(Failure::new(Exit::Config, advice));
+            }
+            let nothing = "nothing: only `bounced receive` and `bounced import` can bring mail, and `bounced run` would not start";
+            writeln!(io::stdout(), "{:<15} {nothing}: {}", "watched", printable(&advice))?;
         }
         if self.connect { block_on(connect(&config)) } else { Ok(Exit::Yes) }
     }

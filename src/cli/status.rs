@@ -17,7 +17,7 @@ use crate::{
     app::{self, MailboxHealth, MailboxState, ShownAlarm, Unforgotten, UnwritableDisk, Wrong},
     clock::Moment,
     follower::Trouble,
-    store::MailboxStatus,
+    store::{HandedOverTotal, MailboxStatus},
 };
 
 /// Say how each mailbox fares; exit with 1 when something is wrong with one, a published list does not follow the
@@ -30,10 +30,11 @@ use crate::{
 ///
 /// With --json one array: [{"mailbox", "healthy", "wrong", "state", "reader", "standby", "age", "read_at", "failed_at",
 /// "failure", "failures", "next_try", "messages", "bounces", "newest", "lag", "unsettled", "pending", "waiting": [{"place", "why", "tries", "next_try",
-/// …}], …}], times in seconds since 1970-01-01 UTC; behind them {"list", "healthy", "failure"} for each published list
+/// …}], …}], times in seconds since 1970-01-01 UTC; behind them {"handed_over", "healthy", "messages", "bounces", "newest"}
+/// for each name under which `bounced receive` or `import` recorded mails; {"list", "healthy", "failure"} for each published list
 /// that does not follow the database, {"disk", "healthy", "failure"} for each directory that has no room or can't be
 /// written, {"forget": "key" or "unfinished", "healthy", "failure"} where those who asked to be forgotten are not,
-/// {"alarm", "healthy", "about", "words", "raised", "cleared"} for each alarm that lasts (`bounced report`), and last {"held", "healthy", "believed"}: how many addresses wait for a person, and the mailboxes where anybody is
+/// {"alarm", "healthy", "about", "words", "raised", "cleared"} for each alarm that lasts (`bounced report`), and last {"held", "healthy", "believed"}: how many addresses wait for a person, and the mailboxes (and names of what was handed over) where anybody is
 /// believed who can write to them.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -53,6 +54,11 @@ pub struct Status {
 #[serde(untagged)]
 enum Part<'a> {
     Mailbox(&'a MailboxHealth),
+    HandedOver {
+        healthy: bool,
+        #[serde(flatten)]
+        total: &'a HandedOverTotal,
+    },
     List {
         healthy: bool,
         #[serde(flatten)]
@@ -85,9 +91,10 @@ impl Status {
         let config = globals.config()?;
         let now = Moment::now();
         let status = block_on(async { Ok(app::status(&config, self.max_age, now).await?) })?;
-        let app::Status { mailboxes, troubles, unwritable, unforgotten, held, believed, alarms } = status;
+        let app::Status { mailboxes, handed_over, troubles, unwritable, unforgotten, held, believed, alarms } = status;
         let mut out = io::stdout().lock();
         if self.json {
+            let handed_over = handed_over.iter().map(|total| Part::HandedOver { healthy: true, total });
             let lists = troubles.iter().map(|trouble| Part::List { healthy: false, trouble });
             let disks = unwritable.iter().map(|unwritable| Part::Disk { healthy: false, unwritable });
             let forgotten = unforgotten.iter().map(|unforgotten| Part::Forget { healthy: false, unforgotten });
@@ -97,6 +104,7 @@ impl Status {
             let parts: Vec<_> = mailboxes
                 .iter()
                 .map(Part::Mailbox)
+                .chain(handed_over)
                 .chain(lists)
                 .chain(disks)
                 .chain(forgotten)
@@ -109,6 +117,16 @@ impl Status {
                 writeln!(out, "no mailbox and no mail log is configured")?;
             }
             mailboxes.iter().try_for_each(|mailbox| write(mailbox, now.wall, &mut out))?;
+            for HandedOverTotal { mailbox, messages, bounces, newest } in &handed_over {
+                let (messages, bounces) = (count(whole(*messages), "message"), count(whole(*bounces), "bounce"));
+                let newest = newest.map(|newest| format!("; the newest arrived {} ago", span(now.wall - newest)));
+                let newest = newest.unwrap_or_default();
+                writeln!(
+                    out,
+                    "ok     {}: handed over to a command; {messages}, {bounces}{newest}",
+                    printable(mailbox)
+                )?;
+            }
             let others = unwritable.iter().map(|disk| &disk.failure).chain(unforgotten.iter().map(|one| &one.failure));
             let failures = troubles.iter().map(|trouble| &trouble.failure).chain(others);
             failures.into_iter().try_for_each(|failure| writeln!(out, "WRONG  {}", printable(failure)))?;
@@ -118,7 +136,7 @@ impl Status {
                 writeln!(out, "{} {wait} for you: bounced review list", count(held, "address"))?;
             }
             for mailbox in &believed {
-                writeln!(out, "{mailbox}: {}", app::HOW_TO_DOUBT)?;
+                writeln!(out, "{}: {}", printable(mailbox), app::HOW_TO_DOUBT)?;
             }
         }
         let is_well = troubles.is_empty() && unwritable.is_empty() && unforgotten.is_empty();

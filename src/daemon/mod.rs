@@ -169,7 +169,7 @@ pub async fn run(config: Config, mut control: Control) -> Result<(), DaemonError
 async fn open(config: &Config, judge: Judge) -> Result<(Store, Recorder), StoreError> {
     let store = app::open_store(config).await?;
     let recorder = Recorder::new(config, judge, store.clone(), now()).await?;
-    for mailbox in app::believed_by_anybody(config, &store).await? {
+    for mailbox in app::believed_by_anybody(config, &store, &[]).await? {
         tracing::warn!(mailbox, "{}", app::HOW_TO_DOUBT);
     }
     Ok((store, recorder))

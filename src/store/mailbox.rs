@@ -67,6 +67,20 @@ pub struct MailboxStatus {
     pub lag: Option<i64>,
 }
 
+/// What was recorded under a name that nobody reads: commands were handed it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, FromRow)]
+pub struct HandedOverTotal {
+    /// The name.
+    #[serde(rename = "handed_over")]
+    pub mailbox: String,
+    /// Messages recorded.
+    pub messages: i64,
+    /// Messages among them that were bounces.
+    pub bounces: i64,
+    /// When the newest of them was received, in seconds since 1970-01-01 UTC.
+    pub newest: Option<i64>,
+}
+
 /// A message that could not be read yet. Times are seconds since 1970-01-01 UTC.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, FromRow)]
 pub struct PendingMessage {

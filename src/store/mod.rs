@@ -39,7 +39,7 @@ pub use history::{AddressHistory, Alive, Cause, PastChange};
 pub use import::{Imported, Importing, WithoutNote};
 pub use lease::{Holder, Lease, MailboxDaemons, ShownDaemon};
 pub use list::{Allowed, By, Entry, ListSelection, Listed, NewlyAllowed, Revived, TakenOff};
-pub use mailbox::{Failure, Heartbeat, MailboxStatus, PendingAnswer, PendingMessage};
+pub use mailbox::{Failure, HandedOverTotal, Heartbeat, MailboxStatus, PendingAnswer, PendingMessage};
 pub use plan::JudgedMessage;
 pub use reclassify::{Anew, Differences, JudgeAnew, Judged, ListDifference, ListedAs, Progress, TablesVersion};
 pub use retention::Records;
@@ -529,6 +529,16 @@ impl Store {
     pub async fn status(&self) -> Result<Vec<MailboxStatus>, StoreError> {
         match self {
             Self::Sqlite(store) => store.status().await,
+        }
+    }
+
+    /// What was recorded under each name that nobody ever read as a mailbox or a log.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn handed_over(&self) -> Result<Vec<HandedOverTotal>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.handed_over().await,
         }
     }
 

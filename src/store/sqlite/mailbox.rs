@@ -6,7 +6,7 @@ use super::{ROWS_A_STATEMENT, SqliteStore, is_kept, json};
 use crate::{
     clock::Moment,
     message::{Cursor, Disposition, Pending, Place, Reading, Resume, Retry, Unsettled},
-    store::{Failure, Heartbeat, MailboxStatus, PendingAnswer, PendingMessage, StoreError},
+    store::{Failure, HandedOverTotal, Heartbeat, MailboxStatus, PendingAnswer, PendingMessage, StoreError},
 };
 
 impl SqliteStore {
@@ -217,6 +217,17 @@ impl SqliteStore {
                     t.recorded, t.lag
              FROM cursor AS c LEFT JOIN total_by_mailbox AS t ON t.mailbox = c.mailbox
              ORDER BY c.mailbox",
+        )
+        .fetch_all(&self.readers)
+        .await
+        .map_err(|error| self.error(error))
+    }
+
+    pub(in crate::store) async fn handed_over(&self) -> Result<Vec<HandedOverTotal>, StoreError> {
+        sqlx::query_as(
+            "SELECT t.mailbox, t.messages, t.bounces, t.newest FROM total_by_mailbox AS t
+             WHERE t.messages > 0 AND NOT EXISTS (SELECT 1 FROM cursor AS c WHERE c.mailbox = t.mailbox)
+             ORDER BY t.mailbox",
         )
         .fetch_all(&self.readers)
         .await
