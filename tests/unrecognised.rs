@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 use support::{
@@ -57,7 +57,11 @@ async fn is_found_again(bounced: &Installation, dir: &Path) {
     run(bounced, &["retry", "--unrecognised"], 0);
     let (told, _) = run(bounced, &["unrecognised", "--json", "bounces"], 0);
     assert!(told.contains(r#""message_id":"nobody@mx.example.org""#), "it names nobody still: {told}");
-    run(bounced, &["unrecognised", "other"], 1);
+    for command in [&["unrecognised", "other"][..], &["retry", "--unrecognised", "other"]] {
+        let (_, said) = run(bounced, command, 2);
+        assert!(said.contains("no mailbox is called `other`; there are: bounces"), "{said}");
+    }
+    run(bounced, &["unrecognised", "archive"], 1);
 
     as_if_nobody_were_named(bounced).await;
     let received = "SELECT max(received) FROM message WHERE names_nobody = 1";
@@ -65,6 +69,9 @@ async fn is_found_again(bounced: &Installation, dir: &Path) {
     let copies = dir.join("copies");
     let (told, said) = run(bounced, &["unrecognised", "--export", copies.to_str().unwrap()], 0);
     assert!(told.lines().count() == 2 && said.contains("2 mails copied"), "{told}{said}");
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&copies), 0o700);
+    assert!(fs::read_dir(&copies).unwrap().all(|file| mode(&file.unwrap().path()) == 0o600));
     let copied: Vec<String> =
         fs::read_dir(&copies).unwrap().map(|file| fs::read_to_string(file.unwrap().path()).unwrap()).collect();
     assert!(copied.iter().any(|mail| mail.contains("anna1")) && copied.iter().all(|mail| !mail.contains("anna2")));
@@ -120,6 +127,29 @@ async fn a_mail_of_nobody_is_found_in_the_maildir_that_it_was_moved_to() {
     assert!(told.lines().count() == 1 && said.contains("1 mail not found in any mailbox"), "{said}");
     run(&place.bounced, &["retry", "--unrecognised"], 0);
     assert_eq!(database::count(&place.bounced.database(), "SELECT count(*) FROM message").await, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_lies_in_no_mailbox_has_to_be_handed_over_again() {
+    let place = Place::new();
+    let mail = place.dir.path().join("nobody.eml");
+    fs::write(&mail, NOBODY).unwrap();
+    run(&place.bounced, &["import", mail.to_str().unwrap()], 0);
+    let copies = place.dir.path().join("copies");
+    let export = ["unrecognised", "--export", copies.to_str().unwrap()];
+    for command in [&export[..], &["retry", "--unrecognised"]] {
+        let (_, said) = run(&place.bounced, command, 0);
+        assert!(said.contains("1 mail came by LMTP") && said.contains("hand it over again"), "{said}");
+    }
+    // One of a mailbox that was there once.
+    let options = SqliteConnectOptions::new().filename(place.bounced.database());
+    let mut database = SqliteConnection::connect_with(&options).await.unwrap();
+    sqlx::query("UPDATE message SET mailbox = 'former', place = '7:1'").execute(&mut database).await.unwrap();
+    database.close().await.unwrap();
+    for (command, code) in [(&export[..], 66), (&["retry", "--unrecognised", "former"], 0)] {
+        let (_, said) = run(&place.bounced, command, code);
+        assert!(said.contains("former: is not configured any more; its 1 mail can't be looked for"), "{said}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

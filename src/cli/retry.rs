@@ -7,10 +7,12 @@ use super::{
     exit::complain,
     judge_with_keys,
     terminal::{count, grouped, printable},
+    unrecognised::{tell_out_of_reach, unrecognised_of},
 };
 use crate::{
     app::{self, ReadAgain},
     clock::now,
+    config::Config,
     message::Place,
     store::PendingAnswer,
 };
@@ -50,9 +52,7 @@ impl Which {
         if let Some(asked) = &self.mailbox
             && !config.mailboxes().iter().any(|mailbox| mailbox.name == asked)
         {
-            let names: Vec<_> = config.mailboxes().iter().map(|mailbox| mailbox.name).collect();
-            let what = format_args!("no mailbox is called `{asked}`; there are: {}", names.join(", "));
-            return Err(Failure::new(Exit::Usage, what));
+            return Err(unknown_mailbox(&config, asked));
         }
         let place = self.place.map(Place::new);
         let answered = app::answer_pending(&config, self.mailbox.as_deref(), place.as_ref(), answer);
@@ -61,6 +61,13 @@ impl Which {
         writeln!(io::stdout(), "{} {are} {became}", count(answered, "message"))?;
         Ok(if answered > 0 { Exit::Yes } else { Exit::No })
     }
+}
+
+/// Nothing of that name is configured.
+pub(super) fn unknown_mailbox(config: &Config, asked: &str) -> Failure {
+    let names: Vec<_> = config.mailboxes().iter().map(|mailbox| mailbox.name).collect();
+    let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    Failure::new(Exit::Usage, format_args!("no mailbox is called `{asked}`; there are: {names}"))
 }
 
 impl Retry {
@@ -76,7 +83,7 @@ fn read_again(globals: &Globals, mailbox: Option<&str>) -> Result<Exit, Failure>
     let config = globals.config()?;
     let judge = judge_with_keys(&config)?;
     block_on(async {
-        let kept = app::unrecognised(&config, mailbox).await?;
+        let kept = unrecognised_of(&config, mailbox).await?;
         if kept.is_empty() {
             writeln!(io::stdout(), "no message names nobody")?;
             return Ok(Exit::No);
@@ -95,6 +102,7 @@ fn read_again(globals: &Globals, mailbox: Option<&str>) -> Result<Exit, Failure>
         if left > 0 {
             complain(&format!("{} left for another time: run this again", count(left, "message")));
         }
+        tell_out_of_reach(&config, &kept);
         for (mailbox, error) in &failed {
             complain(&format!("{}: {error}", printable(mailbox)));
         }

@@ -1,9 +1,10 @@
 //! `bounced unrecognised`: mails that look like reports and name nobody, for a person to look at.
 
 use std::{
-    collections::HashSet,
-    fs::{self, File},
+    collections::{BTreeMap, HashSet},
+    fs::{DirBuilder, File, Permissions},
     io::{self, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -13,25 +14,28 @@ use jiff::Timestamp;
 use super::{
     Exit, Failure, Globals, block_on,
     exit::complain,
+    retry::unknown_mailbox,
     terminal::{count, json_line, printable},
 };
 use crate::{
     app,
+    config::Config,
     message::{Message, Place},
+    policy::is_archive,
     store::Unrecognised as Kept,
 };
 
 /// List mails that look like reports and name nobody; exit code 1 when there are none.
 ///
 /// Of these the database keeps where they were read, and no more. With --export they are looked for in their mailboxes, also in the
-/// folder that they were moved to, and copied; nothing is changed there. What came by LMTP, through a command or from an
-/// archive lies in no mailbox. `bounced explain` shows why nobody is found in a mail, and `bounced retry --unrecognised`
+/// folder that they were moved to, and copied for your eyes alone; nothing is changed there. What came by LMTP, through a command or
+/// from an archive lies in no mailbox: hand it over again. `bounced explain` shows why nobody is found in a mail, and `bounced retry --unrecognised`
 /// reads them again by other tables. What was recorded before there was this command is not listed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   bounced unrecognised
   bounced unrecognised --json bounces | jq .place
-  bounced unrecognised --export copies && bounced explain copies/*.eml")]
+  bounced unrecognised --export copies && bounced classify copies")]
 pub struct Unrecognised {
     /// Those of this mailbox; without it all.
     mailbox: Option<String>,
@@ -47,7 +51,7 @@ impl Unrecognised {
     pub(super) fn execute(self, globals: &Globals) -> Result<Exit, Failure> {
         let config = globals.config()?;
         block_on(async {
-            let kept = app::unrecognised(&config, self.mailbox.as_deref()).await?;
+            let kept = unrecognised_of(&config, self.mailbox.as_deref()).await?;
             let mut out = io::stdout().lock();
             for one in &kept {
                 if self.json {
@@ -71,18 +75,62 @@ impl Unrecognised {
     }
 }
 
-async fn export(config: &crate::config::Config, kept: &[Kept], directory: &Path) -> Result<Exit, Failure> {
+/// Those of one mailbox, or of all; a name under which nothing was ever read is a mistake.
+pub(super) async fn unrecognised_of(config: &Config, mailbox: Option<&str>) -> Result<Vec<Kept>, Failure> {
+    let kept = app::unrecognised(config, mailbox).await?;
+    match mailbox {
+        Some(asked) if kept.is_empty() && !is_known(config, asked) => Err(unknown_mailbox(config, asked)),
+        _ => Ok(kept),
+    }
+}
+
+fn is_known(config: &Config, name: &str) -> bool {
+    name == Config::PIPE || is_archive(name) || is_mailbox(config, name)
+}
+
+fn is_mailbox(config: &Config, name: &str) -> bool {
+    config.mailboxes().iter().any(|mailbox| mailbox.name == name)
+}
+
+/// Says of which mails nobody can look for, and why.
+pub(super) fn tell_out_of_reach(config: &Config, kept: &[Kept]) {
+    let handed_over = kept.iter().filter(|one| one.was_handed_over()).count();
+    if handed_over > 0 {
+        let (mails, lie, them) = (
+            count(handed_over as u64, "mail"),
+            if handed_over == 1 { "lies" } else { "lie" },
+            if handed_over == 1 { "it" } else { "them" },
+        );
+        complain(&format!(
+            "{mails} came by LMTP, through a command or from an archive and {lie} in no mailbox: hand {them} over again"
+        ));
+    }
+    let mut gone: BTreeMap<&str, u64> = BTreeMap::new();
+    for one in kept.iter().filter(|one| !one.was_handed_over() && !is_mailbox(config, &one.mailbox)) {
+        *gone.entry(&one.mailbox).or_default() += 1;
+    }
+    for (mailbox, mails) in gone {
+        complain(&format!(
+            "{}: is not configured any more; its {} can't be looked for",
+            printable(mailbox),
+            count(mails, "mail")
+        ));
+    }
+}
+
+async fn export(config: &Config, kept: &[Kept], directory: &Path) -> Result<Exit, Failure> {
     let cannot = |error: io::Error| {
         Failure::new(
             Exit::Io,
             format_args!("can't write into {}: {error}", printable(&directory.display().to_string())),
         )
     };
-    fs::create_dir_all(directory).map_err(cannot)?;
+    // Bounces tell of strangers.
+    DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(cannot)?;
     let (mut written, mut problem) = (HashSet::new(), None);
     let failed = app::look_for(config, kept, |one, Message { body, .. }| {
         let name = format!("{}.eml", &HEXLOWER.encode(&one.sha256)[..16]);
-        match File::create(directory.join(name)).and_then(|mut file| file.write_all(&body)) {
+        match write(&directory.join(name), &body) {
             Ok(()) => drop(written.insert(one.id)),
             Err(error) => problem = Some(error),
         }
@@ -94,7 +142,8 @@ async fn export(config: &crate::config::Config, kept: &[Kept], directory: &Path)
     for (mailbox, error) in &failed {
         complain(&format!("{}: {error}", printable(mailbox)));
     }
-    let missing = kept.iter().filter(|one| !written.contains(&one.id)).count();
+    tell_out_of_reach(config, kept);
+    let missing = kept.iter().filter(|one| !one.was_handed_over() && !written.contains(&one.id)).count();
     if missing > 0 {
         complain(&format!("{} not found in any mailbox that could be looked through", count(missing as u64, "mail")));
     }
@@ -110,4 +159,11 @@ async fn export(config: &crate::config::Config, kept: &[Kept], directory: &Path)
     } else {
         Exit::Yes
     })
+}
+
+/// Writes a copy that its owner alone may read, also over an earlier one.
+fn write(path: &Path, body: &[u8]) -> io::Result<()> {
+    let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.set_permissions(Permissions::from_mode(0o600))?;
+    file.write_all(body)
 }

@@ -1,5 +1,6 @@
 //! Messages that look like reports and name nobody.
 
+use data_encoding::HEXLOWER;
 use serde::Serialize;
 
 /// One of them, as far as it is kept: the mail itself is where it was.
@@ -25,4 +26,12 @@ pub struct Unrecognised {
     pub message_id: Option<String>,
     /// Its size in octets.
     pub size: i64,
+}
+
+impl Unrecognised {
+    /// Whether it was handed over, by LMTP or to a command, and lies in no mailbox: it is named by its bytes then.
+    #[must_use]
+    pub fn was_handed_over(&self) -> bool {
+        self.place == HEXLOWER.encode(&self.sha256)
+    }
 }
