@@ -8,13 +8,14 @@ use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
 
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 use support::{
+    beside::Server,
     daemon::Installation,
-    database, free_port,
-    postfix::{BOUNCE_DOMAIN, Postfix},
-    until,
+    database, free_port, hand_over,
+    postfix::{BOUNCE_DOMAIN, Postfix, hand_in},
+    recipe, until,
 };
 use tokio::{
-    io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader},
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     net::{TcpStream, UnixStream},
 };
 
@@ -25,21 +26,6 @@ const SAMPLE: &str = include_str!("../scripts/samples/postfix-user-unknown.eml")
 fn bounce(n: usize) -> String {
     let mail = SAMPLE.replace("anna", &format!("anna{n}")).replace("Message-Id: <", &format!("Message-Id: <{n}."));
     mail.replace("customer.example", &format!("customer{n}.example")).replace('\n', "\r\n")
-}
-
-/// Hands a mail over; the reply for each recipient.
-async fn hand_over(stream: impl AsyncRead + AsyncWrite + Unpin, recipients: &[&str], mail: &str) -> Vec<String> {
-    let mut stream = BufReader::new(stream);
-    let all: String = recipients.iter().map(|to| format!("RCPT TO:<{to}>\r\n")).collect();
-    let commands = format!("LHLO client\r\nMAIL FROM:<>\r\n{all}DATA\r\n{mail}\r\n.\r\nQUIT\r\n");
-    stream.write_all(commands.as_bytes()).await.unwrap();
-    let mut lines = stream.lines();
-    let mut replies = Vec::new();
-    while let Ok(Some(line)) = lines.next_line().await {
-        replies.push(line);
-    }
-    let data = replies.iter().position(|line| line.starts_with("354")).unwrap_or_else(|| panic!("{replies:?}"));
-    replies[data + 1..][..recipients.len()].to_vec()
 }
 
 async fn recorded(bounced: &Installation) -> (i64, i64) {
@@ -59,9 +45,8 @@ async fn postfix_hands_each_bounce_over_by_lmtp_exactly_once_however_often_the_d
     let port = free_port();
     let bounced = Installation::new(dir.path(), &format!("[lmtp.server]\nlisten = \"127.0.0.1:{port}\"\n"));
     let postfix = Postfix::start(dir.path(), free_port(), &[], free_port()).await;
-    let (_, below) = include_str!("../docs/receive.md").split_once("\n### Postfix, by LMTP\n").unwrap();
-    let transport = below.split("```\n").nth(1).unwrap();
-    let transport = transport.replace("2424", &port.to_string()).replace("news.example", BOUNCE_DOMAIN);
+    let transport =
+        recipe("Postfix, by LMTP")[0].replace("2424", &port.to_string()).replace("news.example", BOUNCE_DOMAIN);
     postfix.add("", "", &transport);
 
     let daemon = bounced.run();
@@ -94,6 +79,62 @@ async fn postfix_hands_each_bounce_over_by_lmtp_exactly_once_however_often_the_d
     let status = bounced.command(&["status"]).output().unwrap();
     assert!(status.status.success(), "{}", String::from_utf8_lossy(&status.stdout));
     assert!(daemon.terminate().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn exim_hands_bounces_over_by_a_socket_and_by_a_port_and_keeps_what_nobody_takes() {
+    let test = "exim_hands_bounces_over_by_a_socket_and_by_a_port_and_keeps_what_nobody_takes";
+    let dir = support::directory();
+    let port = free_port();
+    let bounced = Installation::new(
+        dir.path(),
+        &format!(
+            "[lmtp.socket]\nlisten = \"unix:lmtp.sock\"\nmode = \"0666\"\n[lmtp.port]\nlisten = \"127.0.0.1:{port}\"\n\
+             [verp]\nkeys = \"keys\"\naddress = \"bounce@news.example\"\n"
+        ),
+    );
+    assert!(bounced.command(&["verp", "keygen"]).output().unwrap().status.success());
+    let socket = bounced.config().with_file_name("lmtp.sock");
+    let [by_socket, by_port] = recipe("Exim, by LMTP")[..] else { panic!("two transports") };
+    let by_socket = by_socket.replace("/run/bounced/lmtp.sock", socket.to_str().unwrap());
+    let by_port = by_port.replace("2424", &port.to_string());
+    for (way, transport) in [("socket", by_socket), ("port", by_port)] {
+        let own = dir.path().join(way);
+        fs::create_dir(&own).unwrap();
+        let exim = match Server::exim_with(&own, recipe("Exim, as a command")[0], &transport).await {
+            Ok(exim) => exim,
+            Err(why) => return support::skip(test, &why),
+        };
+        let send = async |n: usize| {
+            let signed = bounced.command(&["verp", "sign", &format!("anna{n}@customer{n}.example")]).output().unwrap();
+            let to = String::from_utf8(signed.stdout).unwrap();
+            hand_in(exim.port, "", to.trim(), &bounce(n)).await.unwrap();
+        };
+        let first = if way == "socket" { 0 } else { 10 };
+        send(first).await;
+        let log = async || fs::read_to_string(own.join("logs/mainlog")).ok();
+        until("it is put off", SOON, async || log().await?.contains(" == ").then_some(())).await;
+        let daemon = bounced.run();
+        for n in first + 1..first + 10 {
+            send(n).await;
+        }
+        let count = first as i64 + 10;
+        until("each is on record and the queue is empty", SOON, async || {
+            (exim.exim_is_empty() && recorded(&bounced).await.0 >= count).then_some(())
+        })
+        .await;
+        assert_eq!(recorded(&bounced).await, (count, count));
+        let log = log().await.unwrap();
+        assert!(!log.contains(" ** ") && log.matches(" => ").count() == 10, "{log}");
+        assert!(daemon.terminate().await.success());
+    }
+    let trusts: Vec<(String, String)> = database::rows(
+        &bounced.database(),
+        "SELECT DISTINCT mailbox, trust FROM bounce JOIN message ON message.id = message ORDER BY mailbox",
+    )
+    .await;
+    let verified = |way: &str| (way.to_owned(), "verified".to_owned());
+    assert_eq!(trusts, [verified("port"), verified("socket")]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

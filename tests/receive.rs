@@ -8,7 +8,7 @@ mod support;
 use std::{
     fs,
     io::Write,
-    os::unix::fs::{PermissionsExt, chown},
+    os::unix::fs::{PermissionsExt, chown, symlink},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     time::Duration,
@@ -19,9 +19,12 @@ use support::{
     beside::{self, Server},
     daemon::Installation,
     database,
+    dovecot::is_2_4,
+    hand_over,
     postfix::{BOUNCE_DOMAIN, Postfix, hand_in},
-    until,
+    recipe, until,
 };
+use tokio::net::TcpStream;
 
 const SOON: Duration = Duration::from_secs(60);
 const SAMPLE: &str = include_str!("../scripts/samples/postfix-user-unknown.eml");
@@ -67,7 +70,8 @@ async fn the_exit_code_tells_a_mail_server_whether_to_keep_the_mail() {
     assert!(!bounced.database().exists());
     expect(command(&[]), SAMPLE, 0, "");
     expect(command(&["--mailbox", "other"]), &format!("From x Thu Nov 26 10:00:00 2026\n{SAMPLE}"), 0, "");
-    assert_eq!(recorded(&bounced).await, (1, 1), "the second time it is known");
+    expect(command(&[]), &SAMPLE.replace('\n', "\r\n"), 0, "");
+    assert_eq!(recorded(&bounced).await, (1, 1), "the second time it is known, and with other line ends");
     let published = "SELECT count(*) FROM suppression WHERE email = 'anna@customer.example'";
     assert_eq!(database::count(&bounced.published(), published).await, 1, "nobody else publishes it");
     assert_eq!(database::count(&bounced.database(), "SELECT count(*) FROM unsettled").await, 0);
@@ -157,13 +161,6 @@ async fn a_signed_recipient_is_believed() {
     assert_eq!(rows, [row(1, "verified", true), row(2, "unverified", false)]);
 }
 
-/// The code blocks below a heading of the document.
-fn blocks(heading: &str) -> Vec<&'static str> {
-    let (_, below) = include_str!("../docs/receive.md").split_once(&format!("\n### {heading}\n")).unwrap();
-    let section = below.split("\n## ").next().unwrap().split("\n### ").next().unwrap();
-    section.split("```\n").skip(1).step_by(2).collect()
-}
-
 /// A program that stands for `bounced` with the right configuration. Each other time it is killed, at any moment.
 fn killed_now_and_then(dir: &Path, bounced: &Installation) -> PathBuf {
     let script = dir.join("bounced-killed");
@@ -206,7 +203,7 @@ async fn postfix_hands_each_bounce_over_exactly_once_whatever_becomes_of_the_com
     let right = fs::read_to_string(bounced.config()).unwrap();
     give_away(&bounced);
     let program = killed_now_and_then(dir.path(), &bounced);
-    let [master, main, transport] = blocks("Postfix, as a command")[..] else { panic!("three blocks") };
+    let [master, main, transport] = recipe("Postfix, as a command")[..] else { panic!("three blocks") };
     let postfix = Postfix::start(dir.path(), support::free_port(), &[], support::free_port()).await;
     let master =
         master.replace("/usr/local/bin/bounced", program.to_str().unwrap()).replace("user=bounced", "user=nobody");
@@ -236,20 +233,11 @@ async fn exim_hands_each_bounce_over_exactly_once_whatever_becomes_of_the_comman
     assert!(bounced.command(&["verp", "keygen"]).output().unwrap().status.success());
     let keys = bounced.config().with_file_name("keys");
     let program = killed_now_and_then(dir.path(), &bounced);
-    let [router, transport] = blocks("Exim, as a command")[..] else { panic!("two blocks") };
+    let [router, transport] = recipe("Exim, as a command")[..] else { panic!("two blocks") };
     let transport = transport
         .replace("/usr/local/bin/bounced", program.to_str().unwrap())
         .replace("user = bounced", "user = nobody");
-    let logs = dir.path().join("logs");
-    fs::create_dir(&logs).unwrap();
-    fs::set_permissions(&logs, fs::Permissions::from_mode(0o777)).unwrap();
-    let logs = logs.display();
-    let config = format!(
-        "exim_path = PROGRAM\nprimary_hostname = mx.example\nkeep_environment =\nhost_lookup =\nrfc1413_query_timeout = 0s\n\
-         tls_advertise_hosts =\nlocal_interfaces = 127.0.0.1\ndaemon_smtp_ports = PORT\nacl_smtp_rcpt = accept\n\
-         log_file_path = {logs}/%slog\nbegin routers\n{router}\nbegin transports\n{transport}\nbegin retry\n* * F,1d,1s\n"
-    );
-    let exim = match Server::start(&beside::EXIM, dir.path(), &config).await {
+    let exim = match Server::exim_with(dir.path(), router, &transport).await {
         Ok(exim) => exim,
         Err(why) => return support::skip(test, &why),
     };
@@ -261,19 +249,88 @@ async fn exim_hands_each_bounce_over_exactly_once_whatever_becomes_of_the_comman
         let to = String::from_utf8(signed.stdout).unwrap();
         hand_in(exim.port, "", to.trim(), &bounce(n).replace('\n', "\r\n")).await.unwrap();
     }
-    let exim_command = |args: &[&str]| {
-        let path = beside::EXIM.program().unwrap();
-        let mut command = exim.command(path.to_str().unwrap());
-        command.args(args).output().unwrap()
-    };
-    // It looks at its queue when it is told to.
-    let is_empty = async || {
-        exim_command(&["-qf"]);
-        exim_command(&["-bpc"]).stdout == b"0\n"
-    };
-    all_once(&bounced, COUNT, is_empty).await;
+    all_once(&bounced, COUNT, async || exim.exim_is_empty()).await;
     let trusts: Vec<(String,)> = database::rows(&bounced.database(), "SELECT DISTINCT trust FROM bounce").await;
     assert_eq!(trusts, [("verified".to_owned(),)]);
+}
+
+#[test]
+fn procmail_tells_the_mail_server_to_try_again_what_is_not_taken() {
+    let test = "procmail_tells_the_mail_server_to_try_again_what_is_not_taken";
+    let Some(procmail) = beside::program("procmail", "usr/bin/procmail") else {
+        return support::skip(test, "procmail is neither unpacked nor installed");
+    };
+    let dir = support::directory();
+    let bounced = Installation::new(dir.path(), "");
+    let right = fs::read_to_string(bounced.config()).unwrap();
+    let program = killed_now_and_then(dir.path(), &bounced);
+    let (rules, inbox) = (dir.path().join("procmailrc"), dir.path().join("inbox"));
+    fs::write(&rules, recipe("procmail")[0].replace("/usr/local/bin/bounced", program.to_str().unwrap())).unwrap();
+    // As a mail server calls it for one user, whose inbox it would be.
+    let deliver = |mail: &str| {
+        let mut command = Command::new(&procmail);
+        command.arg(format!("DEFAULT={}", inbox.display())).arg(&rules);
+        receive(command, mail.as_bytes()).status.code()
+    };
+    bounced.configure("[nonsense]\n");
+    assert_eq!(deliver(&bounce(0)), Some(75));
+    bounced.configure(&right);
+    const COUNT: usize = 8;
+    for n in 0..COUNT {
+        while let failed @ Some(1..) | failed @ None = deliver(&bounce(n)) {
+            assert_eq!(failed, Some(75));
+        }
+    }
+    let count = i64::try_from(COUNT).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    assert_eq!(runtime.block_on(recorded(&bounced)), (count, count));
+    assert!(!inbox.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sieve_hands_bounces_over_and_what_is_not_taken_is_read_in_the_inbox() {
+    let test = "sieve_hands_bounces_over_and_what_is_not_taken_is_read_in_the_inbox";
+    if is_2_4() || !Path::new("/usr/lib/dovecot/modules/sieve/lib90_sieve_extprograms_plugin.so").exists() {
+        return support::skip(test, "there is no dovecot-sieve, or one of 2.4, which is configured otherwise");
+    }
+    let dir = support::directory();
+    let bounced = Installation::new(dir.path(), "[verp]\nkeys = \"keys\"\naddress = \"bounces@example.org\"\n");
+    assert!(bounced.command(&["verp", "keygen"]).output().unwrap().status.success());
+    give_away(&bounced);
+    chown(bounced.config().with_file_name("keys"), Some(NOBODY), Some(NOBODY)).unwrap();
+    let programs = dir.path().join("programs");
+    fs::create_dir(&programs).unwrap();
+    symlink(killed_now_and_then(dir.path(), &bounced), programs.join("bounced")).unwrap();
+    let [settings, script] = recipe("Sieve")[..] else { panic!("two blocks") };
+    let settings = settings.replace("/usr/local/lib/bounced/sieve", programs.to_str().unwrap());
+    let port = support::free_port();
+    let extra = format!("{}\n{settings}", support::lmtp_service(port));
+    let Some(dovecot) = support::dovecot(&extra) else { return };
+    fs::write(dovecot.dir.path().join(".dovecot.sieve"), script).unwrap();
+    let inbox = || support::messages(&dovecot.maildir());
+    const COUNT: usize = 16;
+    let sign = |n: usize| bounced.command(&["verp", "sign", &format!("anna{n}@customer{n}.example")]).output().unwrap();
+    let signed: Vec<_> = (0..COUNT).map(|n| String::from_utf8(sign(n).stdout).unwrap()).collect();
+    let send = async |n: usize| {
+        let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        let reply = hand_over(stream, &[signed[n].trim()], &bounce(n).replace('\n', "\r\n")).await;
+        assert!(reply[0].starts_with("250"), "{reply:?}");
+    };
+    let right = fs::read_to_string(bounced.config()).unwrap();
+    bounced.configure("[nonsense]\n");
+    send(0).await;
+    assert_eq!(inbox(), 1);
+    bounced.configure(&format!("{right}[maildir.inbox]\npath = \"{}\"\n", dovecot.maildir().display()));
+    for n in 1..COUNT {
+        send(n).await;
+    }
+    let piped = recorded(&bounced).await.0;
+    assert!(piped > 0 && inbox() > 1, "{piped} piped");
+    let daemon = bounced.run();
+    all_once(&bounced, COUNT, async || inbox() == 0).await;
+    let trusts: Vec<(String,)> = database::rows(&bounced.database(), "SELECT DISTINCT trust FROM bounce").await;
+    assert_eq!(trusts, [("verified".to_owned(),)]);
+    assert!(daemon.terminate().await.success());
 }
 
 /// A bounce that arrived then (RFC 5322 §3.3).

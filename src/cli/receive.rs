@@ -92,7 +92,20 @@ fn read(source: impl Read + Send) -> Result<Input, Failure> {
     if mail.size == 0 {
         return Err(Failure::new(Exit::Data, "there is no mail on standard input"));
     }
-    Ok(mail)
+    Ok(if mail.rest.is_none() { with_line_feeds(mail) } else { mail })
+}
+
+/// Dovecot's Sieve ends lines by CR LF and stores them with LF: of a command that was killed behind the commit it keeps the mail,
+/// which must be known in the inbox.
+fn with_line_feeds(mail: Input) -> Input {
+    let lines = || mail.bytes.split_inclusive(|octet| *octet == b'\n');
+    if !lines().all(|line| line.ends_with(b"\r\n") || !line.ends_with(b"\n")) {
+        return mail;
+    }
+    let ended: Vec<[&[u8]; 2]> =
+        lines().map(|line| line.strip_suffix(b"\r\n").map_or([line, b""], |line| [line, b"\n"])).collect();
+    let bytes = ended.concat().concat();
+    Input { size: bytes.len() as u64, bytes, ..mail }
 }
 
 /// A mail server keeps the mail only where it hears that trying again helps. It does, as soon as a person has mended what

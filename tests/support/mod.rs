@@ -22,7 +22,10 @@ use std::{
 };
 
 use dovecot::Dovecot;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader},
+    time::{Instant, sleep, timeout},
+};
 
 /// Says that a test is skipped and why. Where `BOUNCED_TEST_NO_SKIP` is set (scripts/test as root), skipping fails.
 pub fn skip(test: &str, why: &str) {
@@ -117,4 +120,27 @@ pub async fn until<T>(what: &str, limit: Duration, mut ask: impl AsyncFnMut() ->
         assert!(Instant::now() < deadline, "waited {limit:?} in vain: {what}");
         sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// Hands a mail over by LMTP; the reply for each recipient.
+pub async fn hand_over(stream: impl AsyncRead + AsyncWrite + Unpin, recipients: &[&str], mail: &str) -> Vec<String> {
+    let mut stream = BufReader::new(stream);
+    let all: String = recipients.iter().map(|to| format!("RCPT TO:<{to}>\r\n")).collect();
+    let commands = format!("LHLO client\r\nMAIL FROM:<>\r\n{all}DATA\r\n{mail}\r\n.\r\nQUIT\r\n");
+    stream.write_all(commands.as_bytes()).await.expect("the server listens");
+    let mut lines = stream.lines();
+    let mut replies = Vec::new();
+    while let Ok(Some(line)) = lines.next_line().await {
+        replies.push(line);
+    }
+    let data = replies.iter().position(|line| line.starts_with("354")).unwrap_or_else(|| panic!("{replies:?}"));
+    replies[data + 1..][..recipients.len()].to_vec()
+}
+
+/// The code blocks below a heading of docs/receive.md.
+pub fn recipe(heading: &str) -> Vec<&'static str> {
+    let (_, below) =
+        include_str!("../../docs/receive.md").split_once(&format!("\n### {heading}\n")).expect("documented");
+    let section = below.split("\n## ").next().into_iter().flat_map(|section| section.split("\n### ")).next();
+    section.expect("it has an end").split("```\n").skip(1).step_by(2).collect()
 }
