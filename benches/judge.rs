@@ -1,10 +1,10 @@
 //! What reading and judging a mail costs beside mail-parser's bare parse of the same mails, and whether the cost of
 //! hostile mails grows in step with their size. Ends with what a mail takes, and the ratio of the two.
 
+mod support;
+
 use std::{
-    fs,
     hint::black_box,
-    path::Path,
     time::{Duration, Instant},
 };
 
@@ -13,15 +13,9 @@ use divan::{
     Bencher,
     counter::{BytesCount, ItemsCount},
 };
+use support::{judge_all, mails};
 
 fn main() {
-    // What scripts/instructions counts: nothing but so many passes over the mails.
-    if let Some(passes) = std::env::var("BOUNCED_BENCH_PASSES").ok().and_then(|passes| passes.parse().ok()) {
-        let (mails, judge) = (mails(), Judge::embedded());
-        (0..passes).for_each(|_: u32| judge_all(&judge, &mails));
-        println!("{}", mails.len());
-        return;
-    }
     divan::main();
     // `cargo test --benches` and `--list` measure nothing.
     if std::env::args().any(|argument| argument == "--bench") {
@@ -55,41 +49,9 @@ fn compare() {
     println!("judge / mail-parser ratio: {:.2}", judging / parsing);
 }
 
-fn judge_all(judge: &Judge, mails: &[Vec<u8>]) {
-    for mail in mails {
-        black_box(judge.judge(black_box(mail)));
-    }
-}
-
 fn parse_all(mails: &[Vec<u8>]) {
     for mail in mails {
         black_box(mail_parser::MessageParser::default().parse(black_box(mail)));
-    }
-}
-
-/// Every sample mail of the project; `BOUNCED_BENCH_MAILS` names another directory.
-fn mails() -> Vec<Vec<u8>> {
-    let mut mails = Vec::new();
-    match std::env::var_os("BOUNCED_BENCH_MAILS") {
-        Some(directory) => collect(Path::new(&directory), &mut mails),
-        None => {
-            for directory in ["tests/mails", "scripts/samples"] {
-                collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join(directory), &mut mails);
-            }
-        }
-    }
-    assert!(!mails.is_empty(), "no sample mail was found");
-    mails
-}
-
-fn collect(directory: &Path, mails: &mut Vec<Vec<u8>>) {
-    let Ok(entries) = fs::read_dir(directory) else { return };
-    for path in entries.flatten().map(|e| e.path()) {
-        if path.is_dir() {
-            collect(&path, mails);
-        } else if path.extension().is_some_and(|e| e == "eml") {
-            mails.extend(fs::read(path));
-        }
     }
 }
 

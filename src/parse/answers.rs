@@ -14,7 +14,7 @@
 use std::{collections::HashMap, ops::Range};
 
 use super::reply::{QUOTES, begins_with_code};
-use crate::text::{Address, addresses, host_names};
+use crate::text::{Address, addresses, host_names, lines};
 
 /// An answer of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,13 +80,12 @@ impl Answers {
 /// of them. `None` where it quotes none, and where one stands above the list of those whom it answers for. Linear.
 pub(super) fn read(text: &str, wanted: &[&str]) -> Option<Answers> {
     // Most texts quote none.
-    let mut lines = text.lines().map(str::trim);
-    if !lines.any(|line| announcing(line, 0).is_some() || quotes_code(line)) {
+    if !lines(text).map(str::trim).any(|line| announcing(line, 0).is_some() || quotes_code(line)) {
         return None;
     }
     let mut reader = Reader::new(text, wanted);
     let mut start = 0;
-    for line in text.split_inclusive('\n') {
+    for line in lines(text) {
         let end = start + line.len();
         reader.read(line, start..end);
         start = end;

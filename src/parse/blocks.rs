@@ -3,7 +3,7 @@
 use std::{collections::HashMap, ops::Range};
 
 use super::reply::{begins_with_code, begins_with_status};
-use crate::text::addresses;
+use crate::text::{addresses, lines};
 
 /// Whether a block says nothing but addresses.
 pub(super) fn names_only(block: &str) -> bool {
@@ -32,7 +32,7 @@ pub(super) fn blocks(words: &str, addresses_wanted: &[&str]) -> Vec<Vec<Range<us
     // Whether the block has said something, and whether other lines stand between its addresses and this one.
     let (mut said, mut interrupted) = (false, false);
     let mut start = 0;
-    for line in words.split_inclusive('\n') {
+    for line in lines(words) {
         let range = start..start + line.len();
         start = range.end;
         let mut names_others = false;

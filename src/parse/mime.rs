@@ -23,7 +23,10 @@ use super::{
     walk::{PartKind, kind_of_part, type_name},
     words::Words,
 };
-use crate::report::{Evidence, Excerpt, Location};
+use crate::{
+    report::{Evidence, Excerpt, Location},
+    text::lines,
+};
 
 /// Nested messages beyond this many are cut off; a bounce of a bounce of a bounce has three.
 const MOST_NESTED: usize = 40;
@@ -106,7 +109,7 @@ impl Field<'_> {
         let first = self.sent.breaks_before(self.at);
         let mut value = Excerpt::default();
         let mut at = 0;
-        for (n, line) in legible_octets(self.raw).split_inclusive('\n').enumerate() {
+        for (n, line) in lines(&legible_octets(self.raw)).enumerate() {
             value.push(&location, line, at, self.sent.numbering.line(first + n));
             at += line.len();
         }

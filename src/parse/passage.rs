@@ -3,7 +3,10 @@
 use std::ops::Range;
 
 use super::mime::Part;
-use crate::report::{Excerpt, Location};
+use crate::{
+    report::{Excerpt, Location},
+    text::lines,
+};
 
 /// A stretch of a part's text.
 #[derive(Debug, Clone, Copy, Default)]
@@ -56,7 +59,7 @@ impl<'m> Passage<'m> {
     /// Its lines, without their line ends.
     pub fn lines(self) -> impl Iterator<Item = Self> {
         let mut at = 0;
-        self.text.split_inclusive('\n').map(move |line| {
+        lines(self.text).map(move |line| {
             let start = at;
             at += line.len();
             self.slice(start..start + line.trim_end_matches('\n').len())

@@ -5,6 +5,7 @@
 use std::{collections::HashMap, ops::Range};
 
 use super::words::{Role, Words};
+use crate::text::lines;
 
 /// A transcript among the words of a program.
 #[derive(Debug, Default)]
@@ -86,7 +87,7 @@ pub(super) fn read(text: &str, wanted: &[&str], words: &Words) -> Option<Transcr
     let range = find(text, words)?;
     let mut reader = Reader::new(wanted);
     let mut start = range.start;
-    for line in text[range.clone()].split_inclusive('\n') {
+    for line in lines(&text[range.clone()]) {
         let end = start + line.len();
         reader.read(&Line::of(line), start..end);
         start = end;
@@ -101,7 +102,7 @@ pub(super) fn read(text: &str, wanted: &[&str], words: &Words) -> Option<Transcr
 fn find(text: &str, words: &Words) -> Option<Range<usize>> {
     let mut at = 0;
     let mut begin = None;
-    for line in text.split_inclusive('\n') {
+    for line in lines(text) {
         let is_heading = line.trim_start().starts_with("---");
         match begin {
             Some(begin) if is_heading => return Some(begin..at),

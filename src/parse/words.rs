@@ -219,7 +219,8 @@ pub(super) struct Words {
 enum Matcher {
     Whole(foldhash::HashSet<String>),
     End(Vec<String>),
-    Within(Anchored, Within),
+    Start(Within),
+    Within(Within),
 }
 
 /// Words that are found in long texts.
@@ -227,7 +228,14 @@ enum Matcher {
 struct Within {
     words: Vec<String>,
     /// Made by the first who asks: a reply asks for few of them.
-    compiled: OnceLock<AhoCorasick>,
+    compiled: OnceLock<Compiled>,
+}
+
+#[derive(Debug, Clone)]
+struct Compiled {
+    automaton: AhoCorasick,
+    /// For each octet, whether words begin with it: few lines of a mail begin with one of those.
+    begins: [bool; 256],
 }
 
 impl Within {
@@ -235,14 +243,30 @@ impl Within {
         Self { words, compiled: OnceLock::new() }
     }
 
-    fn compiled(&self) -> &AhoCorasick {
+    fn compiled(&self) -> &Compiled {
         self.compiled.get_or_init(|| {
-            AhoCorasick::builder()
+            let automaton = AhoCorasick::builder()
                 .ascii_case_insensitive(true)
                 .start_kind(StartKind::Both)
                 .build(&self.words)
-                .expect("a few hundred words are far fewer than 2^31")
+                .expect("a few hundred words are far fewer than 2^31");
+            let mut begins = [false; 256];
+            for octet in self.words.iter().filter_map(|word| word.bytes().next()) {
+                begins[usize::from(octet.to_ascii_lowercase())] = true;
+                begins[usize::from(octet.to_ascii_uppercase())] = true;
+            }
+            Compiled { automaton, begins }
         })
+    }
+
+    fn begin(&self, text: &str) -> bool {
+        let Compiled { automaton, begins } = self.compiled();
+        let may = text.bytes().next().is_some_and(|octet| begins[usize::from(octet)]);
+        may && automaton.is_match(Input::new(text).anchored(Anchored::Yes))
+    }
+
+    fn stand_in(&self, text: &str) -> bool {
+        self.compiled().automaton.is_match(text)
     }
 }
 
@@ -253,8 +277,8 @@ impl Matcher {
         match role.stand() {
             Stand::Whole => Self::Whole(words.collect()),
             Stand::End => Self::End(words.collect()),
-            Stand::Start => Self::Within(Anchored::Yes, Within::of(words.collect())),
-            Stand::Within => Self::Within(Anchored::No, Within::of(words.collect())),
+            Stand::Start => Self::Start(Within::of(words.collect())),
+            Stand::Within => Self::Within(Within::of(words.collect())),
         }
     }
 
@@ -262,7 +286,8 @@ impl Matcher {
         match self {
             Self::Whole(words) => words.contains(text),
             Self::End(words) => words.iter().any(|word| text.ends_with(word.as_str())),
-            Self::Within(anchored, words) => words.compiled().is_match(Input::new(text).anchored(*anchored)),
+            Self::Start(words) => words.begin(text),
+            Self::Within(words) => words.stand_in(text),
         }
     }
 }
@@ -351,10 +376,10 @@ impl Words {
     /// Whether a folded sentence asks to write to the address behind it.
     pub(super) fn asks_to_write(&self, sentence: &str) -> bool {
         let rest = match &self.matchers[Role::OutcomeEndsRequest as usize] {
-            Matcher::Within(_, outcomes) => {
-                outcomes.compiled().find_iter(sentence).last().map_or(0, |outcome| outcome.end())
+            Matcher::Within(outcomes) => {
+                outcomes.compiled().automaton.find_iter(sentence).last().map_or(0, |outcome| outcome.end())
             }
-            Matcher::Whole(_) | Matcher::End(_) => 0,
+            Matcher::Whole(_) | Matcher::Start(_) | Matcher::End(_) => 0,
         };
         self.have(Role::AsksToWrite, &sentence[rest..])
     }

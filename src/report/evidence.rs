@@ -5,6 +5,8 @@ use std::{borrow::Cow, fmt, ops::Range};
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::text::lines;
+
 /// A place that words can stand in. What it is called is for people: nothing is decided by it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Location {
@@ -171,9 +173,9 @@ impl Excerpt {
     /// line of the mail in which an offset stands.
     #[must_use]
     pub fn of(location: &Location, text: &str, from: usize, line_of: impl Fn(usize) -> Option<u32>) -> Self {
-        let mut excerpt = Self::default();
+        let mut excerpt = Self { text: String::with_capacity(text.len()), pieces: Vec::new() };
         let mut at = 0;
-        for line in text.split_inclusive('\n') {
+        for line in lines(text) {
             excerpt.push(location, line, from + at, line_of(from + at));
             at += line.len();
         }

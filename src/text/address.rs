@@ -45,15 +45,19 @@ impl Address {
         }
         let ascii = if literal { Cow::Borrowed(domain) } else { a_labels(domain)? };
         let bare = if quoted { unquote(local) } else { local };
+        // Without the full stops behind its domain.
+        let given = &given[..local.len() + 1 + domain.len()];
         // Not `format!`: it would be two fifths of what reading an address costs, and a mail may have thousands.
-        let given = [local, "@", domain].concat();
-        let mut normalised = [bare, "@", &ascii].concat();
+        let mut normalised = String::with_capacity(bare.len() + 1 + ascii.len());
+        normalised.push_str(bare);
+        normalised.push('@');
+        normalised.push_str(&ascii);
         if normalised.is_ascii() {
             normalised.make_ascii_lowercase();
         } else {
             normalised = normalised.to_lowercase();
         }
-        Some(Self { given, normalised })
+        Some(Self { given: given.to_owned(), normalised })
     }
 
     /// As the mail wrote it, without angle brackets.
@@ -107,9 +111,9 @@ const fn is_of_domain(c: char) -> bool {
 fn a_labels(domain: &str) -> Option<Cow<'_, str>> {
     let mut encoded = !domain.is_ascii();
     let mut fits = domain.len() <= LONGEST_DOMAIN;
-    for label in domain.split('.') {
+    for label in domain.as_bytes().split(|octet| *octet == b'.') {
         fits &= (1..=LONGEST_LABEL).contains(&label.len());
-        encoded |= label.get(..4).is_some_and(|prefix| prefix.eq_ignore_ascii_case("xn--"));
+        encoded |= label.get(..4).is_some_and(|prefix| prefix.eq_ignore_ascii_case(b"xn--"));
     }
     // Most domains are plain, and IDNA is dear.
     if !encoded {
