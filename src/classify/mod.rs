@@ -98,6 +98,12 @@ struct Weighed<'t> {
     candidate: Candidate,
 }
 
+impl Weighed<'_> {
+    fn is_hard(&self) -> bool {
+        self.candidate.judgement.class == Class::Hard
+    }
+}
+
 /// Judges recipients by the code table and the phrases.
 #[derive(Debug)]
 pub struct Classifier {
@@ -273,6 +279,7 @@ impl Classifier {
         let parties: Vec<String> = domains.chain(hosts.iter().cloned()).collect();
         let speaker = Speaker { hosts: &hosts, status: recipient.status(), reply: recipient.reply() };
         self.listen(diagnostic, Heard::All, &parties, &speaker, &mut found, &mut variants);
+        let is_explained = found.iter().any(|weighed| weighed.rank == Rank::OfNobody);
         if recipient.text.as_str() != diagnostic.as_str() {
             // The text variants of a code are asked for the words beside it only.
             let mut others = Vec::new();
@@ -295,6 +302,7 @@ impl Classifier {
                 });
             }
         }
+        let phrases = found.len();
         for (n, status) in recipient.statuses.iter().enumerate() {
             if let Some(row) = self.codes.status_row(status.value) {
                 let is_bare = status.value.is_bare() || (n == 0 && recipient.status_is_made_up);
@@ -311,6 +319,11 @@ impl Classifier {
                 found.push(weigh_code(Rank::of_reply(row.weight), row, &reply.evidence));
             }
         }
+        // What only looks as if it spoke of the recipient is what the code means: "5.1.1 user unknown to whitelist".
+        if is_explained {
+            let codes = found[phrases..].iter_mut().filter(|weighed| weighed.is_hard());
+            codes.for_each(|weighed| weighed.rank = weighed.rank.min(Rank::NoProof));
+        }
         // The Action field comes first: a code of success does not say why a delivery failed.
         found.retain(|weighed| weighed.candidate.judgement.class != Class::Success);
         let least = if recipient.refuses_sender {
@@ -319,7 +332,7 @@ impl Classifier {
             found.iter().any(|weighed| weighed.of_another).then_some(Rank::NoProof)
         };
         if let Some(least) = least {
-            let hard = found.iter_mut().filter(|weighed| weighed.candidate.judgement.class == Class::Hard);
+            let hard = found.iter_mut().filter(|weighed| weighed.is_hard());
             hard.for_each(|weighed| weighed.rank = weighed.rank.min(least));
         }
         found

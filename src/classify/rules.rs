@@ -27,6 +27,9 @@ const LONGEST_ALTERNATIVE: usize = 160;
 /// In octets, before the word that is denied.
 const LONGEST_DENIAL: usize = 8;
 
+/// As many words are looked at before those that are said of something else: "refers to a".
+const MOST_WORDS_BEFORE: usize = 3;
+
 /// Patterns that are found in most replies, and rules that they call for.
 const USUAL_HITS: usize = 64;
 
@@ -370,11 +373,12 @@ impl Rules {
             noun.is_some_and(|noun| behind_word(&self.named, noun).is_some())
         };
         let is_of_another = || {
-            let noun = before.trim_end_matches(|c| c == ' ' || is_quote(c));
-            let mut words =
-                noun.rmatch_indices(|c: char| !(c.is_alphanumeric() || c == '-')).map(|(at, mark)| at + mark.len());
-            let (last, two) = (words.next().unwrap_or(0), words.next().unwrap_or(0));
-            noun.len() < before.len() && [last, two].iter().any(|&start| self.others.contains(&noun[start..]))
+            // Within quotes what counts is what is quoted: `policy "no unknown users"`.
+            let quote = before.rfind('"').filter(|_| before.matches('"').count() % 2 == 1);
+            let noun = before[..quote.unwrap_or(before.len())].trim_end_matches(|c| c == ' ' || is_quote(c));
+            let words = noun.rmatch_indices(|c: char| !(c.is_alphanumeric() || c == '-'));
+            let mut starts = words.map(|(at, mark)| at + mark.len()).chain([0]).take(MOST_WORDS_BEFORE);
+            noun.len() < before.len() && starts.any(|start| self.others.contains(&noun[start..]))
         };
         let is_denied = || {
             let near = &text[text.floor_char_boundary(part.start.saturating_sub(LONGEST_DENIAL))..part.end];
@@ -394,10 +398,14 @@ impl Rules {
     /// Whether "or" stands behind a part of a text, and behind it more than the same in other words.
     fn or_something_else(&self, behind: &str) -> bool {
         let from_word = behind.trim_start_matches(|c: char| !c.is_alphanumeric());
-        if !in_one_sentence(&behind[..behind.len() - from_word.len()]) {
+        let gap = &behind[..behind.len() - from_word.len()];
+        if !in_one_sentence(gap) && gap.trim() != ";" {
             return false;
         }
-        let Some(other) = behind_word(&self.or_else, from_word) else { return false };
+        // "Unknown, suspended or …": the second of three.
+        let behind_second = || from_word.split_once(' ').filter(|_| gap.trim() == ",").map(|(_, third)| third);
+        let other = behind_word(&self.or_else, from_word).or_else(|| behind_word(&self.or_else, behind_second()?));
+        let Some(other) = other else { return false };
         let other = &other[..other.floor_char_boundary(LONGEST_ALTERNATIVE)];
         let other = other.split([';', '!', '?', '。']).next().unwrap_or(other);
         let other = other.split(". ").next().unwrap_or(other).trim();
