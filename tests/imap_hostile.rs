@@ -930,6 +930,26 @@ async fn each_server_is_asked_to_settle_as_it_can() {
 }
 
 #[tokio::test]
+async fn an_answer_that_got_lost_does_not_say_that_the_server_can_do_nothing() {
+    let mut asked = 0;
+    let script = move |command: &str| match command {
+        "CAPABILITY" => {
+            asked += 1;
+            (asked == 2).then(|| say("* CAPABILITX IMAP4rev1 MOVE UIDPLUS\r\nTAG OK done\r\n")).flatten()
+        }
+        _ => None,
+    };
+    let mut server = Server::start("* OK hello", script).await;
+    let mut source = server.source_with("after = { move = 'Done' }");
+    assert_lost(source.open(Resume::default()).await, "did not say what it can do");
+    source.open(Resume::default()).await.unwrap();
+    source.fetch().await.unwrap();
+    server.heard("");
+    assert!(source.settle(&processed(&[1])).await.unwrap().is_empty());
+    assert_eq!(server.heard("UID MOVE").len(), 1);
+}
+
+#[tokio::test]
 async fn where_the_folder_takes_no_keywords_messages_are_only_marked_as_seen() {
     for (permanent, flags) in [
         (r"(\Answered \Seen)", r"(\Seen)"),

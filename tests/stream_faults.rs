@@ -333,7 +333,9 @@ impl Bench {
         *self.seen.armed.lock().unwrap() = case;
         self.seen.struck.store(false, Ordering::Relaxed);
         let drained = self.drain().await;
-        let after = (self.count(rows).await, self.beside.count("Processed").await, self.beside.count("INBOX").await);
+        // What is marked as deleted is as good as gone, where a changed word hides that the server can expunge it.
+        let after =
+            (self.count(rows).await, self.beside.count("Processed").await, self.beside.count_undeleted("INBOX").await);
         let each_once = "SELECT count(*) FROM (SELECT address FROM bounce GROUP BY address HAVING count(*) = 1)";
         let found = (drained, after, self.count(each_once).await);
         if found == (Ok(()), (before.0 + MAILS, before.1 + MAILS, 0), self.mails) {
@@ -383,12 +385,13 @@ impl Bench {
         assert!(struck >= 8 && 2 * struck >= tried, "{struck} of {tried}");
     }
 
-    /// All octets that are not in the list of those done.
+    /// All octets that are not in the list of those done, and whose line begins as FAULTS_ONLY says.
     async fn all(mut self, port: u16) -> Vec<String> {
         let list = std::env::var("FAULTS_DONE").map_or_else(|_| self.dir.path().join("done"), PathBuf::from);
         let known = fs::read_to_string(&list).unwrap_or_default();
         let known: HashSet<&str> = known.lines().collect();
         let mut done = fs::File::options().create(true).append(true).open(&list).expect("FAULTS_DONE can be written");
+        let only = std::env::var("FAULTS_ONLY").unwrap_or_default();
         let lengths = self.lengths().await;
         let mut failures = Vec::new();
         for (way, fault) in KINDS {
@@ -396,7 +399,7 @@ impl Bench {
             for at in 0..lengths[way as usize] {
                 let case = Case { way, fault, at };
                 let line = format!("{} {case}", self.name);
-                if known.contains(line.as_str()) {
+                if known.contains(line.as_str()) || !line.starts_with(&only) {
                     continue;
                 }
                 match self.survives(Some(case)).await {

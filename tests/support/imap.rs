@@ -50,6 +50,14 @@ impl Imap {
         counted.unwrap_or(0)
     }
 
+    /// How many of them nobody has marked as deleted.
+    pub async fn count_undeleted(&mut self, folder: &str) -> usize {
+        self.command(&format!("EXAMINE \"{folder}\"")).await;
+        let said = self.command("SEARCH UNDELETED").await;
+        self.command("UNSELECT").await;
+        said.iter().filter_map(|line| line.strip_prefix("* SEARCH")).map(|found| found.split_whitespace().count()).sum()
+    }
+
     async fn say(&mut self, command: &str, literal: Option<&[u8]>) -> io::Result<Vec<String>> {
         self.last_tag += 1;
         let tag = format!("T{} ", self.last_tag);

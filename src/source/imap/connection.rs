@@ -341,14 +341,19 @@ impl Connection {
 
     /// Asks anew what the server can do: after the login it is more than before.
     pub(super) async fn ask_capabilities(&mut self) -> Result<(), SourceError> {
-        let mut capabilities = Vec::new();
+        let mut capabilities = None;
         let keep = |response| {
             if let Response::Capability(list) = response {
-                capabilities = list;
+                capabilities = Some(list);
             }
         };
-        self.run_within(self.timeouts.response, &["CAPABILITY".into()], keep).await?;
-        self.capabilities = capabilities;
+        let end = self.run_within(self.timeouts.response, &["CAPABILITY".into()], keep).await?.remove(0);
+        // RFC 9051 §6.1.1: there is an answer. Whoever took one that got lost for none of them would leave messages behind that
+        // a server with MOVE moves.
+        if capabilities.is_none() && end.status == Status::Ok {
+            return Err(self.lost("the server did not say what it can do"));
+        }
+        self.capabilities = capabilities.unwrap_or_default();
         Ok(())
     }
 
