@@ -12,7 +12,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use support::{daemon::Installation, database, dovecot::deliver, until};
+use sqlx::{Connection, Executor, SqliteConnection, sqlite::SqliteConnectOptions};
+use support::{
+    daemon::{Daemon, Installation},
+    database,
+    dovecot::deliver,
+    until,
+};
 
 /// Longer than a lease lasts: thirty seconds.
 const TAKES_OVER: Duration = Duration::from_secs(240);
@@ -62,6 +68,13 @@ impl Pair {
         database::count(&self.database(), query).await
     }
 
+    async fn has_its_lease(&self) {
+        until("it has its lease", TAKES_OVER, async || {
+            (self.count("SELECT count(*) FROM lease").await == 1).then_some(())
+        })
+        .await;
+    }
+
     async fn recorded(&self, messages: usize) {
         until("all is recorded", TAKES_OVER, async || {
             (self.count("SELECT count(*) FROM message").await >= messages as i64).then_some(())
@@ -91,6 +104,23 @@ async fn says(bounced: &Installation, words: &str) {
 
 fn signal(pid: u32, signal: &str) {
     assert!(Command::new("kill").args([signal, &pid.to_string()]).status().unwrap().success());
+}
+
+/// Puts a daemon to sleep that is not writing at this moment: the lock with which SQLite writes would sleep with it, and
+/// nobody could write until it wakes (docs/operations.md).
+async fn put_to_sleep(daemon: &Daemon, database: &Path) {
+    let options = SqliteConnectOptions::new().filename(database).busy_timeout(Duration::ZERO);
+    let mut beside = SqliteConnection::connect_with(&options).await.unwrap();
+    until("it sleeps without the lock", TAKES_OVER, async || {
+        signal(daemon.pid(), "-STOP");
+        let free = beside.execute("BEGIN IMMEDIATE; ROLLBACK").await.is_ok();
+        if !free {
+            signal(daemon.pid(), "-CONT");
+        }
+        free.then_some(())
+    })
+    .await;
+    beside.close().await.unwrap();
 }
 
 fn status(bounced: &Installation) -> serde_json::Value {
@@ -163,11 +193,13 @@ async fn a_daemon_that_sleeps_is_overtaken_and_commits_nothing_when_it_wakes() {
     let dir = support::directory();
     let maildir = maildir(dir.path(), "Maildir");
     let pair = Pair::new(&format!("[maildir.bounces]\npath = \"{}\"\nbatch = 20\n", maildir.display()));
-    (0..MAILS).for_each(|n| drop(deliver(&maildir, &bounce(n))));
     let first = pair.first.run();
-    pair.recorded(100).await;
+    pair.has_its_lease().await;
     let second = pair.second.run();
-    signal(first.pid(), "-STOP");
+    says(&pair.second, "waiting to take over").await;
+    (0..MAILS).for_each(|n| drop(deliver(&maildir, &bounce(n))));
+    pair.recorded(100).await;
+    put_to_sleep(&first, &pair.database()).await;
     let asleep = Instant::now();
     says(&pair.second, "took over this mailbox").await;
     assert!(asleep.elapsed() >= Duration::from_secs(20), "not before it ran out: {:?}", asleep.elapsed());
@@ -203,8 +235,7 @@ async fn a_lease_whose_owner_is_dead_and_had_no_lock_runs_out() {
         .replace(&maildir.display().to_string(), &elsewhere.display().to_string());
     pair.first.configure(&other);
     let first = pair.first.run();
-    until("it has its lease", TAKES_OVER, async || (pair.count("SELECT count(*) FROM lease").await == 1).then_some(()))
-        .await;
+    pair.has_its_lease().await;
     let second = pair.second.run();
     deliver(&maildir, &bounce(0));
     deliver(&elsewhere, &bounce(1));
