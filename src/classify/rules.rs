@@ -27,6 +27,9 @@ const LONGEST_ALTERNATIVE: usize = 160;
 /// In octets, before the word that is denied.
 const LONGEST_DENIAL: usize = 8;
 
+/// A noun that stands for any address: "joe@example.org does not exist".
+const ADDRESS: &str = "(address)";
+
 /// As many words are looked at before those that are said of something else: "refers to a".
 const MOST_WORDS_BEFORE: usize = 3;
 
@@ -253,6 +256,8 @@ pub(super) struct Rules {
     rules: Vec<Rule>,
     scopes: Vec<Scope>,
     words: Vec<Term>,
+    /// The one of the words that is any address.
+    address: Option<usize>,
     matcher: AhoCorasick,
     /// The matcher's patterns.
     patterns: Vec<String>,
@@ -323,6 +328,7 @@ impl Rules {
         }
         called.sort_unstable();
         called.dedup();
+        words.extend(self.address.iter().flat_map(|&word| asides.addresses().iter().map(move |at| (word, at.clone()))));
         words.sort_unstable_by_key(|(_, range)| (range.end, range.start));
         Matches { text, has, first_ends, words, called }
     }
@@ -375,7 +381,8 @@ impl Rules {
         let is_of_another = || {
             // Within quotes what counts is what is quoted: `policy "no unknown users"`.
             let quote = before.rfind('"').filter(|_| before.matches('"').count() % 2 == 1);
-            let noun = before[..quote.unwrap_or(before.len())].trim_end_matches(|c| c == ' ' || is_quote(c));
+            let noun =
+                before[..quote.unwrap_or(before.len())].trim_end_matches(|c| matches!(c, ' ' | '<') || is_quote(c));
             let words = noun.rmatch_indices(|c: char| !(c.is_alphanumeric() || c == '-'));
             let mut starts = words.map(|(at, mark)| at + mark.len()).chain([0]).take(MOST_WORDS_BEFORE);
             noun.len() < before.len() && starts.any(|start| self.others.contains(&noun[start..]))
@@ -606,6 +613,7 @@ impl Builder {
             patterns,
             numbers,
             words,
+            word_numbers,
             or,
             or_else,
             or_same,
@@ -639,10 +647,12 @@ impl Builder {
             patterns.iter().map(|p| p.contains(['.', '/', '@', '#', '=']) || p.contains(IN_REPLY_TO)).collect();
         scopes.iter().flat_map(|scope| &scope.texts).for_each(|&pattern| in_asides[pattern] = true);
         let matcher = AhoCorasick::new(&patterns).expect("tables are far below the automaton's limits");
+        let address = Term::new(ADDRESS).and_then(|address| word_numbers.get(&address).copied());
         Rules {
             rules,
             scopes,
             words,
+            address,
             matcher,
             patterns,
             in_asides,

@@ -28,6 +28,8 @@ pub struct Asides {
     /// Nothing is to be found in these, not even in part.
     names: Vec<Range<usize>>,
     hosts: Vec<Range<usize>>,
+    /// Those of the names that are addresses, in the order of the text.
+    addresses: Vec<Range<usize>>,
 }
 
 impl Asides {
@@ -38,6 +40,7 @@ impl Asides {
         // Sendmail goes on behind three dots, some of its kin without a blank: `anna@example.org...User unknown`.
         let before_dots = |at: Range<usize>| at.start..at.start + text[at.clone()].find("..").unwrap_or(at.len());
         let mut ranges: Vec<_> = address_ranges(text).map(before_dots).filter(|at| !at.is_empty()).collect();
+        let addresses = ranges.clone();
         let addressed = ranges.iter().filter_map(|range| text[range.clone()].rsplit_once('@'));
         let mut parties: Vec<&str> = addressed.map(|(_, domain)| domain).take(MOST_PARTIES).collect();
         parties.extend(domains.iter().map(String::as_str));
@@ -57,7 +60,13 @@ impl Asides {
             last.end = if meets { last.end.max(next.end) } else { last.end };
             meets
         });
-        Self { names: ranges, hosts: host_names(text).collect() }
+        Self { names: ranges, hosts: host_names(text).collect(), addresses }
+    }
+
+    /// Where addresses stand, in the order of the text.
+    #[must_use]
+    pub fn addresses(&self) -> &[Range<usize>] {
+        &self.addresses
     }
 
     /// Whether a part of the text is to be passed over.
