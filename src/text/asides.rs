@@ -60,7 +60,7 @@ impl Asides {
             last.end = if meets { last.end.max(next.end) } else { last.end };
             meets
         });
-        Self { names: ranges, hosts: host_names(text).collect(), addresses }
+        Self { addresses, names: ranges, hosts: host_names(text).collect() }
     }
 
     /// Where addresses stand, in the order of the text.
