@@ -463,6 +463,31 @@ async fn without_a_mailbox_a_new_database_may_begin_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_mail_is_told_and_nothing_of_it_is_recorded() {
+    let dir = support::directory();
+    let bounced = Installation::new(dir.path(), "");
+    let path = |name: &str| dir.path().join(name);
+    fs::create_dir(path("databases")).unwrap();
+    fs::write(path("old.bz2"), b"BZh91AY&SY").unwrap();
+    let database: &[u8] = b"SQLite format 3\0\x10\0\nname: x\n";
+    for name in ["bounced.db", "databases/a.db", "databases/b.db"] {
+        fs::write(path(name), database).unwrap();
+    }
+    let all = [path("old.bz2"), path("bounced.db"), path("databases")];
+    let (told, said) = import(&bounced, &[&all[0], &all[1]], 66);
+    assert!(told.starts_with("0 mails"), "{told}");
+    assert!(said.contains("old.bz2: can't read it: packed by bzip2: unpack it first\n"), "{said}");
+    assert!(said.contains("bounced.db: no mail\n"), "{said}");
+    let (_, said) = import(&bounced, &[&all[2]], 66);
+    assert!(said.contains("passed over 2 files without mail: ") && said.contains("a.db and others\n"), "{said}");
+    assert_eq!(recorded(&bounced).await, (0, 0));
+
+    fs::write(path("databases/bounce.eml"), bounce(1)).unwrap();
+    let (told, said) = import(&bounced, &[&all[2]], 0);
+    assert!(told.starts_with("1 mail: 1 new") && said.contains("passed over 2 files"), "{told}{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_import_that_is_killed_goes_on_where_it_was() {
     const COUNT: usize = 3_000;
     let dir = support::directory();

@@ -97,16 +97,24 @@ impl Import {
         };
         show_reading(&archive.bar);
         let mut exit = Exit::Yes;
+        let mut no_mail = Vec::new();
         for path in files.iter().filter(|path| !is_unfinished(path)) {
             if archive.stop.is_cancelled() {
                 break;
             }
-            if let Err(error) = archive.read(path).await? {
-                // The rest goes on; the exit code tells at the end.
-                let name = printable(&path.display().to_string());
-                archive.bar.suspend(|| complain(&format!("{name}: can't read it: {error}")));
-                exit = Exit::Input;
-            }
+            let problem = match archive.read(path).await? {
+                Ok(true) => continue,
+                Ok(false) if !self.paths.contains(path) => {
+                    no_mail.push(path);
+                    continue;
+                }
+                Ok(false) => "no mail".to_owned(),
+                Err(error) => format!("can't read it: {error}"),
+            };
+            // The rest goes on; the exit code tells at the end.
+            let name = printable(&path.display().to_string());
+            archive.bar.suspend(|| complain(&format!("{name}: {problem}")));
+            exit = Exit::Input;
         }
         let is_stopped = archive.stop.is_cancelled();
         archive.record().await?;
@@ -114,6 +122,14 @@ impl Import {
         bar.finish_and_clear();
         for (path, why) in &skipped {
             complain(&format!("{}: skipped, {why}", printable(&path.display().to_string())));
+        }
+        if let Some(first) = no_mail.first() {
+            let files = count(no_mail.len() as u64, "file");
+            complain(&format!("passed over {files} without mail: {}", one_of(first, no_mail.len())));
+            // Where nothing else lay, another place was meant.
+            if tally.new + tally.duplicates == 0 {
+                exit = Exit::Input;
+            }
         }
         for directory in empty {
             complain(&format!("{}: no mail in it", printable(&directory.display().to_string())));
@@ -142,9 +158,11 @@ struct Archive {
 }
 
 impl Archive {
-    /// Reads a file to its end, to where it can't be read any more, or until somebody wants an end.
-    async fn read(&mut self, path: &Path) -> Result<io::Result<()>, Failure> {
+    /// Reads a file to its end, to where it can't be read any more, or until somebody wants an end; false where it holds
+    /// no mail.
+    async fn read(&mut self, path: &Path) -> Result<io::Result<bool>, Failure> {
         let written = written(path);
+        let mut is_known = false;
         let mut mails = read_apart(path, &self.bar);
         loop {
             let mail = tokio::select! {
@@ -160,13 +178,18 @@ impl Archive {
             if size == 0 {
                 continue;
             }
+            // In an mbox what follows is mail, too, however it begins.
+            if !is_known && !input::begins_as_mail(&bytes) {
+                return Ok(Ok(false));
+            }
+            is_known = true;
             self.octets += bytes.len();
             self.waiting.push(HandedOver::archived(bytes, size, rest, written, now()));
             if self.waiting.len() >= AT_ONCE.0 || self.octets >= AT_ONCE.1 {
                 self.record().await?;
             }
         }
-        Ok(Ok(()))
+        Ok(Ok(true))
     }
 
     /// Records what waits.
@@ -236,6 +259,12 @@ fn written(path: &Path) -> i64 {
 fn is_unfinished(path: &Path) -> bool {
     let Some(directory) = path.parent().filter(|directory| directory.ends_with("tmp")) else { return false };
     ["new", "cur"].iter().all(|sub| directory.with_file_name(sub).is_dir())
+}
+
+/// The first of so many files, by its name.
+fn one_of(first: &Path, all: usize) -> String {
+    let name = printable(&first.display().to_string()).to_string();
+    if all == 1 { name } else { format!("{name} and others") }
 }
 
 fn told(Tally { new, duplicates, kinds, suppressed }: &Tally) -> String {

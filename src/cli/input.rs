@@ -162,10 +162,18 @@ pub(super) fn watched(path: &Path, progress: &ProgressBar) -> io::Result<Box<dyn
     unpacked(BufReader::new(progress.wrap_read(file)))
 }
 
+/// What else packs files, by the octets with which its files begin.
+const OTHER_PACKERS: &[(&str, &[u8])] =
+    &[("bzip2", b"BZh"), ("xz", b"\xfd7zXZ\0"), ("zstd", b"\x28\xb5\x2f\xfd"), ("zip", b"PK\x03\x04")];
+
 /// What gzip packed (RFC 1952 §2.3.1: it begins with these octets, and no mail does) comes out piece by piece, so that
-/// memory holds no more of it than of any other mail.
+/// memory holds no more of it than of any other mail. What others packed is refused: unread, it would pass for a mail.
 fn unpacked(mut source: impl BufRead + Send + 'static) -> io::Result<Box<dyn BufRead + Send>> {
-    let is_packed = source.fill_buf()?.starts_with(&[0x1f, 0x8b, 8]);
+    let start = source.fill_buf()?;
+    let is_packed = start.starts_with(&[0x1f, 0x8b, 8]);
+    if let Some((packer, _)) = OTHER_PACKERS.iter().find(|(_, octets)| start.starts_with(octets)) {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("packed by {packer}: unpack it first")));
+    }
     Ok(if is_packed { Box::new(BufReader::new(MultiGzDecoder::new(source))) } else { Box::new(source) })
 }
 
@@ -311,6 +319,23 @@ impl<S: BufRead> Iterator for Mails<S> {
         let first = self.next.take()?;
         Some(self.read(first))
     }
+}
+
+/// Whether a file that begins so holds mail: a header line, or what separates the mails of an mbox, stands before the first
+/// blank line (RFC 5322 §2.1). Databases and pictures have a NUL before they have anything of that form.
+pub(super) fn begins_as_mail(bytes: &[u8]) -> bool {
+    let is_empty = |line: &&[u8]| matches!(*line, b"" | b"\r");
+    let lines = bytes.split(|b| *b == b'\n').skip_while(is_empty);
+    lines
+        .take_while(|line| !is_empty(line) && !line.contains(&0))
+        .any(|line| line.starts_with(b"From ") || is_field(line))
+}
+
+/// `Subject: …`, also with a blank before the colon, as old programs wrote it.
+fn is_field(line: &[u8]) -> bool {
+    let Some(colon) = line.iter().position(|b| *b == b':') else { return false };
+    let name = line[..colon].trim_ascii_end();
+    !name.is_empty() && name.iter().all(u8::is_ascii_graphic)
 }
 
 fn is_blank(line: &[u8]) -> bool {
@@ -574,6 +599,34 @@ mod tests {
         assert!(error.starts_with("a mail of more than 256 MiB"), "{error}");
         fs::write(&bomb, &packed(&[FIRST.as_bytes()])[..20]).unwrap();
         assert!(mails(&bomb).last().unwrap().is_err(), "cut short");
+    }
+
+    #[test]
+    fn what_others_packed_is_refused_by_name() {
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().join("box");
+        for (packer, start) in [
+            ("bzip2", &b"BZh91AY&SY"[..]),
+            ("xz", b"\xfd7zXZ\0\0\x04"),
+            ("zstd", b"\x28\xb5\x2f\xfd\x04"),
+            ("zip", b"PK\x03\x04\x14"),
+        ] {
+            fs::write(&path, start).unwrap();
+            let error = mails(&path).next().unwrap().unwrap_err().to_string();
+            assert_eq!(error, format!("packed by {packer}: unpack it first"));
+        }
+    }
+
+    #[test]
+    fn a_mail_begins_with_a_header_line() {
+        for mail in [FIRST, "\r\n\nReturn-Path: <>\r\n", "\u{feff}From x\nSubject : old\n\n", "Subject:"] {
+            assert!(begins_as_mail(mail.as_bytes()), "{mail}");
+        }
+        for other in
+            ["", "\n\n", "SQLite format 3\0\nname: x", "some words\n\nSubject: behind", "no name : here", ": x"]
+        {
+            assert!(!begins_as_mail(other.as_bytes()), "{other}");
+        }
     }
 
     #[test]
