@@ -184,6 +184,8 @@ pub struct Resume {
     pub unrecorded: Unrecorded,
     /// Whether somebody only asks if the mailbox could be read: then nothing is made in it.
     pub only_looks: bool,
+    /// Whether a daemon reads it meanwhile: what only one can have may be his then.
+    pub is_read: bool,
 }
 
 /// Tells which of some places hold a message of which nothing is recorded, for a source that no cursor describes. The

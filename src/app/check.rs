@@ -2,15 +2,15 @@
 
 use std::{fs::File, io, path::Path, pin::Pin};
 
-use super::{Halt, mail_log::try_log, open::permit_new_store};
+use super::{Halt, mail_log::try_log, open::permit_new_store, status::is_there};
 use crate::{
-    clock::now,
+    clock::{Moment, now},
     config::{Config, Mailbox},
     follower::Followers,
     message::Resume,
     policy::{Policy, Span},
     source::{MailboxVisitor, Source},
-    store::{Store, StoreError},
+    store::{MailboxDaemons, Store, StoreError},
 };
 
 /// What to say of the first file that a configured mailbox can't do without and that is not there.
@@ -68,7 +68,7 @@ pub async fn try_out(config: &Config, mut told: impl FnMut(&str, Result<Option<S
     tell("published list", writable(&config.suppressions.path).map_err(Halt::from));
     // Each change makes a new file.
     tell("published cdb", makeable(&config.suppressions.cdb_path()).map_err(Halt::from));
-    for (name, login) in Logins::of(config) {
+    for (name, login) in Logins::of(config).await {
         tell(&name, login.await);
     }
     for (name, settings) in &config.mail_log {
@@ -81,7 +81,7 @@ pub async fn try_out(config: &Config, mut told: impl FnMut(&str, Result<Option<S
 /// # Errors
 /// Why it does not.
 pub async fn try_mailbox(config: &Config, name: &str) -> Result<(), Halt> {
-    for (found, login) in Logins::of(config) {
+    for (found, login) in Logins::of(config).await {
         if found == name {
             login.await?;
         }
@@ -136,25 +136,44 @@ fn cannot(path: &Path, error: &io::Error) -> StoreError {
 type Login = Pin<Box<dyn Future<Output = Result<(), Halt>>>>;
 
 /// What is still to be tried, by the names of the mailboxes.
-#[derive(Default)]
-struct Logins(Vec<(String, Login)>);
+struct Logins {
+    /// Mailboxes that a daemon reads meanwhile.
+    read: Vec<String>,
+    all: Vec<(String, Login)>,
+}
 
 impl Logins {
-    fn of(config: &Config) -> Vec<(String, Login)> {
-        let mut logins = Self::default();
+    async fn of(config: &Config) -> Vec<(String, Login)> {
+        // What is wrong with the database is told where it is tried.
+        let read = read_now(config).await.unwrap_or_default();
+        let mut logins = Self { read, all: Vec::new() };
         config.visit_mailboxes(&mut logins);
-        logins.0
+        logins.all
     }
+}
+
+/// The mailboxes of which daemons have the lease.
+async fn read_now(config: &Config) -> Result<Vec<String>, StoreError> {
+    if !config.database.path.exists() {
+        return Ok(Vec::new());
+    }
+    let store = Store::open_to_read(&config.database.path).await?;
+    let daemons = store.daemons().await;
+    store.close().await;
+    let now = Moment::now();
+    let is_read = |one: &MailboxDaemons| one.reader.as_ref().is_some_and(|reader| is_there(reader, now));
+    Ok(daemons?.into_iter().filter(is_read).map(|one| one.mailbox).collect())
 }
 
 impl MailboxVisitor for Logins {
     fn visit<S: Source>(&mut self, name: &str, settings: &S::Settings) {
-        self.0.push((name.to_owned(), Box::pin(log_in(S::new(name, settings.clone())))));
+        let is_read = self.read.iter().any(|read| read == name);
+        self.all.push((name.to_owned(), Box::pin(log_in(S::new(name, settings.clone()), is_read))));
     }
 }
 
-async fn log_in(mut source: impl Source) -> Result<(), Halt> {
-    let opened = source.open(Resume { only_looks: true, ..Resume::default() }).await;
+async fn log_in(mut source: impl Source, is_read: bool) -> Result<(), Halt> {
+    let opened = source.open(Resume { only_looks: true, is_read, ..Resume::default() }).await;
     source.close().await;
     Ok(opened?)
 }

@@ -297,7 +297,7 @@ fn health<'a>(
             let waiting = waiting.iter().filter(|one| one.mailbox == name).cloned().collect();
             let found = daemons.iter().position(|one| one.mailbox == name).map(|at| daemons.swap_remove(at));
             let (reader, mut standby) = found.map_or((None, Vec::new()), |found| (found.reader, found.standby));
-            let is_there = |daemon: &ShownDaemon| daemon.seen().age(now).is_some_and(|age| age <= LONGEST_SILENCE);
+            let is_there = |daemon: &ShownDaemon| is_there(daemon, now);
             let reader = reader.filter(is_there);
             standby.retain(is_there);
             // Standard input has one reader in any case, and no lease.
@@ -311,6 +311,11 @@ fn health<'a>(
             MailboxHealth { healthy: wrong.is_empty(), wrong, age, state, reader, standby, status, waiting }
         })
         .collect()
+}
+
+/// Whether a daemon was heard of lately.
+pub(super) fn is_there(daemon: &ShownDaemon, now: Moment) -> bool {
+    daemon.seen().age(now).is_some_and(|age| age <= LONGEST_SILENCE)
 }
 
 fn wrong(status: &MailboxStatus, is_untold: bool, age: Option<u64>, max_age: Duration, now: i64) -> Vec<Wrong> {

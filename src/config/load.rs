@@ -114,6 +114,7 @@ impl Config {
             return complain(format!("[verp] {problem}"));
         }
         let mut sections = HashMap::new();
+        let mut claimed = HashMap::new();
         for Mailbox { section, name, settings } in self.mailboxes() {
             if name.trim().is_empty() || name.contains(is_unseen) {
                 return complain(format!("[{section}.{name:?}]: a mailbox needs a name that can be read"));
@@ -127,6 +128,14 @@ impl Config {
                     }
                     _ => complain(format!("{key}{problem}")),
                 };
+            }
+            if let Some(claim) = settings.claims()
+                && let Some(other) = claimed.insert(claim.clone(), (section, name))
+            {
+                let (other_section, other) = other;
+                return complain(format!(
+                    "[{other_section}.{other}] and [{section}.{name}] both have {claim}; only one can have it"
+                ));
             }
             if let Some(other) = sections.insert(name, section) {
                 return complain(format!(

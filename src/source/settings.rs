@@ -28,6 +28,11 @@ pub trait Settings {
         None
     }
 
+    /// What only one mailbox can have, in words for people; `None` where several may share all that they have.
+    fn claims(&self) -> Option<String> {
+        None
+    }
+
     /// What can never work, in one line with what to do, where every key alone makes sense.
     fn contradiction(&self) -> Option<String> {
         None

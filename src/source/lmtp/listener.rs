@@ -24,6 +24,8 @@ use super::{
 };
 use crate::{files::directory_of, source::SourceError};
 
+/// The mode of a socket's file: its owner and its group may connect.
+const DEFAULT_MODE: u32 = 0o660;
 /// Whoever is too many hears so, unless he does not listen.
 const REFUSAL: Duration = Duration::from_secs(1);
 /// When the process can open no more files, for instance.
@@ -52,7 +54,7 @@ impl Listener {
     ) -> Result<Self, SourceError> {
         let (socket, file) = match &settings.listen {
             Listen::Unix(path) => {
-                let socket = bind(path, settings.mode).await?;
+                let socket = bind(path, settings.mode.unwrap_or(DEFAULT_MODE)).await?;
                 let inode = fs::symlink_metadata(path).map_or(0, |file| file.ino());
                 (Socket::Unix(socket), Some((path.clone(), inode)))
             }
@@ -211,12 +213,13 @@ fn cannot(listen: &Listen, error: &io::Error) -> SourceError {
     SourceError::Refused(format!("can't listen on {listen}: {error}; {advice}"))
 }
 
-/// Whether it could listen there: nothing is left behind. The one who listens there already may be the daemon.
-pub(super) async fn try_out(listen: &Listen) -> Result<(), SourceError> {
+/// Whether it could listen there: nothing is left behind. Where a daemon reads this mailbox, it is the one who listens there
+/// already.
+pub(super) async fn try_out(listen: &Listen, is_read: bool) -> Result<(), SourceError> {
     match listen {
-        Listen::Tcp(address) if TcpStream::connect(address).await.is_ok() => Ok(()),
+        Listen::Tcp(address) if is_read && TcpStream::connect(address).await.is_ok() => Ok(()),
         Listen::Tcp(address) => TcpListener::bind(address).await.map(drop).map_err(|error| cannot(listen, &error)),
-        Listen::Unix(path) if UnixStream::connect(path).await.is_ok() => Ok(()),
+        Listen::Unix(path) if is_read && UnixStream::connect(path).await.is_ok() => Ok(()),
         Listen::Unix(path) => {
             make_way(path).await?;
             let writable = rustix::fs::access(directory_of(path), rustix::fs::Access::WRITE_OK);

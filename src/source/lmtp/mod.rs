@@ -124,7 +124,7 @@ impl Source for LmtpSource {
 
     async fn open(&mut self, resume: Resume) -> Result<(), SourceError> {
         if resume.only_looks {
-            return try_out(&self.settings.listen).await;
+            return try_out(&self.settings.listen, resume.is_read).await;
         }
         // Who still waits waits for what was not recorded.
         self.put_off();

@@ -15,9 +15,9 @@ pub struct LmtpSettings {
     /// Allows an address that others can reach: LMTP asks nobody who he is.
     #[serde(default)]
     pub insecure: bool,
-    /// Who may connect to the socket: the mode of its file, which belongs to whoever runs the daemon.
-    #[serde(default = "mode", deserialize_with = "octal")]
-    pub mode: u32,
+    /// Who may connect to the socket: the mode of its file, which belongs to whoever runs the daemon; `None`: its group.
+    #[serde(default, deserialize_with = "octal")]
+    pub mode: Option<u32>,
     /// The most octets to read of one message.
     #[serde(default = "settings::max_message", deserialize_with = "settings::some")]
     pub max_message: u32,
@@ -73,8 +73,15 @@ impl Settings for LmtpSettings {
         "taken over from whoever hands them over".to_owned()
     }
 
+    fn claims(&self) -> Option<String> {
+        Some(format!("listen = \"{}\"", self.listen))
+    }
+
     fn contradiction(&self) -> Option<String> {
         let Listen::Tcp(address) = self.listen else { return None };
+        if self.mode.is_some() {
+            return Some("mode: it is for the file of a socket, and a port has none; remove it".to_owned());
+        }
         if address.port() == 25 {
             return Some("listen: port 25 is for SMTP, and LMTP must not be spoken there (RFC 2033 §5)".to_owned());
         }
@@ -100,14 +107,10 @@ impl Settings for LmtpSettings {
 }
 
 /// A mode as chmod(1) has it: `"0660"`.
-fn octal<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+fn octal<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
     let text = String::deserialize(deserializer)?;
     let mode = u32::from_str_radix(&text, 8).ok().filter(|mode| *mode <= 0o777);
-    mode.ok_or_else(|| D::Error::custom("expected a mode such as \"0660\""))
-}
-
-fn mode() -> u32 {
-    0o660
+    mode.map(Some).ok_or_else(|| D::Error::custom("expected a mode such as \"0660\""))
 }
 
 fn connections() -> usize {
@@ -134,11 +137,12 @@ mod tests {
     #[test]
     fn a_place_to_listen_is_enough() {
         let socket = read("listen = 'unix:run/lmtp.sock'").unwrap();
-        assert_eq!((socket.listen, socket.mode), (Listen::Unix("run/lmtp.sock".into()), 0o660));
+        assert_eq!((socket.listen, socket.mode), (Listen::Unix("run/lmtp.sock".into()), None));
         for address in ["127.0.0.1:24", "[::1]:2424", "[::ffff:127.0.0.1]:24"] {
             assert_eq!(read(&format!("listen = '{address}'")).unwrap().listen.to_string(), address);
         }
-        assert_eq!(read("listen = '0.0.0.0:24'\ninsecure = true\nmode = '777'").unwrap().mode, 0o777);
+        assert!(read("listen = '0.0.0.0:24'\ninsecure = true").is_ok());
+        assert_eq!(read("listen = 'unix:s'\nmode = '777'").unwrap().mode, Some(0o777));
     }
 
     #[test]
@@ -151,6 +155,7 @@ mod tests {
             ("listen = '/run/lmtp.sock'", "expected \"unix:\""),
             ("listen = 'unix:'", "expected \"unix:\""),
             ("listen = 'localhost:24'", "expected \"unix:\""),
+            ("listen = '127.0.0.1:24'\nmode = '0660'", "a port has none"),
             ("listen = '127.0.0.1:24'\nmode = '0888'", "expected a mode"),
             ("listen = '127.0.0.1:24'\nmode = '1777'", "expected a mode"),
             ("listen = '127.0.0.1:24'\nconnections = 0", "expected at least 1"),

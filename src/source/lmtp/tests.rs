@@ -135,8 +135,17 @@ async fn a_socket_is_replaced_when_nobody_listens_and_nothing_else_is() {
     };
     assert!(refusal(&mut source(&path)).await.contains("somebody else listens on"));
     assert!(first.counter.as_ref().unwrap().listener.can_be_found());
-    // Checked beside the daemon, it is the daemon.
-    source(&path).open(Resume { only_looks: true, ..Resume::default() }).await.unwrap();
+    // Checked beside the daemon, it is the daemon; else another program has it.
+    let looks = |is_read| Resume { only_looks: true, is_read, ..Resume::default() };
+    source(&path).open(looks(true)).await.unwrap();
+    let Err(SourceError::Refused(why)) = source(&path).open(looks(false)).await else { panic!() };
+    assert!(why.contains("somebody else listens on"), "{why}");
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let settings = format!("listen = '{}'", port.local_addr().unwrap());
+    let on_port = || LmtpSource::new("server", toml::from_str(&settings).unwrap());
+    on_port().open(looks(true)).await.unwrap();
+    let Err(SourceError::Refused(why)) = on_port().open(looks(false)).await else { panic!() };
+    assert!(why.contains("somebody else listens there"), "{why}");
     drop(first);
     fs::write(&path, "mail").unwrap();
     assert!(refusal(&mut source(&path)).await.contains("is no socket"));
