@@ -1,6 +1,6 @@
 //! A form -> what a web server answers to it. One connection a request, TLS as everywhere, no redirects, bounded.
 
-use std::{path::Path, time::Duration};
+use std::{net::IpAddr, path::Path, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
@@ -43,20 +43,42 @@ pub(super) async fn post_form(
         .unwrap_or_else(|_| Err(SourceError::Lost(format!("{url}: no answer within {limit:?}"))))
 }
 
+const HTTPS_ONLY: &str = "secrets go over https:// only; correct the URL";
+
+/// A URL to which secrets may be sent, as far as its words tell; or why it is none.
+pub(super) fn usable(url: &str) -> Result<Uri, &'static str> {
+    let uri: Uri = url.parse().map_err(|_| "this is no URL; correct it")?;
+    let host = host_of(&uri);
+    match uri.scheme_str() {
+        _ if host.is_empty() => Err("this is no URL with a host; correct it"),
+        Some("https") => Ok(uri),
+        Some("http") if is_loopback(host) => Ok(uri),
+        Some("http") => Err(HTTPS_ONLY),
+        _ => Err("the URL has to begin with https://; correct it"),
+    }
+}
+
+fn host_of(uri: &Uri) -> &str {
+    uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']')
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+}
+
 async fn post(url: &str, fields: &[(&str, &str)], ca_file: Option<&Path>) -> Result<Answer, SourceError> {
     let refused = |why: &str| SourceError::Refused(format!("{url}: {why}"));
     let lost = |error: &dyn std::fmt::Display| SourceError::Lost(format!("{url}: {error}"));
-    let uri: Uri = url.parse().map_err(|_| refused("this is no URL; correct it"))?;
-    let host = uri.host().ok_or_else(|| refused("this is no URL with a host; correct it"))?;
-    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let uri = usable(url).map_err(refused)?;
+    let host = host_of(&uri);
     let is_secure = uri.scheme_str() == Some("https");
     let port = uri.port_u16().unwrap_or(if is_secure { 443 } else { 80 });
     let tcp = TcpStream::connect((host, port)).await.map_err(|error| lost(&error))?;
     if !is_secure && !tcp.peer_addr().map_err(|error| lost(&error))?.ip().is_loopback() {
-        return Err(refused("secrets go over https:// only; correct it"));
+        return Err(refused(HTTPS_ONLY));
     }
     let tcp: Box<dyn Stream> = Box::new(tcp);
-    let stream = if is_secure { tls::handshake(tcp, host, ca_file, None, url).await? } else { tcp };
+    let stream = if is_secure { tls::handshake(tcp, host, ca_file, None, url, "correct the URL").await? } else { tcp };
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| lost(&error))?;
     let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
@@ -83,5 +105,28 @@ async fn post(url: &str, fields: &[(&str, &str)], ca_file: Option<&Path>) -> Res
         biased;
         answer = exchange => answer,
         never = work => never,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_go_nowhere_in_the_clear_but_to_this_machine() {
+        for url in
+            ["https://login.example.org/token", "http://127.0.0.1:8080/t", "http://[::1]/t", "http://localhost/t"]
+        {
+            assert!(usable(url).is_ok(), "{url}");
+        }
+        for (url, expected) in [
+            ("http://login.example.org/token", HTTPS_ONLY),
+            ("http://192.0.2.1/token", HTTPS_ONLY),
+            ("login.example.org", "the URL has to begin with https://; correct it"),
+            ("/token", "this is no URL with a host; correct it"),
+            ("https://a b/", "this is no URL; correct it"),
+        ] {
+            assert_eq!(usable(url).err(), Some(expected), "{url}");
+        }
     }
 }

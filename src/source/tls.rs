@@ -44,7 +44,8 @@ pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// Shakes hands with `host`, whose certificate the authorities in `ca_file` vouch for, or else the system's. Shows what
-/// is in the PEM file `certificate` where the server asks for it. `who` opens every error.
+/// is in the PEM file `certificate` where the server asks for it. `who` opens every error; `otherwise` is what to do where the
+/// server speaks no TLS on this port.
 ///
 /// # Errors
 /// [`SourceError::Refused`] for certificates and settings that stay wrong, [`SourceError::Lost`] for the rest.
@@ -54,6 +55,7 @@ pub async fn handshake(
     ca_file: Option<&Path>,
     certificate: Option<&Path>,
     who: &str,
+    otherwise: &str,
 ) -> Result<Box<dyn Stream>, SourceError> {
     let refused = |why: String| SourceError::Refused(format!("{who}: {why}"));
     let name = ServerName::try_from(host.to_owned())
@@ -61,7 +63,7 @@ pub async fn handshake(
     let config = client_config(ca_file, certificate).map_err(refused)?;
     match TlsConnector::from(Arc::new(config)).connect(name, stream).await {
         Ok(stream) => Ok(Box::new(stream)),
-        Err(error) => Err(explain(&error, who)),
+        Err(error) => Err(explain(&error, who, otherwise)),
     }
 }
 
@@ -97,15 +99,18 @@ fn roots(file: &Path) -> Result<RootCertStore, String> {
     Ok(roots)
 }
 
-fn explain(error: &io::Error, who: &str) -> SourceError {
+/// What to do about a mailbox whose server speaks no TLS on its port.
+pub(super) const NO_TLS_OF_MAILBOX: &str = "correct port, or set tls = \"starttls\"";
+
+fn explain(error: &io::Error, who: &str, otherwise: &str) -> SourceError {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         Some(rustls::Error::InvalidCertificate(why)) => SourceError::Refused(format!(
             "{who}: the server's certificate was not accepted ({why}); correct host, or name its authority in ca_file"
         )),
         // Or it speaks it badly for a moment, as a proxy does whose server is away.
-        Some(rustls::Error::InvalidMessage(_)) => SourceError::Lost(format!(
-            "{who}: the server does not speak TLS on this port; correct port, or set tls = \"starttls\""
-        )),
+        Some(rustls::Error::InvalidMessage(_)) => {
+            SourceError::Lost(format!("{who}: the server does not speak TLS on this port; {otherwise}"))
+        }
         _ => SourceError::Lost(format!("{who}: TLS failed: {error}")),
     }
 }
@@ -142,7 +147,7 @@ mod tests {
             stream.write_all(b"hello").await.ok()
         });
         let ca_file = if ca_file == Path::new("") { dir.path().join("ca.pem") } else { dir.path().join(ca_file) };
-        let mut stream = handshake(Box::new(client), host, Some(&ca_file), None, "u at h:1").await?;
+        let mut stream = handshake(Box::new(client), host, Some(&ca_file), None, "u at h:1", "correct it").await?;
         let mut said = [0; 5];
         stream.read_exact(&mut said).await.unwrap();
         assert_eq!((&said, server.await.unwrap()), (b"hello", Some(())));
@@ -172,7 +177,7 @@ mod tests {
         assert!(line.contains("certificate was not accepted"), "{line}");
         let (client, _server) = duplex(1 << 16);
         let unreadable = Path::new("/nonexistent/ca.pem");
-        let refused = handshake(Box::new(client), "localhost", Some(unreadable), None, "u at h:1").await;
+        let refused = handshake(Box::new(client), "localhost", Some(unreadable), None, "u at h:1", "correct it").await;
         assert!(refusal(refused.map(drop)).contains("/nonexistent/ca.pem"));
         let line = refusal(shake("localhost", Path::new("key.pem")).await);
         assert!(line.contains("holds no certificate"), "{line}");
@@ -186,10 +191,14 @@ mod tests {
             server.write_all(said.as_bytes()).await.unwrap();
             let _open = (!lost).then_some(server);
             let ca_file = dir.path().join("ca.pem");
-            let result = handshake(Box::new(client), "localhost", Some(&ca_file), None, "u at h:1").await.map(drop);
+            let result = handshake(Box::new(client), "localhost", Some(&ca_file), None, "u at h:1", "correct it")
+                .await
+                .map(drop);
             match result {
                 Err(SourceError::Lost(line)) if lost => assert!(line.contains("TLS failed"), "{line}"),
-                Err(SourceError::Lost(line)) => assert!(line.contains("does not speak TLS"), "{line}"),
+                Err(SourceError::Lost(line)) => {
+                    assert!(line.ends_with("does not speak TLS on this port; correct it"), "{line}")
+                }
                 other => panic!("{said}: {other:?}"),
             }
         }

@@ -98,7 +98,14 @@ impl Connection {
         let private = tcp.peer_addr().map_err(lost)?.ip().is_loopback() || settings.insecure;
         let tcp: Box<dyn Stream> = Box::new(tcp);
         let handshake = |tcp| {
-            tls::handshake(tcp, settings.host(), settings.ca_file.as_deref(), settings.certificate.as_deref(), who)
+            tls::handshake(
+                tcp,
+                settings.host(),
+                settings.ca_file.as_deref(),
+                settings.certificate.as_deref(),
+                who,
+                tls::NO_TLS_OF_MAILBOX,
+            )
         };
         let mut connection = match settings.tls {
             Tls::Implicit => Self::new(handshake(tcp).await?, settings, who, progress, alerts),

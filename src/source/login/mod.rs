@@ -113,6 +113,7 @@ impl Account {
             (_, _) if *mechanism == Some(Mechanism::External) && certificate.is_none() => {
                 "has the mechanism external, which needs certificate"
             }
+            (_, Some(token)) => return tokens::contradiction(self.provider, token),
             _ => return None,
         };
         Some(problem.into())

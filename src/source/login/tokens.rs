@@ -216,18 +216,51 @@ pub(super) fn url(
     known: impl Fn(Provider) -> Option<&'static str>,
     key: &str,
 ) -> Result<String, SourceError> {
+    known_url(account.provider, endpoints, set, known, key).map_err(|why| account.refused(&why))
+}
+
+fn known_url(
+    provider: Option<Provider>,
+    endpoints: &Endpoints,
+    set: Option<&str>,
+    known: impl Fn(Provider) -> Option<&'static str>,
+    key: &str,
+) -> Result<String, String> {
     if let Some(set) = set {
         return Ok(set.to_owned());
     }
-    let Some(known) = account.provider.and_then(known) else {
-        return Err(account.refused(&format!("token needs {key}, or a provider that has one")));
+    let Some(known) = provider.and_then(known) else {
+        let password = provider.and_then(|provider| provider.row().password.as_deref());
+        let instead = password.map(|advice| format!("; or set password: {advice}")).unwrap_or_default();
+        return Err(format!("token needs {key}, or a provider that has one{instead}"));
     };
     match &endpoints.tenant {
         None if known.contains("{tenant}") => {
-            Err(account.refused("token needs tenant (the directory's ID; `consumers` for outlook.com)"))
+            Err("token needs tenant (the directory's ID; `consumers` for outlook.com)".to_owned())
         }
         tenant => Ok(known.replace("{tenant}", tenant.as_deref().unwrap_or_default())),
     }
+}
+
+/// Why no token can ever come from there, in one line with what to do.
+pub(super) fn contradiction(provider: Option<Provider>, source: &TokenSource) -> Option<String> {
+    let endpoints = match source {
+        TokenSource::Given(_) => return None,
+        TokenSource::Application(client) | TokenSource::Refresh { client, .. } => &client.endpoints,
+        TokenSource::ServiceAccount { endpoints, .. } => endpoints,
+    };
+    // The file of a service account's key names its token server itself.
+    if !matches!(source, TokenSource::ServiceAccount { .. }) {
+        let known = |provider: Provider| provider.row().token.as_deref();
+        if let Err(why) = known_url(provider, endpoints, endpoints.token.as_deref(), known, "token_url") {
+            return Some(why);
+        }
+    }
+    [("token_url", &endpoints.token), ("device_url", &endpoints.device)].into_iter().find_map(|(key, url)| {
+        let url = url.as_deref()?;
+        let why = http::usable(url).err()?;
+        Some(format!("{key} {url}: {why}"))
+    })
 }
 
 /// Only one at a time renews a refresh token, or puts another in its place.

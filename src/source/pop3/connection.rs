@@ -74,8 +74,16 @@ impl Connection {
         let tcp = TcpStream::connect((host, settings.port())).await.map_err(lost)?;
         tcp.set_nodelay(true).map_err(lost)?;
         let private = tcp.peer_addr().map_err(lost)?.ip().is_loopback() || settings.insecure;
-        let handshake =
-            |tcp| tls::handshake(tcp, host, settings.ca_file.as_deref(), settings.certificate.as_deref(), who);
+        let handshake = |tcp| {
+            tls::handshake(
+                tcp,
+                host,
+                settings.ca_file.as_deref(),
+                settings.certificate.as_deref(),
+                who,
+                tls::NO_TLS_OF_MAILBOX,
+            )
+        };
         let tcp: Box<dyn Stream> = Box::new(tcp);
         let new = |stream| Self {
             io: BufReader::new(stream),
