@@ -128,6 +128,26 @@ fn a_configuration_with_a_mistake_is_refused_with_file_line_and_key() {
             1,
             "set password instead",
         ),
+        (
+            "[imap.a]\nprovider = 'microsoft365'\nuser = 'u'\ntoken = { client_id = 'c', refresh_token = 'r' }",
+            1,
+            "[imap.a] token needs tenant",
+        ),
+        (
+            "[imap.a]\nprovider = 'yahoo'\nuser = 'u'\ntoken = { client_id = 'c', refresh_token = 'r' }",
+            1,
+            "set password: Yahoo takes an app password",
+        ),
+        (
+            "[pop3.a]\nhost = 'h'\nuser = 'u'\ntoken = { client_id = 'c', client_secret = { env = 'S' } }",
+            1,
+            "[pop3.a] token needs token_url",
+        ),
+        (
+            "[imap.a]\nhost = 'h'\nuser = 'u'\ntoken = { service_account = 'k', token_url = 'http://192.0.2.1/t' }",
+            1,
+            "token_url http://192.0.2.1/t: secrets go over https:// only",
+        ),
         ("[jmap.a]\nhost = 'h'", 1, "[jmap.a]: unknown field `jmap`"),
         ("[[mailbox]]\ntype = 'imap'", 1, "unknown field `mailbox`, expected one of"),
     ] {
@@ -137,6 +157,14 @@ fn a_configuration_with_a_mistake_is_refused_with_file_line_and_key() {
         let start = format!("bounced: {}:{line}: ", place.path("bounced.toml").display());
         assert!(complaint.starts_with(&start) && complaint.contains(expected), "{complaint}");
     }
+}
+
+#[test]
+fn a_report_of_no_lines_is_refused() {
+    let output = Place::new().run(&["report", "--limit", "0"]);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(error.contains("'0'") && error.contains("--limit"), "{error}");
 }
 
 #[test]
@@ -161,6 +189,10 @@ fn values_that_contradict_each_other_are_refused() {
         (
             "[imap.a]\nhost = 'h'\nuser = 'u'\npassword = { env = 'P' }\nca_file = '/nowhere/ca.pem'",
             "[imap.a] ca_file /nowhere/ca.pem: No such file",
+        ),
+        (
+            "[lmtp.a]\nlisten = '127.0.0.1:2424'\n[lmtp.b]\nlisten = '127.0.0.1:2424'",
+            "[lmtp.a] and [lmtp.b] both have listen = \"127.0.0.1:2424\"; only one can have it",
         ),
         ("[log]\nlevel = 'info,loud'", "`loud` is none of error, warn, info, debug and trace"),
         ("[log]\nlevel = 'info,bounced::source=loud'", "[log] level `info,bounced::source=loud`"),

@@ -407,7 +407,8 @@ async fn what_the_token_server_says_is_told_with_its_cure_and_what_passes_passes
     let line = told(opened(&server, &deaf, "timeouts = { connect = '300ms' }").await, false);
     assert!(line.contains("no answer within"), "{line}");
     let open = token.replace(&tokens.url("/token"), "http://192.0.2.1/token");
-    told(opened(&server, &open, "timeouts = { connect = '300ms' }").await, false);
+    let line = told(opened(&server, &open, "timeouts = { connect = '300ms' }").await, true);
+    assert!(line.contains("secrets go over https:// only"), "{line}");
 }
 
 #[tokio::test]

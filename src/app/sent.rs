@@ -46,7 +46,7 @@ pub async fn record_sent(
     let mut chunk = Vec::new();
     for found in records {
         let (line, row) = match found {
-            Ok(Found::Record(record)) => (record.line, SentRow::read(&record)),
+            Ok(Found::Record(record)) => (record.line, SentRow::read(&record, now)),
             Ok(Found::Bad { line, what }) => (line, Err(what)),
             Err(broken) => {
                 file.broken = Some(broken);

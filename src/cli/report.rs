@@ -2,7 +2,10 @@
 
 use std::io::{self, Write};
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{
+    builder::{PossibleValuesParser, TypedValueParser},
+    value_parser,
+};
 
 use super::{
     Exit, Failure, Globals, block_on,
@@ -37,7 +40,7 @@ pub struct Report {
     #[arg(long, default_value = "day", value_parser = by())]
     by: FiguresBy,
     /// At most so many lines: the newest days, or those of which most was sent.
-    #[arg(long, value_name = "NUMBER", default_value_t = 100)]
+    #[arg(long, value_name = "NUMBER", default_value_t = 100, value_parser = value_parser!(u32).range(1..))]
     limit: u32,
     /// One JSON object.
     #[arg(long)]

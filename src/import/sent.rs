@@ -32,26 +32,47 @@ pub fn open_sent<S: BufRead>(source: S) -> Result<Records<S>, Unreadable> {
             "expected CSV whose first line names its columns (time, message_id, recipient, campaign), or NDJSON"
                 .to_owned(),
         )),
-        kind => Ok(Records::new(start, kind)),
+        kind @ Kind::Json => Ok(Records::new(start, kind)),
+        kind @ Kind::Table(_) => {
+            let mut records = Records::new(start, kind);
+            // Else every row would be told as a bad one.
+            if let Ok(Some(first)) = records.first() {
+                let missing = NEEDED.iter().filter(|(name, _)| !first.names().iter().any(|known| known == name));
+                let missing: Vec<&str> = missing.map(|(_, shown)| *shown).collect();
+                if !missing.is_empty() {
+                    return Err(Unreadable(format!("the first line names no column {}", missing.join(", "))));
+                }
+            }
+            Ok(records)
+        }
     }
 }
 
+/// What every row must have, as it is compared and as it is written.
+const NEEDED: [(&str, &str); 3] = [("time", "time"), ("messageid", "message_id"), ("recipient", "recipient")];
+
+/// A clock may be wrong by so many seconds; what is sent later than that was not sent yet.
+const MOST_AHEAD: i64 = 86_400;
+
 impl SentRow {
-    /// What a record says.
+    /// What a record says, at `now` (seconds since 1970-01-01 UTC).
     ///
     /// # Errors
     /// What is missing or can't be read, for people.
-    pub fn read(record: &Record) -> Result<Self, String> {
-        let needed = |name: &str, shown: &str| record.get(name).ok_or_else(|| format!("no {shown}"));
-        let time = needed("time", "time")?;
-        let message_id = needed("messageid", "message_id")?;
-        let recipient = needed("recipient", "recipient")?;
+    pub fn read(record: &Record, now: i64) -> Result<Self, String> {
+        let needed = |(name, shown): (&str, &str)| record.get(name).ok_or_else(|| format!("no {shown}"));
+        let [time, message_id, recipient] = NEEDED.map(needed);
+        let (time, message_id, recipient) = (time?, message_id?, recipient?);
         let bare = message_id.trim_start_matches('<').trim_end_matches('>');
         if bare.is_empty() {
             return Err(format!("message_id {message_id} is none"));
         }
+        let at = date::seconds(time).ok_or_else(|| format!("time {time} is none"))?;
+        if at > now + MOST_AHEAD {
+            return Err(format!("time {time} is in the future"));
+        }
         Ok(Self {
-            at: date::seconds(time).ok_or_else(|| format!("time {time} is none"))?,
+            at,
             message_id: bare.to_owned(),
             recipient: address(recipient).ok_or_else(|| format!("recipient {recipient} is no address"))?,
             campaign: record.get("campaign").map(str::to_owned),

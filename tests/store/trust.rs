@@ -312,6 +312,7 @@ async fn a_file_of_what_was_sent_says_what_is_wrong_with_its_rows_and_the_first_
     let f = Fixture::new().await;
     let (file, message) = (f.path("sent.csv"), "time,message_id,recipient\n2026-01-01T00:00:00Z,");
     let rows = format!("{message}<1@ours>,ann@example.org\n1767225600,<>,bob@example.org\n1767225600,2@ours,nobody\n");
+    let rows = format!("{rows}2126-01-01T00:00:00Z,3@ours,bob@example.org\n");
     std::fs::write(&file, rows).unwrap();
     let import = |settings: &[&str]| {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_bounced"));
@@ -323,9 +324,16 @@ async fn a_file_of_what_was_sent_says_what_is_wrong_with_its_rows_and_the_first_
     assert!(told.contains("sent.csv: 1 message, 1 new\nfrom now on, bounces that anybody may have written"), "{told}");
     assert!(complaint.contains("sent.csv, line 3: message_id <> is none\n"), "{complaint}");
     assert!(complaint.contains("sent.csv, line 4: recipient nobody is no address\n"), "{complaint}");
+    assert!(complaint.contains("sent.csv, line 5: time 2126-01-01T00:00:00Z is in the future\n"), "{complaint}");
     let [told, _] = import(&["--json"]);
     let told: serde_json::Value = serde_json::from_str(&told).unwrap();
-    assert_eq!((&told["new"], &told["bad"], &told["doubts_begin"]), (&0.into(), &2.into(), &false.into()));
+    assert_eq!((&told["new"], &told["bad"], &told["doubts_begin"]), (&0.into(), &3.into(), &false.into()));
+    std::fs::write(&file, "2026-01-01T00:00:00Z,4@ours,ann@example.org\n2026-01-01T00:00:00Z,5@ours,bob@example.org\n")
+        .unwrap();
+    let [told, complaint] = import(&[]);
+    let expected = "sent.csv: the first line names no column time, message_id, recipient; nothing of it was kept\n";
+    assert!(told.is_empty() && complaint.ends_with(expected), "{told}{complaint}");
+    std::fs::write(&file, format!("{message}<1@ours>,ann@example.org\n")).unwrap();
 
     // Where nothing is demanded, nothing begins.
     let f = Fixture::new().await;
