@@ -101,6 +101,8 @@ pub struct OwnFault {
     pub provider: String,
     /// Why, as `bounced codes` has it.
     pub reason: String,
+    /// The code of the last one, where it had one.
+    pub code: Option<String>,
     /// How many within the last day.
     pub within_day: u64,
     /// How many in [`Alarms::own_fault_new`] before it.
@@ -222,12 +224,14 @@ impl Alarms {
         }
         let is_new = fault.before == 0 && fault.within_day >= self.own_fault_least.into();
         Some(if is_new {
+            let advice = fault.code.as_ref().map(|code| format!(" (`bounced codes {code}` tells what to do)"));
             Unease::Alarming(format!(
-                "{} refuses our mail for a fault of ours, {}: {} within a day and none in {} before (bounced codes tells what to do)",
+                "{} refuses our mail for a fault of ours, {}: {} within a day and none in {} before{}",
                 fault.provider,
                 fault.reason,
                 grouped(fault.within_day),
-                Span::of_seconds(self.own_fault_new)
+                Span::of_seconds(self.own_fault_new),
+                advice.unwrap_or_default()
             ))
         } else {
             Unease::Lingering

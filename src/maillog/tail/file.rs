@@ -286,7 +286,13 @@ impl Opened {
 }
 
 fn refusal(path: &Path, error: &io::Error) -> LogError {
-    let text = format!("{} can't be read: {error}", path.display());
+    let advice = match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "; the user that runs bounced needs a group that may read it (adm on Debian)"
+        }
+        _ => "",
+    };
+    let text = format!("{} can't be read: {error}{advice}", path.display());
     // What is no file stays none. Rights may be given.
     if error.kind() == io::ErrorKind::InvalidInput { LogError::Refused(text) } else { LogError::Lost(text) }
 }

@@ -13,6 +13,9 @@ const JOURNALCTL: &str = "journalctl";
 /// syslog's facility `mail` (RFC 5424 §6.2.1), to which both servers write.
 const MAIL: &str = "SYSLOG_FACILITY=2";
 
+/// What mostly is missing where it does not answer.
+const RIGHTS: &str = "; to read the journal the user that runs bounced needs the group systemd-journal";
+
 const CURSOR: &str = "journal ";
 
 /// A journal that is followed. The program ends with it.
@@ -42,7 +45,7 @@ impl JournalTail {
             let Some(entries) = read else {
                 let status =
                     self.child.wait().await.map_or_else(|error| error.to_string(), |status| status.to_string());
-                return Err(LogError::Lost(format!("{JOURNALCTL} has ended: {status}")));
+                return Err(LogError::Lost(format!("{JOURNALCTL} has ended: {status}{RIGHTS}")));
             };
             if let Some(lines) = lines(&entries) {
                 return Ok(lines);
@@ -74,7 +77,8 @@ pub(super) async fn last_lines(directory: Option<&Path>, most: usize) -> Result<
     let output = answered.map_err(|error| LogError::Lost(format!("{JOURNALCTL} can't be read: {error}")))?;
     if !output.status.success() {
         let why = String::from_utf8_lossy(&output.stderr);
-        return Err(LogError::Lost(format!("{JOURNALCTL} has failed: {}", why.trim())));
+        let advice = if why.contains("ermission") { RIGHTS } else { "" };
+        return Err(LogError::Lost(format!("{JOURNALCTL} has failed: {}{advice}", why.trim())));
     }
     Ok(lines(&output.stdout).unwrap_or_else(|| Lines { octets: Vec::new(), cursor: String::new(), lost: None }))
 }

@@ -22,6 +22,7 @@ fn a_fault_of_ours_is_told_where_it_is_new_and_over_after_three_days() {
         own_faults: vec![OwnFault {
             provider: "gmail.com".into(),
             reason: "blocked".into(),
+            code: None,
             within_day,
             before,
             last: NOW - ago,
@@ -96,7 +97,7 @@ fn silence_is_told_where_it_is_unusual_and_over_with_the_first_word() {
 fn any_facts() -> impl Strategy<Value = AlarmFacts> {
     let fault =
         ("[ab]", "[xy]", 0..9_u64, 0..2_u64, 0..5 * DAY).prop_map(|(provider, reason, within_day, before, ago)| {
-            OwnFault { provider, reason, within_day, before, last: NOW - ago }
+            OwnFault { provider, reason, code: None, within_day, before, last: NOW - ago }
         });
     let telling = ("[ab]", prop::option::of(0..9 * DAY), 0..40_u64, 0..2 * DAY)
         .prop_map(|(name, ago, messages, longest)| Telling { name, last: ago.map(|ago| NOW - ago), messages, longest });

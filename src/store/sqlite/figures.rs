@@ -216,8 +216,9 @@ async fn tell(tx: &mut SqliteConnection, kind: EventKind, alarm: i64, now: i64) 
 
 async fn own_faults(reader: &mut SqliteConnection, policy: &Policy, now: i64) -> Result<Vec<OwnFault>, sqlx::Error> {
     let mut rows = sqlx::query(
+        // The code is that of the row with the last time: of a lone max() SQLite takes the other columns from there.
         "SELECT domain, remote_mta, reporting_mta, reason, sum(at > ?2) AS within_day, sum(at <= ?2) AS before,
-                max(at) AS last
+                coalesce(status, CAST(reply AS TEXT)) AS code, max(at) AS last
          FROM bounce WHERE fault = 'sender' AND at > ?1 AND action = 'failed'
                AND (trust <> 'unverified' OR NOT EXISTS (SELECT 1 FROM vouching)) GROUP BY 1, 2, 3, 4",
     )
@@ -233,7 +234,10 @@ async fn own_faults(reader: &mut SqliteConnection, policy: &Policy, now: i64) ->
         }
         let (within_day, before, last) = (whole(&row, "within_day")?, whole(&row, "before")?, row.try_get("last")?);
         let key = (provider.clone(), reason.clone());
-        let fault = all.entry(key).or_insert(OwnFault { provider, reason, within_day: 0, before: 0, last });
+        let fault = all.entry(key).or_insert(OwnFault { provider, reason, code: None, within_day: 0, before: 0, last });
+        if fault.code.is_none() || last > fault.last {
+            fault.code = row.try_get("code")?;
+        }
         fault.within_day += within_day;
         fault.before += before;
         fault.last = fault.last.max(last);

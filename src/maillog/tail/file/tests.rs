@@ -10,6 +10,14 @@ use tempfile::TempDir;
 use super::*;
 
 #[test]
+fn who_may_not_read_a_log_is_told_which_group_may() {
+    let told = |kind: io::ErrorKind| refusal(Path::new("/var/log/mail.log"), &kind.into()).to_string();
+    let denied = told(io::ErrorKind::PermissionDenied);
+    assert!(denied.contains("/var/log/mail.log can't be read") && denied.contains("adm on Debian"), "{denied}");
+    assert!(!told(io::ErrorKind::NotFound).contains("group"));
+}
+
+#[test]
 fn rotated_files_are_known_by_their_names_and_the_later_ones_among_them() {
     let path = Path::new("/var/log/mail.log");
     let of = |name: &str| rotation(path, OsStr::new(name));
