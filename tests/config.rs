@@ -31,6 +31,8 @@ fn the_mailboxes_of_the_reference_show_the_defaults() {
         "mechanism",
         "certificate",
         "journal_directory",
+        // Of a port there is none.
+        "mode",
     ];
     let read = |keep: &dyn Fn(&str) -> bool| {
         let lines: Vec<&str> =
