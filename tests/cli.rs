@@ -714,6 +714,26 @@ fn five_answers_make_a_configuration_that_works() {
     );
 }
 
+#[test]
+fn the_answers_of_a_provider_make_a_configuration_that_passes_check() {
+    let place = Place::new();
+    let directory = place.dir.path().display().to_string();
+    for (arguments, answers, said) in [
+        (&["--provider", "microsoft365"][..], "b@example.org\n\nT\nC\n\n\n", "outlook.office365.com:993"),
+        (&["--pop3"], "gmail\nb@example.org\nconsent\nC\n\ndelete\n", "bounced login bounces"),
+        (&["--provider", "gmail"], "b@example.org\nservice-account\n\n\n", "imap.gmail.com:993"),
+    ] {
+        let mut command = place.command();
+        let init = command.args(["init", "--force", "--no-connect"]).args(arguments);
+        let output = init.write_stdin(format!("{answers}{directory}\n")).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && told.contains(said), "{arguments:?} {output:?}");
+        assert!(place.run(&["check"]).status.success(), "{arguments:?}");
+    }
+    let unknown = place.command().args(["init", "--force", "--provider", "outlook"]).output().unwrap();
+    assert!(complaint(&unknown, 2).contains("expected one of microsoft365, gmail"));
+}
+
 /// Every command that prints, and a list with somebody on it.
 fn printing(place: &Place) -> Vec<Vec<String>> {
     assert!(place.run(&["suppressions", "add", "ann@example.org"]).status.success());

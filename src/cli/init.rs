@@ -1,4 +1,4 @@
-//! `bounced init`: five answers -> a configuration with its comments, and whether it works.
+//! `bounced init`: some answers -> a configuration with its comments, and whether it works.
 
 use std::{
     env,
@@ -12,19 +12,28 @@ use super::{Exit, Failure, Globals, check::Check, exit::complain};
 use crate::{
     config::{Config, ConfigError, DEFAULT_FILE},
     files::Replacement,
+    source::login::{Offer, Protocol, Provider},
 };
 
-/// Ask five questions, write a commented configuration of the answers, and try it.
+/// Ask where the bounces lie and how to log in, write a commented configuration of the answers, and try it.
 ///
-/// An empty answer takes what stands in brackets. The answers may come from a file or a pipe, one a line. A password is
-/// asked for nowhere: it stays in a file of its own, or comes from a command. A configuration that is there already
-/// stays, unless it is the sample that comes with bounced.
+/// An empty answer takes what stands in brackets. The answers may come from a file or a pipe, one a line. A password or
+/// another secret is asked for nowhere: it stays in a file of its own, or comes from a command. Of a provider whose servers
+/// are known (microsoft365, gmail and others) only what it needs is asked; docs/oauth2.md says where to find it. A
+/// configuration that is there already stays, unless it is the sample that comes with bounced.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   sudo bounced init
-  bounced --config ./bounced.toml init
+  sudo bounced init --provider microsoft365
+  bounced --config ./bounced.toml init --pop3
   bounced --config ./bounced.toml init --no-connect < answers.txt")]
 pub struct Init {
+    /// Who has the mailbox, such as microsoft365 or gmail; without this it is asked for.
+    #[arg(long, value_name = "NAME")]
+    provider: Option<String>,
+    /// Read the mailbox by POP3 in place of IMAP.
+    #[arg(long)]
+    pop3: bool,
     /// Replace a configuration that is there already.
     #[arg(long)]
     force: bool,
@@ -36,11 +45,20 @@ pub struct Init {
 /// The reference that the installation copies, in which no mailbox is configured yet.
 const SAMPLE: &str = include_str!("../../config/bounced.toml");
 
-/// What a person answered, as it was typed.
+/// What a person answered, as it was typed; or what is offered.
 #[derive(Debug, Clone)]
 struct Answers {
+    protocol: Protocol,
+    /// By the command line; then the place is not asked for.
+    provider: Option<Provider>,
     place: String,
     user: String,
+    /// By which of the provider's offers to log in.
+    offer: String,
+    tenant: String,
+    client_id: String,
+    client_secret: String,
+    service_account: String,
     password: String,
     after: String,
     directory: String,
@@ -59,7 +77,7 @@ impl Init {
         // Not after five questions.
         drop(Replacement::begin(&path, None).map_err(unwritable)?);
         let is_person = io::stdin().is_terminal();
-        let mut answers = Answers::default();
+        let mut answers = self.answers()?;
         loop {
             answers.ask(&mut io::stdin().lock(), &mut io::stderr().lock(), is_person)?;
             let new = Replacement::begin(&path, None).map_err(unwritable)?;
@@ -77,8 +95,24 @@ impl Init {
             }
         }
         writeln!(io::stdout(), "written         {}", path.display())?;
+        let needs_consent = answers.offer() == Some(Offer::Consent);
+        if needs_consent {
+            let next = "sudo -u bounced bounced login bounces, then bounced check --connect";
+            writeln!(io::stdout(), "next            {next}")?;
+        }
         let written = Globals { config: Some(path) };
-        Check { connect: !self.no_connect }.execute(&written)
+        Check { connect: !self.no_connect && !needs_consent }.execute(&written)
+    }
+
+    /// What is known before anything is asked.
+    fn answers(&self) -> Result<Answers, Failure> {
+        let provider = self.provider.as_deref().map(|name| {
+            let unknown =
+                || format!("--provider {name}: expected one of {}; for others leave it out", Provider::names());
+            Provider::named(name).ok_or_else(|| Failure::new(Exit::Usage, unknown()))
+        });
+        let protocol = if self.pop3 { Protocol::Pop3 } else { Protocol::Imap };
+        Ok(Answers::new(protocol, provider.transpose()?, self.provider.clone().unwrap_or_default()))
     }
 }
 
@@ -98,54 +132,144 @@ fn absolute(typed: &str) -> String {
     path::absolute(&typed).unwrap_or(typed).display().to_string()
 }
 
-impl Default for Answers {
-    fn default() -> Self {
-        Self {
-            place: String::new(),
-            user: String::new(),
-            password: "/etc/bounced/password".to_owned(),
-            after: "Processed".to_owned(),
-            directory: "/var/lib/bounced".to_owned(),
+/// Where questions are shown and answers come from.
+struct Dialogue<'a, A, Q> {
+    answers: &'a mut A,
+    questions: &'a mut Q,
+    is_person: bool,
+}
+
+impl<A: BufRead, Q: Write> Dialogue<'_, A, Q> {
+    /// What was answered before is offered again. Answers that nobody types are shown, so that the questions can be
+    /// read.
+    fn ask(&mut self, question: &str, answer: &mut String) -> Result<(), Failure> {
+        let offered = if answer.is_empty() { String::new() } else { format!(" [{answer}]") };
+        write!(self.questions, "{question}{offered}: ")?;
+        self.questions.flush()?;
+        let mut typed = String::new();
+        let is_over = self.answers.read_line(&mut typed)? == 0;
+        let typed = typed.trim();
+        if !self.is_person || is_over {
+            writeln!(self.questions, "{typed}")?;
+        }
+        if is_over {
+            return Err(Failure::new(Exit::Usage, format!("there is no answer to: {question}")));
+        }
+        if !typed.is_empty() {
+            typed.clone_into(answer);
+        }
+        if answer.is_empty() {
+            return Err(Failure::new(Exit::Usage, format!("an answer is needed to: {question}")));
+        }
+        Ok(())
+    }
+
+    /// One of some words; a person who types another is asked again.
+    fn choose(&mut self, question: &str, answer: &mut String, words: &[&str]) -> Result<(), Failure> {
+        let question = format!("{question}: {}", words.join(", "));
+        loop {
+            if !words.contains(&answer.as_str()) {
+                words[0].clone_into(answer);
+            }
+            self.ask(&question, answer)?;
+            if words.contains(&answer.as_str()) {
+                return Ok(());
+            }
+            let problem = format!("{answer}: expected one of {}", words.join(", "));
+            if !self.is_person {
+                return Err(Failure::new(Exit::Usage, format!("{problem}; nothing was written")));
+            }
+            complain(&problem);
         }
     }
 }
 
 impl Answers {
-    /// What was answered before is offered again. Answers that nobody types are shown, so that the questions can be
-    /// read.
-    fn ask(&mut self, answers: &mut impl BufRead, questions: &mut impl Write, is_person: bool) -> Result<(), Failure> {
-        let mut ask = |question: &str, answer: &mut String| -> Result<(), Failure> {
-            let offered = if answer.is_empty() { String::new() } else { format!(" [{answer}]") };
-            write!(questions, "{question}{offered}: ")?;
-            questions.flush()?;
-            let mut typed = String::new();
-            let is_over = answers.read_line(&mut typed)? == 0;
-            let typed = typed.trim();
-            if !is_person || is_over {
-                writeln!(questions, "{typed}")?;
-            }
-            if is_over {
-                return Err(Failure::new(Exit::Usage, format!("there is no answer to: {question}")));
-            }
-            if !typed.is_empty() {
-                typed.clone_into(answer);
-            }
-            if answer.is_empty() {
-                return Err(Failure::new(Exit::Usage, format!("an answer is needed to: {question}")));
-            }
-            Ok(())
-        };
-        ask("IMAP server that has the bounces, or the path of a Maildir", &mut self.place)?;
-        if !is_path(&self.place) {
-            ask("User there", &mut self.user)?;
-            ask("File that holds the password, or `command: …` that prints it", &mut self.password)?;
+    fn new(protocol: Protocol, provider: Option<Provider>, place: String) -> Self {
+        Self {
+            protocol,
+            provider,
+            place,
+            user: String::new(),
+            offer: String::new(),
+            tenant: String::new(),
+            client_id: String::new(),
+            client_secret: String::new(),
+            service_account: "/etc/bounced/google.json".to_owned(),
+            password: "/etc/bounced/password".to_owned(),
+            after: match protocol {
+                Protocol::Imap => "Processed".to_owned(),
+                Protocol::Pop3 => "leave".to_owned(),
+            },
+            directory: "/var/lib/bounced".to_owned(),
         }
-        ask("Folder for bounces that are recorded, or `flag`, or `leave`", &mut self.after)?;
-        ask("Directory for the database and the suppression list", &mut self.directory)
+    }
+
+    /// The provider, by the command line or by the first answer.
+    fn provider(&self) -> Option<Provider> {
+        self.provider.or_else(|| Provider::named(&self.place))
+    }
+
+    /// How the provider lets in; `None` where only a password will do.
+    fn offer(&self) -> Option<Offer> {
+        self.provider()?.offers().iter().copied().find(|offer| offer.name() == self.offer)
+    }
+
+    fn ask(&mut self, answers: &mut impl BufRead, questions: &mut impl Write, is_person: bool) -> Result<(), Failure> {
+        let mut dialogue = Dialogue { answers, questions, is_person };
+        if self.provider.is_none() {
+            let question = match self.protocol {
+                Protocol::Imap => "IMAP server that has the bounces, or the path of a Maildir",
+                Protocol::Pop3 => "POP3 server that has the bounces",
+            };
+            dialogue.ask(&format!("{question}, or one of {}", Provider::names()), &mut self.place)?;
+        }
+        if !self.is_maildir() {
+            dialogue.ask("User there", &mut self.user)?;
+            self.ask_for_login(&mut dialogue)?;
+        }
+        match self.protocol {
+            Protocol::Imap => {
+                dialogue.ask("Folder for bounces that are recorded, or `flag`, or `leave`", &mut self.after)
+            }
+            Protocol::Pop3 => {
+                dialogue.choose("What becomes of bounces that are recorded", &mut self.after, &["leave", "delete"])
+            }
+        }?;
+        dialogue.ask("Directory for the database and the suppression list", &mut self.directory)
+    }
+
+    fn ask_for_login<A: BufRead, Q: Write>(&mut self, dialogue: &mut Dialogue<'_, A, Q>) -> Result<(), Failure> {
+        let Some((provider, offers)) = self.provider().map(|one| (one, one.offers())).filter(|(_, o)| !o.is_empty())
+        else {
+            return dialogue.ask(PASSWORD, &mut self.password);
+        };
+        let names: Vec<&str> = offers.iter().map(|offer| offer.name()).collect();
+        dialogue.choose("Log in by (docs/oauth2.md says what each needs)", &mut self.offer, &names)?;
+        match self.offer() {
+            None | Some(Offer::Password) => dialogue.ask(PASSWORD, &mut self.password),
+            Some(Offer::ServiceAccount) => {
+                dialogue.ask("JSON file with the key of the service account", &mut self.service_account)
+            }
+            Some(offer @ (Offer::Application | Offer::Consent)) => {
+                if provider.needs_tenant() {
+                    dialogue.ask("Directory (tenant) ID", &mut self.tenant)?;
+                }
+                dialogue.ask("Client ID of the application", &mut self.client_id)?;
+                let is_needed = offer == Offer::Application || provider.needs_secret();
+                let (question, offered) = match is_needed {
+                    true => ("File that holds the client secret", "/etc/bounced/client-secret"),
+                    false => ("File that holds the client secret, or `none`", NONE),
+                };
+                if self.client_secret.is_empty() || is_needed && self.client_secret == NONE {
+                    offered.clone_into(&mut self.client_secret);
+                }
+                dialogue.ask(question, &mut self.client_secret)
+            }
+        }
     }
 
     fn configuration(&self) -> String {
-        let quoted = |text: &str| toml::Value::from(text).to_string();
         let directory = absolute(&self.directory);
         let file = |name: &str| quoted(&Path::new(&directory).join(name).display().to_string());
         let mut text = format!(
@@ -156,30 +280,80 @@ impl Answers {
             file("bounced.db"),
             file("suppressions.db"),
         );
-        let section = if is_path(&self.place) {
+        let section = if self.is_maildir() {
             let path = quoted(&absolute(&self.place));
             format!("# The directory that holds new, cur and tmp.\n[maildir.bounces]\npath = {path}\n")
         } else {
-            let password = match self.password.strip_prefix("command:") {
-                Some(command) => format!("{{ command = {} }}", quoted(command.trim())),
-                None => format!("{{ file = {} }}", quoted(&absolute(&self.password))),
+            let section = match self.protocol {
+                Protocol::Imap => "imap",
+                Protocol::Pop3 => "pop3",
             };
-            format!(
-                "[imap.bounces]\nhost = {}\nuser = {}\n# The first line counts; it is read anew at each login.\n\
-                 password = {password}\n# TLS from the start; or \"starttls\".\ntls = \"implicit\"\n",
-                quoted(&self.place),
-                quoted(&self.user)
-            )
+            let server = match self.provider() {
+                Some(_) => {
+                    format!("# Sets host, port and the servers for tokens.\nprovider = {}\n", quoted(&self.place))
+                }
+                None => format!("host = {}\n", quoted(&self.place)),
+            };
+            let tls = match self.provider() {
+                Some(_) => "",
+                None => "# TLS from the start; or \"starttls\".\ntls = \"implicit\"\n",
+            };
+            let (user, login) = (quoted(&self.user), self.login(&file("bounces.token")));
+            format!("[{section}.bounces]\n{server}user = {user}\n{login}{tls}")
         };
         text.push_str(&section);
         let after = match self.after.as_str() {
             kept @ ("flag" | "leave") => quoted(kept),
+            deleted if self.protocol == Protocol::Pop3 => quoted(deleted),
             folder => format!("{{ move = {} }}", quoted(folder)),
         };
         // Writing into a string does not fail.
         let _ = writeln!(text, "# What becomes of a bounce once its rows are written.\nafter = {after}");
         text
     }
+
+    /// The lines that say how to log in; a person's consent is kept in the file of this name.
+    fn login(&self, refresh_token: &str) -> String {
+        let path = |file: &str| quoted(&absolute(file));
+        let client = || {
+            let tenant = match self.provider().is_some_and(Provider::needs_tenant) {
+                true => format!("tenant = {}, ", quoted(&self.tenant)),
+                false => String::new(),
+            };
+            let secret = match self.client_secret.as_str() {
+                NONE => String::new(),
+                file => format!(", client_secret = {{ file = {} }}", path(file)),
+            };
+            format!("{tenant}client_id = {}{secret}", quoted(&self.client_id))
+        };
+        let token = match self.offer() {
+            None | Some(Offer::Password) => {
+                let password = match self.password.strip_prefix("command:") {
+                    Some(command) => format!("{{ command = {} }}", quoted(command.trim())),
+                    None => format!("{{ file = {} }}", path(&self.password)),
+                };
+                return format!("# The first line counts; it is read anew at each login.\npassword = {password}\n");
+            }
+            Some(Offer::Application) => client(),
+            Some(Offer::ServiceAccount) => format!("service_account = {}", path(&self.service_account)),
+            Some(Offer::Consent) => format!("{}, refresh_token = {refresh_token}", client()),
+        };
+        format!("# Tokens in place of a password: docs/oauth2.md.\ntoken = {{ {token} }}\n")
+    }
+
+    fn is_maildir(&self) -> bool {
+        self.protocol == Protocol::Imap && is_path(&self.place)
+    }
+}
+
+/// What is asked for where a password lets in.
+const PASSWORD: &str = "File that holds the password, or `command: …` that prints it";
+
+/// The answer of who has no such file.
+const NONE: &str = "none";
+
+fn quoted(text: &str) -> String {
+    toml::Value::from(text).to_string()
 }
 
 /// A host has no slash; a URL is refused as a host.
@@ -192,17 +366,68 @@ mod tests {
     use super::*;
     use crate::config::Config;
 
-    fn asked(typed: &str) -> Result<Answers, Failure> {
-        let mut answers = Answers::default();
+    fn init(provider: &str, pop3: bool) -> Init {
+        let provider = Some(provider.to_owned()).filter(|name| !name.is_empty());
+        Init { provider, pop3, force: false, no_connect: true }
+    }
+
+    fn asked(init: &Init, typed: &str) -> Result<Answers, Failure> {
+        let mut answers = init.answers()?;
         answers.ask(&mut typed.as_bytes(), &mut Vec::new(), false).map(|()| answers)
     }
 
-    fn configured(typed: &str) -> (Config, String) {
+    fn configured_by(init: &Init, typed: &str) -> (Config, String) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("bounced.toml");
-        let text = asked(typed).unwrap().configuration();
+        let text = asked(init, typed).unwrap().configuration();
         fs::write(&path, &text).unwrap();
-        (Config::load(Some(&path)).unwrap(), text)
+        (Config::load(Some(&path)).unwrap_or_else(|error| panic!("{error}\n{text}")), text)
+    }
+
+    fn configured(typed: &str) -> (Config, String) {
+        configured_by(&init("", false), typed)
+    }
+
+    #[test]
+    fn of_a_provider_is_asked_what_it_needs() {
+        for (provider, pop3, typed, line) in [
+            (
+                "microsoft365",
+                false,
+                "b@x\n\nT\nC\n\n\n\n",
+                r#"token = { tenant = "T", client_id = "C", client_secret = { file = "/etc/bounced/client-secret" } }"#,
+            ),
+            (
+                "microsoft365",
+                true,
+                "b@x\nconsent\nT\nC\n\ndelete\n/srv/b\n",
+                r#"token = { tenant = "T", client_id = "C", refresh_token = "/srv/b/bounces.token" }"#,
+            ),
+            ("gmail", false, "b@x\n\n\n\n\n", r#"password = { file = "/etc/bounced/password" }"#),
+            ("gmail", false, "b@x\nservice-account\n/k.json\n\n\n", r#"token = { service_account = "/k.json" }"#),
+            (
+                "gmail",
+                true,
+                "b@x\nconsent\nC\n/s\n\n/srv/b\n",
+                r#"token = { client_id = "C", client_secret = { file = "/s" }, refresh_token = "/srv/b/bounces.token" }"#,
+            ),
+            ("yahoo", false, "b@x\ncommand: pass\n\n\n", r#"password = { command = "pass" }"#),
+        ] {
+            let section = if pop3 { "[pop3.bounces]" } else { "[imap.bounces]" };
+            let (_, text) = configured_by(&init(provider, pop3), typed);
+            let provider_line = format!("provider = \"{provider}\"\nuser = \"b@x\"\n");
+            for part in [section, &provider_line, line] {
+                assert!(text.contains(part), "{part}\n{text}");
+            }
+            // Its name is an answer, too.
+            assert_eq!(configured_by(&init("", pop3), &format!("{provider}\n{typed}")).1, text);
+        }
+        let (_, text) = configured_by(&init("", true), "mail.example.org\nbob\n\ndelete\n\n");
+        assert!(text.contains("[pop3.bounces]\nhost =") && text.contains("after = \"delete\""), "{text}");
+        for (provider, typed) in [("nobody", ""), ("gmail", "b@x\nby-post\n"), ("microsoft365", "b@x\npassword\n")] {
+            assert!(asked(&init(provider, false), typed).is_err(), "{provider}");
+        }
+        assert!(asked(&init("gmail", true), "b@x\n\n\nProcessed\n").is_err(), "POP3 has no folders");
     }
 
     #[test]
@@ -239,7 +464,7 @@ mod tests {
     #[test]
     fn a_question_without_an_answer_is_named() {
         for answers in ["", "\n", "mail.example.org\n", "mail.example.org\n\n"] {
-            assert!(asked(answers).is_err(), "{answers:?}");
+            assert!(asked(&init("", false), answers).is_err(), "{answers:?}");
         }
     }
 }

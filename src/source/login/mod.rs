@@ -16,6 +16,7 @@ use std::{
 
 pub use consent::{Asked, Consent, DeviceCode};
 pub use loopback::Loopback;
+pub(crate) use provider::Offer;
 pub use provider::Provider;
 pub(crate) use sasl::Exchange;
 pub use sasl::Mechanism;
@@ -179,7 +180,7 @@ impl Login {
             self.tokens.get(account, source).await
         } else if let Some(source) = &account.password {
             let secret = source.fetch("password", &account.mailbox, account.limit).await;
-            secret.map_err(|why| account.refused(&why))
+            secret.map_err(|error| account.told(error))
         } else {
             Ok(Secret::new(String::new()))
         }

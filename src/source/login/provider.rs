@@ -25,7 +25,37 @@ pub(super) struct Row {
     pub(super) token: Option<String>,
     scope: Option<Scope>,
     pub(super) app_scope: Option<String>,
+    #[serde(default)]
+    offers: Vec<Offer>,
+    #[serde(default)]
+    needs_secret: bool,
     pub(super) password: Option<String>,
+}
+
+/// A way to log in that a provider has, as docs/oauth2.md tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Offer {
+    /// A password, often one that was made for this program alone.
+    Password,
+    /// The application logs in as itself.
+    Application,
+    /// The application logs in by the key of a service account.
+    ServiceAccount,
+    /// A person consents once.
+    Consent,
+}
+
+impl Offer {
+    /// As it stands in the table.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Password => "password",
+            Self::Application => "application",
+            Self::ServiceAccount => "service-account",
+            Self::Consent => "consent",
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -57,6 +87,31 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
 });
 
 impl Provider {
+    /// The one of this name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        TABLE.provider.iter().find(|row| row.id == name).map(Self)
+    }
+
+    /// The names of all, for people.
+    pub(crate) fn names() -> String {
+        TABLE.provider.iter().map(|row| row.id.as_str()).collect::<Vec<_>>().join(", ")
+    }
+
+    /// The ways to log in, the best one first; none where only a password will do.
+    pub(crate) fn offers(self) -> &'static [Offer] {
+        &self.0.offers
+    }
+
+    /// Whether its token server must be told a tenant.
+    pub(crate) fn needs_tenant(self) -> bool {
+        self.0.token.as_deref().is_some_and(|url| url.contains("{tenant}"))
+    }
+
+    /// Whether the application's secret is needed even where a person consents.
+    pub(crate) fn needs_secret(self) -> bool {
+        self.0.needs_secret
+    }
+
     /// The host that serves this protocol; `None` where there is none.
     pub(crate) fn host(self, protocol: Protocol) -> Option<&'static str> {
         match protocol {
@@ -87,9 +142,9 @@ impl PartialEq for Provider {
 impl<'de> Deserialize<'de> for Provider {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let id = String::deserialize(deserializer)?;
-        let known = || TABLE.provider.iter().map(|row| row.id.as_str()).collect::<Vec<_>>().join(", ");
-        TABLE.provider.iter().find(|row| row.id == id).map(Self).ok_or_else(|| {
-            D::Error::custom(format!("unknown provider `{id}`, expected one of {}; or set host yourself", known()))
+        Self::named(&id).ok_or_else(|| {
+            let names = Self::names();
+            D::Error::custom(format!("unknown provider `{id}`, expected one of {names}; or set host yourself"))
         })
     }
 }
@@ -111,6 +166,7 @@ mod tests {
             let with_tokens = row.authorize.is_some();
             assert_eq!((row.token.is_some(), row.scope.is_some()), (with_tokens, with_tokens), "{}", row.id);
             assert!(!with_tokens || row.mechanism.is_some(), "{}", row.id);
+            assert_eq!(row.offers.is_empty(), !with_tokens, "{}", row.id);
         }
         for row in &TABLE.answer {
             let way = row.way.as_deref().unwrap_or("refresh_token");
