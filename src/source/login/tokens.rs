@@ -61,7 +61,7 @@ impl Tokens {
         let granted = match source {
             TokenSource::Given(given) => {
                 let token = given.fetch("token", &account.mailbox, account.limit).await;
-                return token.map_err(|why| account.refused(&why));
+                return token.map_err(|error| account.told(error));
             }
             TokenSource::Application(client) => of_application(account, client).await?,
             TokenSource::ServiceAccount { file, endpoints } => of_service_account(account, file, endpoints).await?,
@@ -162,7 +162,7 @@ pub(super) async fn with_client<'a>(
     form.push(("client_id", Secret::new(client.id.clone())));
     if let Some(secret) = &client.secret {
         let secret = secret.fetch("client_secret", &account.mailbox, account.limit).await;
-        form.push(("client_secret", secret.map_err(|why| account.refused(&why))?));
+        form.push(("client_secret", secret.map_err(|error| account.told(error))?));
     }
     if let Some(file) = &client.certificate {
         let signer = Signer::of_certificate(file).map_err(|why| account.refused(&why))?;
