@@ -57,7 +57,12 @@ async fn is_found_again(bounced: &Installation, dir: &Path) {
     run(bounced, &["retry", "--unrecognised"], 0);
     let (told, _) = run(bounced, &["unrecognised", "--json", "bounces"], 0);
     assert!(told.contains(r#""message_id":"nobody@mx.example.org""#), "it names nobody still: {told}");
-    for command in [&["unrecognised", "other"][..], &["retry", "--unrecognised", "other"]] {
+    for command in [
+        &["unrecognised", "other"][..],
+        &["retry", "other"],
+        &["retry", "--unrecognised", "other"],
+        &["login", "other"],
+    ] {
         let (_, said) = run(bounced, command, 2);
         assert!(said.contains("no mailbox is called `other`; there are: bounces"), "{said}");
     }

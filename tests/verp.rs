@@ -385,14 +385,16 @@ fn standard_input_is_answered_line_by_line() {
         let told = place.says(&["verify", "--day", "20783", &sender, recipient]);
         assert!(told.starts_with("yes: k2 "), "{told}");
     }
-    // What can't be signed has no answer, and nothing that could be taken for one.
-    writeln!(recipients, "nobody").unwrap();
+    // What can't be signed has an empty answer: each other one still stands at its recipient's line.
+    writeln!(recipients, "nobody\nbob@example.org\n{}@example.org", "x".repeat(250)).unwrap();
     drop(recipients);
-    assert!(senders.next().is_none());
+    let rest: Vec<_> = senders.map(Result::unwrap).collect();
+    assert!(rest.len() == 3 && rest[0].is_empty() && rest[1].contains('@') && rest[2].is_empty(), "{rest:?}");
     let output = child.wait_with_output().unwrap();
     let complaint = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(66), "{complaint}");
+    assert_eq!(output.status.code(), Some(65), "{complaint}");
     assert!(complaint.contains("-, line 4: expected one mail address"), "{complaint}");
+    assert!(complaint.contains("-, line 6: ") && complaint.lines().count() == 2, "{complaint}");
 }
 
 #[test]

@@ -302,6 +302,10 @@ fn health<'a>(
             standby.retain(is_there);
             // Standard input has one reader in any case, and no lease.
             let is_read = reader.is_some() || (!has_lease && age.is_some_and(|age| age <= LONGEST_SILENCE));
+            if !is_read {
+                // Whoever meant to try then is gone.
+                status.next_try = None;
+            }
             let state = match &status {
                 _ if !is_read => MailboxState::Unread,
                 MailboxStatus { failure: Some(_), needs_person: true, .. } => MailboxState::NeedsPerson,

@@ -18,7 +18,8 @@ use crate::{
 pub struct Witnesses {
     judge: Judge,
     store: Option<Store>,
-    /// Why what came to signed envelope senders, or what was sent, can't be known; a line for each.
+    /// Why what came to signed envelope senders, or what was sent, can't be known; a line for each, and none where neither
+    /// is configured nor noted.
     pub missing: Vec<String>,
 }
 
@@ -41,13 +42,16 @@ impl Witnesses {
             missing.push(error);
             None
         });
-        if signer.is_none() && missing.is_empty() {
+        let is_keyless = signer.is_none() && missing.is_empty();
+        if is_keyless {
             missing.push("no keys are configured ([verp] keys)".to_owned());
         }
+        let mut knows_nothing = false;
         let store = match Store::open_to_read(&config.database.path).await {
             Ok(store) => match store.vouching_since().await {
                 Ok(Some(_)) => Some(store),
                 Ok(None) => {
+                    knows_nothing = true;
                     missing.push("the database does not know yet what was sent".to_owned());
                     None
                 }
@@ -61,6 +65,10 @@ impl Witnesses {
                 None
             }
         };
+        // Where nobody signs and nobody notes what was sent, nothing is missing.
+        if is_keyless && store.is_none() && (knows_nothing || !config.database.path.exists()) {
+            missing.clear();
+        }
         Self { judge: judge.with_signer(signer), store, missing }
     }
 

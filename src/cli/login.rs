@@ -8,7 +8,7 @@ use std::{
 
 use tokio::time::timeout;
 
-use super::{Exit, Failure, Globals, block_on, terminal::printable};
+use super::{Exit, Failure, Globals, block_on, retry::unknown_mailbox, terminal::printable};
 use crate::{
     app::{self, Halt},
     config::Config,
@@ -70,7 +70,10 @@ impl Login {
     }
 
     async fn log_in(&self, config: &Config) -> Result<Exit, Failure> {
-        let consent = app::consent(config, &self.mailbox).map_err(|why| Failure::new(Exit::Config, why))?;
+        let mailboxes = config.mailboxes();
+        let mailbox = mailboxes.iter().find(|mailbox| mailbox.name == self.mailbox);
+        let mailbox = mailbox.ok_or_else(|| unknown_mailbox(config, &self.mailbox))?;
+        let consent = app::consent(mailbox).map_err(|why| Failure::new(Exit::Config, why))?;
         let port = self.port.map(NonZeroU16::get);
         let granted = if self.how.device {
             with_device(consent).await

@@ -11,12 +11,12 @@ mod terminal;
 
 use std::{
     ffi::OsString,
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
     path::PathBuf,
     process::ExitCode,
 };
 
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, FromArgMatches, Parser};
 pub use exit::{Exit, Failure};
 
 use crate::{app::Judge, config::Config};
@@ -92,11 +92,16 @@ struct Cli {
 /// What every command may ask for.
 #[derive(Debug, Default, clap::Args)]
 pub struct Globals {
-    /// Configuration file [default: /etc/bounced/bounced.toml if it is there, else the built-in defaults].
+    /// Configuration file [default: the one that BOUNCED_CONFIG names, else /etc/bounced/bounced.toml if it is there, else
+    /// the built-in defaults].
     /// BOUNCED__SECTION__KEY variables override what it says.
-    #[arg(long, short, global = true, env = "BOUNCED_CONFIG", value_name = "FILE")]
+    #[arg(long, short, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
 }
+
+/// Names the configuration where the command line does not; read here and not by clap, which would show the file as an
+/// argument in each line of usage.
+const CONFIG_VARIABLE: &str = "BOUNCED_CONFIG";
 
 impl Globals {
     /// The configuration, read anew on each call.
@@ -141,7 +146,8 @@ pub fn main() -> ExitCode {
 /// One clear line on standard error for whatever went wrong, and the exit code.
 fn run_with(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
-    let cli = match Cli::try_parse_from(&args) {
+    let understood = command().try_get_matches_from(&args);
+    let mut cli = match understood.and_then(|found| Cli::from_arg_matches(&found)) {
         Ok(cli) => cli,
         // Help and version are "errors" to clap; it knows which stream and code they want.
         Err(asked) => {
@@ -154,10 +160,18 @@ fn run_with(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             };
         }
     };
+    let named = std::env::var_os(CONFIG_VARIABLE).filter(|named| !named.is_empty());
+    cli.globals.config = cli.globals.config.or_else(|| named.map(PathBuf::from));
     match cli.command.execute(&cli.globals) {
         Ok(exit) => exit.into(),
         Err(failure) => failure.report(),
     }
+}
+
+/// The command line; its help is as wide as the terminal, and 80 columns where there is none.
+fn command() -> clap::Command {
+    let command = Cli::command();
+    if io::stdout().is_terminal() || io::stderr().is_terminal() { command } else { command.term_width(80) }
 }
 
 /// Whether the command is `receive`, as far as a wrong command line can be understood.

@@ -67,7 +67,7 @@ impl Which {
 pub(super) fn unknown_mailbox(config: &Config, asked: &str) -> Failure {
     let names: Vec<_> = config.mailboxes().iter().map(|mailbox| mailbox.name).collect();
     let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-    Failure::new(Exit::Usage, format_args!("no mailbox is called `{asked}`; there are: {names}"))
+    Failure::new(Exit::Usage, format_args!("no mailbox is called `{}`; there are: {names}", printable(asked)))
 }
 
 impl Retry {

@@ -8,7 +8,13 @@ use std::{
 use clap::{Args, Subcommand};
 use jiff::{ToSpan, civil::Date};
 
-use super::{Exit, Failure, Globals, addresses::address, input, terminal::printable};
+use super::{
+    Exit, Failure, Globals,
+    addresses::address,
+    exit::complain,
+    input,
+    terminal::{count, printable},
+};
 use crate::{
     app::{self, Signer},
     clock::now,
@@ -47,7 +53,8 @@ struct Keygen {
 
 /// Print an envelope sender for each recipient, one a line.
 ///
-/// With `-` it answers each line of standard input at once, so that a mailer can keep it running.
+/// With `-` it answers each line of standard input at once, so that a mailer can keep it running. A line that can't be signed
+/// gets an empty line; at the end it is told with its number, exit code 65.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   bounced verp sign ann@example.org
@@ -124,27 +131,65 @@ impl Keygen {
 impl Sign {
     fn execute(self, signer: &Signer, out: &mut impl Write) -> Result<Exit, Failure> {
         let day = self.day.number();
-        let mut sign = |recipient: &Address| {
-            let sent = signer.sign(recipient, &self.id, day).map_err(|error| match error {
+        let sign = |recipient: &Address| signer.sign(recipient, &self.id, day);
+        let mut exit = Exit::Yes;
+        for argument in &self.recipients {
+            if argument == "-" {
+                let wrong = sign_lines(sign, out)?;
+                for (number, problem) in &wrong.told {
+                    complain(&format!("-, line {number}: {}", printable(problem)));
+                }
+                if wrong.more > 0 {
+                    complain(&format!("-: and {} more", count(wrong.more, "line")));
+                }
+                exit = if wrong.told.is_empty() { exit } else { Exit::Data };
+                continue;
+            }
+            let sent = sign(&recipient(argument)?).map_err(|error| match error {
                 VerpError::NoKey => Failure::new(Exit::Config, error),
                 VerpError::Unfit(_) => Failure::new(Exit::Usage, error),
             })?;
-            Ok::<_, Failure>(writeln!(out, "{sent}")?)
+            writeln!(out, "{sent}")?;
+        }
+        Ok(exit)
+    }
+}
+
+/// Lines that could not be signed.
+#[derive(Default)]
+struct Wrong {
+    /// The number and what is wrong, of the first of them.
+    told: Vec<(u64, String)>,
+    /// How many there are besides.
+    more: u64,
+}
+
+/// So many lines are told.
+const MOST_TOLD: usize = 20;
+
+/// Answers each line of standard input by one line, an empty one where it can't be signed.
+fn sign_lines(sign: impl Fn(&Address) -> Result<String, VerpError>, out: &mut impl Write) -> Result<Wrong, Failure> {
+    let unreadable = |error: io::Error| Failure::new(Exit::Input, format_args!("-: can't read it: {error}"));
+    let mut wrong = Wrong::default();
+    for (number, line) in (1..).zip(input::lines(input::text(Path::new("-")).map_err(unreadable)?)) {
+        let line = line.map_err(unreadable)?.bytes;
+        let signed = match address(&String::from_utf8_lossy(&line)).map(|recipient| sign(&recipient)) {
+            Ok(Err(error @ VerpError::NoKey)) => return Err(Failure::new(Exit::Config, error)),
+            Ok(signed) => signed.map_err(|error| error.to_string()),
+            Err(problem) => Err(problem.to_string()),
         };
-        for argument in &self.recipients {
-            if argument != "-" {
-                sign(&recipient(argument)?)?;
-                continue;
-            }
-            let unreadable = |error: io::Error| Failure::new(Exit::Input, format_args!("-: can't read it: {error}"));
-            for (number, line) in (1..).zip(input::lines(input::text(Path::new("-")).map_err(unreadable)?)) {
-                let line = line.map_err(unreadable)?.bytes;
-                let wrong = |what| Failure::new(Exit::Input, format_args!("-, line {number}: {what}"));
-                sign(&address(&String::from_utf8_lossy(&line)).map_err(wrong)?)?;
+        match signed {
+            Ok(sent) => writeln!(out, "{sent}")?,
+            Err(problem) => {
+                writeln!(out)?;
+                match wrong.told.len() {
+                    MOST_TOLD => wrong.more += 1,
+                    _ => wrong.told.push((number, problem)),
+                }
             }
         }
-        Ok(Exit::Yes)
     }
+    Ok(wrong)
 }
 
 impl Verify {

@@ -198,7 +198,9 @@ impl Leases {
         self.recorder.take_over(&self.config, mailbox, before == Before::Dead, now()).await?;
         self.half_taken().remove(mailbox);
         let waited = self.seen.write().unwrap_or_else(PoisonError::into_inner).remove(mailbox).is_some();
-        if let Some(Lease { daemon: from, .. }) = lease.filter(|_| waited) {
+        // After a clean stop and start there is nobody from whom to take anything.
+        let was_given_back = |lease: &Lease| is_news && lease.owner.is_none();
+        if let Some(Lease { daemon: from, .. }) = lease.filter(|lease| waited && !was_given_back(lease)) {
             tracing::info!(mailbox, from, "took over this mailbox");
         }
         self.ours.send_modify(|ours| {

@@ -182,7 +182,7 @@ impl Alarms {
     pub fn decide(&self, facts: &AlarmFacts, open: &BTreeSet<AlarmName>) -> AlarmChanges {
         let mut changes = AlarmChanges::default();
         let mut lasting = BTreeSet::new();
-        for (kind, about, unease) in self.unease_of_all(facts) {
+        for (kind, about, unease) in self.unease_of_all(facts, open) {
             let name = AlarmName { kind, about };
             if let Unease::Alarming(words) = unease
                 && !open.contains(&name)
@@ -196,14 +196,12 @@ impl Alarms {
         changes
     }
 
-    fn unease_of_all(&self, facts: &AlarmFacts) -> Vec<(AlarmKind, String, Unease)> {
+    fn unease_of_all(&self, facts: &AlarmFacts, open: &BTreeSet<AlarmName>) -> Vec<(AlarmKind, String, Unease)> {
         let own_faults = facts.own_faults.iter().filter_map(|fault| {
             let about = format!("{} {}", fault.provider, fault.reason);
             Some((AlarmKind::OwnFault, about, self.own_fault(fault, facts.at)?))
         });
-        let rates = [("warning", self.hard_warning), ("stop", self.hard_stop)]
-            .into_iter()
-            .filter_map(|(about, most)| Some((AlarmKind::HardRate, about.to_owned(), self.hard_rate(facts, most)?)));
+        let rates = self.hard_rates(facts, open);
         let bursts = facts.outages.iter().filter(|(_, waiting)| *waiting > 0).map(|(provider, waiting)| {
             let words = format!(
                 "{provider} called more addresses dead than can be true; waiting: {} (bounced review list)",
@@ -236,6 +234,15 @@ impl Alarms {
         } else {
             Unease::Lingering
         })
+    }
+
+    /// Who is told to stop is not warned as well.
+    fn hard_rates(&self, facts: &AlarmFacts, open: &BTreeSet<AlarmName>) -> Option<(AlarmKind, String, Unease)> {
+        let rate = |about: &str, most: u32| Some((AlarmKind::HardRate, about.to_owned(), self.hard_rate(facts, most)?));
+        let stop = AlarmName { kind: AlarmKind::HardRate, about: "stop".to_owned() };
+        rate(&stop.about, self.hard_stop)
+            .filter(|(.., unease)| matches!(unease, Unease::Alarming(_)) || open.contains(&stop))
+            .or_else(|| rate("warning", self.hard_warning))
     }
 
     /// With fewer messages than are looked at, so many are taken: who stops sending is not alarmed for ever.

@@ -123,13 +123,13 @@ async fn each_alarm_is_raised_once_and_cleared_once_however_often_the_daemon_is_
 
     f.read(0..5, REFUSED, START).await;
     f.read(5..220, DEAD, START).await;
-    let all = ["+burst big.example", "+hard_rate stop", "+hard_rate warning", "+own_fault big.example blocked"];
+    let all = ["+burst big.example", "+hard_rate stop", "+own_fault big.example blocked"];
     assert_eq!(f.changed(START + HOUR).await, all);
     let open = f.store.alarms(i64::MAX).await.unwrap();
     assert!(open.iter().any(|alarm| alarm.words.ends_with("(`bounced codes 5.7.1` tells what to do)")), "{open:?}");
     assert_eq!(f.changed(START + 2 * HOUR).await, [""; 0]);
 
-    let over = ["+silent bounces", "-hard_rate stop", "-hard_rate warning"];
+    let over = ["+silent bounces", "-hard_rate stop"];
     assert_eq!(f.changed(START + DAY + HOUR).await, over);
     f.read(220..221, DEAD, START + DAY + 2 * HOUR).await;
     assert_eq!(f.changed(START + DAY + 3 * HOUR).await, ["-silent bounces"]);

@@ -47,14 +47,19 @@ fn hard_bounces_alarm_above_two_and_five_percent_and_no_longer_below_one_and_a_h
     assert_eq!(with(20, 1_000), [""; 0]);
     assert_eq!(with(21, 1_000), ["hard_rate warning"]);
     assert_eq!(with(50, 1_000), ["hard_rate warning"]);
-    assert_eq!(with(51, 1_000), ["hard_rate warning", "hard_rate stop"]);
+    assert_eq!(with(51, 1_000), ["hard_rate stop"], "and no warning besides");
     assert_eq!(with(199, 199), [""; 0], "too few to tell");
-    assert_eq!(with(200, 200).len(), 2);
-    let open = [(AlarmKind::HardRate, "warning"), (AlarmKind::HardRate, "stop")];
-    let over = |hard, sent| decided(&AlarmFacts { sent, hard, ..facts() }, &open).1.len();
-    assert_eq!((over(15, 1_000), over(14, 1_000)), (0, 2));
-    // Nothing is sent any more: what trickles in is held against as many as are looked at.
-    assert_eq!((over(3, 0), over(2, 0)), (0, 2));
+    assert_eq!(with(200, 200).len(), 1);
+    for about in ["warning", "stop"] {
+        let open = [(AlarmKind::HardRate, about)];
+        let over = |hard, sent| decided(&AlarmFacts { sent, hard, ..facts() }, &open).1.len();
+        assert_eq!((over(15, 1_000), over(14, 1_000)), (0, 1), "{about}");
+        // Nothing is sent any more: what trickles in is held against as many as are looked at.
+        assert_eq!((over(3, 0), over(2, 0)), (0, 1), "{about}");
+    }
+    let changed = |hard, about| decided(&AlarmFacts { sent: 1_000, hard, ..facts() }, &[(AlarmKind::HardRate, about)]);
+    assert_eq!(changed(51, "warning"), (vec!["hard_rate stop".into()], vec!["hard_rate warning".into()]));
+    assert_eq!(changed(30, "stop"), (vec![], vec![]), "it lasts, and is told once");
 }
 
 #[test]
