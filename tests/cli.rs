@@ -734,6 +734,36 @@ fn the_answers_of_a_provider_make_a_configuration_that_passes_check() {
     assert!(complaint(&unknown, 2).contains("expected one of microsoft365, gmail"));
 }
 
+#[test]
+fn help_is_as_wide_as_a_small_terminal_and_shows_no_file_that_the_environment_names() {
+    let configured = |arguments: &[&str]| bare().env("BOUNCED_CONFIG", "/nonexistent/b.toml").args(arguments).output();
+    for command in [&["--help"][..], &["status", "--help"], &["verp", "sign", "--help"]] {
+        let help = String::from_utf8(configured(command).unwrap().stdout).unwrap();
+        let widest = help.lines().map(|line| line.chars().count()).max();
+        assert!(widest.is_some_and(|columns| columns <= 80) && !help.contains("nonexistent"), "{help}");
+    }
+    let unknown = String::from_utf8(configured(&["status", "--unknown"]).unwrap().stderr).unwrap();
+    assert!(unknown.contains("Usage: bounced status") && !unknown.contains("--config"), "{unknown}");
+    let obeyed = configured(&["check"]).unwrap();
+    assert!(complaint(&obeyed, 78).contains("/nonexistent/b.toml"));
+}
+
+#[test]
+fn a_report_is_no_wider_than_what_it_says_and_explain_misses_nothing_that_nobody_configured() {
+    let place = Place::new();
+    let mail = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/samples/postfix-mailbox-full.eml");
+    let explained = |place: &Place| String::from_utf8(place.run(&["explain", mail]).stdout).unwrap();
+    assert!(!explained(&place).contains("not known in full"));
+    assert!(place.run(&["suppressions", "add", "ann@example.org"]).status.success());
+    assert!(!explained(&place).contains("not known in full"), "the database is there, and knows of nothing sent");
+    let report = String::from_utf8(place.run(&["report"]).stdout).unwrap();
+    assert!(report.lines().all(|line| line.chars().count() <= 80), "{report}");
+    let config = fs::read_to_string(place.path("bounced.toml")).unwrap();
+    let keys = "[verp]\nkeys = 'keys'\naddress = 'bounces@example.org'\n";
+    place.configure(&format!("{config}{keys}"));
+    assert!(explained(&place).contains("who is believed is not known in full"));
+}
+
 /// Every command that prints, and a list with somebody on it.
 fn printing(place: &Place) -> Vec<Vec<String>> {
     assert!(place.run(&["suppressions", "add", "ann@example.org"]).status.success());

@@ -7,7 +7,8 @@ use std::{
 
 use super::{
     Exit, Failure, Globals, block_on,
-    terminal::{count, printable},
+    columns::paragraph_within,
+    terminal::{count, printable, width},
 };
 use crate::{
     app::{self, Halt, Judge, Signer, TableFiles},
@@ -42,21 +43,22 @@ impl Check {
     pub(super) fn execute(self, globals: &Globals) -> Result<Exit, Failure> {
         let config = globals.config()?;
         let judge = Judge::new(&config).map_err(|error| Failure::new(Exit::Config, error))?;
-        describe(&config, judge.policy(), &vouching(&config)?, &mut io::stdout().lock())?;
+        let mut described = Vec::new();
+        describe(&config, judge.policy(), &vouching(&config)?, &mut described)?;
+        show(&String::from_utf8_lossy(&described))?;
         let signer = Signer::configured(&config).map_err(|error| Failure::new(Exit::Config, error))?;
         let signed =
             signer.map_or_else(|| "no keys: no envelope sender is signed".to_owned(), |signer| signer.describe());
-        writeln!(io::stdout(), "{:<15} {signed}", "verp")?;
+        show(&format!("{:<15} {signed}", "verp"))?;
         let idle = TableFiles::read(&config).and_then(|files| files.idle_rows());
         for (table, IdleRow { file, line, id }) in idle.map_err(|error| Failure::new(Exit::Config, error))? {
-            writeln!(
-                io::stdout(),
+            show(&format!(
                 "{:<15} {file}:{line}: `{id}` does nothing: without it the table of {table} gives the same answers",
                 "idle row"
-            )?;
+            ))?;
         }
         for doubt in app::doubts(&config, judge.policy()) {
-            writeln!(io::stdout(), "{:<15} {}", "warning", printable(&doubt))?;
+            show(&format!("{:<15} {}", "warning", printable(&doubt)))?;
         }
         if let Some(missing) = app::missing_file(&config) {
             return Err(Failure::new(Exit::Config, missing));
@@ -67,10 +69,24 @@ impl Check {
                 return Err(Failure::new(Exit::Config, advice));
             }
             let nothing = "nothing: only `bounced receive` and `bounced import` can bring mail, and `bounced run` would not start";
-            writeln!(io::stdout(), "{:<15} {nothing}: {}", "watched", printable(&advice))?;
+            show(&format!("{:<15} {nothing}: {}", "watched", printable(&advice)))?;
         }
         if self.connect { block_on(connect(&config)) } else { Ok(Exit::Yes) }
     }
+}
+
+/// So many columns a label has, with the blank behind it.
+const LABEL: usize = 16;
+
+/// Prints lines of a label and a text. On a terminal they are as wide as it is; elsewhere each stays whole, for whoever looks
+/// for one.
+fn show(lines: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    let width = width().unwrap_or(usize::MAX);
+    lines.lines().try_for_each(|line| match line.split_at_checked(LABEL) {
+        Some((label, text)) if line.chars().count() > width => paragraph_within(width, &mut out, label, text),
+        _ => writeln!(out, "{line}"),
+    })
 }
 
 /// Since when the database can tell our own mail from what strangers write, and that in words.
@@ -163,7 +179,7 @@ async fn connect(config: &Config) -> Result<Exit, Failure> {
     let tell = |part: &str, outcome: Result<Option<String>, Halt>| {
         let state = if outcome.is_ok() { "ok" } else { "FAILED" };
         let more = outcome.as_ref().ok().and_then(Option::as_ref).map(|more| format!(": {}", printable(more)));
-        let _ = writeln!(io::stdout(), "{state:<15} {part}{}", more.unwrap_or_default());
+        let _ = show(&format!("{state:<15} {part}{}", more.unwrap_or_default()));
         failures.extend(outcome.err().map(|halt| match &halt {
             // A mailbox's own words name its server or its directory.
             Halt::Source(_) => Failure::from(halt).of(part),

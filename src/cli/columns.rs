@@ -7,9 +7,14 @@ pub(super) const WIDTH: usize = 100;
 
 /// Text that breaks between words and goes on below its own beginning. A no-break space becomes a blank.
 pub(super) fn paragraph(out: &mut impl Write, head: &str, text: &str) -> io::Result<()> {
+    paragraph_within(WIDTH, out, head, text)
+}
+
+/// The same within so many columns; a longer word is not broken.
+pub(super) fn paragraph_within(width: usize, out: &mut impl Write, head: &str, text: &str) -> io::Result<()> {
     let mut line = head.to_owned();
     for (n, word) in text.split(' ').enumerate() {
-        if n > 0 && line.chars().count() + 1 + word.chars().count() > WIDTH {
+        if n > 0 && line.chars().count() + 1 + word.chars().count() > width {
             writeln!(out, "{}", line.replace('\u{a0}', " "))?;
             line = " ".repeat(head.chars().count());
         } else if n > 0 {

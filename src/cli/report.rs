@@ -69,17 +69,28 @@ fn write(report: &MailReport, out: &mut impl Write) -> io::Result<()> {
     for alarm in &report.alarms {
         write_alarm(alarm, out)?;
     }
-    writeln!(
-        out,
-        "{:<30} {:>11} {:>11} {:>16} {:>16} {:>16} {:>16}",
-        report.by, "sent", "delivered", "hard", "soft", "blocked", "complaints"
-    )?;
-    report.lines.iter().try_for_each(|line| write_line(line, out))?;
+    let heads = ["sent", "delivered", "hard", "soft", "blocked", "complaints"].map(str::to_owned);
+    let head = (report.by.to_string(), heads);
+    let (lines, total): (Vec<_>, _) = (report.lines.iter().map(cells).collect(), cells(&report.total));
+    // No wider than what stands in them: few terminals have many columns.
+    let all = || lines.iter().chain([&head, &total]);
+    let first = all().map(|(name, _)| name.chars().count()).max().unwrap_or_default();
+    let widths: [usize; 6] =
+        std::array::from_fn(|n| all().map(|(_, figures)| figures[n].chars().count()).max().unwrap_or_default());
+    let row = |(name, figures): &Cells| {
+        let figures = figures.iter().zip(widths).map(|(figure, width)| format!("  {figure:>width$}"));
+        format!("{name:<first$}{}", figures.collect::<String>())
+    };
+    writeln!(out, "{}", row(&head))?;
+    lines.iter().try_for_each(|line| writeln!(out, "{}", row(line)))?;
     if report.left_out > 0 {
         writeln!(out, "and {} more: --limit", grouped(report.left_out))?;
     }
-    write_line(&report.total, out)
+    writeln!(out, "{}", row(&total))
 }
+
+/// A line of the report as text: its name and its figures.
+type Cells = (String, [String; 6]);
 
 /// As `bounced status` shows it, too.
 pub(super) fn write_alarm(alarm: &ShownAlarm, out: &mut impl Write) -> io::Result<()> {
@@ -90,7 +101,7 @@ pub(super) fn write_alarm(alarm: &ShownAlarm, out: &mut impl Write) -> io::Resul
     writeln!(out, "{state:<6} {}: {words} (since {}{over})", alarm.alarm, time(alarm.raised))
 }
 
-fn write_line(line: &ReportLine, out: &mut impl Write) -> io::Result<()> {
+fn cells(line: &ReportLine) -> Cells {
     let name = match line.name.as_deref() {
         None => "all",
         Some("") => "(not known)",
@@ -98,18 +109,16 @@ fn write_line(line: &ReportLine, out: &mut impl Write) -> io::Result<()> {
     };
     let part = |number: u64, rate: Option<f64>| {
         let rate = rate.map_or_else(|| "-".to_owned(), |rate| format!("{:.2} %", rate * 100.0));
-        format!("{} {rate:>8}", grouped(number))
+        format!("{} {rate:>7}", grouped(number))
     };
     let figures = &line.figures;
-    writeln!(
-        out,
-        "{:<30} {:>11} {:>11} {:>16} {:>16} {:>16} {:>16}",
-        printable(name).to_string(),
+    let figures = [
         grouped(figures.sent),
         grouped(figures.delivered),
         part(figures.hard, line.hard_rate),
         part(figures.soft, line.soft_rate),
         part(figures.blocked, line.blocked_rate),
         part(figures.complaints, line.complaint_rate),
-    )
+    ];
+    (printable(name), figures)
 }

@@ -12,6 +12,12 @@ use serde_json::ser::{Formatter, Serializer};
 pub(super) use crate::text::{count, grouped, printable};
 use crate::{codes::Class, text::is_unseen};
 
+/// How many columns the terminal has to which standard output goes; `None` where it goes elsewhere.
+pub(super) fn width() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    Some(size.ws_col.into()).filter(|columns| *columns > 0)
+}
+
 /// Whether what is written may be coloured; the one place that decides it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Colours(bool);
