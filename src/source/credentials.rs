@@ -81,10 +81,10 @@ impl Secret {
         };
         let mut masked = String::new();
         let mut end = 0;
-        for (at, _) in said.match_indices(secret).filter(|(at, found)| !found.is_empty() && is_masked(*at)) {
+        for (at, found) in said.match_indices(secret).filter(|(at, found)| !found.is_empty() && is_masked(*at)) {
             masked.push_str(&said[end..at]);
             masked.push_str("***");
-            end = at + secret.len();
+            end = at + found.len();
         }
         masked + &said[end..]
     }
