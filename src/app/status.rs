@@ -324,12 +324,16 @@ pub(super) fn is_there(daemon: &ShownDaemon, now: Moment) -> bool {
 
 fn wrong(status: &MailboxStatus, is_untold: bool, age: Option<u64>, max_age: Duration, now: i64) -> Vec<Wrong> {
     let lasts = |since: Option<i64>| since.is_some_and(|since| now - since >= LASTING);
-    let reads = status.recorded.is_some_and(|recorded| now - recorded < STILL_READING);
+    // Where the first start finds a full mailbox, nobody was late.
+    let lags = |recorded: i64| {
+        let lag = status.lag.unwrap_or(0);
+        now - recorded < STILL_READING && lag > MOST_LAG && status.begun.is_none_or(|begun| recorded - lag >= begun)
+    };
     let all = [
         (age.is_none_or(|age| age > max_age.as_secs()), Wrong::Stale),
         (status.failures >= MOST_FAILURES || is_untold, Wrong::Failing),
         (status.needs_person && status.failures >= MOST_REFUSALS, Wrong::NeedsPerson),
-        (reads && status.lag.is_some_and(|lag| lag > MOST_LAG), Wrong::Lagging),
+        (status.recorded.is_some_and(lags), Wrong::Lagging),
         (lasts(status.pending_since), Wrong::Pending),
         (status.set_aside > 0, Wrong::SetAside),
         (lasts(status.unsettled_since), Wrong::Unsettled),
@@ -370,6 +374,12 @@ mod tests {
             (MailboxStatus { set_aside: 1, ..ok() }, &[Wrong::SetAside]),
             (MailboxStatus { recorded: Some(NOW - 299), lag: Some(86_401), ..ok() }, &[Wrong::Lagging]),
             (MailboxStatus { recorded: Some(NOW - 299), lag: Some(86_400), ..ok() }, &[]),
+            (
+                MailboxStatus { recorded: Some(NOW), lag: Some(86_401), begun: Some(NOW - 86_401), ..ok() },
+                &[Wrong::Lagging],
+            ),
+            // It lay there before there was anybody to read it.
+            (MailboxStatus { recorded: Some(NOW), lag: Some(86_401), begun: Some(NOW - 86_400), ..ok() }, &[]),
             (MailboxStatus { recorded: Some(NOW - 300), lag: Some(86_401), ..ok() }, &[]),
         ];
         let now = Moment { wall: NOW, uptime: 500_000 };

@@ -65,6 +65,9 @@ pub struct MailboxStatus {
     pub recorded: Option<i64>,
     /// How many seconds after its arrival the last message was recorded.
     pub lag: Option<i64>,
+    /// When the database was made: what arrived before it lay there already.
+    #[serde(skip)]
+    pub begun: Option<i64>,
 }
 
 /// What was recorded under a name that nobody reads: commands were handed it.
@@ -138,6 +141,7 @@ impl MailboxStatus {
             set_aside: 0,
             recorded: None,
             lag: None,
+            begun: None,
         }
     }
 }

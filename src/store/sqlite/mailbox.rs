@@ -214,7 +214,8 @@ impl SqliteStore {
                         AS pending_since,
                     (SELECT count(*) FROM pending AS p JOIN attempt AS a ON a.mailbox = p.mailbox AND a.place = p.place
                      WHERE p.mailbox = c.mailbox AND p.acknowledged = 0) AS set_aside,
-                    t.recorded, t.lag
+                    t.recorded, t.lag,
+                    (SELECT unixepoch(min(installed_on)) FROM _sqlx_migrations) AS begun
              FROM cursor AS c LEFT JOIN total_by_mailbox AS t ON t.mailbox = c.mailbox
              ORDER BY c.mailbox",
         )
