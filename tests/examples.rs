@@ -204,7 +204,13 @@ fn prepare(place: &Place, line: &str) -> Option<String> {
         fs::remove_file(place.path("bounced.toml")).unwrap();
         fs::remove_file(place.path("etc/bounced/bounced.toml")).unwrap();
         let root = place.dir.path().display();
-        let answers = format!("{root}/var/mail/bounces\nleave\n{root}\n");
+        let answers = if line.contains("--pop3") {
+            format!("mail.example.org\nbounces\n\n\n{root}\n")
+        } else if line.contains("--provider gmail") {
+            format!("bounces@gmail.com\n\n\nleave\n{root}\n")
+        } else {
+            format!("{root}/var/mail/bounces\nleave\n{root}\n")
+        };
         place.write("answers.txt", &answers);
         return Some(answers);
     }

@@ -24,8 +24,8 @@ use crate::{
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   sudo bounced init
-  sudo bounced init --provider microsoft365
-  bounced --config ./bounced.toml init --pop3
+  sudo bounced init --provider gmail --no-connect
+  bounced --config ./bounced.toml init --pop3 --no-connect
   bounced --config ./bounced.toml init --no-connect < answers.txt")]
 pub struct Init {
     /// Who has the mailbox, such as microsoft365 or gmail; without this it is asked for.
