@@ -386,7 +386,7 @@ fn standard_input_is_answered_line_by_line() {
         assert!(told.starts_with("yes: k2 "), "{told}");
     }
     // What can't be signed has an empty answer: each other one still stands at its recipient's line.
-    writeln!(recipients, "nobody\nbob@example.org\n{}@example.org", "x".repeat(250)).unwrap();
+    writeln!(recipients, "nobody\nbob@example.org\nann@").unwrap();
     drop(recipients);
     let rest: Vec<_> = senders.map(Result::unwrap).collect();
     assert!(rest.len() == 3 && rest[0].is_empty() && rest[1].contains('@') && rest[2].is_empty(), "{rest:?}");
