@@ -166,8 +166,8 @@ fn check_names_the_rows_of_ones_own_that_do_nothing_any_more() {
             fs::write(directory.path().join(format!("{table}.toml")), rows).expect("written");
         }
         let (code, told) = bounced(directory.path(), &["check"]);
-        // It lacks a mailbox, and nothing else.
-        assert!(code == Some(78) && told.contains("no mailbox and no mail log is configured"), "{told}");
+        // It lacks a mailbox, and nothing else, which is no mistake: mails may be handed over.
+        assert!(code == Some(0) && told.contains("no mailbox and no mail log is configured"), "{told}");
         let idle = told.lines().filter_map(|line| line.strip_prefix("idle row")).map(str::trim);
         idle.map(|line| line.rsplit('/').next().expect("a name").to_owned()).collect::<Vec<_>>()
     };
