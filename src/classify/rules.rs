@@ -244,6 +244,11 @@ impl Matches<'_> {
         self.words.iter().find(|(other, _)| *other == word).map(|(_, range)| range)
     }
 
+    /// Whether one of several words is there.
+    fn has_any(&self, words: &NumberSet) -> bool {
+        self.words.iter().any(|(word, _)| words.has(*word))
+    }
+
     /// The places of several words, by their ends.
     fn places(&self, words: &NumberSet) -> Vec<Range<usize>> {
         self.words.iter().filter(|(word, _)| words.has(*word)).map(|(_, range)| range.clone()).collect()
@@ -469,9 +474,11 @@ impl Rules {
         };
         let of_word = || words.iter().find_map(|&word| found.place(word)).cloned();
         let of_shape = |shape: &Shape| {
-            let says = found.places(&shape.says);
-            let about = if says.is_empty() { Vec::new() } else { found.places(&shape.about) };
-            together(found.text, &about, &says, shape.order, shape.between)
+            // Most shapes that are called have one of the two only.
+            if !(found.has_any(&shape.about) && found.has_any(&shape.says)) {
+                return None;
+            }
+            together(found.text, &found.places(&shape.about), &found.places(&shape.says), shape.order, shape.between)
         };
         let range = of_phrase().or_else(of_word).or_else(|| shapes.iter().find_map(of_shape))?;
         // Last, because most rules that are called do not say it, and exceptions are many.
