@@ -1,8 +1,12 @@
 //! The one clock: what time it is, and how long ago something was, also when somebody sets the time.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    sync::LazyLock,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use rustix::time::{ClockId, clock_gettime};
+use tokio::time::Instant;
 
 /// A moment by two clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +38,19 @@ impl Moment {
 #[must_use]
 pub fn now() -> i64 {
     Moment::now().wall
+}
+
+/// From when on whatever is looked after now and then is looked after: all of it at the same moments, so that an idle process
+/// wakes up once for all.
+pub(crate) fn ticks() -> Instant {
+    static TICKS: LazyLock<std::time::Instant> = LazyLock::new(std::time::Instant::now);
+    Instant::from_std(*TICKS)
+}
+
+/// The next moment of those that come `every` so often.
+pub(crate) fn next_tick(ticks: Instant, every: Duration) -> Instant {
+    let passed = ticks.elapsed().as_millis() / every.as_millis();
+    ticks + every * u32::try_from(passed + 1).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

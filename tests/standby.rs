@@ -123,6 +123,16 @@ async fn put_to_sleep(daemon: &Daemon, database: &Path) {
     beside.close().await.unwrap();
 }
 
+/// How often its threads have gone to sleep so far.
+fn naps(daemon: &Daemon) -> u64 {
+    let threads = fs::read_dir(format!("/proc/{}/task", daemon.pid())).unwrap().flatten();
+    let naps = |thread: fs::DirEntry| {
+        let status = fs::read_to_string(thread.path().join("status")).ok()?;
+        status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")?.trim().parse::<u64>().ok())
+    };
+    threads.filter_map(naps).sum()
+}
+
 fn status(bounced: &Installation) -> serde_json::Value {
     let output = bounced.command(&["status", "--json"]).output().unwrap();
     serde_json::from_slice(&output.stdout).unwrap()
@@ -219,6 +229,44 @@ async fn a_daemon_that_sleeps_is_overtaken_and_commits_nothing_when_it_wakes() {
     deliver(&maildir, &bounce(MAILS));
     pair.recorded(MAILS + 1).await;
     assert!(first.terminate().await.success());
+}
+
+/// Whatever it reads, it looks after all of it at the same moments, and asks the database where its files have changed.
+#[tokio::test]
+async fn a_daemon_with_nothing_to_do_sleeps_and_so_does_the_one_that_waits() {
+    const WINDOW: Duration = Duration::from_secs(10);
+    let dir = support::directory();
+    let (maildir, log) = (maildir(dir.path(), "Maildir"), dir.path().join("mail.log"));
+    fs::write(&log, "").unwrap();
+    let pair = Pair::new(&format!(
+        "[maildir.bounces]\npath = \"{}\"\n[lmtp.handed]\nlisten = \"unix:lmtp\"\n[mail_log.mx]\nformat = \"postfix\"\npath = \
+         \"{}\"\n",
+        maildir.display(),
+        log.display()
+    ));
+    let first = pair.first.run();
+    until("it has its leases", TAKES_OVER, async || {
+        (pair.count("SELECT count(*) FROM lease").await == 3).then_some(())
+    })
+    .await;
+    let second = pair.second.run();
+    until("it waits for all", TAKES_OVER, async || {
+        (pair.second.log().matches("waiting to take over").count() == 3).then_some(())
+    })
+    .await;
+    // A start takes some time; then each window is like the next, on any machine.
+    until("both sleep", TAKES_OVER, async || {
+        let before = [&first, &second].map(naps);
+        tokio::time::sleep(WINDOW).await;
+        let naps: Vec<u64> =
+            [&first, &second].map(naps).into_iter().zip(before).map(|(now, then)| now.saturating_sub(then)).collect();
+        println!("{naps:?} in {WINDOW:?}");
+        naps.iter().all(|naps| *naps <= 150).then_some(())
+    })
+    .await;
+    for daemon in [first, second] {
+        assert!(daemon.terminate().await.success());
+    }
 }
 
 /// Killed without the lock, which sleeps: there is nothing but time that tells.

@@ -4,7 +4,8 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, PoisonError, RwLock, RwLockWriteGuard},
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard},
     time::Duration,
 };
 
@@ -18,8 +19,9 @@ use tokio_util::sync::CancellationToken;
 use super::lock::Lock;
 use crate::{
     app::Recorder,
-    clock::{Moment, now},
+    clock::{Moment, next_tick, now, ticks},
     config::Config,
+    files::Quiet,
     store::{Holder, Lease, Store, StoreError},
 };
 
@@ -52,6 +54,8 @@ pub(super) struct Leases {
     noticed: Notify,
     /// Leases of others, and since when they stand as they do.
     seen: RwLock<HashMap<String, (Lease, Instant)>>,
+    /// Whether what the store says of them is known.
+    quiet: Mutex<Quiet>,
     /// Of leases that are taken already, and of which the store could not be asked yet over what the one before died.
     half_taken: RwLock<HashMap<String, Before>>,
 }
@@ -77,6 +81,7 @@ impl Leases {
             ours: watch::Sender::new(names.into_iter().map(|name| (name, None)).collect()),
             noticed: Notify::new(),
             seen: RwLock::default(),
+            quiet: Mutex::default(),
             half_taken: RwLock::default(),
         }
     }
@@ -113,7 +118,7 @@ impl Leases {
         let mut renewal = Instant::now();
         loop {
             let waiting = self.waiting();
-            let next = if waiting.is_empty() { renewal } else { renewal.min(Instant::now() + ASK) };
+            let next = if waiting.is_empty() { renewal } else { renewal.min(next_tick(ticks(), ASK)) };
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 () = self.noticed.notified() => {}
@@ -121,7 +126,7 @@ impl Leases {
             }
             let due = Instant::now() >= renewal;
             match self.turn(due).await {
-                Ok(()) if due => renewal = Instant::now() + RENEWAL,
+                Ok(()) if due => renewal = next_tick(ticks(), RENEWAL),
                 Ok(()) => {}
                 // Long before it runs out.
                 Err(StoreError::Busy(why)) => {
@@ -144,11 +149,13 @@ impl Leases {
         }
         let waiting = self.waiting();
         let mut changed = false;
-        if !waiting.is_empty() {
+        let asked = Instant::now();
+        if !waiting.is_empty() && (due || !self.is_quiet(asked)) {
             let leases = self.store.leases().await?;
             for mailbox in &waiting {
                 changed |= self.try_take(mailbox, &leases).await?;
             }
+            self.quiet.lock().unwrap_or_else(PoisonError::into_inner).is_known(true, asked);
         }
         if due || changed {
             let held = self.store.renew_leases(&self.me, self.lock.is_held(), &self.waiting(), Moment::now()).await?;
@@ -171,6 +178,17 @@ impl Leases {
     /// This daemon ends because it was told to.
     pub(super) fn note_stop(&self) {
         self.lock.note_stop();
+    }
+
+    /// Whether no lease can be free that was not when the store was asked last.
+    fn is_quiet(&self, now: Instant) -> bool {
+        let files = self.store.files();
+        let looks_so =
+            self.quiet.lock().unwrap_or_else(PoisonError::into_inner).look(files.iter().map(PathBuf::as_path), now);
+        let seen = self.seen.read().unwrap_or_else(PoisonError::into_inner);
+        let runs_out = seen.values().any(|(_, since)| since.elapsed() >= RUN_OUT);
+        let had_lock = self.lock.is_held();
+        looks_so && !runs_out && had_lock == self.lock.take()
     }
 
     fn waiting(&self) -> Vec<String> {

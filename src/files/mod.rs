@@ -1,6 +1,7 @@
-//! What every file of ours needs: its directory, the names of those beside it, an owner who can open it again, and a way
-//! to be replaced as a whole. Knows nothing of what files hold.
+//! What every file of ours needs: its directory, the names of those beside it, an owner who can open it again, a way
+//! to be replaced as a whole, and whether it changed. Knows nothing of what files hold.
 
+mod quiet;
 mod replace;
 
 use std::{
@@ -9,6 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+pub(crate) use quiet::Quiet;
 pub(crate) use replace::{Replacement, keep_damaged};
 
 /// The directory that a file lies in, or is to lie in.

@@ -9,7 +9,6 @@ mod traces;
 
 use std::{
     io,
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -23,7 +22,9 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    clock::{next_tick, ticks},
     config::Config,
+    files::Quiet,
     report::Address,
     store::{Store, StoreError, sqlite::file::BUSY_TIMEOUT},
 };
@@ -214,8 +215,7 @@ macro_rules! followers {
                 changed: &watch::Sender<()>,
                 stop: &CancellationToken,
             ) -> Result<(), StoreError> {
-                let ticks = Instant::now();
-                tokio::try_join!($(keep_up(&self.$module, store, changed.subscribe(), ticks, stop)),+).map(drop)
+                tokio::try_join!($(keep_up(&self.$module, store, changed.subscribe(), ticks(), stop)),+).map(drop)
             }
 
             /// Whether all of them may carry over what this store says.
@@ -323,12 +323,6 @@ async fn follow_to_the_end(follower: &impl Follower, store: &Store) -> Result<()
     }
 }
 
-/// When to ask next: all followers at the same moments, so that an idle process wakes up once for all of them.
-fn next_tick(ticks: Instant) -> Instant {
-    let passed = ticks.elapsed().as_millis() / ASK.as_millis();
-    ticks + ASK * u32::try_from(passed + 1).unwrap_or(u32::MAX)
-}
-
 async fn keep_up<F: Follower>(
     follower: &F,
     store: &Store,
@@ -339,65 +333,45 @@ async fn keep_up<F: Follower>(
     let mut failures = Failures::default();
     let mut rested = Instant::now();
     let mut more = false;
-    let mut quiet = Quiet::default();
+    let (mut quiet, mut list) = (Quiet::default(), Quiet::default());
+    // How far the store had come when all of it was carried over.
+    let mut reached = None;
     loop {
         let wait = async {
             // The sender is whoever awaits this; it can't be gone.
             let told =
-                timeout_at(if more { Instant::now() } else { next_tick(ticks) }, changed.changed()).await.is_ok();
+                timeout_at(if more { Instant::now() } else { next_tick(ticks, ASK) }, changed.changed()).await.is_ok();
             sleep_until(rested).await;
             told
         };
         let Some(told) = stop.run_until_cancelled(wait).await else { return Ok(()) };
         let began = Instant::now();
-        let is_quiet = quiet.look(store, follower.path(), began);
-        if is_quiet && !told && !more && failures.in_a_row == 0 {
+        let is_untouched = list.look([follower.path()], began);
+        let is_quiet = quiet.look(store.files().iter().map(PathBuf::as_path), began);
+        let is_idle = is_untouched && !told && !more && failures.in_a_row == 0;
+        if is_quiet && is_idle {
             continue;
         }
         // A store that was moved, or whose log was deleted, does not look as it did.
         store.check_in_place()?;
+        let newest = if is_idle { store.newest_revision().await.ok() } else { None };
+        // What changed is none of a follower's business: somebody has renewed a lease, or read a mailbox.
+        if newest.is_some() && newest == reached {
+            quiet.is_known(true, began);
+            continue;
+        }
         let turn = follower.follow(store).await;
         let mut rest = (began.elapsed() * F::REST).max(F::SPACING);
         more = matches!(turn, Ok(Turn::More));
-        quiet.all_is_carried_over(matches!(turn, Ok(Turn::Complete)), began);
+        let is_complete = matches!(turn, Ok(Turn::Complete));
+        reached = newest.filter(|_| is_complete);
+        quiet.is_known(is_complete, began);
+        list.is_known(is_complete, began);
         failures.note(follower.path(), turn.err());
         if failures.in_a_row > 0 {
             rest = rest.max(ASK);
         }
         rested = Instant::now() + rest;
-    }
-}
-
-/// Whether the files say that nothing can have happened, so that an idle process asks no database.
-#[derive(Default)]
-struct Quiet {
-    /// What the store's files and the follower's own looked like, and since when.
-    seen: Option<(Vec<Option<Look>>, Instant)>,
-    /// Whether all was carried over that could be in files that look so.
-    carried_over: bool,
-}
-
-/// Device, number, size and last change of a file.
-type Look = (u64, u64, u64, i64, i64);
-
-impl Quiet {
-    fn look(&mut self, store: &Store, file: &Path, now: Instant) -> bool {
-        let look = |path: &Path| {
-            let found = path.metadata().ok()?;
-            Some((found.dev(), found.ino(), found.len(), found.ctime(), found.ctime_nsec()))
-        };
-        let looks: Vec<_> = store.files().iter().map(PathBuf::as_path).chain([file]).map(look).collect();
-        if self.seen.as_ref().is_none_or(|(seen, _)| *seen != looks) {
-            self.seen = Some((looks, now));
-            self.carried_over = false;
-        }
-        self.carried_over
-    }
-
-    /// Two changes within some milliseconds may have the same time, so that what was carried over right after one may
-    /// lack the other.
-    fn all_is_carried_over(&mut self, all: bool, began: Instant) {
-        self.carried_over = all && self.seen.as_ref().is_some_and(|(_, since)| began - *since >= ASK / 2);
     }
 }
 
@@ -532,9 +506,10 @@ mod tests {
         let mut now = Instant::now();
         let mut looks = |quiet: &mut Quiet| {
             now += ASK;
-            let is_quiet = quiet.look(&store, &list, now);
+            let files = store.files();
+            let is_quiet = quiet.look(files.iter().map(PathBuf::as_path).chain([list.as_path()]), now);
             if !is_quiet {
-                quiet.all_is_carried_over(true, now);
+                quiet.is_known(true, now);
             }
             is_quiet
         };
@@ -553,7 +528,7 @@ mod tests {
             assert!(!looks(&mut quiet), "once more, a second later");
             assert!((0..5).all(|_| looks(&mut quiet)));
         }
-        quiet.all_is_carried_over(false, Instant::now());
+        quiet.is_known(false, Instant::now());
         assert!(!looks(&mut quiet), "it failed");
     }
 

@@ -14,10 +14,13 @@ use std::{
 
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
-use tokio::{task::spawn_blocking, time::sleep};
+use tokio::{task::spawn_blocking, time::sleep_until};
 
 use super::{BATCH_OCTETS, Lines, LogError, cut::cut, foreign_cursor, packed::Packed};
-use crate::files::directory_of;
+use crate::{
+    clock::{next_tick, ticks},
+    files::{Quiet, directory_of},
+};
 
 /// How often to look for new lines.
 const POLL: Duration = Duration::from_secs(1);
@@ -36,6 +39,8 @@ pub(super) const COMPARED: usize = 1024;
 pub struct FileTail {
     /// Away while it reads; whoever drops that loses it.
     session: Option<Session>,
+    /// Whether it was read to its end.
+    quiet: Quiet,
 }
 
 impl FileTail {
@@ -46,30 +51,36 @@ impl FileTail {
         if session.place.is_none() {
             open(path).map_err(|error| refusal(path, &error))?;
         }
-        Ok(Self { session: Some(session) })
+        Ok(Self { session: Some(session), quiet: Quiet::default() })
     }
 
     pub(super) async fn next(&mut self) -> Result<Lines, LogError> {
         loop {
             let interrupted = || LogError::Lost("reading was interrupted".to_owned());
             let mut session = self.session.take().ok_or_else(interrupted)?;
-            let (session, polled, gone) = spawn_blocking(move || {
-                let now = Instant::now();
-                let polled = session.poll(now);
-                let gone = session.is_gone(now);
-                (session, polled, gone)
-            })
-            .await
-            .map_err(|_| interrupted())?;
-            let polled = polled.map_err(|error| refusal(&session.path, &error))?;
-            let path = self.session.insert(session).path.display();
-            if let Some(lines) = polled {
-                return Ok(lines);
+            let began = tokio::time::Instant::now();
+            if self.quiet.look([session.path.as_path()], began) {
+                self.session = Some(session);
+            } else {
+                let (session, polled, gone) = spawn_blocking(move || {
+                    let now = Instant::now();
+                    let polled = session.poll(now);
+                    let gone = session.is_gone(now);
+                    (session, polled, gone)
+                })
+                .await
+                .map_err(|_| interrupted())?;
+                let polled = polled.map_err(|error| refusal(&session.path, &error))?;
+                self.quiet.is_known(polled.is_none() && session.is_at_rest(), began);
+                let path = self.session.insert(session).path.display();
+                if let Some(lines) = polled {
+                    return Ok(lines);
+                }
+                if gone {
+                    return Err(LogError::Gone(format!("{path} was there and is gone; it is waited for")));
+                }
             }
-            if gone {
-                return Err(LogError::Gone(format!("{path} was there and is gone; it is waited for")));
-            }
-            sleep(POLL).await;
+            sleep_until(next_tick(ticks(), POLL)).await;
         }
     }
 }
@@ -335,6 +346,16 @@ struct Session {
 }
 
 impl Session {
+    /// Whether nothing is to be done as long as nobody writes into the file of this name.
+    fn is_at_rest(&self) -> bool {
+        // A file that was renamed may be written to for a while.
+        let is_current = |opened: &Opened| fs::metadata(&self.path).is_ok_and(|found| opened.place.is_of(&found));
+        self.opened.as_ref().is_some_and(is_current)
+            && self.rotated.is_none()
+            && self.gone.is_none()
+            && self.lost.is_none()
+    }
+
     /// Whether it is time to tell that no file is there, which is done once.
     fn is_gone(&mut self, now: Instant) -> bool {
         if self.path.exists() {
