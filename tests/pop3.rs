@@ -387,6 +387,8 @@ async fn a_name_that_is_given_again_after_a_deletion_is_another_message() {
     records.0.lock().unwrap().insert("1".into());
     let mut source = before(with_messages(&[("1", "Subject: new\r\n\r\nx\r\n.\r\n")])).await;
     source.open(records.resume()).await.unwrap();
+    // Another process, or a connection that broke, has read whatever had this name: nothing is deleted unseen.
+    assert_eq!(source.settle(&[(Place::new("1"), Disposition::Processed)]).await.unwrap(), []);
     assert_eq!(subjects(&source.fetch().await.unwrap()), ["new"]);
 }
 

@@ -203,7 +203,7 @@ async fn a_daemon_that_sleeps_is_overtaken_and_commits_nothing_when_it_wakes() {
     let dir = support::directory();
     let maildir = maildir(dir.path(), "Maildir");
     let pair = Pair::new(&format!("[maildir.bounces]\npath = \"{}\"\nbatch = 20\n", maildir.display()));
-    let first = pair.first.run();
+    let first = pair.first.run_apart();
     pair.has_its_lease().await;
     let second = pair.second.run();
     says(&pair.second, "waiting to take over").await;

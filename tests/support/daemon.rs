@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     time::Duration,
@@ -64,9 +65,20 @@ impl Installation {
 
     /// The same with further arguments.
     pub fn run_with(&self, args: &[&str]) -> Daemon {
+        self.start(self.command(&[&["run"], args].concat()))
+    }
+
+    /// The same in a process group of its own, for one that is going to be stopped: the kernel wakes a group in which somebody
+    /// is stopped (SIGHUP, SIGCONT) as soon as the shell ends that started it, tests and all.
+    pub fn run_apart(&self) -> Daemon {
+        let mut command = self.command(&["run"]);
+        command.process_group(0);
+        self.start(command)
+    }
+
+    fn start(&self, mut command: Command) -> Daemon {
         let log = fs::File::options().create(true).append(true).open(self.log_file()).expect("writable");
-        let child = self
-            .command(&[&["run"], args].concat())
+        let child = command
             .stdout(log.try_clone().expect("a file can be shared"))
             .stderr(log)
             .spawn()

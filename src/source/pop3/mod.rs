@@ -323,12 +323,17 @@ impl Source for Pop3Source {
         let mut places = Vec::new();
         for (place, disposition) in done {
             let place = original(place);
-            let count = self.under_way.remove(&place).unwrap_or_else(|| self.count(&place));
+            let count = self.under_way.remove(&place);
             let goes = *disposition == Disposition::Processed && self.settings.after == AfterPop3::Delete;
-            if goes && !self.ambiguous.contains(&place) {
-                places.push(place);
-            } else {
-                self.recorded.insert(place, count);
+            match count {
+                Some(_) if goes && !self.ambiguous.contains(&place) => places.push(place),
+                // An earlier connection has read it, and by now its name may be that of another message: whatever is there
+                // comes again, and is known by its octets.
+                None if goes => {}
+                _ => {
+                    let count = count.unwrap_or_else(|| self.count(&place));
+                    self.recorded.insert(place, count);
+                }
             }
         }
         if places.is_empty() {
