@@ -113,38 +113,69 @@ struct Group {
     actual_recipient: Option<String>,
     any: bool,
     named: bool,
-    /// A blank line stood behind the name.
-    parted: bool,
 }
 
 impl Group {
-    /// Whether it names a recipient and doesn't say yet what became of the message.
-    fn lacks_outcome(&self) -> bool {
-        let Recipient { statuses, diagnostic, .. } = &self.recipient;
-        self.named && self.action.is_none() && statuses.is_empty() && diagnostic.is_none()
+    /// QUIRK: blank lines within the fields of one recipient. What stands behind them is his if it names nobody and says
+    /// nothing twice; or if it gives the other name of one of whom nothing is said yet.
+    fn goes_on_with(&self, behind: &Self) -> bool {
+        let (has, adds) = (self.outcome(), behind.outcome());
+        let gives_the_other_name = has == [false; 4]
+            && self.recipient.final_recipient.is_none()
+            && behind.recipient.original_recipient.is_none();
+        let says_twice = has.into_iter().zip(adds).any(|(has, adds)| has && adds);
+        self.named && !says_twice && (!behind.named || gives_the_other_name)
+    }
+
+    /// Which of the fields are there that say what became of the message.
+    const fn outcome(&self) -> [bool; 4] {
+        let Recipient { statuses, replies, remote_mta, diagnostic, .. } = &self.recipient;
+        let status = !statuses.is_empty() || !replies.is_empty();
+        [self.action.is_some(), status, remote_mta.is_some(), diagnostic.is_some()]
+    }
+
+    /// Takes in what a blank line parted from it.
+    fn take_in(&mut self, behind: Self) {
+        let (all, more) = (&mut self.recipient, behind.recipient);
+        all.final_recipient = all.final_recipient.take().or(more.final_recipient);
+        all.statuses.extend(more.statuses);
+        all.replies.extend(more.replies);
+        all.remote_mta = all.remote_mta.take().or(more.remote_mta);
+        all.diagnostic = all.diagnostic.take().or(more.diagnostic);
+        all.text.append(&more.text);
+        self.action = self.action.take().or(behind.action);
+        self.actual_recipient = self.actual_recipient.take().or(behind.actual_recipient);
     }
 }
 
 fn read_part(part: Passage<'_>, words: &Words, draft: &mut Draft) {
-    let mut group = Group::default();
+    let (mut last, mut group) = (Group::default(), Group::default());
     each_field(part, |field| {
         let Some(name) = field.name else {
-            // QUIRK: a blank line between the name and the outcome of one recipient.
-            group.parted = group.lacks_outcome();
-            if !group.parted {
-                finish(&mut group, draft);
-            }
+            close(&mut group, &mut last, draft);
             return;
         };
         // QUIRK: some programs write the groups without a blank line between them.
-        let begins = name.eq_ignore_ascii_case("Final-Recipient")
-            || (group.parted && name.eq_ignore_ascii_case("Original-Recipient"));
-        if begins && group.recipient.final_recipient.is_some() {
-            finish(&mut group, draft);
+        if name.eq_ignore_ascii_case("Final-Recipient") && group.recipient.final_recipient.is_some() {
+            close(&mut group, &mut last, draft);
         }
         read_field(name, &field, words, &mut group, draft);
     });
-    finish(&mut group, draft);
+    close(&mut group, &mut last, draft);
+    finish(last, draft);
+}
+
+/// Puts what stands before a blank line to the group before it, or begins another one with it.
+fn close(group: &mut Group, last: &mut Group, draft: &mut Draft) {
+    let group = std::mem::take(group);
+    if !group.any {
+        return;
+    }
+    if last.goes_on_with(&group) {
+        last.take_in(group);
+    } else {
+        finish(std::mem::replace(last, group), draft);
+    }
 }
 
 /// A field, or with no name the blank line behind a group.
@@ -295,8 +326,7 @@ fn read_status(value: &str, field: &Field<'_>, recipient: &mut Recipient) {
     }
 }
 
-fn finish(group: &mut Group, draft: &mut Draft) {
-    let mut group = std::mem::take(group);
+fn finish(mut group: Group, draft: &mut Draft) {
     // The per-message fields form a group of their own (RFC 3464 §2.1): it names no recipient and no outcome.
     let outcome = group.action.is_some() || !group.recipient.statuses.is_empty();
     if !group.any || !(group.named || outcome) {
