@@ -161,7 +161,10 @@ fn parse_lines(raw: &[u8], numbering: &Numbering, options: &Options, depth: u8) 
     let bytes = without_envelope(raw);
     let lines_before = raw[..raw.len() - bytes.len()].iter().filter(|b| **b == b'\n').count();
     let numbering = if lines_before > 0 { &numbering.behind(lines_before) } else { numbering };
-    let Some(mail) = mime::read(Sent { bytes, numbering }, options.most_octets, &options.tables.words) else {
+    let sent = Sent { bytes, numbering };
+    let headed = ses::with_header(sent);
+    let sent = headed.as_ref().map_or(sent, |(bytes, numbering)| Sent { bytes, numbering });
+    let Some(mail) = mime::read(sent, options.most_octets, &options.tables.words) else {
         return nobody("the mail has no header");
     };
     let returned = original::Returned::of(&mail, &options.campaign_headers);

@@ -7,6 +7,7 @@ use super::{
     Draft, MOST_RECIPIENTS,
     complaint::{Complainers, Others},
     dsn,
+    lines::{Numbering, Sent},
     mime::{Mail, Part},
     words::Words,
 };
@@ -21,7 +22,7 @@ struct Notification {
     bounce: Option<Bounce>,
     complaint: Option<Complaint>,
     delivery: Option<Delivery>,
-    mail: Option<Sent>,
+    mail: Option<Message>,
 }
 
 #[derive(Deserialize)]
@@ -64,7 +65,7 @@ struct Complained {
 
 /// The message that it is about.
 #[derive(Deserialize)]
-struct Sent {
+struct Message {
     source: Option<String>,
 }
 
@@ -121,6 +122,17 @@ pub(super) fn read(mail: &Mail<'_>, table: &Words) -> Option<Draft> {
         }
         Some(draft)
     })
+}
+
+/// QUIRK: a notification that was saved as SNS delivers it has no mail around it. Gives it a header, and each of its lines
+/// the number that it has there.
+pub(super) fn with_header(raw: Sent<'_>) -> Option<(Vec<u8>, Numbering)> {
+    if !raw.bytes.starts_with(b"{") || raw.bytes.len() > LONGEST {
+        return None;
+    }
+    let lines = [0, 0].into_iter().chain(0..=raw.breaks_before(raw.bytes.len()));
+    let numbers = lines.filter_map(|line| raw.numbering.line(line)).collect();
+    Some(([&b"Content-Type: text/plain; charset=utf-8\n\n"[..], raw.bytes].concat(), Numbering::Each(numbers)))
 }
 
 /// SNS takes 256 KiB; its escapes and what it puts around it come on top.
