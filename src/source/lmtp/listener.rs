@@ -1,8 +1,9 @@
-//! A socket that clients connect to, and a task for each of them. A socket file that nobody listens on any more is replaced;
-//! one on which somebody does is left alone.
+//! A socket that clients connect to, and a task for each of them. A socket file that nobody listens on any more is replaced, as is
+//! that of a daemon that hangs; one on which somebody answers is left alone.
 
 use std::{
     fs, io,
+    net::SocketAddr,
     os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicBool},
@@ -10,7 +11,7 @@ use std::{
 };
 
 use tokio::{
-    io::AsyncWriteExt,
+    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
     sync::{Semaphore, mpsc},
     task::{JoinHandle, JoinSet},
@@ -30,6 +31,8 @@ const DEFAULT_MODE: u32 = 0o660;
 const REFUSAL: Duration = Duration::from_secs(1);
 /// When the process can open no more files, for instance.
 const PAUSE: Duration = Duration::from_millis(200);
+/// Whoever listens greets a client at once, or says why not. One who says nothing for so long hangs.
+const GREETING: Duration = Duration::from_secs(10);
 
 /// Takes connections until it is stopped or dropped.
 #[derive(Debug)]
@@ -46,20 +49,29 @@ enum Socket {
 }
 
 impl Listener {
+    /// `worked` says whether it ever did: whoever is in the way then may be about to go.
     pub(super) async fn start(
         mailbox: &str,
         settings: &LmtpSettings,
+        worked: bool,
         handed: mpsc::Sender<Handed>,
         is_open: Arc<AtomicBool>,
     ) -> Result<Self, SourceError> {
         let (socket, file) = match &settings.listen {
             Listen::Unix(path) => {
-                let socket = bind(path, settings.mode.unwrap_or(DEFAULT_MODE)).await?;
+                if make_way(path, worked).await? == Way::OfOneWhoHangs {
+                    let socket = &settings.listen;
+                    tracing::warn!(
+                        mailbox,
+                        "whoever listens on {socket} greets nobody: he hangs, and the socket is made anew"
+                    );
+                }
+                let socket = bind(path, settings.mode.unwrap_or(DEFAULT_MODE))?;
                 let inode = fs::symlink_metadata(path).map_or(0, |file| file.ino());
                 (Socket::Unix(socket), Some((path.clone(), inode)))
             }
             Listen::Tcp(address) => {
-                let bound = TcpListener::bind(address).await.map_err(|error| cannot(&settings.listen, &error))?;
+                let bound = bind_port(&settings.listen, *address, worked).await?;
                 (Socket::Tcp(bound), None)
             }
         };
@@ -164,9 +176,15 @@ async fn accept(socket: &Socket) -> io::Result<Stream> {
     }
 }
 
+async fn bind_port(listen: &Listen, address: SocketAddr, worked: bool) -> Result<TcpListener, SourceError> {
+    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => taken(listen, worked),
+        _ => cannot(listen, &error),
+    })
+}
+
 /// Makes the socket under another name, and moves it to its place when it has its mode: nobody finds it sooner.
-async fn bind(path: &Path, mode: u32) -> Result<UnixListener, SourceError> {
-    make_way(path).await?;
+fn bind(path: &Path, mode: u32) -> Result<UnixListener, SourceError> {
     let listen = Listen::Unix(path.to_owned());
     let cannot = |error: io::Error| cannot(&listen, &error);
     let mut new = path.as_os_str().to_owned();
@@ -185,24 +203,54 @@ async fn bind(path: &Path, mode: u32) -> Result<UnixListener, SourceError> {
     Ok(socket)
 }
 
+/// What is where our socket shall be.
+#[derive(Debug, PartialEq, Eq)]
+enum Way {
+    /// Nothing, or what a process left that is gone.
+    Free,
+    /// A socket of which nobody takes care. Only whoever has the lease of a mailbox opens it: a daemon that hangs has lost it.
+    OfOneWhoHangs,
+}
+
 /// Whether there may be a socket of ours at a path.
-async fn make_way(path: &Path) -> Result<(), SourceError> {
-    let Ok(there) = fs::symlink_metadata(path) else { return Ok(()) };
-    let shown = path.display();
+async fn make_way(path: &Path, worked: bool) -> Result<Way, SourceError> {
+    let Ok(there) = fs::symlink_metadata(path) else { return Ok(Way::Free) };
     if !there.file_type().is_socket() {
+        let shown = path.display();
         return Err(SourceError::Refused(format!("{shown} is no socket, and is left alone; listen elsewhere")));
     }
-    match UnixStream::connect(path).await {
-        Ok(_) => Err(SourceError::Refused(format!("somebody else listens on {shown}; stop him, or listen elsewhere"))),
+    let listen = Listen::Unix(path.to_owned());
+    match timeout(GREETING, greeting(path)).await {
+        Err(_) => Ok(Way::OfOneWhoHangs),
+        Ok(Ok(())) => Err(taken(&listen, worked)),
         // Nobody listens any more.
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
-        Err(error) => Err(cannot(&Listen::Unix(path.to_owned()), &error)),
+        Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(Way::Free),
+        Ok(Err(error)) => Err(cannot(&listen, &error)),
     }
+}
+
+/// Waits until whoever listens says something, or hangs up.
+async fn greeting(path: &Path) -> io::Result<()> {
+    let mut stream = loop {
+        match UnixStream::connect(path).await {
+            // As many wait to be heard as can.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => tokio::time::sleep(PAUSE).await,
+            connected => break connected?,
+        }
+    };
+    let _ = stream.read(&mut [0]).await;
+    Ok(())
+}
+
+/// Somebody else is in the way. Where it worked before, he may be the daemon that had it then, and is asked for soon; only a person
+/// tells others to go.
+fn taken(listen: &Listen, worked: bool) -> SourceError {
+    let why = format!("somebody else listens on {listen}; stop him, or listen elsewhere");
+    if worked { SourceError::Lost(why) } else { SourceError::Refused(why) }
 }
 
 fn cannot(listen: &Listen, error: &io::Error) -> SourceError {
     let advice = match (error.kind(), listen) {
-        (io::ErrorKind::AddrInUse, _) => "somebody else listens there; stop him, or listen elsewhere",
         (io::ErrorKind::AddrNotAvailable, _) => "this machine has no such address",
         (io::ErrorKind::PermissionDenied, Listen::Tcp(_)) => "ports below 1024 are for root; take a higher one",
         (io::ErrorKind::NotFound, Listen::Unix(_)) => "its directory must exist",
@@ -218,10 +266,10 @@ fn cannot(listen: &Listen, error: &io::Error) -> SourceError {
 pub(super) async fn try_out(listen: &Listen, is_read: bool) -> Result<(), SourceError> {
     match listen {
         Listen::Tcp(address) if is_read && TcpStream::connect(address).await.is_ok() => Ok(()),
-        Listen::Tcp(address) => TcpListener::bind(address).await.map(drop).map_err(|error| cannot(listen, &error)),
+        Listen::Tcp(address) => bind_port(listen, *address, false).await.map(drop),
         Listen::Unix(path) if is_read && UnixStream::connect(path).await.is_ok() => Ok(()),
         Listen::Unix(path) => {
-            make_way(path).await?;
+            make_way(path, false).await?;
             let writable = rustix::fs::access(directory_of(path), rustix::fs::Access::WRITE_OK);
             writable.map_err(|error| cannot(listen, &error.into()))
         }

@@ -133,7 +133,8 @@ impl Source for LmtpSource {
             None => {
                 let (sender, handed) = mpsc::channel(self.settings.connections);
                 let is_open = Arc::new(AtomicBool::new(false));
-                let listener = Listener::start(&self.mailbox, &self.settings, sender, Arc::clone(&is_open)).await?;
+                let open = Arc::clone(&is_open);
+                let listener = Listener::start(&self.mailbox, &self.settings, resume.worked, sender, open).await?;
                 let (next, waiting, pending) = Default::default();
                 Counter { listener, handed, is_open, next, waiting, pending }
             }

@@ -134,6 +134,7 @@ async fn a_socket_is_replaced_when_nobody_listens_and_nothing_else_is() {
         other => panic!("{other:?}"),
     };
     assert!(refusal(&mut source(&path)).await.contains("somebody else listens on"));
+    is_asked_for_soon(&mut source(&path)).await;
     assert!(first.counter.as_ref().unwrap().listener.can_be_found());
     // Checked beside the daemon, it is the daemon; else another program has it.
     let looks = |is_read| Resume { only_looks: true, is_read, ..Resume::default() };
@@ -145,7 +146,7 @@ async fn a_socket_is_replaced_when_nobody_listens_and_nothing_else_is() {
     let on_port = || LmtpSource::new("server", toml::from_str(&settings).unwrap());
     on_port().open(looks(true)).await.unwrap();
     let Err(SourceError::Refused(why)) = on_port().open(looks(false)).await else { panic!() };
-    assert!(why.contains("somebody else listens there"), "{why}");
+    assert!(why.contains("somebody else listens on"), "{why}");
     drop(first);
     fs::write(&path, "mail").unwrap();
     assert!(refusal(&mut source(&path)).await.contains("is no socket"));
@@ -153,6 +154,39 @@ async fn a_socket_is_replaced_when_nobody_listens_and_nothing_else_is() {
     assert!(refusal(&mut source(&dir.path().join("gone/lmtp.sock"))).await.contains("its directory must exist"));
     let long = dir.path().join("x".repeat(200));
     assert!(refusal(&mut source(&long)).await.contains("too long for a socket"));
+}
+
+/// Whoever is in the way of what worked before may be about to go.
+async fn is_asked_for_soon(source: &mut LmtpSource) {
+    let opened = source.open(Resume { worked: true, ..Resume::default() }).await;
+    assert!(matches!(&opened, Err(SourceError::Lost(why)) if why.contains("somebody else listens on")), "{opened:?}");
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_asked_for_soon_where_it_was_ours() {
+    let somebody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let settings = format!("listen = '{}'", somebody.local_addr().unwrap());
+    let mut source = LmtpSource::new("local", toml::from_str(&settings).unwrap());
+    let opened = source.open(Resume::default()).await;
+    assert!(
+        matches!(&opened, Err(SourceError::Refused(why)) if why.contains("somebody else listens on")),
+        "{opened:?}"
+    );
+    is_asked_for_soon(&mut source).await;
+    drop(somebody);
+    source.open(Resume { worked: true, ..Resume::default() }).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_socket_of_one_who_hangs_is_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("lmtp.sock");
+    let hangs = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let source = open(&path).await;
+    let mut line = String::new();
+    BufReader::new(UnixStream::connect(&path).await.unwrap()).read_line(&mut line).await.unwrap();
+    assert!(line.starts_with("220 "), "{line}");
+    drop((source, hangs));
 }
 
 #[tokio::test]
