@@ -361,7 +361,8 @@ async fn archives_of_all_kinds_are_recorded_once_as_of_their_own_time() {
         dated(2, &format!("{day} Mar {year} 10:00:00 +0100"), "4.2.2").replace("User unknown", "Mailbox full")
     };
     let future = dated(3, "Tue, 1 Mar 2044 10:00:00 +0100", "5.1.1");
-    let quoted = format!("{}\n>From here on\n", dated(4, old, "5.1.1").trim_end());
+    let stray = "From me Tue Mar  1 10:00:00 2016\nyou have heard nothing\n";
+    let quoted = format!("{}\n>From here on\n\n{stray}", dated(4, old, "5.1.1").trim_end());
     for sub in ["new", "cur", "tmp", ".Old/cur"] {
         fs::create_dir_all(path("Maildir").join(sub)).unwrap();
     }
@@ -386,6 +387,7 @@ async fn archives_of_all_kinds_are_recorded_once_as_of_their_own_time() {
     let (told, said) = import(&bounced, &all, 66);
     assert!(told.starts_with("16 mails: 14 new, 2 known already, 16 bounce; suppressed: 4 addresses"), "{told}");
     assert!(said.contains("cut.mbox.gz: can't read it") && said.contains("nowhere: can't read it"), "{said}");
+    assert!(said.contains("old.mbox: 1 line within mails looks like the beginning of another mail"), "{said}");
     let (told, _) = import(&bounced, &all, 66);
     assert!(told.starts_with("16 mails: 0 new, 16 known already; suppressed: 0 addresses"), "{told}");
 

@@ -56,7 +56,7 @@ impl Explain {
             for mail in input::mails(&path) {
                 let mail = mail.map_err(unreadable)?;
                 let (report, verdicts) = witnesses.judge(&mail.bytes);
-                let Input { name, bytes, size, rest } = mail;
+                let Input { name, bytes, size, rest, .. } = mail;
                 let mail = HandedOver { bytes, size, rest, received: now(), delivered_to: Vec::new() };
                 let vouched = witnesses.vouch(mail, &report, &verdicts).await;
                 if self.json {

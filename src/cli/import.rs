@@ -164,17 +164,19 @@ impl Archive {
         let written = written(path);
         let mut is_known = false;
         let mut mails = read_apart(path, &self.bar);
-        loop {
+        let mut doubtful = 0;
+        let ended = loop {
             let mail = tokio::select! {
                 biased;
-                () = self.stop.cancelled() => break,
+                () = self.stop.cancelled() => break Ok(true),
                 mail = mails.recv() => mail,
             };
-            let Some(mail) = mail else { break };
-            let Input { bytes, size, rest, .. } = match mail {
+            let Some(mail) = mail else { break Ok(true) };
+            let Input { bytes, size, rest, doubtful: more, .. } = match mail {
                 Ok(mail) => mail,
-                Err(error) => return Ok(Err(error)),
+                Err(error) => break Err(error),
             };
+            doubtful += more;
             if size == 0 {
                 continue;
             }
@@ -188,8 +190,18 @@ impl Archive {
             if self.waiting.len() >= AT_ONCE.0 || self.octets >= AT_ONCE.1 {
                 self.record().await?;
             }
+        };
+        if doubtful > 0 {
+            let (name, lines) = (path.display().to_string(), count(doubtful, "line"));
+            let look = if doubtful == 1 { "looks" } else { "look" };
+            self.bar.suspend(|| {
+                complain(&format!(
+                    "{}: {lines} within mails {look} like the beginning of another mail, and count as text: no blank line before, or no header behind",
+                    printable(&name)
+                ));
+            });
         }
-        Ok(Ok(true))
+        Ok(ended)
     }
 
     /// Records what waits.

@@ -25,6 +25,8 @@ pub(super) struct Input {
     pub size: u64,
     /// SHA-256 of what is longer than that; `None` where nothing is.
     pub rest: Option<[u8; 32]>,
+    /// So many lines of its body look as if another mail of the mbox began there, and were taken for text.
+    pub doubtful: u64,
 }
 
 /// What lies at and below the given paths, in order of the names.
@@ -274,15 +276,19 @@ impl<S: BufRead> Mails<S> {
         let mut rest: Option<Sha256> = None;
         // The length that the header gives its body, and how much of a body whose length is right is to come.
         let (mut is_header, mut said, mut whole) = (self.is_mbox, None, 0_usize);
+        let mut doubtful = 0;
         loop {
             line.clear();
             let begins = self.lines.begins_line;
             if !self.lines.read(&mut line)? {
                 break;
             }
-            if self.is_mbox && begins && blank_before && whole == 0 && is_separator(&line) {
-                self.next = Some(line);
-                break;
+            if self.is_mbox && begins && whole == 0 && !is_header && is_separator(&line) {
+                if blank_before && self.lines.begin_header()? {
+                    self.next = Some(line);
+                    break;
+                }
+                doubtful += 1;
             }
             length += line.len() as u64;
             if length > LONGEST {
@@ -308,7 +314,7 @@ impl<S: BufRead> Mails<S> {
         let alone = self.given == 1 && self.next.is_none();
         let name = if alone { self.name.clone() } else { format!("{}#{}", self.name, self.given) };
         let rest = rest.map(|rest| rest.finalize().into());
-        Ok(Input { name, bytes: mail, size: length, rest })
+        Ok(Input { name, bytes: mail, size: length, rest, doubtful })
     }
 }
 
@@ -395,6 +401,14 @@ impl<S: BufRead> Lines<Ahead<S>> {
         let line = behind.split_inclusive(|octet| *octet == b'\n').next().unwrap_or_default();
         Ok(line.is_empty() || is_parted && is_separator(line))
     }
+
+    /// Whether a header field comes next (RFC 5322 §2.2), or an earlier separator that was quoted, as before a header.
+    fn begin_header(&mut self) -> io::Result<bool> {
+        let seen = self.source.peek(LONGEST_NAME)?;
+        let name = seen.iter().take_while(|octet| matches!(octet, b'!'..=b'~') && **octet != b':').count();
+        let is_field = name > 0 && seen[name..].trim_ascii_start().starts_with(b":");
+        Ok(is_field || seen.starts_with(b">From "))
+    }
 }
 
 impl<S: BufRead> Lines<S> {
@@ -431,11 +445,14 @@ impl<S: BufRead> Lines<S> {
 /// In octets; no separator and no SMTP reply is nearly as long.
 const LONGEST_PIECE: u64 = 64 * 1024;
 
+/// In octets; a line of a header is no longer (RFC 5322 §2.1.1).
+const LONGEST_NAME: usize = 998;
+
 /// In octets, with blank lines before it.
 const LONGEST_SEPARATOR: usize = 4_096;
 
 /// `From SENDER Mon Nov 23 10:00:00 2026`: a separator carries a time of day; a sentence that begins with "From"
-/// hardly ever does.
+/// hardly ever does. In an mbox whose writer quoted nothing a stranger's sentence may, too: a header must follow.
 fn is_separator(line: &[u8]) -> bool {
     let is_digit = |b: &u8| b.is_ascii_digit() || *b == b' ';
     let is_time = |w: &[u8]| w[2] == b':' && [w[0], w[1], w[3], w[4]].iter().all(is_digit);
@@ -474,9 +491,25 @@ mod tests {
     }
 
     #[test]
-    fn a_separator_needs_a_blank_line_before_it_and_a_time_of_day() {
-        for mbox in [FIRST.trim_end().to_owned() + "\n" + SECOND, format!("{FIRST}From now on, all is well\n")] {
+    fn a_separator_needs_a_blank_line_before_it_a_time_of_day_and_a_header_behind_it() {
+        let forged = SECOND.lines().next().unwrap();
+        for (mbox, doubtful) in [
+            (FIRST.trim_end().to_owned() + "\n" + SECOND, 1),
+            (format!("{FIRST}From now on, all is well\n"), 0),
+            (format!("{FIRST}{forged}\n\nSubject: 2\n\n{forged}\nHe wrote: no\n{forged}"), 3),
+            (format!("{FIRST}{forged}"), 1),
+            (format!("{FIRST}{forged}\n: 2\n"), 1),
+        ] {
             assert_eq!(taken_apart(mbox.as_bytes(), true), [pair("box", &mbox)]);
+            assert_eq!(
+                Mails::of("box".into(), mbox.as_bytes(), true).unwrap().next().unwrap().unwrap().doubtful,
+                doubtful
+            );
+        }
+        for begins in ["Subject: 2", "Subject\t: 2", ">From c@x Mon Nov 23 10:00:00 2026\nSubject: 2", "X-2:"] {
+            let second = format!("{forged}\n{begins}\n\nlast");
+            let both = format!("{FIRST}{second}");
+            assert_eq!(taken_apart(both.as_bytes(), true), [pair("box#1", FIRST), pair("box#2", &second)]);
         }
     }
 
