@@ -213,6 +213,7 @@ fn mentions(words: &str, mailed: &[Address], own: &HashSet<String>, tables: &Tab
         if !matches!(header, Some(Header::Other)) {
             // The end and the position of the address before it in the line.
             let mut last = (0, Position::Elsewhere);
+            let joins = |between| line.get(between).is_some_and(|text| is_separator(text, &tables.words));
             for (range, address) in addresses(line) {
                 let before = tail(&line[..range.start]);
                 let said = said(before);
@@ -237,7 +238,7 @@ fn mentions(words: &str, mailed: &[Address], own: &HashSet<String>, tables: &Tab
                 }
                 let position = match header {
                     Some(_) => Position::Summary,
-                    None if last.0 > 0 && line.get(last.0..range.start).is_some_and(is_separator) => last.1,
+                    None if last.0 > 0 && joins(last.0..range.start) => last.1,
                     None => match position_behind(&said, tables) {
                         Position::Elsewhere if is_named && !is_service(&address, &tables.words) => Position::Head,
                         position => position,
@@ -432,9 +433,10 @@ fn lists_the_rest(heading: &str, words: &Words) -> bool {
     words.have(Role::ListsTheRest, fold(tail(heading)).as_str())
 }
 
-/// `a@example.org, b@example.org` have the same position.
-fn is_separator(between: &str) -> bool {
-    between.len() < 10 && between.chars().all(|c| c.is_whitespace() || matches!(c, ',' | ';' | '<' | '>' | '"' | '\''))
+/// `a@example.org, b@example.org` and `a@example.org and b@example.org` have the same position.
+fn is_separator(between: &str, words: &Words) -> bool {
+    let word = between.trim_matches(|c: char| c.is_whitespace() || matches!(c, ',' | ';' | '<' | '>' | '"' | '\''));
+    between.len() < 10 && (word.is_empty() || words.have(Role::JoinsRecipients, &fold(word).into_string()))
 }
 
 /// A line of the returned header, quoted or summarised among the words.

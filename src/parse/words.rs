@@ -21,6 +21,8 @@ use crate::{
 pub(super) enum Role {
     /// The last word before an address that failed.
     BeforeRecipient,
+    /// The word between two addresses of one list.
+    JoinsRecipients,
     /// A domain whose own reports call its users by their local parts alone.
     NamesWithoutDomain,
     /// The local part of somebody who writes or answers for bounces.
@@ -101,8 +103,9 @@ enum Stand {
 }
 
 impl Role {
-    const ALL: [Self; 33] = [
+    const ALL: [Self; 34] = [
         Self::BeforeRecipient,
+        Self::JoinsRecipients,
         Self::NamesWithoutDomain,
         Self::Service,
         Self::AsksToWrite,
@@ -441,7 +444,7 @@ mod tests {
         }
     }
 
-    const ROWS: usize = 62;
+    const ROWS: usize = 63;
 
     /// As the table writes a role.
     fn words_of(role: Role) -> String {
