@@ -720,7 +720,11 @@ fn the_answers_of_a_provider_make_a_configuration_that_passes_check() {
     let directory = place.dir.path().display().to_string();
     for (arguments, answers, said) in [
         (&["--provider", "microsoft365"][..], "b@example.org\n\nT\nC\n\n\n", "outlook.office365.com:993"),
-        (&["--pop3"], "gmail\nb@example.org\nconsent\nC\n\ndelete\n", "bounced login bounces"),
+        (
+            &["--pop3"],
+            "gmail\nb@example.org\nconsent\nC\n\ndelete\n",
+            "bounced.toml login bounces, then bounced --config",
+        ),
         (&["--provider", "gmail"], "b@example.org\nservice-account\n\n\n", "imap.gmail.com:993"),
     ] {
         let mut command = place.command();

@@ -307,7 +307,7 @@ fn verdicts_in_json_have_the_documented_names() {
     }
     let docs = include_str!("../docs/classification.md");
     let (_, section) = docs.split_once("\n## JSON of `bounced classify --json`\n").unwrap();
-    let section = section.split("\nA file is one mail").next().unwrap();
+    let section = section.split("\nA file is an mbox").next().unwrap();
     let is_name = |word: &String| word.chars().all(|c| c.is_ascii_lowercase() || c == '_');
     let mut documented: BTreeSet<_> = quoted(section).into_iter().filter(is_name).collect();
     assert!(documented.remove("none"), "the value of a rule");

@@ -202,7 +202,8 @@ impl Classifier {
                     let none = Excerpt::default();
                     let words = recipient.diagnostic.as_ref().unwrap_or(&none);
                     let hosts = hosts(recipient, None, words.as_str());
-                    let speaker = Speaker { hosts: &hosts, status: recipient.status(), reply: recipient.reply() };
+                    let (status, reply) = (recipient.status(), recipient.reply());
+                    let speaker = Speaker { hosts: &hosts, status, reply, recipients: &[] };
                     let folded = fold(words.as_str());
                     let asides = Asides::find(folded.as_str(), &hosts);
                     self.rules.fit(&without, &self.rules.read(folded.as_str(), &asides), &speaker).is_some()
@@ -277,7 +278,11 @@ impl Classifier {
         let domains =
             addresses.filter_map(|address| address.rsplit_once('@')).map(|(_, domain)| fold(domain).into_string());
         let parties: Vec<String> = domains.chain(hosts.iter().cloned()).collect();
-        let speaker = Speaker { hosts: &hosts, status: recipient.status(), reply: recipient.reply() };
+        let others = [&recipient.final_recipient, &recipient.forwarded_to].into_iter().flatten();
+        let others = others.filter_map(|other| Address::parse(other));
+        let recipients: Vec<Address> = recipient.address.iter().cloned().chain(others).collect();
+        let (status, reply) = (recipient.status(), recipient.reply());
+        let speaker = Speaker { hosts: &hosts, status, reply, recipients: &recipients };
         self.listen(diagnostic, Heard::All, &parties, &speaker, &mut found, &mut variants);
         let is_explained = found.iter().any(|weighed| weighed.rank == Rank::OfNobody);
         if recipient.text.as_str() != diagnostic.as_str() {
@@ -357,6 +362,7 @@ impl Classifier {
             return;
         }
         let asides = Asides::find(folded.as_str(), parties);
+        let asides = asides.of_addresses(folded.as_str(), |shown| speaker.speaks_of(shown));
         for fit in self.rules.fits(&self.rules.read(folded.as_str(), &asides), speaker) {
             match fit.rule.table {
                 _ if heard == Heard::Frames && !fit.rule.frame => {}
@@ -586,6 +592,24 @@ mod tests {
                 ..Recipient::default()
             };
             assert_eq!(table.judge_recipient(&recipient, None).rule, rule, "{status} {reply} {diagnostic} {text}");
+        }
+    }
+
+    #[test]
+    fn what_is_said_of_another_address_is_not_said_of_the_recipient() {
+        let table = Classifier::embedded();
+        for (shown, class) in [
+            ("ann@example.org", Class::Hard),
+            ("ann@mx.example.org", Class::Hard),
+            ("bob@example.org", Class::Soft),
+            ("postmaster@news.example", Class::Soft),
+        ] {
+            let recipient = Recipient {
+                address: Address::parse("ann@example.org"),
+                diagnostic: Some(format!("550 {shown} does not exist").as_str().into()),
+                ..Recipient::default()
+            };
+            assert_eq!(table.judge_recipient(&recipient, None).class, class, "{shown}");
         }
     }
 

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     codes::{Class, EnhancedStatusCode, Fault, Judgement, Reason, ReplyCode, Variant},
-    text::{Asides, IN_REPLY_TO, fold, is_under, is_unspaced},
+    text::{Address, Asides, IN_REPLY_TO, fold, is_same_mailbox, is_under, is_unspaced},
 };
 
 /// Shorter phrases would fit almost any text.
@@ -183,6 +183,16 @@ pub(super) struct Speaker<'a> {
     pub status: Option<EnhancedStatusCode>,
     /// The reply code beside the text.
     pub reply: Option<ReplyCode>,
+    /// Whom it may be said of: another address is no noun for them. Empty where nobody knows.
+    pub recipients: &'a [Address],
+}
+
+impl Speaker<'_> {
+    /// Whether an address of the text is that of the recipient.
+    pub(super) fn speaks_of(&self, shown: &str) -> bool {
+        let is_his = |address: Address| self.recipients.iter().any(|own| is_same_mailbox(own, &address));
+        self.recipients.is_empty() || Address::parse(shown).is_some_and(is_his)
+    }
 }
 
 /// A rule that fits a text.

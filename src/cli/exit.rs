@@ -50,13 +50,20 @@ pub enum Exit {
 /// The table of exit codes at the foot of `bounced --help`.
 pub(super) const HELP: &str = "\
 Exit codes:
-  0   done, or the answer is yes        70  a part of the daemon died: a bug
-  1   the answer is no                  74  a database or an output can't be used
-  2   wrong command line                75  busy or full: try again later
-  64  the same, of `receive`            77  a mailbox refused: password, certificate, folder;
-  65  a mail that can't ever be read        `receive` may not use the database
-  66  an input file can't be read       78  the configuration or a table is wrong, or the
-  69  a mailbox can't be reached now        published list belongs to another database";
+   0  done, or the answer is yes
+   1  the answer is no
+   2  wrong command line
+  64  the same, of `receive`
+  65  a mail that can't ever be read
+  66  an input file can't be read
+  69  a mailbox can't be reached now
+  70  a part of the daemon died: a bug
+  74  a database or an output can't be used
+  75  busy or full: try again later
+  77  a mailbox refused: password, certificate, folder;
+      `receive` may not use the database
+  78  the configuration or a table is wrong, or the
+      published list belongs to another database";
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {

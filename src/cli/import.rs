@@ -87,6 +87,15 @@ impl Import {
         let stop = stop_on_signals()
             .map_err(|error| Failure::new(Exit::Software, format_args!("can't listen to signals: {error}")))?;
         let input::Found { files, skipped, empty } = input::files(&self.paths);
+        // A path that nobody can read is no reason to give the lists up.
+        let named = || files.iter().filter(|path| *path != Path::new("-"));
+        if self.store.accept
+            && let Some((path, error)) = named().find_map(|path| Some((path, input::text(path).err()?)))
+        {
+            let shown = path.display().to_string();
+            let what = format_args!("{}: can't read it: {error}; nothing was changed", printable(&shown));
+            return Err(Failure::new(Exit::Input, what));
+        }
         let mut archive = Archive {
             intake: Intake::open(config, judge, &self.mailbox, now()).await?,
             bar: long_task(files.iter().map(|file| input::octets(file)).sum()),

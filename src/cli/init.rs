@@ -97,7 +97,11 @@ impl Init {
         writeln!(io::stdout(), "written         {}", path.display())?;
         let needs_consent = answers.offer() == Some(Offer::Consent);
         if needs_consent {
-            let next = "sudo -u bounced bounced login bounces, then bounced check --connect";
+            let (user, file) = match &globals.config {
+                Some(file) => (String::new(), format!(" --config {}", file.display())),
+                None => ("sudo -u bounced ".to_owned(), String::new()),
+            };
+            let next = format!("{user}bounced{file} login bounces, then {user}bounced{file} check --connect");
             writeln!(io::stdout(), "next            {next}")?;
         }
         let written = Globals { config: Some(path) };

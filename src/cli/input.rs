@@ -179,12 +179,14 @@ fn unpacked(mut source: impl BufRead + Send + 'static) -> io::Result<Box<dyn Buf
     Ok(if is_packed { Box::new(BufReader::new(MultiGzDecoder::new(source))) } else { Box::new(source) })
 }
 
-/// A file named as a single mail is one, whatever it quotes; `-` and names such as `Inbox` may be either.
+/// A file that is named as a single mail, or lies where a Maildir keeps its mails, is one, whatever it quotes; `-` and all
+/// others (`Inbox`, `anna.meier`, `bounces.2016`) may be either.
 fn may_be_mbox(path: &Path) -> bool {
     let is_packed = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("gz"));
     let inner = path.with_extension("");
-    let path = if is_packed { &inner } else { path };
-    path.extension().is_none_or(|e| e.eq_ignore_ascii_case("mbox") || e.eq_ignore_ascii_case("mbx"))
+    let is_of_maildir = path.parent().is_some_and(|directory| directory.ends_with("new") || directory.ends_with("cur"));
+    let named = if is_packed { &inner } else { path };
+    !(is_of_maildir || named.extension().is_some_and(|e| e.eq_ignore_ascii_case("eml")))
 }
 
 /// A source of which some was read ahead.
@@ -328,8 +330,12 @@ impl<S: BufRead> Iterator for Mails<S> {
 }
 
 /// Whether a file that begins so holds mail: a header line, or what separates the mails of an mbox, stands before the first
-/// blank line (RFC 5322 §2.1). Databases and pictures have a NUL before they have anything of that form.
+/// blank line (RFC 5322 §2.1). Databases and pictures have a NUL before they have anything of that form. A notification that
+/// was saved as SNS delivers it (`{ "Type" : …`) is mail without a header.
 pub(super) fn begins_as_mail(bytes: &[u8]) -> bool {
+    if bytes.starts_with(b"{") && memchr::memmem::find(bytes, b"Type\"").is_some() {
+        return true;
+    }
     let is_empty = |line: &&[u8]| matches!(*line, b"" | b"\r");
     let lines = bytes.split(|b| *b == b'\n').skip_while(is_empty);
     lines
@@ -404,10 +410,9 @@ impl<S: BufRead> Lines<Ahead<S>> {
 
     /// Whether a header field comes next (RFC 5322 §2.2), or an earlier separator that was quoted, as before a header.
     fn begin_header(&mut self) -> io::Result<bool> {
-        let seen = self.source.peek(LONGEST_NAME)?;
-        let name = seen.iter().take_while(|octet| matches!(octet, b'!'..=b'~') && **octet != b':').count();
-        let is_field = name > 0 && seen[name..].trim_ascii_start().starts_with(b":");
-        Ok(is_field || seen.starts_with(b">From "))
+        let seen = self.source.peek(LONGEST_HEADER_LINE)?;
+        let line = seen.split(|octet| *octet == b'\n').next().unwrap_or_default();
+        Ok(is_field(line) || line.starts_with(b">From "))
     }
 }
 
@@ -446,7 +451,7 @@ impl<S: BufRead> Lines<S> {
 const LONGEST_PIECE: u64 = 64 * 1024;
 
 /// In octets; a line of a header is no longer (RFC 5322 §2.1.1).
-const LONGEST_NAME: usize = 998;
+const LONGEST_HEADER_LINE: usize = 998;
 
 /// In octets, with blank lines before it.
 const LONGEST_SEPARATOR: usize = 4_096;
@@ -545,8 +550,12 @@ mod tests {
             ("A.MBX", true),
             ("Inbox", true),
             ("-", true),
+            ("anna.meier", true),
+            ("bounces.2016", true),
             ("a.eml.gz", false),
-            ("a.mbox.gz", true),
+            ("a.mbox.2.gz", true),
+            ("Maildir/new/1700000000.M1.host", false),
+            ("Maildir/cur/1700000000.M1.host:2,S", false),
         ] {
             assert_eq!(may_be_mbox(Path::new(path)), may_be, "{path}");
         }
@@ -652,7 +661,9 @@ mod tests {
 
     #[test]
     fn a_mail_begins_with_a_header_line() {
-        for mail in [FIRST, "\r\n\nReturn-Path: <>\r\n", "\u{feff}From x\nSubject : old\n\n", "Subject:"] {
+        for mail in
+            [FIRST, "\r\n\nReturn-Path: <>\r\n", "\u{feff}From x\nSubject : old\n\n", "Subject:", "{\n \"Type\" : 1}"]
+        {
             assert!(begins_as_mail(mail.as_bytes()), "{mail}");
         }
         for other in

@@ -2,9 +2,9 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    fs::{DirBuilder, File, Permissions},
+    fs::{self, DirBuilder, File},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -161,9 +161,11 @@ async fn export(config: &Config, kept: &[Kept], directory: &Path) -> Result<Exit
     })
 }
 
-/// Writes a copy that its owner alone may read, also over an earlier one.
+/// Writes a copy that its owner alone may read, in the place of an earlier one. Who wrote the mail knows its name, and may
+/// have laid a link there.
 fn write(path: &Path, body: &[u8]) -> io::Result<()> {
-    let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    file.set_permissions(Permissions::from_mode(0o600))?;
-    file.write_all(body)
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => File::options().write(true).create_new(true).mode(0o600).open(path)?.write_all(body),
+    }
 }

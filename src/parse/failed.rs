@@ -213,7 +213,10 @@ fn mentions(words: &str, mailed: &[Address], own: &HashSet<String>, tables: &Tab
         if !matches!(header, Some(Header::Other)) {
             // The end and the position of the address before it in the line.
             let mut last = (0, Position::Elsewhere);
-            let joins = |between| line.get(between).is_some_and(|text| is_separator(text, &tables.words));
+            let joins = |between, end| {
+                line.get(between)
+                    .is_some_and(|text| is_separator(text) || joins_last(text, &line[end..], &tables.words))
+            };
             for (range, address) in addresses(line) {
                 let before = tail(&line[..range.start]);
                 let said = said(before);
@@ -238,7 +241,7 @@ fn mentions(words: &str, mailed: &[Address], own: &HashSet<String>, tables: &Tab
                 }
                 let position = match header {
                     Some(_) => Position::Summary,
-                    None if last.0 > 0 && joins(last.0..range.start) => last.1,
+                    None if last.0 > 0 && joins(last.0..range.start, range.end) => last.1,
                     None => match position_behind(&said, tables) {
                         Position::Elsewhere if is_named && !is_service(&address, &tables.words) => Position::Head,
                         position => position,
@@ -433,10 +436,26 @@ fn lists_the_rest(heading: &str, words: &Words) -> bool {
     words.have(Role::ListsTheRest, fold(tail(heading)).as_str())
 }
 
-/// `a@example.org, b@example.org` and `a@example.org and b@example.org` have the same position.
-fn is_separator(between: &str, words: &Words) -> bool {
-    let word = between.trim_matches(|c: char| c.is_whitespace() || matches!(c, ',' | ';' | '<' | '>' | '"' | '\''));
-    between.len() < 10 && (word.is_empty() || words.have(Role::JoinsRecipients, &fold(word).into_string()))
+/// `a@example.org, b@example.org` have the same position.
+fn is_separator(between: &str) -> bool {
+    between.len() < LONGEST_SEPARATOR && word_of(between).is_empty()
+}
+
+/// `a@example.org and b@example.org` have it where nothing more is said of the second: "… and bob@example.org has received
+/// it".
+fn joins_last(between: &str, behind: &str, words: &Words) -> bool {
+    let rest = behind.trim_start_matches(['>', '"', '\'', ')']).trim_start();
+    between.len() < LONGEST_SEPARATOR
+        && words.have(Role::JoinsRecipients, &fold(word_of(between)).into_string())
+        && rest.chars().next().is_none_or(|c| matches!(c, '.' | ':' | ';' | '!' | '?' | '('))
+}
+
+/// In octets.
+const LONGEST_SEPARATOR: usize = 10;
+
+/// What stands between two addresses, without the marks around it.
+fn word_of(between: &str) -> &str {
+    between.trim_matches(|c: char| c.is_whitespace() || matches!(c, ',' | ';' | '<' | '>' | '"' | '\''))
 }
 
 /// A line of the returned header, quoted or summarised among the words.
@@ -577,6 +596,25 @@ mod tests {
             ("Mailbox of ", Position::Elsewhere),
         ] {
             assert_eq!(position_behind(&said(before), &tables), position, "{before:?}");
+        }
+    }
+
+    #[test]
+    fn the_second_of_a_sentence_failed_where_nothing_more_is_said_of_him() {
+        let tables = Tables::embedded();
+        for (behind, failed) in [
+            ("", 2),
+            (": user unknown", 2),
+            (".", 2),
+            (" (user unknown)", 2),
+            (" has received it.", 1),
+            (", our postmaster, was told.", 1),
+            (" and carol@example.org got it.", 1),
+        ] {
+            let line = format!("It could not be delivered to <ann@example.org> and bob@example.org{behind}");
+            let mentions = mentions(&line, &[], &HashSet::new(), &tables);
+            let (position, _) = mentions.found[0];
+            assert_eq!(mentions.at(position).len(), failed, "{line}");
         }
     }
 

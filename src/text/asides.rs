@@ -63,6 +63,13 @@ impl Asides {
         Self { addresses, names: ranges, hosts: host_names(text).collect() }
     }
 
+    /// Without the addresses that are not wanted; nothing is to be found in them all the same.
+    #[must_use]
+    pub fn of_addresses(mut self, text: &str, wanted: impl Fn(&str) -> bool) -> Self {
+        self.addresses.retain(|at| wanted(&text[at.clone()]));
+        self
+    }
+
     /// Where addresses stand, in the order of the text.
     #[must_use]
     pub fn addresses(&self) -> &[Range<usize>] {

@@ -1,10 +1,14 @@
 //! A socket that clients connect to, and a task for each of them. A socket file that nobody listens on any more is replaced, as is
-//! that of a daemon that hangs; one on which somebody answers is left alone.
+//! that of a daemon of the same database that hangs; one on which somebody else listens is left alone.
 
 use std::{
+    collections::HashSet,
     fs, io,
     net::SocketAddr,
-    os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt},
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{FileTypeExt, MetadataExt, PermissionsExt},
+    },
     path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
@@ -208,7 +212,7 @@ fn bind(path: &Path, mode: u32) -> Result<UnixListener, SourceError> {
 enum Way {
     /// Nothing, or what a process left that is gone.
     Free,
-    /// A socket of which nobody takes care. Only whoever has the lease of a mailbox opens it: a daemon that hangs has lost it.
+    /// A socket of which nobody takes care: that of a daemon of the same database.
     OfOneWhoHangs,
 }
 
@@ -220,8 +224,11 @@ async fn make_way(path: &Path, worked: bool) -> Result<Way, SourceError> {
         return Err(SourceError::Refused(format!("{shown} is no socket, and is left alone; listen elsewhere")));
     }
     let listen = Listen::Unix(path.to_owned());
-    match timeout(GREETING, greeting(path)).await {
-        Err(_) => Ok(Way::OfOneWhoHangs),
+    let mut listener = None;
+    match timeout(GREETING, greeting(path, &mut listener)).await {
+        Err(_) if listener.is_some_and(shares_our_database) => Ok(Way::OfOneWhoHangs),
+        // In many protocols it is the client who speaks first, and another database has a lease of its own.
+        Err(_) => Err(taken(&listen, worked)),
         Ok(Ok(())) => Err(taken(&listen, worked)),
         // Nobody listens any more.
         Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(Way::Free),
@@ -229,8 +236,24 @@ async fn make_way(path: &Path, worked: bool) -> Result<Way, SourceError> {
     }
 }
 
-/// Waits until whoever listens says something, or hangs up.
-async fn greeting(path: &Path) -> io::Result<()> {
+/// Whether a process has a database open that this one has open, too. Only whoever has the lease of a mailbox opens its socket: the
+/// other has lost it.
+fn shares_our_database(process: i32) -> bool {
+    let open_in = |process: &str| -> HashSet<(u64, u64)> {
+        let files = fs::read_dir(format!("/proc/{process}/fd")).into_iter().flatten().flatten();
+        let of_database =
+            |path: &PathBuf| fs::read_link(path).is_ok_and(|file| file.as_os_str().as_bytes().ends_with(SHARED));
+        let files = files.map(|file| file.path()).filter(of_database).filter_map(|path| fs::metadata(path).ok());
+        files.map(|file| (file.dev(), file.ino())).collect()
+    };
+    !open_in("self").is_disjoint(&open_in(&process.to_string()))
+}
+
+/// How the file of SQLite is called that all share who have a database open (write-ahead log, WAL-index).
+const SHARED: &[u8] = b"-shm";
+
+/// Waits until whoever listens says something, or hangs up. Who it is, is put down as soon as it is known.
+async fn greeting(path: &Path, listener: &mut Option<i32>) -> io::Result<()> {
     let mut stream = loop {
         match UnixStream::connect(path).await {
             // As many wait to be heard as can.
@@ -238,6 +261,7 @@ async fn greeting(path: &Path) -> io::Result<()> {
             connected => break connected?,
         }
     };
+    *listener = stream.peer_cred().ok().and_then(|listener| listener.pid());
     let _ = stream.read(&mut [0]).await;
     Ok(())
 }

@@ -178,15 +178,19 @@ async fn a_port_that_is_taken_is_asked_for_soon_where_it_was_ours() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_socket_of_one_who_hangs_is_replaced() {
+async fn the_socket_of_one_who_hangs_is_replaced_where_he_has_our_database_open() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("lmtp.sock");
     let hangs = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    // Whoever listens here is this process: it has the database open, or it hasn't.
+    let Err(SourceError::Refused(why)) = source(&path).open(Resume::default()).await else { panic!() };
+    assert!(why.contains("somebody else listens on"), "{why}");
+    let database = fs::File::create(dir.path().join("bounced.db-shm")).unwrap();
     let source = open(&path).await;
     let mut line = String::new();
     BufReader::new(UnixStream::connect(&path).await.unwrap()).read_line(&mut line).await.unwrap();
     assert!(line.starts_with("220 "), "{line}");
-    drop((source, hangs));
+    drop((source, hangs, database));
 }
 
 #[tokio::test]
