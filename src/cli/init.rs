@@ -74,7 +74,7 @@ impl Init {
             ));
         }
         let unwritable = |error: io::Error| Failure::new(Exit::Io, format!("can't write {}: {error}", path.display()));
-        // Not after five questions.
+        // Not after all the questions.
         drop(Replacement::begin(&path, None).map_err(unwritable)?);
         let is_person = io::stdin().is_terminal();
         let mut answers = self.answers()?;

@@ -235,7 +235,7 @@ async fn own_faults(reader: &mut SqliteConnection, policy: &Policy, now: i64) ->
         let (within_day, before, last) = (whole(&row, "within_day")?, whole(&row, "before")?, row.try_get("last")?);
         let key = (provider.clone(), reason.clone());
         let fault = all.entry(key).or_insert(OwnFault { provider, reason, code: None, within_day: 0, before: 0, last });
-        if fault.code.is_none() || last > fault.last {
+        if last >= fault.last {
             fault.code = row.try_get("code")?;
         }
         fault.within_day += within_day;
