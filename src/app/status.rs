@@ -161,9 +161,9 @@ pub async fn status(config: &Config, max_age: Duration, now: Moment) -> Result<S
     let troubles = Followers::configured(config).troubles(&store, now.wall).await?;
     let unforgotten = unforgotten(&store).await;
     // A mailbox that was just configured may have the name of what was handed over.
-    let is_read = |name: &str| config.mailboxes().iter().any(|mailbox| mailbox.name == name);
+    let is_configured = |name: &str| config.mailboxes().iter().any(|mailbox| mailbox.name == name);
     let mut handed_over = store.handed_over().await?;
-    handed_over.retain(|one| !is_read(&one.mailbox) && !config.mail_log.contains_key(&one.mailbox));
+    handed_over.retain(|one| !is_configured(&one.mailbox) && !config.mail_log.contains_key(&one.mailbox));
     let believed = believed_by_anybody(config, &store, &handed_over).await?;
     let alarms = store.alarms(i64::MAX).await?.into_iter().map(ShownAlarm::from).collect();
     store.close().await;

@@ -43,32 +43,21 @@ impl Witnesses {
             None
         });
         let is_keyless = signer.is_none() && missing.is_empty();
-        if is_keyless {
-            missing.push("no keys are configured ([verp] keys)".to_owned());
-        }
-        let mut knows_nothing = false;
-        let store = match Store::open_to_read(&config.database.path).await {
+        // What was sent; else whether that was never noted, and why it can't be known.
+        let sent = match Store::open_to_read(&config.database.path).await {
             Ok(store) => match store.vouching_since().await {
-                Ok(Some(_)) => Some(store),
-                Ok(None) => {
-                    knows_nothing = true;
-                    missing.push("the database does not know yet what was sent".to_owned());
-                    None
-                }
-                Err(error) => {
-                    missing.push(error.to_string());
-                    None
-                }
+                Ok(Some(_)) => Ok(store),
+                Ok(None) => Err((true, "the database does not know yet what was sent".to_owned())),
+                Err(error) => Err((false, error.to_string())),
             },
-            Err(error) => {
-                missing.push(error.to_string());
-                None
-            }
+            Err(error) => Err((!config.database.path.exists(), error.to_string())),
         };
         // Where nobody signs and nobody notes what was sent, nothing is missing.
-        if is_keyless && store.is_none() && (knows_nothing || !config.database.path.exists()) {
-            missing.clear();
+        let is_used = !is_keyless || !matches!(sent, Err((true, _)));
+        if is_keyless && is_used {
+            missing.push("no keys are configured ([verp] keys)".to_owned());
         }
+        let store = sent.map_err(|(_, why)| missing.extend(is_used.then_some(why))).ok();
         Self { judge: judge.with_signer(signer), store, missing }
     }
 

@@ -54,7 +54,7 @@ pub(super) struct Leases {
     noticed: Notify,
     /// Leases of others, and since when they stand as they do.
     seen: RwLock<HashMap<String, (Lease, Instant)>>,
-    /// Whether what the store says of them is known.
+    /// Whether the store has changed since it was asked about them.
     quiet: Mutex<Quiet>,
     /// Of leases that are taken already, and of which the store could not be asked yet over what the one before died.
     half_taken: RwLock<HashMap<String, Before>>,
@@ -155,7 +155,7 @@ impl Leases {
             for mailbox in &waiting {
                 changed |= self.try_take(mailbox, &leases).await?;
             }
-            self.quiet.lock().unwrap_or_else(PoisonError::into_inner).is_known(true, asked);
+            self.quiet.lock().unwrap_or_else(PoisonError::into_inner).note_asked(true, asked);
         }
         if due || changed {
             let held = self.store.renew_leases(&self.me, self.lock.is_held(), &self.waiting(), Moment::now()).await?;

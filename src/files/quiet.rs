@@ -34,8 +34,9 @@ impl Quiet {
         self.is_known
     }
 
-    /// Whether what was asked since `began`, after the look, is all. What was asked right after a change may lack another one.
-    pub(crate) fn is_known(&mut self, all: bool, began: Instant) {
+    /// Notes whether `all` was asked that there is, from `began` on, after the look. What was asked right after a change may
+    /// lack another one.
+    pub(crate) fn note_asked(&mut self, all: bool, began: Instant) {
         self.is_known = all && self.seen.as_ref().is_some_and(|(_, since)| began - *since >= SETTLED);
     }
 }

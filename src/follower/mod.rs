@@ -357,7 +357,7 @@ async fn keep_up<F: Follower>(
         let newest = if is_idle { store.newest_revision().await.ok() } else { None };
         // What changed is none of a follower's business: somebody has renewed a lease, or read a mailbox.
         if newest.is_some() && newest == reached {
-            quiet.is_known(true, began);
+            quiet.note_asked(true, began);
             continue;
         }
         let turn = follower.follow(store).await;
@@ -365,8 +365,8 @@ async fn keep_up<F: Follower>(
         more = matches!(turn, Ok(Turn::More));
         let is_complete = matches!(turn, Ok(Turn::Complete));
         reached = newest.filter(|_| is_complete);
-        quiet.is_known(is_complete, began);
-        list.is_known(is_complete, began);
+        quiet.note_asked(is_complete, began);
+        list.note_asked(is_complete, began);
         failures.note(follower.path(), turn.err());
         if failures.in_a_row > 0 {
             rest = rest.max(ASK);
@@ -509,7 +509,7 @@ mod tests {
             let files = store.files();
             let is_quiet = quiet.look(files.iter().map(PathBuf::as_path).chain([list.as_path()]), now);
             if !is_quiet {
-                quiet.is_known(true, now);
+                quiet.note_asked(true, now);
             }
             is_quiet
         };
@@ -528,7 +528,7 @@ mod tests {
             assert!(!looks(&mut quiet), "once more, a second later");
             assert!((0..5).all(|_| looks(&mut quiet)));
         }
-        quiet.is_known(false, Instant::now());
+        quiet.note_asked(false, Instant::now());
         assert!(!looks(&mut quiet), "it failed");
     }
 

@@ -71,7 +71,7 @@ impl FileTail {
                 .await
                 .map_err(|_| interrupted())?;
                 let polled = polled.map_err(|error| refusal(&session.path, &error))?;
-                self.quiet.is_known(polled.is_none() && session.is_at_rest(), began);
+                self.quiet.note_asked(polled.is_none() && session.is_at_rest(), began);
                 let path = self.session.insert(session).path.display();
                 if let Some(lines) = polled {
                     return Ok(lines);
