@@ -295,6 +295,11 @@ impl Classifier {
             let certain = found.iter().any(|weighed| weighed.rank >= Rank::UnmistakablePhrase);
             let heard = if certain { Heard::Frames } else { Heard::All };
             self.listen(&recipient.text, heard, &parties, &speaker, &mut found, variants);
+            if !diagnostic.is_empty() {
+                // Advice speaks of all that may be; what the server said goes before it.
+                let open = found[said..].iter_mut().filter(|w| w.candidate.judgement.reason == Reason::Undetermined);
+                open.for_each(|weighed| weighed.rank = weighed.rank.min(Rank::GenericPhrase));
+            }
             // A scanner's footer speaks of viruses and spam, a notice of its own being temporary; a status that means
             // one thing says what became of the recipient.
             let mut rows = recipient.statuses.iter().filter_map(|status| self.codes.status_row(status.value));
@@ -371,11 +376,17 @@ impl Classifier {
                     let mut weighed = weigh_rule(&fit, evidence);
                     if fit.is_of_nobody {
                         weighed.rank = Rank::OfNobody;
-                    } else if fit.proves_nothing() {
+                    } else if fit.is_conditional && fit.proves_nothing() {
                         weighed.rank = Rank::NoProof;
                     } else if fit.is_alternative {
-                        // What may as well be something else proves nothing, whatever the code beside it says.
-                        weighed.rank = weighed.rank.max(Rank::UnmistakablePhrase);
+                        // What may as well be something else proves nothing, whatever the code beside it says; what
+                        // leaves no doubt elsewhere in the text goes before the dead one of the two.
+                        let dead = weighed.is_hard();
+                        weighed.rank = if dead { Rank::Status } else { weighed.rank.max(Rank::UnmistakablePhrase) };
+                        let Meaning { class, fault, ref advice, .. } =
+                            *self.codes.reasons().meaning(Reason::Undetermined);
+                        weighed.candidate.judgement = Judgement { class, reason: Reason::Undetermined, fault };
+                        weighed.advice = advice;
                     } else if fit.is_conditional {
                         // "If the mailbox is full, try later" is advice beside the reason.
                         weighed.rank = weighed.rank.min(Rank::GenericPhrase);
@@ -493,7 +504,14 @@ mod tests {
             ("5.1.8", "550 5.1.8 no such domain", "", "soft sender_rejected"),
             ("5.1.1", "550 5.1.1 no such domain", "", "hard bad_domain"),
             // One of two.
-            ("5.1.1", "550 5.1.1 user unknown or access denied", "", "soft policy"),
+            ("5.1.1", "550 5.1.1 user unknown or access denied", "", "soft undetermined"),
+            ("5.1.1", "550 5.1.1 user unknown or you have no rights", "", "soft undetermined"),
+            ("", "550 unknown local part or filtered", "", "soft undetermined"),
+            ("", "550 unknown mailbox or not for you. User unknown", "", "hard user_unknown"),
+            ("", "550 mailbox unavailable", "The address does not exist or may not be used.", "hard user_unknown"),
+            // A host's name is no noun.
+            ("", "550 unknown host filter.example.org", "", "hard bad_domain"),
+            ("", "550 unknown host filter", "", "soft policy"),
             // Under a condition, which begins with a word of its own.
             ("", "550 no delivery if the user does not exist", "", "soft undetermined"),
             ("", "550 sent notif user unknown", "", "hard user_unknown"),

@@ -8,7 +8,7 @@ use foldhash::{HashMap, HashSet};
 
 use super::{
     Rank,
-    shapes::{Order, Term, ends_word, in_one_sentence, together},
+    shapes::{Order, Term, ends_word, goes_on_as_name, in_one_sentence, together},
 };
 use crate::{
     codes::{Class, EnhancedStatusCode, Fault, Judgement, Reason, ReplyCode, Variant},
@@ -364,7 +364,7 @@ impl Rules {
         let soft =
             |n: &usize| fits[*n].rule.judgement.class == Class::Soft && fits[*n].rule.table == RuleTable::Phrases;
         let soft: Vec<_> = others.into_iter().filter(soft).collect();
-        for one in hard {
+        for &one in &hard {
             for &other in &soft {
                 if self.alternate(found.text, &fits[one].range, &fits[other].range) {
                     (fits[one].is_alternative, fits[other].is_alternative) = (true, true);
@@ -373,6 +373,13 @@ impl Rules {
             if self.or_something_else(&found.text[fits[one].range.end..]) {
                 fits[one].is_alternative = true;
             }
+        }
+        // Other words of the same alternative: "unknown local" of "unknown local part or filtered".
+        let alternatives = hard.iter().filter(|&&n| fits[n].is_alternative).map(|&n| fits[n].range.clone());
+        let alternatives: Vec<_> = alternatives.collect();
+        for n in hard {
+            let range = fits[n].range.clone();
+            fits[n].is_alternative |= alternatives.iter().any(|at| at.start < range.end && range.start < at.end);
         }
         fits
     }
@@ -689,7 +696,8 @@ impl Builder {
 
 /// What stands behind one of these words, where the text begins with it.
 fn behind_word<'t>(words: &[String], text: &'t str) -> Option<&'t str> {
-    words.iter().find_map(|word| text.strip_prefix(word.as_str()).filter(|rest| ends_word(word, rest)))
+    let is_whole = |word: &str, rest: &str| ends_word(word, rest) && !goes_on_as_name(rest);
+    words.iter().find_map(|word| text.strip_prefix(word.as_str()).filter(|rest| is_whole(word, rest)))
 }
 
 const fn is_quote(c: char) -> bool {

@@ -89,7 +89,7 @@ fn is_letter(c: char) -> bool {
 }
 
 /// Whether what follows makes the word before it part of an address or a host name: `spam@`, `spam.example`.
-fn goes_on_as_name(rest: &str) -> bool {
+pub(super) fn goes_on_as_name(rest: &str) -> bool {
     rest.starts_with('@') || rest.strip_prefix('.').is_some_and(|rest| rest.chars().next().is_some_and(is_letter))
 }
 
