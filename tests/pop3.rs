@@ -117,6 +117,9 @@ async fn what_is_left_is_read_once_as_it_lies_there() {
     // The next is fetched before this one is on record.
     let second = source.fetch().await.unwrap();
     assert_eq!(subjects(&second), ["three"]);
+    // Whoever starts anew before all of it is read must not take what waits for new.
+    assert!(first.reading.cursor.is_none() && second.reading.cursor.is_some());
+    assert!(source.fetch().await.unwrap().messages.is_empty(), "all of it is under way");
     for batch in [&first, &second] {
         assert!(source.settle(&records.commit(batch)).await.unwrap().is_empty());
     }
@@ -163,13 +166,12 @@ async fn what_is_committed_is_deleted_and_nothing_else() {
     assert!(left.len() == 1 && left[0].contains("Subject: three"), "{left:?}");
 }
 
-/// Passes a session on to the server, and hangs up in place of the command `cut`, once.
-async fn cutter(to: u16, cut: &'static str) -> u16 {
+/// Passes a session on to the server, and hangs up in place of the command `cut`, so many times.
+async fn cutter(to: u16, cut: &'static str, mut times: usize) -> u16 {
     use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
-        let mut is_cut = false;
         loop {
             let (client, _) = listener.accept().await.unwrap();
             let server = tokio::net::TcpStream::connect(("127.0.0.1", to)).await.unwrap();
@@ -178,7 +180,8 @@ async fn cutter(to: u16, cut: &'static str) -> u16 {
             tokio::spawn(async move { tokio::io::copy(&mut answers, &mut hears).await });
             let mut lines = BufReader::new(said).lines();
             while let Ok(Some(line)) = lines.next_line().await {
-                if line.starts_with(cut) && !std::mem::replace(&mut is_cut, true) {
+                if line.starts_with(cut) && times > 0 {
+                    times -= 1;
                     break;
                 }
                 asks.write_all(format!("{line}\r\n").as_bytes()).await.unwrap();
@@ -194,7 +197,7 @@ async fn a_session_that_breaks_off_deletes_nothing_and_all_comes_again() {
     for cut in ["RETR 2", "DELE 2", "QUIT"] {
         server.deliver(&["one", "two"]);
         let records = Records::default();
-        let port = cutter(server.pop3, cut).await;
+        let port = cutter(server.pop3, cut, 1).await;
         let settings = server.settings(&format!("after = 'delete'\ntls = 'plain'\nport = {port}"));
         let mut source = opened(settings, &records).await;
         let first = source.fetch().await;
@@ -219,6 +222,46 @@ async fn a_session_that_breaks_off_deletes_nothing_and_all_comes_again() {
 }
 
 #[tokio::test]
+async fn a_message_over_which_the_connection_breaks_twice_holds_up_no_other() {
+    let Some(server) = server() else { return };
+    server.deliver(&["one", "two"]);
+    let records = Records::default();
+    let port = cutter(server.pop3, "RETR 1", 2).await;
+    let mut source = opened(server.settings(&format!("tls = 'plain'\nport = {port}")), &records).await;
+    for _ in 0..2 {
+        let broken = source.fetch().await;
+        assert!(matches!(broken, Err(SourceError::Lost(_))), "{broken:?}");
+        source.open(records.resume()).await.unwrap();
+    }
+    let batch = source.fetch().await.unwrap();
+    assert_eq!((subjects(&batch), batch.reading.pending.len()), (vec!["two".to_owned()], 1));
+}
+
+#[tokio::test]
+async fn what_the_server_does_not_delete_at_the_end_is_not_settled() {
+    let mut says = with_messages(&[("1", "Subject: one\r\n\r\nx\r\n.\r\n")]);
+    says.extend(["+OK\r\n", "-ERR some messages not removed\r\n"].map(|says| says.as_bytes().to_vec()));
+    let mut source = before(says).await;
+    source.open(Resume::default()).await.unwrap();
+    let batch = source.fetch().await.unwrap();
+    let failed = source.settle(&Records::default().commit(&batch)).await.unwrap();
+    assert!(
+        matches!(&failed[..], [(place, why)] if place.as_str() == "1" && why.contains("not removed")),
+        "{failed:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_batch_of_large_messages_ends_before_its_time() {
+    let Some(server) = server() else { return };
+    let large = |subject: &str| format!("{}{}", mail(subject), format!("{}\n", "x".repeat(990)).repeat(5 << 10));
+    ["one", "two", "three"].iter().for_each(|subject| server.dovecot.deliver(&large(subject)));
+    let mut source = opened(server.settings("max_message = 6000000"), &Records::default()).await;
+    assert_eq!(subjects(&source.fetch().await.unwrap()), ["one", "two"]);
+    assert_eq!(subjects(&source.fetch().await.unwrap()), ["three"]);
+}
+
+#[tokio::test]
 async fn a_long_message_is_cut_and_told_from_another_with_the_same_beginning() {
     let Some(server) = server() else { return };
     // Between them a line of more than is read at once, with a dot where the pieces meet.
@@ -236,7 +279,7 @@ async fn a_long_message_is_cut_and_told_from_another_with_the_same_beginning() {
     source.close().await;
     // What says nowhere when it came has just come.
     server.dovecot.deliver("Subject: bare\n\nNobody here.\n");
-    source.open(Resume::default()).await.unwrap();
+    let mut source = opened(server.settings(""), &Records::default()).await;
     let batch = source.fetch().await.unwrap();
     let bare = batch.messages.iter().find(|message| message.size < 100).unwrap();
     assert!(bare.received > 1_780_000_000, "{}", bare.received);
@@ -276,20 +319,27 @@ async fn what_stays_wrong_is_refused_in_one_line_that_says_what_to_do() {
 
 /// A source before a server that says the first of these at once, each other one when it hears a line, and then falls silent.
 async fn before(says: Vec<Vec<u8>>) -> Pop3Source {
+    before_each(vec![says]).await
+}
+
+/// The same, where each connection hears something else.
+async fn before_each(sessions: Vec<Vec<Vec<u8>>>) -> Pop3Source {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
         use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-        let (stream, _) = listener.accept().await.unwrap();
-        let mut stream = BufReader::new(stream);
-        for (n, text) in says.iter().enumerate() {
-            if n > 0 && !stream.read_line(&mut String::new()).await.is_ok_and(|octets| octets > 0) {
-                return;
+        for says in sessions {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut stream = BufReader::new(stream);
+            for (n, text) in says.iter().enumerate() {
+                if n > 0 && !stream.read_line(&mut String::new()).await.is_ok_and(|octets| octets > 0) {
+                    break;
+                }
+                let _ = stream.get_mut().write_all(text).await;
             }
-            let _ = stream.get_mut().write_all(text).await;
+            let mut rest = Vec::new();
+            let _ = stream.read_to_end(&mut rest).await;
         }
-        let mut rest = Vec::new();
-        let _ = stream.read_to_end(&mut rest).await;
     });
     let settings = toml::from_str(&format!(
         "host = '127.0.0.1'\nport = {port}\ntls = 'plain'\nuser = 'u'\npassword = {{ command = 'echo geheim' }}\n\
@@ -349,7 +399,7 @@ fn with_messages(messages: &[(&str, &str)]) -> Vec<Vec<u8>> {
 
 #[tokio::test]
 async fn what_stands_behind_a_lone_line_feed_is_still_the_mail() {
-    let smuggled = "Subject: one\r\n\r\nx\n.\n+OK\nReceived: by mx.example.org; Thu, 01 Jan 2026 00:00:00 +0000\n\nforged\r\n.\r\n";
+    let smuggled = "Subject: one\r\n\r\nx\n.\r\n+OK\nReceived: by mx.example.org; Thu, 01 Jan 2026 00:00:00 +0000\n\nforged\r\n.\r\n";
     let honest = "Subject: two\r\n\r\nx\r\n.\r\n";
     let mut source = before(with_messages(&[("1", smuggled), ("2", honest)])).await;
     source.open(Resume::default()).await.unwrap();
@@ -379,6 +429,20 @@ async fn messages_of_one_name_that_differ_are_all_read_and_none_is_deleted() {
     source.open(Resume::default()).await.unwrap();
     assert_eq!(subjects(&source.fetch().await.unwrap()), ["one"]);
     assert!(source.complaint().is_none());
+    // One more of a name that is known is new.
+    let mut source = before_each(vec![with_messages(&[("7", one)]), with_messages(&[("7", one), ("7", two)])]).await;
+    source.open(Resume::default()).await.unwrap();
+    let batch = source.fetch().await.unwrap();
+    source.settle(&[(batch.messages[0].place.clone(), Disposition::Untouched)]).await.unwrap();
+    source.open(Resume::default()).await.unwrap();
+    assert_eq!(subjects(&source.fetch().await.unwrap()), ["one", "two"]);
+    // Nobody looks at more than a hundred of them, and none goes unseen.
+    let mut source = before(with_messages(&[("7", one); 101])).await;
+    source.open(Resume::default()).await.unwrap();
+    let batch = source.fetch().await.unwrap();
+    assert_eq!(subjects(&batch), ["one"]);
+    assert_eq!(source.settle(&Records::default().commit(&batch)).await.unwrap(), []);
+    assert!(source.complaint().is_some());
 }
 
 #[tokio::test]

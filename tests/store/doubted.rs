@@ -340,12 +340,20 @@ async fn what_a_person_said_stands_and_what_is_demanded_beyond_it() {
     let f = doubting().await;
     let strict = Demand { at_least: Some(Trust::Verified), since: None };
     let policy = Policy { demands: Demands { everywhere: strict, ..Demands::default() }, ..Policy::default() };
-    let hard = [about(entry(1, START + 5, &[(ANN, HARD)]), TO_ANN)];
-    f.store.commit(MAILBOX, &hard, &Reading::default(), &policy).await.unwrap();
+    f.store.suppress(&[address(BOB)], &by(START)).await.unwrap();
+    f.execute("UPDATE suppression SET origin = 'soft', expires = 9999999999").await;
+    let eve = "eve@example.com";
+    let batch = [
+        about(entry(1, START + 5, &[(ANN, HARD)]), TO_ANN),
+        about(complaint(2, START + 5, &[eve]), "to-eve@news.example"),
+        answer(3, START + 6, BOB, "to-bob@news.example"),
+    ];
+    f.store.commit(MAILBOX, &batch, &Reading::default(), &policy).await.unwrap();
     let events = f.value::<i64>("SELECT count(*) FROM event").await;
-    log(&f, &[sent(TO_ANN, ANN)], &[]).await;
+    log(&f, &[sent(TO_ANN, ANN), sent("to-eve@news.example", eve), sent("to-bob@news.example", BOB)], &[]).await;
     let raised = raise_with(&f.store, &policy, START).await;
-    assert_eq!((raised.count, raised.changes), (1, Committed::default()));
+    assert_eq!((raised.count, raised.changes), (3, Committed::default()));
+    assert_eq!(listed(&f).await, [of(BOB, "soft")]);
     assert_eq!(f.value::<i64>("SELECT count(*) FROM event").await, events, "it waits on");
 }
 

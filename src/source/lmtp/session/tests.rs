@@ -113,6 +113,17 @@ async fn what_is_not_on_record_is_asked_for_again() {
     talk.hears(&["250"]).await;
 }
 
+#[tokio::test]
+async fn half_a_message_is_handed_to_nobody() {
+    let mut talk = Talk::begin().await;
+    talk.begins_a_message().await;
+    talk.says("Subject: x\r\n\r\nhalf", &[]).await;
+    let Talk { stream, mut handed, session, .. } = talk;
+    drop(stream);
+    assert!(handed.recv().await.is_none());
+    assert_eq!(session.await.unwrap().unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_message_of_which_nothing_is_heard_is_asked_for_again() {
     let mut talk = Talk::begin().await;
