@@ -2,7 +2,11 @@
 
 use std::{collections::HashMap, ops::Range};
 
-use super::reply::{begins_with_code, begins_with_status};
+use super::{
+    failed::{is_joint, is_separator},
+    reply::{begins_with_code, begins_with_status},
+    words::Words,
+};
 use crate::text::{addresses, lines};
 
 /// Whether a block says nothing but addresses.
@@ -22,7 +26,7 @@ pub(super) const MOST_ABOUT: usize = 4096;
 /// something, or to the next address. Addresses listed one under the other share the block that follows, except what
 /// stands in brackets: that is said of the last one. Behind a blank line, what begins with a code goes on with the
 /// block of the only one named last. One pass over the text, and at most [`MOST_ABOUT`] octets for each address.
-pub(super) fn blocks(words: &str, addresses_wanted: &[&str]) -> Vec<Vec<Range<usize>>> {
+pub(super) fn blocks(words: &str, addresses_wanted: &[&str], table: &Words) -> Vec<Vec<Range<usize>>> {
     let index: HashMap<&str, usize> = addresses_wanted.iter().enumerate().map(|(i, a)| (*a, i)).collect();
     let mut out = vec![Vec::new(); addresses_wanted.len()];
     let mut taken_up = vec![0; addresses_wanted.len()];
@@ -31,18 +35,22 @@ pub(super) fn blocks(words: &str, addresses_wanted: &[&str]) -> Vec<Vec<Range<us
     let mut last = None;
     // Whether the block has said something, and whether other lines stand between its addresses and this one.
     let (mut said, mut interrupted) = (false, false);
+    // Whether the line above ends within a list, and whether it ends with an address.
+    let (mut within_list, mut ends_named) = (false, false);
     let mut start = 0;
-    for line in lines(words) {
+    for line in lines(words).flat_map(|line| clauses(line, &index)) {
         let range = start..start + line.len();
         start = range.end;
         let mut names_others = false;
-        let named = addresses(line).filter_map(|(range, address)| {
-            let wanted = index.get(address.normalised());
-            names_others |= wanted.is_none();
-            Some((range, *wanted?))
-        });
-        let named: Vec<_> = named.collect();
+        let named: Vec<_> = addresses(line)
+            .filter_map(|(range, address)| {
+                let wanted = index.get(address.normalised());
+                names_others |= wanted.is_none();
+                Some((range, *wanted?))
+            })
+            .collect();
         if named.is_empty() {
+            (within_list, ends_named) = (false, false);
             if line.trim().is_empty() {
                 if said && !current.is_empty() {
                     last = Some(current[0]).filter(|_| current.len() == 1);
@@ -64,7 +72,11 @@ pub(super) fn blocks(words: &str, addresses_wanted: &[&str]) -> Vec<Vec<Range<us
             said = !line.trim_end().ends_with(':');
         } else {
             last = None;
-            if said || interrupted || is_answer(line) || current.len() >= MOST_SHARING {
+            let (before, behind) = (&line[..named[0].0.start], &line[named[named.len() - 1].0.end..]);
+            let goes_on = (within_list && is_separator(before.trim_start())) || (ends_named && is_joint(before, table));
+            within_list = (is_separator(behind) && behind.contains([',', ';'])) || is_joint(behind, table);
+            ends_named = within_list || is_separator(behind);
+            if ((said || interrupted) && !goes_on) || is_answer(line) || current.len() >= MOST_SHARING {
                 current.clear();
             }
             interrupted = false;
@@ -81,6 +93,38 @@ pub(super) fn blocks(words: &str, addresses_wanted: &[&str]) -> Vec<Vec<Range<us
         }
     }
     out
+}
+
+/// The clauses of a line that says one thing of one address and another of the next: `To anna@example.org: no such user; to
+/// bob@example.org: mailbox full`. An answer behind an address that names another one is a clause, too.
+fn clauses<'t>(line: &'t str, index: &HashMap<&str, usize>) -> impl Iterator<Item = &'t str> {
+    let mut ends = Vec::new();
+    // Few lines name two.
+    if memchr::memchr_iter(b'@', line.as_bytes()).nth(1).is_some() {
+        let mut last: Option<(usize, usize)> = None;
+        for (range, address) in addresses(line) {
+            let Some(&wanted) = index.get(address.normalised()) else { continue };
+            if let Some((end, before)) = last
+                && before != wanted
+            {
+                let between = line.get(end..range.start);
+                ends.extend(between.and_then(clause_end).map(|at| end + at));
+            }
+            last = Some((range.end, wanted));
+        }
+    }
+    let mut start = 0;
+    ends.into_iter().chain([line.len()]).map(move |end| &line[std::mem::replace(&mut start, end)..end])
+}
+
+/// Where between two addresses the clause of the first ends; `None` where both stand in one.
+fn clause_end(between: &str) -> Option<usize> {
+    let answer = between.trim_start_matches(|c: char| c.is_whitespace() || matches!(c, '>' | ':'));
+    if begins_with_code(answer) {
+        return Some(between.len() - answer.len());
+    }
+    let end = [";", ". "].iter().filter_map(|mark| Some(between.rfind(mark)? + mark.len())).max()?;
+    between[..end].contains(char::is_alphabetic).then_some(end)
 }
 
 /// `550 5.1.1 <bob@example.org>: no such user`, below a list of several, speaks of the one that it names.
@@ -110,7 +154,7 @@ mod tests {
     /// The lines of each address in one text.
     fn blocks(words: &str, wanted: &[&str]) -> Vec<String> {
         let text = |lines: Vec<Range<usize>>| lines.into_iter().map(|line| &words[line]).collect();
-        super::blocks(words, wanted).into_iter().map(text).collect()
+        super::blocks(words, wanted, &Words::embedded()).into_iter().map(text).collect()
     }
 
     #[test]
@@ -120,6 +164,34 @@ mod tests {
         assert_eq!(blocks[0], "<a@x.org>:\nno such user\n");
         assert_eq!(blocks[1], "<b@x.org>\n<c@x.org>\n  mailbox full\n");
         assert_eq!(blocks[2], "<c@x.org>\n  mailbox full\n");
+    }
+
+    #[test]
+    fn what_one_line_says_of_two_is_told_apart() {
+        for (text, of_a, of_b) in [
+            ("a@x.org: no such user; b@x.org: full\n", "a@x.org: no such user;", " b@x.org: full\n"),
+            ("To a@x.org (no such user). To b@x.org (full).\n", "To a@x.org (no such user). ", "To b@x.org (full).\n"),
+            ("<a@x.org>: 550 5.1.1 <b@x.org>: unknown\n", "<a@x.org>: ", "550 5.1.1 <b@x.org>: unknown\n"),
+            ("a@x.org; b@x.org: unknown\n", "a@x.org; b@x.org: unknown\n", "a@x.org; b@x.org: unknown\n"),
+            ("a@x.org and b@x.org: no.\n", "a@x.org and b@x.org: no.\n", "a@x.org and b@x.org: no.\n"),
+            ("a@x.org no. a@x.org no\n", "a@x.org no. a@x.org no\n", ""),
+        ] {
+            assert_eq!(blocks(text, &["a@x.org", "b@x.org"]), [of_a, of_b], "{text}");
+        }
+    }
+
+    #[test]
+    fn a_sentence_that_names_two_goes_on_in_the_next_line() {
+        for text in [
+            "Not to a@x.org,\nb@x.org: no\n",
+            "Not to a@x.org and\nb@x.org.\nno\n",
+            "Not to a@x.org\nand b@x.org: no\n",
+        ] {
+            let blocks = blocks(text, &["a@x.org", "b@x.org"]);
+            assert!(blocks.iter().all(|block| block.contains("no\n")), "{blocks:?}");
+        }
+        let apart = blocks("Not to a@x.org: full,\nb@x.org: no\n", &["a@x.org", "b@x.org"]);
+        assert_eq!(apart, ["Not to a@x.org: full,\n", "b@x.org: no\n"]);
     }
 
     #[test]

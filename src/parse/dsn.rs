@@ -10,7 +10,7 @@ use super::{
     Draft, MOST_RECIPIENTS,
     blocks::MOST_ABOUT,
     failed,
-    fields::{field_name, has_status_fields, names_recipient},
+    fields::{self, field_name, has_status_fields, names_recipient},
     general::{self, found},
     kinds::{self, Carried},
     mime::{Mail, Part},
@@ -62,7 +62,8 @@ pub(super) struct Fields {
 pub(super) fn find_fields(mail: &Mail<'_>) -> Option<Fields> {
     let of = |part: &Part<'_>, carried| {
         let mut lines = own_text(part).lines();
-        let line = lines.find(|line| field_name(line.text).is_some_and(names_recipient)).unwrap_or_default();
+        let names = |line: &Passage<'_>| field_name(line.text.trim_start()).is_some_and(names_recipient);
+        let line = lines.find(names).unwrap_or_default();
         let first = line.excerpt(&Location::TextPart).evidence(0..line.text.len());
         Fields { carried, first }
     };
@@ -93,16 +94,8 @@ fn is_status_part(part: &Part<'_>) -> bool {
 
 /// QUIRK: a report that lost its MIME structure has the words and the fields in one text.
 fn before_fields(words: Passage<'_>) -> Passage<'_> {
-    let fields = ["Reporting-MTA", "Final-Recipient", "Original-Recipient"];
-    let is_field = |line| field_name(line).is_some_and(|name| fields.iter().any(|f| name.eq_ignore_ascii_case(f)));
-    let mut offset = 0;
-    for line in lines(words.text) {
-        if is_field(line) {
-            return words.slice(0..offset);
-        }
-        offset += line.len();
-    }
-    words
+    let begins = fields::begin_at(words.text).unwrap_or(words.text.len());
+    words.slice(0..begins)
 }
 
 /// One recipient's fields as they come in.
@@ -217,7 +210,9 @@ impl<'m> Field<'m> {
 /// hundreds of thousands.
 pub(super) fn each_field<'m>(part: Passage<'m>, mut read: impl FnMut(Field<'m>)) {
     let mut open: Option<Field<'m>> = None;
+    let indent = fields::indent(part.text);
     for line in part.lines() {
+        let line = line.without_start(indent);
         let blank = line.text.trim().is_empty();
         let next = match (field_name(line.text).filter(|_| !blank), &mut open) {
             (Some(name), _) => {

@@ -47,6 +47,8 @@ enum Position {
     Command,
     /// Behind a word such as "to" or "user".
     Announced,
+    /// Before words that say that it failed.
+    Judged,
     /// In the summary of the returned header: `To: …`.
     Summary,
     /// Anywhere else.
@@ -80,10 +82,10 @@ impl Mentions {
         distinct(self.found.iter().filter(|(p, _)| *p == position).map(|(_, a)| self.traced(a.clone())))
     }
 
-    /// Forgets whom the text lists apart from those who failed. In a warning that is everybody: then nobody goes.
+    /// Forgets whom the text tells apart from those who failed. In a warning that is everybody: then nobody goes.
     fn forget_not_failed(&mut self) {
         let has_not_failed = |a: &Address| self.not_failed.contains(a.normalised());
-        if self.found.iter().any(|(position, a)| *position == Position::Head && !has_not_failed(a)) {
+        if self.found.iter().any(|(position, a)| *position < Position::Summary && !has_not_failed(a)) {
             self.found.retain(|(_, a)| !has_not_failed(a));
         }
     }
@@ -121,7 +123,11 @@ pub(super) fn find(mail: &Mail<'_>, original: &Original, words: &str, one: bool,
     if !screen_names.is_empty() {
         return screen_names;
     }
-    let elsewhere = mentions.at(Position::Elsewhere);
+    let judged = mentions.at(Position::Judged);
+    if mailed.is_empty() && !judged.is_empty() {
+        return judged;
+    }
+    let elsewhere = distinct(judged.into_iter().chain(mentions.at(Position::Elsewhere)));
     let known: Vec<Failed> = elsewhere.iter().filter(|f| mailed.contains(&f.mailed)).cloned().collect();
     if !known.is_empty() {
         return known;
@@ -198,7 +204,9 @@ fn mentions(words: &str, mailed: &[Address], own: &HashSet<String>, tables: &Tab
     let mut in_the_rest = false;
     let mut paragraph = None;
     let mut shown = LastShown::default();
-    for line in words.lines() {
+    let mut list = List::default();
+    let mut lines = words.lines().peekable();
+    while let Some(line) = lines.next() {
         if line.trim().is_empty() {
             paragraph = None;
         }
@@ -210,18 +218,14 @@ fn mentions(words: &str, mailed: &[Address], own: &HashSet<String>, tables: &Tab
             mentions.names_nobody_of_ours = true;
         }
         let header = if line.contains('@') { header_of(line, &tables.words) } else { None };
+        list.begin_line();
         if !matches!(header, Some(Header::Other)) {
-            // The end and the position of the address before it in the line.
-            let mut last = (0, Position::Elsewhere);
-            let joins = |between, end| {
-                line.get(between)
-                    .is_some_and(|text| is_separator(text) || joins_last(text, &line[end..], &tables.words))
-            };
+            let mut is_first = true;
             for (range, address) in addresses(line) {
                 let before = tail(&line[..range.start]);
                 let said = said(before);
                 let known = mailed.contains(&address);
-                let is_named = last.0 == 0 && is_name_of(line, &range);
+                let is_named = is_first && is_name_of(line, &range);
                 // The link of a name asks nobody to write.
                 let asked = if is_named { before.trim_end_matches("mailto:") } else { before };
                 if tables.words.have(Role::CameFrom, &said) {
@@ -239,16 +243,21 @@ fn mentions(words: &str, mailed: &[Address], own: &HashSet<String>, tables: &Tab
                     mentions.found.push((Position::Head, address));
                     continue;
                 }
-                let position = match header {
-                    Some(_) => Position::Summary,
-                    None if last.0 > 0 && joins(last.0..range.start, range.end) => last.1,
-                    None => match position_behind(&said, tables) {
+                let rest = Rest::of(line, range.end, lines.peek().copied());
+                let joined = list.joined(&line[..range.start], &rest, &tables.words);
+                let position = match (&header, joined) {
+                    (Some(_), _) => Position::Summary,
+                    (None, Some(position)) => position,
+                    (None, None) => match position_behind(&said, tables) {
                         Position::Elsewhere if is_named && !is_service(&address, &tables.words) => Position::Head,
+                        Position::Elsewhere if rest.have(Role::SaidToFail, &tables.words) => Position::Judged,
                         position => position,
                     },
                 };
                 let position = match (position, &paragraph) {
-                    (Position::Head, Some(opened)) if last.0 == 0 && is_quoted_by(opened, line, before) => {
+                    (Position::Head, Some(opened))
+                        if is_first && joined.is_none() && is_quoted_by(opened, line, before) =>
+                    {
                         Position::Elsewhere
                     }
                     (Position::Head, None) => {
@@ -257,9 +266,16 @@ fn mentions(words: &str, mailed: &[Address], own: &HashSet<String>, tables: &Tab
                     }
                     (position, _) => position,
                 };
-                last = (range.end, position);
+                is_first = false;
+                if joined.is_none() {
+                    list.begin(&said, &tables.words);
+                }
+                list.add(&address, position, range.end);
                 if position == Position::Head {
                     shown.put(&address, line);
+                }
+                if list.was_reached || rest.have(Role::SaidToBeReached, &tables.words) {
+                    mentions.not_failed.extend(list.members.drain(..));
                 }
                 if in_the_rest {
                     mentions.not_failed.insert(address.normalised().to_owned());
@@ -275,7 +291,9 @@ fn mentions(words: &str, mailed: &[Address], own: &HashSet<String>, tables: &Tab
                     let told = match position {
                         Position::Head => Opened::by(line, &range).is_some_and(|opened| opened.says),
                         // Where the returned message tells whom it was for, it is none of these.
-                        Position::Announced => mailed.is_empty() && !is_contact(previous, before, &tables.words),
+                        Position::Announced | Position::Judged => {
+                            mailed.is_empty() && !is_contact(previous, before, &tables.words)
+                        }
                         position => position == Position::Command,
                     };
                     if told {
@@ -286,11 +304,12 @@ fn mentions(words: &str, mailed: &[Address], own: &HashSet<String>, tables: &Tab
                 }
             }
         }
+        list.end_line(line, &tables.words);
         previous = line;
     }
     mentions.forget_not_failed();
     // The mail of such a desk may fail like any other: where the words name nobody else, they speak of it.
-    if mentions.found.iter().all(|(position, _)| *position > Position::Announced) {
+    if mentions.found.iter().all(|(position, _)| *position > Position::Judged) {
         mentions.found.append(&mut mentions.services);
     }
     mentions
@@ -436,18 +455,117 @@ fn lists_the_rest(heading: &str, words: &Words) -> bool {
     words.have(Role::ListsTheRest, fold(tail(heading)).as_str())
 }
 
+/// Addresses that a sentence or a line names one after the other: what is said of one is said of all.
+#[derive(Default)]
+struct List {
+    /// Normalised, as far as nothing is known of what became of them.
+    members: Vec<String>,
+    /// Of the last one; `None` where no list goes on.
+    position: Option<Position>,
+    /// Where the last one ends in its line.
+    end: usize,
+    /// What the line above leaves open.
+    left: Left,
+    /// Whether nothing stands before the first.
+    opens_sentence: bool,
+    /// Whether words before it say that they have the message.
+    was_reached: bool,
+}
+
+/// What must stand between the end of a line and an address that goes on with its list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Left {
+    /// Nothing: the line above ends within a list (`anna@example.org,`).
+    Separated,
+    /// A word that joins: the line above ends with an address.
+    #[default]
+    Ended,
+}
+
+impl List {
+    const fn begin_line(&mut self) {
+        self.end = 0;
+    }
+
+    fn end_line(&mut self, line: &str, words: &Words) {
+        // What stands anywhere leads on to nobody: `Dear anna@example.org,`.
+        let rest = self.position.filter(|position| self.end > 0 && *position != Position::Elsewhere);
+        match rest.map(|_| &line[self.end..]) {
+            Some(rest) if word_of(rest).is_empty() => {
+                self.left = if rest.contains([',', ';']) { Left::Separated } else { Left::Ended };
+            }
+            Some(rest) if is_joint(rest, words) => self.left = Left::Separated,
+            _ => self.position = None,
+        }
+    }
+
+    /// The position of an address that goes on with the list; `before` stands before it in its line, and `rest` behind it.
+    fn joined(&self, before: &str, rest: &Rest<'_>, words: &Words) -> Option<Position> {
+        let position = self.position?;
+        // In scripts without blanks between words, one address may be found within another.
+        let between = before.get(self.end..)?;
+        let fits = match (self.end, self.left) {
+            (0, Left::Separated) => word_of(between).is_empty() || is_joint(between, words),
+            (0, Left::Ended) => is_joint(between, words),
+            // `… and bob@example.org has received it`: more is said of the second, and not that he failed.
+            // With nothing before it, both have: `anna@example.org and bob@example.org have received it`.
+            _ => {
+                let both_reached = || self.opens_sentence && rest.have(Role::SaidToBeReached, words);
+                is_separator(between) || (is_joint(between, words) && (rest.joins(words) || both_reached()))
+            }
+        };
+        fits.then_some(position)
+    }
+
+    /// Begins anew behind what is said before an address.
+    fn begin(&mut self, said: &str, words: &Words) {
+        self.members.clear();
+        self.opens_sentence = said.is_empty();
+        self.was_reached = words.have(Role::AnnouncesReached, said);
+    }
+
+    fn add(&mut self, address: &Address, position: Position, end: usize) {
+        self.members.push(address.normalised().to_owned());
+        (self.position, self.end) = (Some(position), end);
+    }
+}
+
+/// What stands behind an address: in its line, else in the next.
+struct Rest<'t> {
+    /// Without marks in front.
+    text: &'t str,
+    /// Whether it stands in the next line.
+    wrapped: bool,
+}
+
+impl<'t> Rest<'t> {
+    fn of(line: &'t str, end: usize, next: Option<&'t str>) -> Self {
+        let behind = |text: &'t str| {
+            text.trim_start_matches(|c: char| c.is_whitespace() || matches!(c, '>' | '"' | '\'' | ')' | ']'))
+        };
+        let here = behind(&line[end..]);
+        Self { text: if here.is_empty() { behind(next.unwrap_or_default()) } else { here }, wrapped: here.is_empty() }
+    }
+
+    fn have(&self, role: Role, words: &Words) -> bool {
+        words.have(role, self.text)
+    }
+
+    /// Whether it leaves an address to the list before it: it says nothing of this one alone.
+    fn joins(&self, words: &Words) -> bool {
+        let ends = self.text.chars().next().is_none_or(|c| matches!(c, '.' | ':' | ';' | '!' | '?' | '('));
+        self.have(Role::SaidToFail, words) || ends || (self.wrapped && !self.have(Role::SaidToBeReached, words))
+    }
+}
+
 /// `a@example.org, b@example.org` have the same position.
-fn is_separator(between: &str) -> bool {
+pub(super) fn is_separator(between: &str) -> bool {
     between.len() < LONGEST_SEPARATOR && word_of(between).is_empty()
 }
 
-/// `a@example.org and b@example.org` have it where nothing more is said of the second: "… and bob@example.org has received
-/// it".
-fn joins_last(between: &str, behind: &str, words: &Words) -> bool {
-    let rest = behind.trim_start_matches(['>', '"', '\'', ')']).trim_start();
-    between.len() < LONGEST_SEPARATOR
-        && words.have(Role::JoinsRecipients, &fold(word_of(between)).into_string())
-        && rest.chars().next().is_none_or(|c| matches!(c, '.' | ':' | ';' | '!' | '?' | '('))
+/// `a@example.org and b@example.org` may have it.
+pub(super) fn is_joint(between: &str, words: &Words) -> bool {
+    between.trim().len() < LONGEST_SEPARATOR && words.have(Role::JoinsRecipients, &fold(word_of(between)).into_string())
 }
 
 /// In octets.
@@ -607,7 +725,10 @@ mod tests {
             (": user unknown", 2),
             (".", 2),
             (" (user unknown)", 2),
+            (".\nUser unknown", 2),
+            ("\nUser unknown", 2),
             (" has received it.", 1),
+            ("\nhas received it.", 1),
             (", our postmaster, was told.", 1),
             (" and carol@example.org got it.", 1),
         ] {
@@ -616,6 +737,53 @@ mod tests {
             let (position, _) = mentions.found[0];
             assert_eq!(mentions.at(position).len(), failed, "{line}");
         }
+    }
+
+    /// Whom a text without a header says to have failed.
+    fn failed_by(text: &str) -> Vec<String> {
+        let words = Words::embedded();
+        let failed = find(&Mail::empty(&words), &Original::default(), text, true, &TABLES);
+        failed.iter().map(|f| f.mailed.local_part().to_owned()).collect()
+    }
+
+    #[test]
+    fn whom_a_sentence_names_beside_each_other_failed_together() {
+        for text in [
+            "The following recipients failed: ann@example.org, bob@example.org",
+            "Delivery to ann@example.org and bob@example.org failed because they are unknown.",
+            "Your message to ann@example.org and bob@example.org could not be delivered.",
+            "Users ann@example.org and bob@example.org do not exist.",
+            "ann@example.org and bob@example.org could not be reached",
+            "Mailbox of ann@example.org is full. Mailbox of bob@example.org is full.",
+            "Not delivered to ann@example.org,\n    bob@example.org",
+            "Not delivered to ann@example.org\nand bob@example.org",
+            "Not delivered to ann@example.org and\nbob@example.org",
+            "Ihre Nachricht an ann@example.org und bob@example.org konnte nicht zugestellt werden",
+            "Votre message à ann@example.org et bob@example.org n'a pas pu être remis",
+            "ann@example.org と bob@example.org に配信できませんでした",
+        ] {
+            assert_eq!(failed_by(text), ["ann", "bob"], "{text}");
+        }
+    }
+
+    #[test]
+    fn whom_a_text_says_to_be_reached_did_not_fail() {
+        for text in [
+            "Your message was delivered to bob@example.org and carl@example.org. Delivery to ann@example.org failed.",
+            "Mail to ann@example.org failed (user unknown); mail to bob@example.org was delivered.",
+            "bob@example.org has received it. The mailbox of ann@example.org is full.",
+            "bob@example.org and carl@example.org have received it. Not delivered to ann@example.org.",
+            "Votre message a bien été remis à bob@example.org, mais ann@example.org n'existe pas.",
+        ] {
+            assert_eq!(failed_by(text), ["ann"], "{text}");
+        }
+        // Who is denied to be reached, and a greeting that ends with a comma.
+        assert_eq!(
+            failed_by("It has not been delivered to ann@example.org and was not delivered to bob@example.org."),
+            ["ann", "bob"]
+        );
+        assert_eq!(failed_by("Dear bob@example.org,\nann@example.org could not be reached."), ["ann"]);
+        assert_eq!(failed_by("It was delivered to ann@example.org"), ["ann"]);
     }
 
     #[test]

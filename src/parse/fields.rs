@@ -4,6 +4,8 @@ use std::sync::LazyLock;
 
 use aho_corasick::AhoCorasick;
 
+use crate::text::lines;
+
 /// Whether a field names a recipient.
 pub(super) fn names_recipient(name: &str) -> bool {
     ["Final-Recipient", "Original-Recipient"].iter().any(|n| name.eq_ignore_ascii_case(n))
@@ -21,7 +23,8 @@ pub(super) fn has_status_fields(text: &str) -> bool {
         return false;
     }
     let (mut recipient, mut outcome) = (false, false);
-    for name in text.split('\n').filter_map(field_name) {
+    let indent = indent(text);
+    for name in text.split('\n').filter_map(|line| field_name(line.strip_prefix(indent).unwrap_or(line))) {
         let is = |names: &[&str]| names.iter().any(|n| name.eq_ignore_ascii_case(n));
         recipient |= names_recipient(name);
         outcome |= is(&["Action", "Status", "Diagnostic-Code"]);
@@ -30,6 +33,27 @@ pub(super) fn has_status_fields(text: &str) -> bool {
         }
     }
     false
+}
+
+/// Where in a text they begin, indented or not.
+pub(super) fn begin_at(text: &str) -> Option<usize> {
+    let mut at = 0;
+    lines(text).find_map(|line| {
+        let start = at;
+        at += line.len();
+        field_name(line.trim_start()).is_some_and(opens_fields).then_some(start)
+    })
+}
+
+/// QUIRK: the blanks that whoever copied the fields put before each of them.
+pub(super) fn indent(text: &str) -> &str {
+    let fields = begin_at(text).map_or("", |at| &text[at..]);
+    &fields[..fields.len() - fields.trim_start_matches([' ', '\t']).len()]
+}
+
+/// Whether the fields of a message or of a recipient begin with a field of that name.
+fn opens_fields(name: &str) -> bool {
+    name.eq_ignore_ascii_case("Reporting-MTA") || names_recipient(name)
 }
 
 /// The name of a `Name: value` line. A folded line such as " said: 550" has a blank in front or inside; one before

@@ -130,7 +130,7 @@ pub(super) fn words_of_each(words: Passage<'_>, wanted: &[&str], table: &Words) 
     let excerpts = |lines: Vec<Range<usize>>| {
         joined(lines.into_iter().map(|line| words.slice(line).excerpt(&Location::TextPart))).clipped(MOST_ABOUT)
     };
-    let of_each = if wanted.len() == 1 { vec![vec![0..words.text.len()]] } else { blocks(words.text, wanted) };
+    let of_each = if wanted.len() == 1 { vec![vec![0..words.text.len()]] } else { blocks(words.text, wanted, table) };
     if let Some(transcript) = transcript::read(words.text, wanted, table) {
         let of_each = transcript.share_out(of_each).into_iter();
         return of_each.map(|lines| Said { text: excerpts(lines), ..Said::default() }).collect();
@@ -147,7 +147,7 @@ pub(super) fn words_of_each(words: Passage<'_>, wanted: &[&str], table: &Words) 
             Some((_, Told::Contradiction)) => Said { of_answers, ..Said::default() },
             Some((answers, Told::Nothing)) => {
                 if wanted.len() == 1 {
-                    lines = blocks(words.text, wanted).pop().unwrap_or_default();
+                    lines = blocks(words.text, wanted, table).pop().unwrap_or_default();
                 }
                 lines.retain(|line| !answers.has(line.start));
                 Said { text: excerpts(lines), host: None, of_answers }
@@ -189,7 +189,7 @@ pub(super) fn read_codes(recipient: &mut Recipient, table: &Words) {
         // qmail and its kin put the status behind their words: `Sorry, no mailbox here by that name. (#5.1.1)`.
         let leading = status.filter(|(at, _)| !words.as_str()[..*at].ends_with("(#"));
         let code_at = reply.map(|r| r.0).or(leading.map(|s| s.0));
-        let said = code_at.map_or_else(|| own_lines(recipient), |at| words.slice(at..words.as_str().len()));
+        let said = code_at.map_or_else(|| own_lines(recipient, table), |at| words.slice(at..words.as_str().len()));
         let paragraph = said.as_str().find("\n\n").unwrap_or(said.as_str().len());
         let diagnostic = said.clipped(paragraph.min(MOST_DIAGNOSTIC)).on_one_line();
         recipient.diagnostic = Some(diagnostic).filter(|d| !d.is_empty());
@@ -205,10 +205,10 @@ pub(super) fn found<T: ToString>(words: &Excerpt, at: usize, code: T) -> Finding
 }
 
 /// Where no code shows the server's words: the lines that name the recipient, else all.
-fn own_lines(recipient: &Recipient) -> Excerpt {
+fn own_lines(recipient: &Recipient, table: &Words) -> Excerpt {
     let words = &recipient.text;
     let shown = recipient.final_recipient.as_deref().and_then(Address::parse).or_else(|| recipient.address.clone());
-    let own = shown.and_then(|address| blocks(words.as_str(), &[address.normalised()]).pop());
+    let own = shown.and_then(|address| blocks(words.as_str(), &[address.normalised()], table).pop());
     let own = own.map(|lines| joined(lines.into_iter().map(|line| words.slice(line))));
     own.filter(|block| !names_only(block.as_str())).unwrap_or_else(|| words.clone())
 }

@@ -98,6 +98,7 @@ pub(super) fn replies<'t>(text: &'t str, words: &'t Words) -> impl Iterator<Item
             Some(b'.') => !after.get(1).is_some_and(u8::is_ascii_digit),
             Some(b) => {
                 b.is_ascii_whitespace()
+                    || after.starts_with(NO_BREAK_SPACE)
                     || matches!(
                         b,
                         b':' | b';' | b',' | b')' | b']' | b'>' | b'#' | b'"' | b'\'' | b'_' | b'/' | b'=' | b'('
@@ -113,7 +114,9 @@ pub(super) fn replies<'t>(text: &'t str, words: &'t Words) -> impl Iterator<Item
             Certainty::Quoted
         } else if status_follows(text, at + 4) {
             Certainty::Paired
-        } else if (starts_reply(&text[..at], words) || address_follows(after)) && !counts_something(after, words) {
+        } else if (starts_reply(&text[..at], words) || address_follows(after) || script_changes(&text[..at], after))
+            && !counts_something(after, words)
+        {
             Certainty::Strong
         } else {
             Certainty::Weak
@@ -122,11 +125,20 @@ pub(super) fn replies<'t>(text: &'t str, words: &'t Words) -> impl Iterator<Item
     })
 }
 
+/// In UTF-8.
+const NO_BREAK_SPACE: &[u8] = "\u{a0}".as_bytes();
+
 fn status_follows(text: &str, at: usize) -> bool {
-    let Some(rest) = text.get(at..) else { return false };
-    let rest = rest.trim_start_matches([' ', '#', '(', '[', '<', '-', '\'']);
+    let Some(rest) = text.get(text.floor_char_boundary(at)..) else { return false };
+    let rest = rest.trim_start_matches([' ', '\u{a0}', '#', '(', '[', '<', '-', '\'']);
     let bytes = rest.as_bytes();
     bytes.len() >= 5 && matches!(bytes[0], b'4' | b'5') && bytes[1] == b'.' && code_length(bytes).is_some()
+}
+
+/// `退信原因：地址不存在 550 User not found`: words in a script of their own lead up to a server's.
+fn script_changes(before: &str, after: &[u8]) -> bool {
+    let caseless = |c: char| c.is_alphabetic() && !c.is_lowercase() && !c.is_uppercase();
+    matches!(after, [b' ', letter, ..] if letter.is_ascii_alphabetic()) && before.trim_end().ends_with(caseless)
 }
 
 /// `550 anna@example.org... No such user`, `550 <anna@example.org> unknown`.
@@ -340,6 +352,8 @@ mod tests {
             ("a@example.org: [192.0.2.5], 550 a@example.org... No such user", Some("550"), None),
             ("421-4.7.28 rate limited", Some("421"), Some("4.7.28")),
             ("550-Mailbox unknown", Some("550"), None),
+            ("550\u{a0}5.1.1\u{a0}user unknown", Some("550"), Some("5.1.1")),
+            ("退信原因：地址不存在 550 User not found", Some("550"), None),
         ] {
             assert_eq!(codes(text), (reply.map(str::to_owned), status.map(str::to_owned)), "{text}");
         }
@@ -352,6 +366,8 @@ mod tests {
             "Exim/4.6.3",
             "version 4.3.2",
             "550 messages waiting",
+            "还有 550 messages",
+            "共有 550 封",
             "port 465",
             "1,550 KB",
             "id 4.10.12345",

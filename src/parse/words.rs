@@ -23,6 +23,12 @@ pub(super) enum Role {
     BeforeRecipient,
     /// The word between two addresses of one list.
     JoinsRecipients,
+    /// What stands directly behind a list of addresses that failed.
+    SaidToFail,
+    /// What stands directly behind an address that the message reached.
+    SaidToBeReached,
+    /// Stands before an address that the message reached.
+    AnnouncesReached,
     /// A domain whose own reports call its users by their local parts alone.
     NamesWithoutDomain,
     /// The local part of somebody who writes or answers for bounces.
@@ -103,9 +109,12 @@ enum Stand {
 }
 
 impl Role {
-    const ALL: [Self; 34] = [
+    const ALL: [Self; 37] = [
         Self::BeforeRecipient,
         Self::JoinsRecipients,
+        Self::SaidToFail,
+        Self::SaidToBeReached,
+        Self::AnnouncesReached,
         Self::NamesWithoutDomain,
         Self::Service,
         Self::AsksToWrite,
@@ -142,8 +151,13 @@ impl Role {
 
     const fn stand(self) -> Stand {
         match self {
-            Self::BeginsOriginal | Self::EndsWords | Self::PassesOn | Self::Forwards => Stand::Start,
-            Self::CameFrom | Self::AnnouncesReply => Stand::End,
+            Self::SaidToFail
+            | Self::SaidToBeReached
+            | Self::BeginsOriginal
+            | Self::EndsWords
+            | Self::PassesOn
+            | Self::Forwards => Stand::Start,
+            Self::CameFrom | Self::AnnouncesReached | Self::AnnouncesReply => Stand::End,
             Self::AsksToWrite
             | Self::Attributes
             | Self::OutcomeEndsRequest
@@ -444,7 +458,7 @@ mod tests {
         }
     }
 
-    const ROWS: usize = 63;
+    const ROWS: usize = 67;
 
     /// As the table writes a role.
     fn words_of(role: Role) -> String {

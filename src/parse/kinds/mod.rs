@@ -147,7 +147,7 @@ fn by_structure(mail: &Mail<'_>, returned: &Returned<'_>) -> Option<Finding<Kind
         return Some(of_structure(mail, kind, "feedback-report"));
     }
     let receipt = part("message/disposition-notification").is_some() || reports("disposition-notification");
-    if receipt && !mail.words.have(Role::Refused, &words(mail, returned, false).words.text) {
+    if receipt && !mail.words.have(Role::Refused, &words(mail, returned, false, true).words.text) {
         return Some(of_structure(mail, Kind::NotBounce, "disposition-notification"));
     }
     // RFC 8460 §5.3.
@@ -192,7 +192,7 @@ fn tally<'m>(mail: &'m Mail<'m>, returned: &Returned<'_>, signs: &Signs) -> (Own
     add_subject(mail, signs, &mut tally);
     tally.headed_as_report = tally.sum(|speaks_for| Family::of(speaks_for) == Family::Report) >= signs.scale.enough;
     // What stands below a server's own line may look like the header of a message that it quotes.
-    let words = words(mail, returned, tally.sender != Sender::Server);
+    let words = words(mail, returned, tally.sender != Sender::Server, !tally.is_of_responder());
     for (sign, range) in signs.find(RowArea::Text, &words.words.text) {
         tally.add(Area::Text, sign, Spot::Text(range.start));
     }
@@ -225,11 +225,12 @@ struct OwnWords<'m> {
 }
 
 /// The first words of the mail's own texts, without what they quote or return; and without what a person passes on,
-/// where one may have written it.
-fn words<'m>(mail: &'m Mail<'m>, returned: &Returned<'_>, may_be_a_person: bool) -> OwnWords<'m> {
+/// where one may have written it. The rest of the subject is another mail's where it `names_another`.
+fn words<'m>(mail: &'m Mail<'m>, returned: &Returned<'_>, may_be_a_person: bool, names_another: bool) -> OwnWords<'m> {
     let mut own = own_words(mail, may_be_a_person);
     // `Undeliverable: Your parcel` and `Your message "Your parcel" did not reach bob@example.com`.
-    let named = mail.subject.split_once(':').map(|(_, rest)| rest).filter(|_| !may_be_a_person);
+    let named = mail.subject.split_once(':').map(|(_, rest)| rest);
+    let named = named.filter(|_| names_another && !may_be_a_person);
     for subject in named.into_iter().chain(returned.original().subject.as_deref()) {
         let subject = fold_words(subject.trim());
         if subject.len() >= SHORTEST_SUBJECT {
@@ -300,7 +301,8 @@ fn add_subject<'m>(mail: &'m Mail<'m>, signs: &Signs, tally: &mut Tally<'m>) {
     let subject = Normalised::of(mail.subject.as_str().into());
     let subject = subject.text.trim_end_matches(['.', '!', ' ']);
     let (starts, answered) = starts(subject, mail.words);
-    if starts.iter().any(|start| mail.words.have(Role::Forwards, &subject[*start..])) {
+    let forwarded = starts.iter().any(|start| mail.words.have(Role::Forwards, &subject[*start..]));
+    if forwarded {
         tally.sender = tally.sender.max(Sender::Person);
     }
     let fits = |(sign, range): &(Sign, Range<usize>)| match sign.at {
@@ -314,7 +316,9 @@ fn add_subject<'m>(mail: &'m Mail<'m>, signs: &Signs, tally: &mut Tally<'m>) {
     for sign in &found {
         let family = Family::of(sign.speaks_for);
         let quoted = opens && !found.iter().filter(opening).any(|s| Family::of(s.speaks_for) == family);
-        if !(quoted || (answered && family == Family::Report)) {
+        // What is answered was said by another mail; who forwards a complaint passes it on.
+        let of_another = family == Family::Report || (family == Family::Complaint && !forwarded);
+        if !(quoted || (answered && of_another)) {
             tally.add(Area::Subject, *sign, Spot::Header(field));
         }
     }
@@ -407,6 +411,12 @@ impl<'m> Tally<'m> {
             Some(best) => (best.row, best.weight, best.spot) = (row, weight, spot),
             None => self.best.push(Best { area, row, speaks_for, weight, spot }),
         }
+    }
+
+    /// Whether its fields are those of a responder, and no program is named in its From.
+    fn is_of_responder(&self) -> bool {
+        let has = |area, family| self.best.iter().any(|b| b.area == area && Family::of(b.speaks_for) == family);
+        has(Area::Field, Family::AutoReply) && !has(Area::From, Family::Report)
     }
 
     /// The heaviest sign of each area that `counts`, added up.
