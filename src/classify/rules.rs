@@ -219,6 +219,15 @@ impl<'r> Fit<'r> {
         self.rule.judgement.class == Class::Hard
     }
 
+    /// Whether it is a hard phrase, kept away by its exceptions, that would say the same as a text variant: these words
+    /// prove nothing beside those of the exception.
+    fn takes_back(&self, variant: &Fit<'_>) -> bool {
+        self.is_hard()
+            && self.rule.table == RuleTable::Phrases
+            && self.range.start <= variant.range.start
+            && variant.range.end <= self.range.end
+    }
+
     /// Whether it is hard, and its words leave open whether it is so.
     pub(super) fn proves_nothing(&self) -> bool {
         self.is_hard() && (self.is_alternative || self.is_conditional || self.is_of_nobody)
@@ -351,12 +360,14 @@ impl Rules {
     /// The rules that fit, in the order of the tables.
     pub(super) fn fits(&self, found: &Matches<'_>, speaker: &Speaker<'_>) -> Vec<Fit<'_>> {
         let called = found.called.iter().map(|&rule| &self.rules[rule]);
-        let mut fits: Vec<_> = called.filter_map(|rule| self.fit(rule, found, speaker)).collect();
+        let said = called.filter_map(|rule| self.said(rule, found, speaker));
+        let (excepted, mut fits): (Vec<_>, Vec<_>) = said.partition(|fit| is_excepted(fit.rule, found));
         for fit in fits.iter_mut().filter(|fit| fit.is_hard() || fit.rule.judgement.fault == Fault::Recipient) {
             fit.is_conditional = self.is_conditional(&found.text[..fit.range.start]);
         }
         for fit in fits.iter_mut().filter(|fit| fit.is_hard()) {
             fit.is_of_nobody = self.is_of_nobody(found.text, &fit.range)
+                || (fit.rule.table != RuleTable::Phrases && excepted.iter().any(|phrase| phrase.takes_back(fit)))
                 || (fit.rule.judgement.reason == Reason::BadDomain && names_client(&found.text[fit.range.end..]));
         }
         let (hard, others): (Vec<_>, Vec<_>) = (0..fits.len()).partition(|&n| fits[n].is_hard());
@@ -475,8 +486,15 @@ impl Rules {
         all
     }
 
+    /// Whether a rule fits.
+    #[cfg(test)]
     pub(super) fn fit<'r>(&self, rule: &'r Rule, found: &Matches<'_>, speaker: &Speaker<'_>) -> Option<Fit<'r>> {
-        let Conditions { scope, says, words, shapes, with, unless, status, reply } = &rule.conditions;
+        self.said(rule, found, speaker).filter(|_| !is_excepted(rule, found))
+    }
+
+    /// Whether a rule fits but for its exceptions.
+    fn said<'r>(&self, rule: &'r Rule, found: &Matches<'_>, speaker: &Speaker<'_>) -> Option<Fit<'r>> {
+        let Conditions { scope, says, words, shapes, with, unless: _, status, reply } = &rule.conditions;
         let holds = (status.is_empty() || speaker.status.is_some_and(|s| status.iter().any(|f| f.fits(s))))
             && (reply.is_empty() || speaker.reply.is_some_and(|r| reply.contains(&r)))
             && with.iter().all(|&p| found.has(p))
@@ -498,8 +516,7 @@ impl Rules {
             together(found.text, &found.places(&shape.about), &found.places(&shape.says), shape.order, shape.between)
         };
         let range = of_phrase().or_else(of_word).or_else(|| shapes.iter().find_map(of_shape))?;
-        // Last, because most rules that are called do not say it, and exceptions are many.
-        (!unless.iter().flatten().any(|&p| found.has(p))).then(|| Fit::new(rule, range))
+        Some(Fit::new(rule, range))
     }
 }
 
@@ -692,6 +709,11 @@ impl Builder {
             frames,
         }
     }
+}
+
+/// Whether an exception of a rule is there.
+fn is_excepted(rule: &Rule, found: &Matches<'_>) -> bool {
+    rule.conditions.unless.iter().flatten().any(|&pattern| found.has(pattern))
 }
 
 /// What stands behind one of these words, where the text begins with it.
