@@ -125,14 +125,16 @@ impl<S: BufRead> Start<S> {
     }
 
     pub(super) fn is_json(&self) -> bool {
-        self.first_line().starts_with(['{', '['])
+        let line = self.first_line();
+        // RFC 5322 §3.2.3: an address may begin with a brace.
+        line.starts_with(['{', '[']) && address(&line).is_none()
     }
 
     pub(super) fn kind(&self) -> Kind {
-        let line = self.first_line();
-        if line.starts_with(['{', '[']) {
+        if self.is_json() {
             return Kind::Json;
         }
+        let line = self.first_line();
         let count = |delimiter: &u8| line.bytes().filter(|b| b == delimiter).count();
         let most = [b',', b';', b'\t'].into_iter().rev().max_by_key(count).filter(|delimiter| count(delimiter) > 0);
         most.filter(|_| address(&line).is_none()).map_or(Kind::Lines, Kind::Table)

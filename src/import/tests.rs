@@ -46,6 +46,13 @@ const FILES: &[(&str, Form, &[&str])] = &[
     ),
     ("email\nann@example.org\n", Form::Text, &["2 ann@example.org import - - -"]),
     ("{\"recipient_emails\": [\"ann@example.org\"]}", Form::Text, &["1 ann@example.org import - - -"]),
+    ("[\"ann@example.org\"]", Form::Text, &["1 ann@example.org import - - -"]),
+    // No JSON, but an address that looks like it.
+    (
+        "{ann@example.org\n*@gone.example\n",
+        Form::Text,
+        &["1 {ann@example.org import - - -", "2 *@gone.example import - - -"],
+    ),
     (
         "address,origin,reason,since,rule,status,reply,diagnostic,note,mailbox,message_id\n\
          ann@example.org,hard,user_unknown,2011-10-21T11:02:55Z,codes:5.1.1,5.1.1,550,550 no such user,,bounces,1@x\n\
