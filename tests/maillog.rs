@@ -303,6 +303,10 @@ fn what_a_filter_hands_back_is_counted_once_and_stays_the_strangers() {
         let read = postfix(&lines);
         let read: Vec<_> = read.iter().map(|delivery| (delivery.outbound, delivery.ours)).collect();
         assert_eq!(read, [(false, ours), (true, ours)], "{client}");
+        // It may be delivered before the filter has answered.
+        let early = [lines[0], lines[1], lines[2], lines[3], SENT, first];
+        let read: Vec<_> = postfix(&early).iter().map(|delivery| (delivery.outbound, delivery.ours)).collect();
+        assert_eq!(read, [(true, ours), (false, ours)], "{client}");
     }
 }
 
