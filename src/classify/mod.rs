@@ -509,6 +509,8 @@ mod tests {
             ("", "550 unknown local part or filtered", "", "soft undetermined"),
             ("", "550 unknown mailbox or not for you. User unknown", "", "hard user_unknown"),
             ("", "550 mailbox unavailable", "The address does not exist or may not be used.", "hard user_unknown"),
+            ("", "550 no such user or alias (in reply to RCPT TO command)", "", "hard user_unknown"),
+            ("", "550 no such user or alias Giving up on 192.0.2.1.", "", "hard user_unknown"),
             // What keeps a phrase away keeps away the text variant of the same words.
             ("", "550 user unknown temporarily", "", "soft undetermined"),
             // A host's name is no noun.

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     codes::{Class, EnhancedStatusCode, Fault, Judgement, Reason, ReplyCode, Variant},
-    text::{Address, Asides, IN_REPLY_TO, fold, is_same_mailbox, is_under, is_unspaced},
+    text::{Address, Asides, BEHIND_REPLY, IN_REPLY_TO, fold, is_same_mailbox, is_under, is_unspaced},
 };
 
 /// Shorter phrases would fit almost any text.
@@ -448,6 +448,8 @@ impl Rules {
         let Some(other) = other else { return false };
         let other = &other[..other.floor_char_boundary(LONGEST_ALTERNATIVE)];
         let other = other.split([';', '!', '?', '。']).next().unwrap_or(other);
+        let reply_ends = BEHIND_REPLY.iter().filter_map(|frame| other.find(frame)).min();
+        let other = &other[..reply_ends.unwrap_or(other.len())];
         let other = other.split(". ").next().unwrap_or(other).trim();
         // One word more is a noun that the words before it speak of as well: "no such user or domain".
         let is_sentence = other.contains(' ') || other.contains(is_unspaced);

@@ -112,10 +112,12 @@ pub fn parse(raw: &[u8], options: &Options) -> Report {
     }
 }
 
-/// Reads one SMTP reply on its own (`550 5.1.1 User unknown`), as if a report had quoted it.
+/// Reads one SMTP reply on its own (`550 5.1.1 User unknown`), as if a report had quoted it. The lines of a reply may
+/// stand in one, as Exim writes them into its log: `550-No such user\n550 here`.
 #[must_use]
 pub fn response(text: &str, tables: &Tables) -> Recipient {
-    let text = Excerpt::from(&text[..text.floor_char_boundary(blocks::MOST_ABOUT)]);
+    let text = text[..text.floor_char_boundary(blocks::MOST_ABOUT)].replace("\\n", " \n");
+    let text = Excerpt::from(text.as_str());
     // The whole reply is the diagnostic, whatever stands before its code.
     let diagnostic = Some(text.on_one_line()).filter(|words| !words.is_empty());
     let mut recipient = Recipient { text, diagnostic, ..Recipient::default() };

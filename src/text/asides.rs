@@ -10,9 +10,14 @@ use super::addresses::address_ranges;
 /// With what the reporting MTA says which command was refused (Postfix smtp_trouble.c).
 pub const IN_REPLY_TO: &str = "(in reply to ";
 const SAID: &str = " said: ";
+/// What the reporting MTA goes on with behind the words of the server: Postfix, and qmail-remote.
+pub const BEHIND_REPLY: [&str; 2] = [IN_REPLY_TO, "giving up on "];
 
 /// Octets of a host name with its address.
 const LONGEST_FRAME: usize = 300;
+
+/// A host's name and its address, where a blank is between them.
+const MOST_NAMES: usize = 2;
 
 /// Where a folded text holds something else than words about the delivery:
 ///
@@ -21,12 +26,13 @@ const LONGEST_FRAME: usize = 300;
 /// - the reporting MTA's frame, `host mx.example.org[192.0.2.1] said: … (in reply to RCPT TO command)`: phrases that tell
 ///   who is meant by words such as "host" and "command" would trip over it.
 ///
-/// A host name that is nobody's domain may be a blocklist's: only what stands wholly inside it is passed over, and a
-/// sentence that goes on without a blank ("user unknown.Please") is none.
+/// A host name that is nobody's domain may be a blocklist's: only what stands wholly inside it is passed over, as in the name
+/// of the command, and a sentence that goes on without a blank ("user unknown.Please") is none.
 #[derive(Debug, Default)]
 pub struct Asides {
     /// Nothing is to be found in these, not even in part.
     names: Vec<Range<usize>>,
+    /// Nothing is to be found in these that does not reach out of them.
     hosts: Vec<Range<usize>>,
     /// Those of the names that are addresses, in the order of the text.
     addresses: Vec<Range<usize>>,
@@ -60,7 +66,9 @@ impl Asides {
             last.end = if meets { last.end.max(next.end) } else { last.end };
             meets
         });
-        Self { addresses, names: ranges, hosts: host_names(text).collect() }
+        let mut hosts: Vec<_> = host_names(text).chain(commands(text)).collect();
+        hosts.sort_unstable_by_key(|range| range.start);
+        Self { addresses, names: ranges, hosts }
     }
 
     /// Without the addresses that are not wanted; nothing is to be found in them all the same.
@@ -120,6 +128,13 @@ fn names_with_dots(text: &str) -> impl Iterator<Item = Range<usize>> {
     })
 }
 
+/// The command that names the recipient: `after RCPT TO:<anna@example.org>: … not found` does not say that she isn't.
+fn commands(text: &str) -> impl Iterator<Item = Range<usize>> {
+    memchr::memmem::find_iter(text.as_bytes(), RCPT_TO).map(|at| at..at + RCPT_TO.len() - " to".len())
+}
+
+const RCPT_TO: &str = "rcpt to";
+
 /// What looks like a host name: labels with dots between, the last one short and of letters.
 pub fn host_names(text: &str) -> impl Iterator<Item = Range<usize>> {
     let mut from = 0;
@@ -168,7 +183,9 @@ fn links_and_frames(text: &str) -> impl Iterator<Item = Range<usize>> {
         // Only the first: what a server quotes in turn are its words.
         2 if std::mem::take(&mut is_inside) => {
             let host = text[..sign.start()].rfind("host ").filter(|host| sign.start() - host < LONGEST_FRAME)?;
-            Some(host..sign.end())
+            // More words are somebody's: `host mx.example.org: 550 … (callback said: …)`.
+            let named = text[host + "host ".len()..sign.start()].split(' ').count();
+            (named <= MOST_NAMES).then_some(host..sign.end())
         }
         3 => Some(sign.start()..sign.end() + text[sign.end()..].find(')')? + 1),
         _ => None,
@@ -198,6 +215,8 @@ mod tests {
             ),
             ("host mx refused to talk to me: 554 no", &[]),
             ("550 no (in reply to", &[]),
+            ("host mx.example.org (192.0.2.1) said: 550 no", &["host mx.example.org (192.0.2.1) said: "]),
+            ("host mx: 550 no (callback said: no such user)", &[]),
             ("he said: no", &[]),
         ] {
             assert_eq!(asides(text, &[]), expected);
@@ -242,6 +261,9 @@ mod tests {
             ("550 user unknown.please check", "user unknown", false),
             ("resolver.adr.recipientnotfound; no", "recipientnotfound", false),
             ("550 5.1.1 unknown", "unknown", false),
+            ("after rcpt to:<a@a.example>: 550 unknown", "rcpt", true),
+            ("after rcpt to:<a@a.example>: 550 unknown", "after rcpt to", false),
+            ("550 rcpt a@a.example unknown", "rcpt", false),
         ] {
             let at = text.find(word).expect(word);
             assert_eq!(Asides::find(text, &[]).hide(&(at..at + word.len())), hidden, "{text}");

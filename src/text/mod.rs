@@ -14,7 +14,7 @@ mod unseen;
 
 pub use address::Address;
 pub use addresses::{address_of, addresses, is_address_label, unescaped};
-pub use asides::{Asides, IN_REPLY_TO, host_names, is_under};
+pub use asides::{Asides, BEHIND_REPLY, IN_REPLY_TO, host_names, is_under};
 pub use count::{count, grouped};
 pub use fold::{Folded, fold, fold_words};
 pub use host::SubmissionHost;
