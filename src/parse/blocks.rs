@@ -3,7 +3,7 @@
 use std::{collections::HashMap, ops::Range};
 
 use super::{
-    failed::{is_joint, is_separator},
+    failed::{heads_reached, is_joint, is_separator},
     reply::{begins_with_code, begins_with_status},
     words::Words,
 };
@@ -56,6 +56,12 @@ pub(super) fn blocks(words: &str, addresses_wanted: &[&str], table: &Words) -> V
                     last = Some(current[0]).filter(|_| current.len() == 1);
                     current.clear();
                 }
+                continue;
+            }
+            // What stands below says nothing of those above.
+            if heads_reached(line, table) {
+                last = None;
+                current.clear();
                 continue;
             }
             if let Some(last) = last.filter(|_| current.is_empty() && begins_with_answer(line)) {

@@ -341,7 +341,18 @@ fn finish(mut group: Group, draft: &mut Draft) {
     r.address = [&r.original_recipient, &r.final_recipient, &group.actual_recipient]
         .into_iter()
         .find_map(|field| field.as_deref().and_then(address));
+    let actual = group.actual_recipient.as_deref().and_then(address);
+    let host = draft.reporting_mta.as_deref();
+    let led_to = actual.filter(|actual| r.address.as_ref().is_some_and(|mailed| leads_to(mailed, actual, host)));
+    r.forwarded_to = led_to.map(|actual| actual.given().to_owned());
     draft.recipients.push(group.recipient);
+}
+
+/// Whether Sendmail's aliases led from the address that we mailed to another mailbox. It delivers to its own users under
+/// the name of its host.
+fn leads_to(mailed: &Address, actual: &Address, host: Option<&str>) -> bool {
+    let own_user = host.is_some_and(|host| host.eq_ignore_ascii_case(actual.domain()));
+    !(is_same_mailbox(mailed, actual) || (own_user && mailed.local_part() == actual.local_part()))
 }
 
 /// The mailbox that a report speaks of, where it is another than the one that we mailed.
@@ -427,7 +438,9 @@ fn add_words(words: Passage<'_>, recipients: &mut [Recipient], table: &Words) {
     let names: Vec<String> = recipients
         .iter()
         .map(|r| {
-            let named = r.final_recipient.as_deref().and_then(address).or_else(|| r.address.clone());
+            let led_to =
+                r.forwarded_to.as_deref().filter(|led_to| words.text.contains(led_to)).and_then(Address::parse);
+            let named = led_to.or_else(|| r.final_recipient.as_deref().and_then(address)).or_else(|| r.address.clone());
             named.map_or_else(String::new, |a| a.normalised().to_owned())
         })
         .collect();

@@ -13,6 +13,7 @@ use super::{
     fields::field,
     general::MOST_WORDS,
     mime::Mail,
+    reply::begins_with_success,
     tables::Tables,
     words::{Role, Words},
 };
@@ -212,6 +213,8 @@ fn mentions(words: &str, mailed: &[Address], own: &HashSet<String>, tables: &Tab
         }
         if line.trim_start().starts_with("-----") {
             in_the_rest = lists_the_rest(line, &tables.words);
+        } else if line.trim_end().ends_with(':') {
+            in_the_rest = heads_reached(line, &tables.words);
         }
         shown.goes_on_to(line);
         if begins_with_no_address(line) && header_of(line, &tables.words).is_none() {
@@ -226,8 +229,6 @@ fn mentions(words: &str, mailed: &[Address], own: &HashSet<String>, tables: &Tab
                 let said = said(before);
                 let known = mailed.contains(&address);
                 let is_named = is_first && is_name_of(line, &range);
-                // The link of a name asks nobody to write.
-                let asked = if is_named { before.trim_end_matches("mailto:") } else { before };
                 if tables.words.have(Role::CameFrom, &said) {
                     match shown.behind(&line[..range.start], previous) {
                         Behind::Address(shown) => {
@@ -244,6 +245,11 @@ fn mentions(words: &str, mailed: &[Address], own: &HashSet<String>, tables: &Tab
                     continue;
                 }
                 let rest = Rest::of(line, range.end, lines.peek().copied());
+                // The link of a name, or of one who failed, asks nobody to write.
+                let asked = match before.strip_suffix("mailto:") {
+                    Some(before) if is_named || rest.have(Role::SaidToFail, &tables.words) => before,
+                    _ => before,
+                };
                 let joined = list.joined(&line[..range.start], &rest, &tables.words);
                 let position = match (&header, joined) {
                     (Some(_), _) => Position::Summary,
@@ -274,7 +280,7 @@ fn mentions(words: &str, mailed: &[Address], own: &HashSet<String>, tables: &Tab
                 if position == Position::Head {
                     shown.put(&address, line);
                 }
-                if list.was_reached || rest.have(Role::SaidToBeReached, &tables.words) {
+                if list.was_reached || rest.says_reached(&tables.words) {
                     mentions.not_failed.extend(list.members.drain(..));
                 }
                 if in_the_rest {
@@ -510,7 +516,7 @@ impl List {
             // `… and bob@example.org has received it`: more is said of the second, and not that he failed.
             // With nothing before it, both have: `anna@example.org and bob@example.org have received it`.
             _ => {
-                let both_reached = || self.opens_sentence && rest.have(Role::SaidToBeReached, words);
+                let both_reached = || self.opens_sentence && rest.says_reached(words);
                 is_separator(between) || (is_joint(between, words) && (rest.joins(words) || both_reached()))
             }
         };
@@ -551,11 +557,25 @@ impl<'t> Rest<'t> {
         words.have(role, self.text)
     }
 
+    /// Whether it says that the message reached the address, by words or by a code of success.
+    fn says_reached(&self, words: &Words) -> bool {
+        self.have(Role::SaidToBeReached, words)
+            || begins_with_success(self.text.trim_start_matches([' ', ':', '-', '=', '>', '|', '(', '→']))
+    }
+
     /// Whether it leaves an address to the list before it: it says nothing of this one alone.
     fn joins(&self, words: &Words) -> bool {
         let ends = self.text.chars().next().is_none_or(|c| matches!(c, '.' | ':' | ';' | '!' | '?' | '('));
-        self.have(Role::SaidToFail, words) || ends || (self.wrapped && !self.have(Role::SaidToBeReached, words))
+        self.have(Role::SaidToFail, words) || ends || (self.wrapped && !self.says_reached(words))
     }
+}
+
+/// `Successfully delivered to:` above a list of addresses.
+pub(super) fn heads_reached(line: &str, words: &Words) -> bool {
+    let heading = line.trim().trim_end_matches(':');
+    line.trim_end().ends_with(':')
+        && heading.len() <= LONGEST_SENTENCE
+        && words.have(Role::HeadsReached, fold(heading).as_str())
 }
 
 /// `a@example.org, b@example.org` have the same position.

@@ -271,8 +271,7 @@ fn read_mail(
     let mut recipients = draft.recipients;
     for recipient in &mut recipients {
         let address = recipient.address.as_ref().map(Address::normalised);
-        let behind = dsn::forwarded_to(recipient);
-        recipient.forwarded_to = recipient.forwarded_to.take().or(behind);
+        recipient.forwarded_to = dsn::forwarded_to(recipient).or_else(|| recipient.forwarded_to.take());
         recipient.is_ours = address.is_some_and(|address| original.senders.iter().any(|sender| sender == address));
         let came_to = |address: &Address| mail.to.iter().any(|to| Address::parse(to).as_ref() == Some(address));
         let is_senders = |address: &Address| original.is_ours(address) || came_to(address);

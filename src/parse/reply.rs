@@ -58,6 +58,15 @@ pub(super) fn begins_with_code(text: &str) -> bool {
     matches!(bytes.first(), Some(b'4' | b'5')) && (is_status() || is_reply())
 }
 
+/// Whether a text begins with a reply code of success and a word or an enhanced status code: `250 2.1.5 Ok`.
+pub(super) fn begins_with_success(text: &str) -> bool {
+    let Some((code, behind)) = text.split_once([' ', '-']) else { return false };
+    code.len() == 3
+        && code.starts_with("25")
+        && code.ends_with(|c: char| c.is_ascii_digit())
+        && (behind.starts_with("2.") || behind.starts_with(|c: char| c.is_ascii_alphabetic()))
+}
+
 /// Whether it begins with an enhanced status code, or with a reply code and one: `size: 552 bytes` has none.
 pub(super) fn begins_with_status(text: &str) -> bool {
     begins_with_code(text) && (status_follows(text, 0) || status_follows(text, "550 ".len()))
@@ -313,6 +322,16 @@ mod tests {
         }
         for text in ["", "5", "5.", "5.1", "5500 no", "250 ok", "550.1", "590 no", "2.0.0 ok", "no 550", "550é"] {
             assert!(!begins_with_code(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_text_begins_with_success() {
+        for text in ["250 2.1.5 Ok", "250-2.0.0 Ok", "250 OK", "251 user not local; will forward"] {
+            assert!(begins_with_success(text), "{text}");
+        }
+        for text in ["", "250", "250 550 messages", "2500 OK", "220 hello", "25x OK", "550 no"] {
+            assert!(!begins_with_success(text), "{text}");
         }
     }
 

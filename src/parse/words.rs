@@ -29,6 +29,8 @@ pub(super) enum Role {
     SaidToBeReached,
     /// Stands before an address that the message reached.
     AnnouncesReached,
+    /// A line that heads a list of those whom the message reached, without its colon.
+    HeadsReached,
     /// A domain whose own reports call its users by their local parts alone.
     NamesWithoutDomain,
     /// The local part of somebody who writes or answers for bounces.
@@ -109,12 +111,13 @@ enum Stand {
 }
 
 impl Role {
-    const ALL: [Self; 37] = [
+    const ALL: [Self; 38] = [
         Self::BeforeRecipient,
         Self::JoinsRecipients,
         Self::SaidToFail,
         Self::SaidToBeReached,
         Self::AnnouncesReached,
+        Self::HeadsReached,
         Self::NamesWithoutDomain,
         Self::Service,
         Self::AsksToWrite,
@@ -458,7 +461,7 @@ mod tests {
         }
     }
 
-    const ROWS: usize = 67;
+    const ROWS: usize = 68;
 
     /// As the table writes a role.
     fn words_of(role: Role) -> String {
