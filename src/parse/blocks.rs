@@ -126,10 +126,10 @@ fn clauses<'t>(line: &'t str, index: &HashMap<&str, usize>) -> impl Iterator<Ite
 /// Where between two addresses the clause of the first ends; `None` where both stand in one.
 fn clause_end(between: &str) -> Option<usize> {
     let answer = between.trim_start_matches(|c: char| c.is_whitespace() || matches!(c, '>' | ':'));
-    if begins_with_code(answer) {
+    if begins_with_code(answer) && !answer.contains(char::is_alphabetic) {
         return Some(between.len() - answer.len());
     }
-    let end = [";", ". "].iter().filter_map(|mark| Some(between.rfind(mark)? + mark.len())).max()?;
+    let end = [";", ". ", "), "].iter().filter_map(|mark| Some(between.rfind(mark)? + mark.len())).max()?;
     between[..end].contains(char::is_alphabetic).then_some(end)
 }
 
@@ -178,6 +178,8 @@ mod tests {
             ("a@x.org: no such user; b@x.org: full\n", "a@x.org: no such user;", " b@x.org: full\n"),
             ("To a@x.org (no such user). To b@x.org (full).\n", "To a@x.org (no such user). ", "To b@x.org (full).\n"),
             ("<a@x.org>: 550 5.1.1 <b@x.org>: unknown\n", "<a@x.org>: ", "550 5.1.1 <b@x.org>: unknown\n"),
+            ("a@x.org 550 no such user; b@x.org 552 full\n", "a@x.org 550 no such user;", " b@x.org 552 full\n"),
+            ("a@x.org (no such user), b@x.org (full)\n", "a@x.org (no such user), ", "b@x.org (full)\n"),
             ("a@x.org; b@x.org: unknown\n", "a@x.org; b@x.org: unknown\n", "a@x.org; b@x.org: unknown\n"),
             ("a@x.org and b@x.org: no.\n", "a@x.org and b@x.org: no.\n", "a@x.org and b@x.org: no.\n"),
             ("a@x.org no. a@x.org no\n", "a@x.org no. a@x.org no\n", ""),

@@ -13,7 +13,7 @@ use super::{
     fields::field,
     general::MOST_WORDS,
     mime::Mail,
-    reply::begins_with_success,
+    reply::{begins_with_code, begins_with_success},
     tables::Tables,
     words::{Role, Words},
 };
@@ -221,6 +221,10 @@ fn mentions(words: &str, mailed: &[Address], own: &HashSet<String>, tables: &Tab
             mentions.names_nobody_of_ours = true;
         }
         let header = if line.contains('@') { header_of(line, &tables.words) } else { None };
+        // What follows is somebody's signature.
+        if line.trim_end() == "--" && !mentions.found.is_empty() {
+            break;
+        }
         list.begin_line();
         if !matches!(header, Some(Header::Other)) {
             let mut is_first = true;
@@ -247,16 +251,24 @@ fn mentions(words: &str, mailed: &[Address], own: &HashSet<String>, tables: &Tab
                 let rest = Rest::of(line, range.end, lines.peek().copied());
                 // The link of a name, or of one who failed, asks nobody to write.
                 let asked = match before.strip_suffix("mailto:") {
-                    Some(before) if is_named || rest.have(Role::SaidToFail, &tables.words) => before,
-                    _ => before,
+                    Some(before) if is_named || rest.says_failed(&tables.words) => before,
+                    _ => list.behind_last(before, &line[..range.start], &tables.words),
                 };
                 let joined = list.joined(&line[..range.start], &rest, &tables.words);
                 let position = match (&header, joined) {
                     (Some(_), _) => Position::Summary,
+                    (None, Some(Position::Elsewhere)) if rest.says_failed(&tables.words) => {
+                        list.found(&mut mentions).for_each(|(position, _)| *position = Position::Judged);
+                        Position::Judged
+                    }
                     (None, Some(position)) => position,
                     (None, None) => match position_behind(&said, tables) {
                         Position::Elsewhere if is_named && !is_service(&address, &tables.words) => Position::Head,
-                        Position::Elsewhere if rest.have(Role::SaidToFail, &tables.words) => Position::Judged,
+                        // `…: no such user; bob@example.org: …`: what stands in front is said of another.
+                        _ if begins_clause(before, &tables.words) && rest.says_failed(&tables.words) => {
+                            Position::Judged
+                        }
+                        Position::Elsewhere if rest.says_failed(&tables.words) => Position::Judged,
                         position => position,
                     },
                 };
@@ -274,7 +286,7 @@ fn mentions(words: &str, mailed: &[Address], own: &HashSet<String>, tables: &Tab
                 };
                 is_first = false;
                 if joined.is_none() {
-                    list.begin(&said, &tables.words);
+                    list.begin(&said, mentions.found.len(), &tables.words);
                 }
                 list.add(&address, position, range.end);
                 if position == Position::Head {
@@ -305,8 +317,14 @@ fn mentions(words: &str, mailed: &[Address], own: &HashSet<String>, tables: &Tab
                     if told {
                         mentions.services.push((position, address));
                     }
-                } else if !is_contact(previous, asked, &tables.words) {
-                    mentions.found.push((position, address));
+                } else {
+                    // Who goes on with a list is whatever its first one is.
+                    if joined.is_none() {
+                        list.is_contact = is_contact(previous, asked, &tables.words);
+                    }
+                    if !list.is_contact {
+                        mentions.found.push((position, address));
+                    }
                 }
             }
         }
@@ -472,10 +490,14 @@ struct List {
     end: usize,
     /// What the line above leaves open.
     left: Left,
+    /// How many were found before its first one.
+    first_found: usize,
     /// Whether nothing stands before the first.
     opens_sentence: bool,
     /// Whether words before it say that they have the message.
     was_reached: bool,
+    /// Whether words before it ask to write to them.
+    is_contact: bool,
 }
 
 /// What must stand between the end of a line and an address that goes on with its list.
@@ -524,10 +546,27 @@ impl List {
     }
 
     /// Begins anew behind what is said before an address.
-    fn begin(&mut self, said: &str, words: &Words) {
+    /// What may ask to write to an address: not the words before the one in front of it, where a word leads over from that
+    /// one to whom it failed to reach, as in `message from anna@example.org to bob@example.org`.
+    fn behind_last<'t>(&self, before: &'t str, line: &'t str, words: &Words) -> &'t str {
+        let between = line.get(self.end..).filter(|_| self.end > 0).map(word_of);
+        match between {
+            Some(word) if words.have(Role::BeforeRecipient, &fold(word).into_string()) => word,
+            _ => before,
+        }
+    }
+
+    fn begin(&mut self, said: &str, found: usize, words: &Words) {
         self.members.clear();
+        self.first_found = found;
         self.opens_sentence = said.is_empty();
         self.was_reached = words.have(Role::AnnouncesReached, said);
+        self.is_contact = false;
+    }
+
+    /// Its members among all that were found.
+    fn found<'f>(&self, mentions: &'f mut Mentions) -> impl Iterator<Item = &'f mut (Position, Address)> {
+        mentions.found.iter_mut().skip(self.first_found)
     }
 
     fn add(&mut self, address: &Address, position: Position, end: usize) {
@@ -559,8 +598,21 @@ impl<'t> Rest<'t> {
 
     /// Whether it says that the message reached the address, by words or by a code of success.
     fn says_reached(&self, words: &Words) -> bool {
+        let said = self.said();
+        let clause = &said[..said.find(['.', ',', ';', ')', '|', '\n']).unwrap_or(said.len())];
         self.have(Role::SaidToBeReached, words)
-            || begins_with_success(self.text.trim_start_matches([' ', ':', '-', '=', '>', '|', '(', '→']))
+            || begins_with_success(said)
+            || (clause.len() <= LONGEST_SENTENCE && words.have(Role::HeadsReached, fold(clause.trim()).as_str()))
+    }
+
+    /// Whether it says that the address failed, by words or by a code.
+    fn says_failed(&self, words: &Words) -> bool {
+        words.have(Role::SaidToFail, self.said()) || begins_with_code(self.said())
+    }
+
+    /// Without the marks that lead over to it: `anna@example.org -> failed`.
+    fn said(&self) -> &'t str {
+        self.text.trim_start_matches([' ', ':', '-', '=', '>', '|', '(', '→'])
     }
 
     /// Whether it leaves an address to the list before it: it says nothing of this one alone.
@@ -611,6 +663,13 @@ fn header_of(line: &str, words: &Words) -> Option<Header> {
     }
     // `<<< MAIL From:` of a transcript, too.
     (words.have(Role::NamesOther, &name) || name.ends_with("mail from")).then_some(Header::Other)
+}
+
+/// Whether an address stands behind the end of another clause, and no type of address: `rfc822; anna@example.org`.
+fn begins_clause(before: &str, words: &Words) -> bool {
+    let clause = before.trim_end();
+    let last = clause.trim_end_matches(';').rsplit(char::is_whitespace).next().unwrap_or_default();
+    clause.len() < before.len() && clause.ends_with(';') && !words.have(Role::BeforeRecipient, &last.to_lowercase())
 }
 
 /// The words before an address, folded, without the blanks, brackets, quotes and colons between.
@@ -774,6 +833,11 @@ mod tests {
             "Your message to ann@example.org and bob@example.org could not be delivered.",
             "Users ann@example.org and bob@example.org do not exist.",
             "ann@example.org and bob@example.org could not be reached",
+            "Errors: ann@example.org 550 User unknown; bob@example.org 552 Mailbox full; carl@example.org: delivered",
+            "Not delivered: ann@example.org (550 User unknown), bob@example.org (552 Mailbox full)",
+            "The message from ann@example.net to ann@example.org and bob@example.org could not be delivered.",
+            "İletiniz ann@example.org ve bob@example.org adreslerine teslim edilemedi.",
+            "ann@example.org and bob@example.org do not exist.\n-- \ncarl@example.org",
             "Mailbox of ann@example.org is full. Mailbox of bob@example.org is full.",
             "Not delivered to ann@example.org,\n    bob@example.org",
             "Not delivered to ann@example.org\nand bob@example.org",
