@@ -18,7 +18,7 @@ use crate::{
     codes::{Class, CodeRow, CodeTable, Fault, Judgement, Key, Meaning, Reason, Weight},
     report::{Action, Address, Candidate, Evidence, Excerpt, Forwarded, Lowered, Recipient, Report, Verdict},
     tables::{Example, Expected, TableError, TableFile},
-    text::{Asides, fold},
+    text::{Asides, fold, fold_reply},
 };
 
 /// What a row's word is worth, the weakest first. The order is the policy: see docs/classification.md.
@@ -204,7 +204,7 @@ impl Classifier {
                     let hosts = hosts(recipient, None, words.as_str());
                     let (status, reply) = (recipient.status(), recipient.reply());
                     let speaker = Speaker { hosts: &hosts, status, reply, recipients: &[] };
-                    let folded = fold(words.as_str());
+                    let folded = fold_reply(words.as_str());
                     let asides = Asides::find(folded.as_str(), &hosts);
                     self.rules.fit(&without, &self.rules.read(folded.as_str(), &asides), &speaker).is_some()
                 };
@@ -361,7 +361,7 @@ impl Classifier {
         if text.is_empty() {
             return;
         }
-        let folded = fold(text.as_str());
+        let folded = fold_reply(text.as_str());
         // Few texts have a frame, and reading a text for all rows is dear.
         if heard == Heard::Frames && !self.rules.may_frame(folded.as_str()) {
             return;

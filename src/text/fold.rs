@@ -25,26 +25,76 @@ struct Step {
 #[must_use]
 pub fn fold(text: &str) -> Folded<'_> {
     let mut folded = Folded { given: text, text: String::with_capacity(text.len()), steps: Vec::new() };
-    let mut at = 0;
-    while let Some(&byte) = text.as_bytes().get(at) {
-        // Most of most texts are plain words: they are copied whole.
-        let words = plain_words(&text.as_bytes()[at..]);
-        if words > 0 {
-            folded.push_words(&text[at..at + words], at);
-            at += words;
-        } else if byte.is_ascii() {
-            folded.push(char::from(byte), at);
-            at += 1;
-        } else {
-            let cluster = cluster(&text[at..]);
-            folded.push_cluster(cluster, at);
-            at += cluster.len();
+    folded.push_part(0..text.len());
+    folded.without_last_blank()
+}
+
+/// A text that may hold a reply of several lines, as if it were one of one line: `550-5.1.1 No such 550 5.1.1 user` is
+/// `550 5.1.1 no such user`.
+#[must_use]
+pub fn fold_reply(text: &str) -> Folded<'_> {
+    let mut folded = Folded { given: text, text: String::with_capacity(text.len()), steps: Vec::new() };
+    let mut from = 0;
+    for mark in marks_of_lines(text) {
+        folded.push_part(from..mark.start);
+        folded.push(' ', mark.start);
+        from = mark.end;
+    }
+    folded.push_part(from..text.len());
+    folded.without_last_blank()
+}
+
+/// What tells that a reply has several lines (RFC 5321 §4.2.1), in the order of the text: the dash behind its code, and the
+/// code and status that each further line begins with.
+fn marks_of_lines(text: &str) -> Vec<Range<usize>> {
+    let mut marks = Vec::new();
+    let Some(first) = memchr::memchr_iter(b'-', text.as_bytes()).find_map(|at| opens_reply(text, at)) else {
+        return marks;
+    };
+    let dash = |code: usize| code + CODE..code + CODE + 1;
+    marks.push(dash(first));
+    let mut open = Some(&text[first..first + CODE]);
+    let mut from = first + CODE;
+    while let Some(blank) = text[from..].find([' ', '\n']) {
+        let start = from + blank + 1;
+        from = start;
+        let Some(code) = text.get(start..start + CODE).filter(|code| is_code(code)) else { continue };
+        let behind = &text[start + CODE..];
+        let goes_on = behind.starts_with('-');
+        if open == Some(code) && (goes_on || behind.is_empty() || behind.starts_with([' ', '\n'])) {
+            let rest = if goes_on { &behind[1..] } else { behind.trim_start() };
+            marks.push(start..text.len() - behind_status(rest).len());
+            open = open.filter(|_| goes_on);
+        } else if goes_on {
+            marks.push(dash(start));
+            open = Some(code);
         }
     }
-    if folded.text.ends_with(' ') {
-        folded.text.pop();
-    }
-    folded
+    marks
+}
+
+/// Octets of a reply code.
+const CODE: usize = 3;
+
+/// RFC 5321 §4.2.1: 4yz or 5yz. Others say nothing that is weighed.
+fn is_code(code: &str) -> bool {
+    code.starts_with(['4', '5']) && code.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Where the code of a reply that goes on begins, if that is what stands before a dash.
+fn opens_reply(text: &str, dash: usize) -> Option<usize> {
+    let start = dash.checked_sub(CODE)?;
+    let is_word = !text.get(..start)?.ends_with(|c: char| c.is_alphanumeric() || matches!(c, '.' | '-'));
+    (is_word && is_code(&text[start..dash])).then_some(start)
+}
+
+/// What stands behind an enhanced status code (RFC 2034 §4), where the text begins with one, and behind its blanks.
+fn behind_status(text: &str) -> &str {
+    let end = text.find([' ', '\n']).unwrap_or(text.len());
+    let mut parts = text[..end].split('.');
+    let is_status =
+        parts.by_ref().take(3).filter(|part| part.bytes().all(|b| b.is_ascii_digit()) && !part.is_empty()).count() == 3;
+    if is_status && parts.next().is_none() { text[end..].trim_start() } else { text }
 }
 
 /// In octets: words of ASCII with single blanks between, at the start of a text.
@@ -98,6 +148,33 @@ impl Folded<'_> {
         let last = self.origin(range.end.saturating_sub(1).max(range.start));
         let end = last + if self.given[last..].is_empty() { 0 } else { cluster(&self.given[last..]).len() };
         start..if range.is_empty() { start } else { end }
+    }
+
+    /// A part of the given text.
+    fn push_part(&mut self, part: Range<usize>) {
+        let (text, mut at) = (self.given, part.start);
+        while let Some(&byte) = text.as_bytes()[..part.end].get(at) {
+            // Most of most texts are plain words: they are copied whole.
+            let words = plain_words(&text.as_bytes()[at..part.end]);
+            if words > 0 {
+                self.push_words(&text[at..at + words], at);
+                at += words;
+            } else if byte.is_ascii() {
+                self.push(char::from(byte), at);
+                at += 1;
+            } else {
+                let cluster = cluster(&text[at..]);
+                self.push_cluster(cluster, at);
+                at += cluster.len();
+            }
+        }
+    }
+
+    fn without_last_blank(mut self) -> Self {
+        if self.text.ends_with(' ') {
+            self.text.pop();
+        }
+        self
     }
 
     /// What is pushed next stands at an offset of the given text.
@@ -219,6 +296,29 @@ mod tests {
         ] {
             assert_eq!(fold(text).as_str(), folded);
         }
+    }
+
+    #[test]
+    fn the_codes_of_further_lines_break_no_sentence() {
+        for (text, folded) in [
+            ("550-5.1.1 No such 550 5.1.1 user", "550 5.1.1 no such user"),
+            ("550-No such\n550-user\n550 here", "550 no such user here"),
+            ("said '550-5.1.1 No such 550-5.1.1 user 550 5.1.1  here'", "said '550 5.1.1 no such user here'"),
+            ("550-1.2.3.4 no 550 1.2.3.4 listed", "550 1.2.3.4 no 1.2.3.4 listed"),
+            ("550-no 550", "550 no"),
+            ("550-no 550 such 550 user", "550 no such 550 user"),
+            ("550-no 421-such 421 user", "550 no 421 such user"),
+            ("550-no 551 such 5500 user 550-", "550 no 551 such 5500 user"),
+            ("call 055-550-1234 or 550 no", "call 055-550-1234 or 550 no"),
+            ("1-550-no 550 such", "1-550-no 550 such"),
+            ("250-no 250 such", "250-no 250 such"),
+            ("550 no 550 such", "550 no 550 such"),
+        ] {
+            assert_eq!(fold_reply(text).as_str(), folded, "{text}");
+        }
+        let folded = fold_reply("550-No such\n550 user");
+        let at = folded.as_str().find("such user").expect("one sentence");
+        assert_eq!(folded.origin_of(at..at + 9), 7..20);
     }
 
     #[test]

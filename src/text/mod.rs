@@ -16,7 +16,7 @@ pub use address::Address;
 pub use addresses::{address_of, addresses, is_address_label, unescaped};
 pub use asides::{Asides, BEHIND_REPLY, IN_REPLY_TO, host_names, is_under};
 pub use count::{count, grouped};
-pub use fold::{Folded, fold, fold_words};
+pub use fold::{Folded, fold, fold_reply, fold_words};
 pub use host::SubmissionHost;
 pub use lines::lines;
 pub use mailbox::{is_internal, is_same_mailbox, organisation};
