@@ -158,3 +158,25 @@ impl Judge {
         (recipient, verdict)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::{Evidence, Finding};
+
+    #[test]
+    fn our_own_server_is_believed_where_it_reports_and_not_what_a_person_writes_there() {
+        let judge = Judge::embedded();
+        for (kind, trust) in [
+            (Kind::Bounce, Trust::Local),
+            (Kind::Delivered, Trust::Local),
+            (Kind::AutoReply, Trust::Unverified),
+            (Kind::NotBounce, Trust::Unverified),
+        ] {
+            let evidence = Evidence::of_structure("a test");
+            let mut report = Report::of_nobody(Finding { value: kind, evidence: evidence.clone() });
+            report.provenance.made_here = Some(evidence);
+            assert_eq!(judge.trusts(&report, 0).of(None), trust, "{kind:?}");
+        }
+    }
+}

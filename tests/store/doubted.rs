@@ -375,6 +375,35 @@ async fn a_failure_that_the_log_told_of_counts_once_when_the_mail_is_believed_la
         assert_eq!(counts, [("matched".to_owned(), false, true), ("verified".to_owned(), true, false)], "{log_first}");
         assert_eq!(f.value::<i64>("SELECT sum(bounces) FROM bounces_by_day").await, 1);
     }
+    // Four failures of which the log told; the mail that comes days later is no fifth.
+    let f = doubting().await;
+    let id = |n: u32| format!("{n}@news.example");
+    for n in 0..4 {
+        let mut of_log = about(entry(n + 1, START + 4 * i64::from(n) * DAY, &[(ANN, SOFT)]), &id(n));
+        of_log.report.format = "postfix-log".into();
+        of_log.trusts = Trusts::in_everything(Trust::Verified);
+        f.commit(&[of_log]).await;
+    }
+    f.commit(&[about(entry(5, START + 16 * DAY, &[(ANN, SOFT)]), &id(3))]).await;
+    log(&f, &[sent(&id(3), ANN)], &[]).await;
+    assert_eq!((raise(&f).await, listed(&f).await), (1, Vec::new()));
+}
+
+#[tokio::test]
+async fn a_bounce_that_is_believed_late_counts_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("policy.toml");
+    let rule = "[[rule]]\nid = \"two\"\nclass = \"soft\"\ncount = 2\nwithin = \"60d\"\nfor = \"forever\"\n";
+    std::fs::write(&file, rule).unwrap();
+    let policy = Policy::load(&[file]).unwrap();
+    let f = doubting().await;
+    for (n, expected) in [(1, Vec::new()), (2, vec![of(ANN, "soft")])] {
+        let id = format!("{n}@news.example");
+        f.commit(&[about(entry(n, START + i64::from(n), &[(ANN, SOFT)]), &id)]).await;
+        log(&f, &[sent(&id, ANN)], &[]).await;
+        assert_eq!(raise_with(&f.store, &policy, START).await.count, 1);
+        assert_eq!(listed(&f).await, expected);
+    }
 }
 
 /// More hard bounces of one provider than can be true, of messages that are known since.
