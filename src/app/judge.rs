@@ -42,7 +42,18 @@ impl Judge {
     /// A table can't be read or is refused, or a row of one's own does not do what its examples say; the text names
     /// file and line.
     pub fn new(config: &Config) -> Result<Self, TableError> {
-        let files = TableFiles::read(config)?;
+        Self::of(TableFiles::read(config)?.without_examples(), config)
+    }
+
+    /// The same for whoever shows the tables: it has the examples of all phrases and codes.
+    ///
+    /// # Errors
+    /// As for [`Judge::new`].
+    pub fn with_examples(config: &Config) -> Result<Self, TableError> {
+        Self::of(TableFiles::read(config)?, config)
+    }
+
+    fn of(files: TableFiles, config: &Config) -> Result<Self, TableError> {
         let options = parse::Options {
             campaign_headers: config.report.campaign_headers.clone(),
             most_octets: parse::MOST_OCTETS,

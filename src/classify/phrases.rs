@@ -5,6 +5,7 @@ use std::{
     collections::{BTreeMap, HashMap, HashSet},
     ops::Range,
     path::PathBuf,
+    slice,
     sync::Arc,
 };
 
@@ -318,6 +319,10 @@ fn conditions_of(
             }
         },
     };
+    let mut unless = Vec::with_capacity(row.unless.len());
+    for entry in &row.unless {
+        unless.push(all_numbers(file, slice::from_ref(entry), lists, |text| rules.phrase(text))?);
+    }
     let mut shapes = Vec::with_capacity(row.shapes.len());
     for shape in &row.shapes {
         let between = *shape.between.get_ref();
@@ -327,8 +332,8 @@ fn conditions_of(
             return Err(file.refuse(&shape.between.span(), &problem));
         }
         shapes.push(Shape {
-            about: all_numbers(file, &shape.about, lists, |word| rules.word(word))?.concat().into(),
-            says: all_numbers(file, &shape.says, lists, |word| rules.word(word))?.concat().into(),
+            about: all_numbers(file, &shape.about, lists, |word| rules.word(word))?.into(),
+            says: all_numbers(file, &shape.says, lists, |word| rules.word(word))?.into(),
             between,
             order: shape.order,
         });
@@ -339,28 +344,34 @@ fn conditions_of(
     let reply = |text: &str| text.parse::<ReplyCode>().map_err(|_| format!("`{text}` is not a reply code such as 550"));
     Ok(Conditions {
         scope,
-        says: all_numbers(file, &row.says, lists, |text| rules.phrase(text))?.concat(),
-        words: all_numbers(file, &row.words, lists, |word| rules.word(word))?.concat(),
+        says: all_numbers(file, &row.says, lists, |text| rules.phrase(text))?,
+        words: all_numbers(file, &row.words, lists, |word| rules.word(word))?,
         shapes,
         with: numbers(file, &row.with, |text| rules.phrase(text))?,
-        unless: all_numbers(file, &row.unless, lists, |text| rules.phrase(text))?,
+        unless,
         status: numbers(file, &row.status, status)?,
         reply: numbers(file, &row.reply, reply)?,
     })
 }
 
-/// What each entry amounts to, with every word that it stands for.
+/// What entries amount to, with every word that they stand for.
 fn all_numbers(
     file: &TableFile,
     entries: &[Spanned<String>],
     lists: &Lists,
     mut number: impl FnMut(&str) -> Result<usize, String>,
-) -> Result<Vec<Vec<usize>>, TableError> {
-    let mut all = |entry: &Spanned<String>| {
-        let words = spelled_out(entry.get_ref(), lists).and_then(|words| words.iter().map(|w| number(w)).collect());
-        words.map_err(|problem| file.refuse(&entry.span(), &problem))
-    };
-    entries.iter().map(&mut all).collect()
+) -> Result<Vec<usize>, TableError> {
+    let mut all = Vec::with_capacity(entries.len());
+    for entry in entries {
+        let mut add = |words: &str| number(words).map(|number| all.push(number));
+        let added = match spelled_out(entry.get_ref(), lists) {
+            Ok(None) => add(entry.get_ref()),
+            Ok(Some(spellings)) => spellings.iter().try_for_each(|words| add(words)),
+            Err(problem) => Err(problem),
+        };
+        added.map_err(|problem| file.refuse(&entry.span(), &problem))?;
+    }
+    Ok(all)
 }
 
 /// So many words may one entry stand for: lists multiply.
@@ -377,8 +388,12 @@ fn list_in(entry: &str) -> Option<Range<usize>> {
     Some(at..at + 1 + name.find(|c: char| !(is_list_name(c) || c.is_alphanumeric())).unwrap_or(name.len()))
 }
 
-/// An entry with each of the words in place of `@name`: `@be full` is "is full", "was full" …
-fn spelled_out(entry: &str, lists: &Lists) -> Result<Vec<String>, String> {
+/// An entry with each of the words in place of `@name`: `@be full` is "is full", "was full" … `None` for one that names
+/// no list.
+fn spelled_out(entry: &str, lists: &Lists) -> Result<Option<Vec<String>>, String> {
+    if list_in(entry).is_none() {
+        return Ok(None);
+    }
     let mut all = vec![entry.to_owned()];
     // Words of a list name no other list, so each round takes one `@name` of the entry away.
     while let Some(named) = list_in(&all[0]) {
@@ -394,7 +409,7 @@ fn spelled_out(entry: &str, lists: &Lists) -> Result<Vec<String>, String> {
         };
         all = all.iter().flat_map(spell).collect();
     }
-    Ok(all)
+    Ok(Some(all))
 }
 
 /// What each text amounts to; what is refused is given its place.

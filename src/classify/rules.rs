@@ -1,4 +1,4 @@
-//! All rows that answer to words, the phrases as well as the text variants of the code table, in one automaton: from a
+//! All rows that answer to words, the phrases as well as the text variants of the code table, in one index: from a
 //! text, read once, to the rows that fit it. Knows nothing of mails and files, and nothing of what outranks what.
 
 use std::{net::IpAddr, ops::Range};
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     codes::{Class, EnhancedStatusCode, Fault, Judgement, Reason, ReplyCode, Variant},
-    text::{Address, Asides, BEHIND_REPLY, IN_REPLY_TO, fold, is_same_mailbox, is_under, is_unspaced},
+    text::{Address, Asides, BEHIND_REPLY, IN_REPLY_TO, Index, fold, is_same_mailbox, is_under, is_unspaced},
 };
 
 /// Shorter phrases would fit almost any text.
@@ -34,7 +34,7 @@ const ADDRESS: &str = "(address)";
 const MOST_WORDS_BEFORE: usize = 3;
 
 /// Patterns that are found in most replies, and rules that they call for.
-const USUAL_HITS: usize = 64;
+const USUAL_HITS: usize = 40;
 
 /// Shorter nouns and predicates say nothing, even in company.
 const SHORTEST_WORD: usize = 2;
@@ -69,7 +69,7 @@ pub(super) enum RuleTable {
     Codes { reply: ReplyCode },
 }
 
-/// When a rule fits. Numbers are those of patterns of the automaton.
+/// When a rule fits. Numbers are those of patterns in the index.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Conditions {
     pub scope: Option<usize>,
@@ -234,7 +234,7 @@ impl<'r> Fit<'r> {
     }
 }
 
-/// What the automaton found in a text.
+/// What was found in a text.
 #[derive(Debug)]
 pub(super) struct Matches<'t> {
     text: &'t str,
@@ -282,9 +282,8 @@ pub(super) struct Rules {
     words: Vec<Term>,
     /// The one of the words that is any address.
     address: Option<usize>,
-    matcher: AhoCorasick,
-    /// The matcher's patterns.
-    patterns: Vec<String>,
+    /// Every phrase, and of every word what it begins with.
+    patterns: Index,
     /// For each pattern, whether it is looked for in what stands aside, too: it is part of a name or of the frame
     /// itself, or tells who speaks.
     in_asides: Vec<bool>,
@@ -320,7 +319,7 @@ impl Rules {
     pub(super) fn vocabulary(&self) -> impl Iterator<Item = String> {
         let hosts = self.scopes.iter().flat_map(|scope| scope.hosts.iter().cloned());
         let words = self.words.iter().map(Term::to_string);
-        self.patterns.iter().cloned().chain(words).chain(hosts)
+        self.patterns.patterns().iter().cloned().chain(words).chain(hosts)
     }
 
     /// Whether a row may fit a folded text that says which command was refused.
@@ -330,26 +329,25 @@ impl Rules {
 
     /// Reads a folded text, past what stands aside in it.
     pub(super) fn read<'t>(&self, text: &'t str, asides: &Asides) -> Matches<'t> {
-        let mut has = NumberSet::below(self.patterns.len());
+        let mut has = NumberSet::below(self.uses.len());
         let (mut first_ends, mut words) = (Vec::with_capacity(USUAL_HITS), Vec::with_capacity(USUAL_HITS));
         let mut called = Vec::with_capacity(USUAL_HITS);
-        for hit in self.matcher.find_overlapping_iter(text) {
-            let pattern = hit.pattern().as_usize();
-            if !self.in_asides[pattern] && asides.hide(&hit.range()) {
-                continue;
+        self.patterns.find(text, |pattern, range| {
+            if !self.in_asides[pattern] && asides.hide(&range) {
+                return;
             }
             let (rules, beginning) = &self.uses[pattern];
             if has.insert(pattern) {
-                first_ends.push((pattern, hit.end()));
+                first_ends.push((pattern, range.end));
                 called.extend_from_slice(rules);
             }
             for &word in beginning {
-                if let Some(end) = self.words[word].end(text, hit.start()) {
+                if let Some(end) = self.words[word].end(text, range.start) {
                     called.extend_from_slice(&self.predicates[word]);
-                    words.push((word, hit.start()..end));
+                    words.push((word, range.start..end));
                 }
             }
-        }
+        });
         called.sort_unstable();
         called.dedup();
         words.extend(self.address.iter().flat_map(|&word| asides.addresses().iter().map(move |at| (word, at.clone()))));
@@ -468,11 +466,11 @@ impl Rules {
         };
         let Conditions { scope, with, unless, status, reply, .. } = &rule.conditions;
         for (n, entry) in unless.iter().enumerate() {
-            let words: Vec<_> = entry.iter().take(3).map(|&p| self.patterns[p].as_str()).collect();
+            let words: Vec<_> = entry.iter().take(3).map(|&p| self.patterns.patterns()[p].as_str()).collect();
             without(format!("unless {}", words.join(", ")), &|c| drop(c.unless.remove(n)));
         }
         for (n, &pattern) in with.iter().enumerate() {
-            without(format!("with {}", self.patterns[pattern]), &|c| {
+            without(format!("with {}", self.patterns.patterns()[pattern]), &|c| {
                 c.with.remove(n);
             });
         }
@@ -507,7 +505,7 @@ impl Rules {
         let of_phrase = || {
             let &pattern = says.iter().find(|&&pattern| found.has(pattern))?;
             let end = found.first_end(pattern)?;
-            Some(end - self.patterns[pattern].len()..end)
+            Some(end - self.patterns.patterns()[pattern].len()..end)
         };
         let of_word = || words.iter().find_map(|&word| found.place(word)).cloned();
         let of_shape = |shape: &Shape| {
@@ -529,7 +527,7 @@ impl Scope {
     }
 }
 
-/// Rules on their way to the automaton. What it refuses it says without a place; its caller knows that.
+/// Rules on their way to the index. What it refuses it says without a place; its caller knows that.
 #[derive(Debug, Default)]
 pub(super) struct Builder {
     rules: Vec<Rule>,
@@ -538,6 +536,8 @@ pub(super) struct Builder {
     numbers: HashMap<String, usize>,
     words: Vec<Term>,
     word_numbers: HashMap<Term, usize>,
+    /// The same as they are written: lists of words stand in many rows.
+    written: HashMap<String, usize>,
     or: Vec<String>,
     or_else: Vec<String>,
     or_same: Vec<Term>,
@@ -601,6 +601,10 @@ impl Builder {
 
     /// The number of a phrase.
     pub(super) fn phrase(&mut self, phrase: &str) -> Result<usize, String> {
+        // Most are written as they are compared, and many stand in several rows.
+        if let Some(&known) = self.numbers.get(phrase).filter(|_| phrase.len() >= SHORTEST) {
+            return Ok(known);
+        }
         let folded = fold(phrase).into_string();
         if folded.len() < SHORTEST {
             return Err(format!("the phrase `{phrase}` is too short; at least {SHORTEST} octets are needed"));
@@ -610,6 +614,9 @@ impl Builder {
 
     /// The number of a noun or a predicate.
     pub(super) fn word(&mut self, text: &str) -> Result<usize, String> {
+        if let Some(&known) = self.written.get(text) {
+            return Ok(known);
+        }
         let words = Term::new(fold(text).as_str()).ok_or_else(|| no_term(text))?;
         if words.head().len() < SHORTEST_WORD {
             return Err(format!("`{text}` is too short; at least {SHORTEST_WORD} octets are needed before a `*`"));
@@ -620,6 +627,7 @@ impl Builder {
             self.pattern(words.head());
             self.words.push(words);
         }
+        self.written.insert(text.to_owned(), number);
         Ok(number)
     }
 
@@ -689,15 +697,13 @@ impl Builder {
         let mut in_asides: Vec<_> =
             patterns.iter().map(|p| p.contains(['.', '/', '@', '#', '=']) || p.contains(IN_REPLY_TO)).collect();
         scopes.iter().flat_map(|scope| &scope.texts).for_each(|&pattern| in_asides[pattern] = true);
-        let matcher = AhoCorasick::new(&patterns).expect("tables are far below the automaton's limits");
         let address = Term::new(ADDRESS).and_then(|address| word_numbers.get(&address).copied());
         Rules {
             rules,
             scopes,
             words,
             address,
-            matcher,
-            patterns,
+            patterns: Index::new(patterns),
             in_asides,
             uses,
             predicates,

@@ -29,7 +29,7 @@ pub struct Codes {
 
 impl Codes {
     pub(super) fn execute(self, globals: &Globals) -> Result<Exit, Failure> {
-        let judge = globals.judge()?;
+        let judge = globals.judge_with_examples()?;
         Ok(run(&self, judge.classifier().codes(), &mut io::stdout().lock())?)
     }
 }

@@ -119,6 +119,14 @@ impl Globals {
     pub fn judge(&self) -> Result<Judge, Failure> {
         Judge::new(&self.config()?).map_err(|e| Failure::new(Exit::Config, e))
     }
+
+    /// The same with the examples of every row.
+    ///
+    /// # Errors
+    /// As for [`Globals::judge`].
+    pub fn judge_with_examples(&self) -> Result<Judge, Failure> {
+        Judge::with_examples(&self.config()?).map_err(|e| Failure::new(Exit::Config, e))
+    }
 }
 
 /// The judge for mails that go on record: it knows the keys by which they are believed.

@@ -31,7 +31,7 @@ pub struct Phrases {
 
 impl Phrases {
     pub(super) fn execute(self, globals: &Globals) -> Result<Exit, Failure> {
-        let judge = globals.judge()?;
+        let judge = globals.judge_with_examples()?;
         Ok(run(&self, judge.classifier().phrases(), &mut io::stdout().lock())?)
     }
 }

@@ -235,42 +235,58 @@ pub(super) fn each_field<'m>(part: Passage<'m>, mut read: impl FnMut(Field<'m>))
     open.into_iter().for_each(read);
 }
 
+/// The fields that are read (RFC 3464 §2.2 and §2.3), and those that programs add.
+const FIELDS: [&str; 11] = [
+    "Reporting-MTA",
+    "Original-Recipient",
+    "Final-Recipient",
+    "X-Actual-Recipient",
+    "Action",
+    "Status",
+    "Remote-MTA",
+    "Diagnostic-Code",
+    "X-Notes",
+    "X-Supplementary-Info",
+    "X-PowerMTA-BounceCategory",
+];
+
 fn read_field(name: &str, field: &Field<'_>, words: &Words, group: &mut Group, draft: &mut Draft) {
     let recipient = &mut group.recipient;
     let some = |v: &str| (!v.is_empty()).then(|| v.to_owned());
+    let Some(known) = FIELDS.iter().find(|known| known.eq_ignore_ascii_case(name)) else { return };
     let value = field.value();
-    match name.to_ascii_lowercase().as_str() {
-        "reporting-mta" => draft.reporting_mta = some(after_type(&value)),
-        "original-recipient" => {
+    match *known {
+        "Reporting-MTA" => draft.reporting_mta = some(after_type(&value)),
+        "Original-Recipient" => {
             recipient.original_recipient = some(&value);
             group.named = true;
         }
-        "final-recipient" => {
+        "Final-Recipient" => {
             recipient.final_recipient = some(&value);
             group.named = true;
         }
-        "x-actual-recipient" => group.actual_recipient = some(&value),
-        "action" => {
+        "X-Actual-Recipient" => group.actual_recipient = some(&value),
+        "Action" => {
             group.action = action(&value, words).map(|value| Finding { value, evidence: field.evidence("Action") });
         }
-        "status" => read_status(&value, field, recipient),
-        "remote-mta" => recipient.remote_mta = some(after_type(&value)),
-        "diagnostic-code" => {
+        "Status" => read_status(&value, field, recipient),
+        "Remote-MTA" => recipient.remote_mta = some(after_type(&value)),
+        "Diagnostic-Code" => {
             let words = field.excerpt("Diagnostic-Code");
             let typed = value.len() - after_type(&value).len();
             add_diagnostic(&words.slice(typed..value.len()), recipient);
         }
         // Domino's own words; Diagnostic-Code is often empty or generic beside them.
-        "x-notes" => add_diagnostic(&field.excerpt("X-Notes"), recipient),
-        "x-supplementary-info" => add_diagnostic(&field.excerpt("X-Supplementary-Info"), recipient),
+        "X-Notes" => add_diagnostic(&field.excerpt("X-Notes"), recipient),
+        "X-Supplementary-Info" => add_diagnostic(&field.excerpt("X-Supplementary-Info"), recipient),
         // PowerMTA's own judgement, such as bad-mailbox: phrases know it by the name of the field.
-        "x-powermta-bouncecategory" => {
+        "X-PowerMTA-BounceCategory" => {
             recipient.text.append(&field.line.excerpt(&Location::Field("X-PowerMTA-BounceCategory".into())));
             recipient.text.push_between('\n');
         }
         _ => return,
     }
-    group.any |= !name.eq_ignore_ascii_case("Reporting-MTA");
+    group.any |= *known != "Reporting-MTA";
 }
 
 fn add_diagnostic(words: &Excerpt, recipient: &mut Recipient) {

@@ -45,6 +45,7 @@ struct FormatRow {
     #[serde(default)]
     labels: Vec<String>,
     /// The first lines of such a bounce; lines that begin with `X-` are fields of its header.
+    #[serde(default)]
     accepts: Vec<Spanned<String>>,
     /// First lines that look alike.
     #[serde(default)]
@@ -124,7 +125,8 @@ impl Formats {
 
     fn of(rows: Vec<Placed<FormatRow>>) -> Result<Self, TableError> {
         for Placed { file, row } in &rows {
-            check(row).map_err(|problem| file.refuse(&row.id.span(), &format!("`{}` {problem}", row.id.get_ref())))?;
+            check(file, row)
+                .map_err(|problem| file.refuse(&row.id.span(), &format!("`{}` {problem}", row.id.get_ref())))?;
         }
         let mut labels: Vec<String> = rows.iter().flat_map(|placed| placed.row.labels.iter().cloned()).collect();
         labels.sort();
@@ -205,11 +207,11 @@ fn layer(file: &Arc<TableFile>) -> Result<Layer<FormatRow>, TableError> {
 }
 
 /// What can never match, or proves nothing.
-fn check(row: &FormatRow) -> Result<(), String> {
+fn check(file: &TableFile, row: &FormatRow) -> Result<(), String> {
     if row.signs.is_empty() && row.headers.is_empty() && row.labels.is_empty() {
         return Err("has neither signs nor headers nor labels".into());
     }
-    if row.accepts.is_empty() {
+    if row.accepts.is_empty() && file.has_examples() {
         return Err("has no example in `accepts`".into());
     }
     if let Some(words) =

@@ -34,6 +34,14 @@ impl TableFiles {
         Ok(Self { kinds: Signs::files(kinds)?, formats: Formats::files(formats)?, words: Words::files(words)? })
     }
 
+    /// The same for whoever only reads mails: what comes with the program is read without its examples.
+    #[must_use]
+    pub fn without_examples(&self) -> Self {
+        let Self { kinds, formats, words } = self;
+        let bare = |files: &[Arc<TableFile>]| files.iter().map(|file| file.without_examples()).collect();
+        Self { kinds: bare(kinds), formats: bare(formats), words: bare(words) }
+    }
+
     /// Rows of one's own without which every one of their examples would be read alike; each with the name of its table.
     ///
     /// # Errors

@@ -196,6 +196,7 @@ struct WordRow {
     #[serde(rename = "source")]
     _source: Option<String>,
     /// Texts on which the row speaks.
+    #[serde(default)]
     accepts: Vec<Spanned<String>>,
     /// Texts that look alike and on which no row of its role must.
     #[serde(default)]
@@ -206,11 +207,11 @@ tables::named_row!(WordRow);
 
 impl WordRow {
     /// What can never be found, or proves nothing.
-    fn check(&self) -> Result<(), String> {
+    fn check(&self, file: &TableFile) -> Result<(), String> {
         if self.says.is_empty() {
             return Err("has no words in `says` and can never be found".into());
         }
-        if self.accepts.is_empty() {
+        if self.accepts.is_empty() && file.has_examples() {
             return Err("has no example in `accepts`".into());
         }
         can_be_found(&self.says)
@@ -340,7 +341,8 @@ impl Words {
         }
         let placed = tables::overlay(layers)?;
         for Placed { file, row } in &placed {
-            row.check().map_err(|problem| file.refuse(&row.id.span(), &format!("`{}` {problem}", row.id.get_ref())))?;
+            row.check(file)
+                .map_err(|problem| file.refuse(&row.id.span(), &format!("`{}` {problem}", row.id.get_ref())))?;
         }
         let files: Vec<Arc<TableFile>> = placed.iter().map(|placed| Arc::clone(&placed.file)).collect();
         let words = Self::of(placed.into_iter().map(|placed| placed.row).collect());

@@ -173,7 +173,8 @@ impl Excerpt {
     /// line of the mail in which an offset stands.
     #[must_use]
     pub fn of(location: &Location, text: &str, from: usize, line_of: impl Fn(usize) -> Option<u32>) -> Self {
-        let mut excerpt = Self { text: String::with_capacity(text.len()), pieces: Vec::new() };
+        let pieces = Vec::with_capacity(1 + memchr::memchr_iter(b'\n', text.as_bytes()).count());
+        let mut excerpt = Self { text: String::with_capacity(text.len()), pieces };
         let mut at = 0;
         for line in lines(text) {
             excerpt.push(location, line, from + at, line_of(from + at));

@@ -35,6 +35,8 @@ pub struct TableFile {
     own: bool,
     /// The row that is read as if it did not stand there.
     left_out: Option<String>,
+    /// The same without the examples of its rows, where they are not read.
+    without_examples: Option<String>,
     /// Where its lines end; nothing is counted before somebody asks.
     ends: OnceLock<Vec<usize>>,
 }
@@ -74,13 +76,27 @@ impl TableFile {
     }
 
     const fn new(name: String, text: String, own: bool) -> Self {
-        Self { name, text, own, left_out: None, ends: OnceLock::new() }
+        Self { name, text, own, left_out: None, without_examples: None, ends: OnceLock::new() }
     }
 
     /// The same file, read as if a row did not stand in it.
     #[must_use]
     pub fn without(&self, id: &str) -> Arc<Self> {
         Arc::new(Self { left_out: Some(id.to_owned()), ..self.clone() })
+    }
+
+    /// The same file, read without the examples of its rows. They are half of it, and whoever judges never asks for
+    /// them: what comes with the program is proved by its tests. One's own stays as it is.
+    #[must_use]
+    pub fn without_examples(&self) -> Arc<Self> {
+        let without_examples = (!self.own).then(|| leave_out_examples(&self.text));
+        Arc::new(Self { without_examples, ends: OnceLock::new(), ..self.clone() })
+    }
+
+    /// Whether its rows are read with their examples.
+    #[must_use]
+    pub const fn has_examples(&self) -> bool {
+        self.without_examples.is_none()
     }
 
     /// What stands in it.
@@ -95,12 +111,17 @@ impl TableFile {
         self.own
     }
 
+    /// What is read of it, line for line.
+    fn read_text(&self) -> &str {
+        self.without_examples.as_deref().unwrap_or(&self.text)
+    }
+
     /// Its text as rows.
     ///
     /// # Errors
     /// It is no TOML, or says what the table has no place for.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, TableError> {
-        toml::from_str(&self.text).map_err(|err| {
+        toml::from_str(self.read_text()).map_err(|err| {
             let (place, problem) = (err.span().unwrap_or_default(), err.message().trim_end());
             match self.key(place.start).filter(|_| !problem.contains(" field `")) {
                 Some(key) => self.refuse(&place, &format!("{key}: {problem}")),
@@ -112,8 +133,8 @@ impl TableFile {
     /// The key whose value stands at an offset.
     fn key(&self, offset: usize) -> Option<&str> {
         // A list may have begun some lines above.
-        let (before, value) = self.text.get(..offset)?.rsplit_once('=')?;
-        if self.text[offset..].starts_with('{') {
+        let (before, value) = self.read_text().get(..offset)?.rsplit_once('=')?;
+        if self.read_text()[offset..].starts_with('{') {
             return None;
         }
         let key = before.rsplit(['\n', '{', ',']).next()?.trim();
@@ -127,7 +148,7 @@ impl TableFile {
     #[must_use]
     pub fn line(&self, offset: usize) -> usize {
         // Asked for each of thousands of rows and examples.
-        let ends = self.ends.get_or_init(|| memchr::memchr_iter(b'\n', self.text.as_bytes()).collect());
+        let ends = self.ends.get_or_init(|| memchr::memchr_iter(b'\n', self.read_text().as_bytes()).collect());
         1 + ends.partition_point(|&end| end < offset)
     }
 
@@ -136,6 +157,23 @@ impl TableFile {
     pub fn refuse(&self, place: &Range<usize>, problem: &str) -> TableError {
         TableError(format!("{}:{}: {}", self.name, self.line(place.start), printable(&problem.replace('\n', "; "))))
     }
+}
+
+/// A table with empty lines in place of its rows' examples. As the tables that come with the program are written: each
+/// list of examples begins a line, and ends with one.
+fn leave_out_examples(table: &str) -> String {
+    let mut rest = String::with_capacity(table.len());
+    let mut is_open = false;
+    for line in table.split_inclusive('\n') {
+        is_open |= line.starts_with("accepts = [") || line.starts_with("rejects = [");
+        if is_open {
+            is_open = !line.trim_end().ends_with(']');
+            rest.push('\n');
+        } else {
+            rest.push_str(line);
+        }
+    }
+    rest
 }
 
 #[cfg(test)]

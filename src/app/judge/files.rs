@@ -40,6 +40,13 @@ impl TableFiles {
         })
     }
 
+    /// The same for whoever only judges: what comes with the program is read without its examples.
+    pub(super) fn without_examples(self) -> Self {
+        let bare = |files: &[Arc<TableFile>]| files.iter().map(|file| file.without_examples()).collect();
+        let Self { parse, codes, phrases, policy } = self;
+        Self { parse: parse.without_examples(), codes: bare(&codes), phrases: bare(&phrases), policy }
+    }
+
     /// A name for all of them together with a policy. What the files are called makes no difference.
     pub(super) fn version(&self, policy: &Policy) -> TablesVersion {
         let version = env!("CARGO_PKG_VERSION");

@@ -40,10 +40,11 @@ impl Judge {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{app::judge::TableFiles, classify::Phrase, config::Config};
 
     #[test]
     fn each_row_of_the_tables_does_what_its_examples_say() {
-        let judge = Judge::embedded();
+        let judge = Judge::with_examples(&Config::default()).unwrap();
         judge.prove(|_| true).unwrap();
         let accepted = judge.classifier.examples().filter(|example| example.expected == tables::Expected::Accepts);
         let accepted: std::collections::HashSet<&str> = accepted.map(|example| example.row.as_str()).collect();
@@ -54,8 +55,43 @@ mod tests {
     }
 
     #[test]
+    fn without_their_examples_the_tables_say_the_same() {
+        let with = Judge::with_examples(&Config::default()).unwrap();
+        let without = Judge::embedded();
+        assert_eq!(without.classifier.examples().count(), 0);
+        let phrases = with.classifier.phrases().iter().cloned();
+        let phrases = phrases.map(|row| Phrase { accepts: Vec::new(), rejects: Vec::new(), ..row });
+        let (phrases, others) = (phrases.collect::<Vec<_>>(), without.classifier.phrases());
+        assert_eq!(serde_json::to_value(phrases).unwrap(), serde_json::to_value(others).unwrap());
+        let files = TableFiles::read(&Config::default()).unwrap();
+        let parse::TableFiles { kinds, formats, words } = &files.parse;
+        for file in [kinds, formats, words, &files.codes, &files.phrases].into_iter().flatten() {
+            let mut table: toml::Value = file.parse::<toml::Table>().unwrap().into();
+            assert!(remove_examples(&mut table) > 10, "{}", file.name);
+            assert_eq!(
+                toml::Value::from(file.without_examples().parse::<toml::Table>().unwrap()),
+                table,
+                "{}",
+                file.name
+            );
+        }
+    }
+
+    /// How many were there.
+    fn remove_examples(value: &mut toml::Value) -> usize {
+        match value {
+            toml::Value::Array(values) => values.iter_mut().map(remove_examples).sum(),
+            toml::Value::Table(table) => {
+                let own = ["accepts", "rejects"].into_iter().filter_map(|key| table.remove(key)).count();
+                own + table.iter_mut().map(|(_, value)| remove_examples(value)).sum::<usize>()
+            }
+            _ => 0,
+        }
+    }
+
+    #[test]
     fn each_condition_of_a_row_keeps_a_line_of_its_rejects_away() {
-        let judge = Judge::embedded();
+        let judge = Judge::with_examples(&Config::default()).unwrap();
         let idle = judge.classifier.idle_conditions(|text| judge.example(text));
         assert!(idle.is_empty(), "nothing would miss these:\n{}", idle.join("\n"));
     }

@@ -7,7 +7,6 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use aho_corasick::AhoCorasick;
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -20,7 +19,7 @@ use crate::{
     },
     report::{Evidence, Location},
     tables::{self, IdleRow, Layer, OwnRow, Placed, TableError, TableFile},
-    text::{fold, fold_words},
+    text::{Index, fold, fold_words},
 };
 
 /// What a sign speaks for.
@@ -162,6 +161,7 @@ pub(super) struct SignRow {
     pub _source: Option<String>,
     #[serde(default)]
     pub says: Vec<String>,
+    #[serde(default)]
     pub accepts: Vec<Spanned<String>>,
     #[serde(default)]
     pub rejects: Vec<Spanned<String>>,
@@ -191,13 +191,13 @@ pub(super) enum RowArea {
 pub(super) struct Matcher {
     /// The words, each with its row.
     words: Vec<(usize, String)>,
-    /// Made by the first who asks: it takes longer than judging a hundred mails, and a reply asks for none.
+    /// Made by the first who asks: it takes as long as judging a dozen mails, and a reply asks for none.
     compiled: OnceLock<Compiled>,
 }
 
 #[derive(Debug)]
 struct Compiled {
-    automaton: AhoCorasick,
+    index: Index,
     /// The row of each pattern.
     rows: Vec<usize>,
 }
@@ -214,14 +214,17 @@ impl Matcher {
             let spelled =
                 |(row, word): &(usize, String)| spellings(word).into_iter().map(|word| (*row, word)).collect();
             let (rows, words): (_, Vec<String>) = self.words.iter().flat_map::<Vec<_>, _>(spelled).unzip();
-            let automaton = AhoCorasick::new(words).expect("a few thousand words are far fewer than 2^31");
-            Compiled { automaton, rows }
+            Compiled { index: Index::new(words), rows }
         })
     }
 
-    fn find<'s>(&'s self, text: &'s str) -> impl Iterator<Item = (usize, Range<usize>)> + 's {
-        let Compiled { automaton, rows } = self.compiled();
-        automaton.find_overlapping_iter(text).map(|m| (rows[m.pattern()], m.range()))
+    /// The rows whose words stand there, in the order in which these end, and where.
+    fn find(&self, text: &str) -> impl Iterator<Item = (usize, Range<usize>)> {
+        let Compiled { index, rows } = self.compiled();
+        let mut found = Vec::new();
+        index.find(text, |word, range| found.push((word, range)));
+        found.sort_unstable_by_key(|(word, range)| (range.end, range.start, *word));
+        found.into_iter().map(|(word, range)| (rows[word], range))
     }
 }
 
@@ -286,7 +289,8 @@ impl Signs {
     fn of(rows: Vec<Placed<SignRow>>, scale: Scale) -> Result<Self, TableError> {
         let mut fields: Vec<(String, Vec<usize>)> = Vec::new();
         for (n, Placed { file, row }) in rows.iter().enumerate() {
-            check(row).map_err(|problem| file.refuse(&row.id.span(), &format!("`{}` {problem}", row.id.get_ref())))?;
+            check(file, row)
+                .map_err(|problem| file.refuse(&row.id.span(), &format!("`{}` {problem}", row.id.get_ref())))?;
             for name in &row.fields {
                 match fields.binary_search_by(|(field, _)| by_name(field, name)) {
                     Ok(at) => fields[at].1.push(n),
@@ -340,7 +344,7 @@ impl Signs {
     }
 
     /// Every sign in a normalised text of an area and where it stands; [`At`] is the caller's to check.
-    pub(super) fn find<'s>(&'s self, area: RowArea, text: &'s str) -> impl Iterator<Item = (Sign, Range<usize>)> + 's {
+    pub(super) fn find(&self, area: RowArea, text: &str) -> impl Iterator<Item = (Sign, Range<usize>)> {
         let matcher = match area {
             RowArea::From => &self.from,
             RowArea::Subject => &self.subject,
@@ -372,7 +376,7 @@ const NAME: &str = "config/kinds.toml";
 const HEAVIEST: u32 = 12;
 
 /// What can never match, or proves nothing.
-fn check(row: &SignRow) -> Result<(), String> {
+fn check(file: &TableFile, row: &SignRow) -> Result<(), String> {
     let of_field = row.area == RowArea::Field;
     if of_field == row.fields.is_empty() {
         return Err("needs `fields` where it is in = \"field\", and nowhere else".into());
@@ -380,7 +384,7 @@ fn check(row: &SignRow) -> Result<(), String> {
     if row.says.is_empty() && !of_field {
         return Err("has no words in `says` and can never be found".into());
     }
-    if row.accepts.is_empty() {
+    if row.accepts.is_empty() && file.has_examples() {
         return Err("has no example in `accepts`".into());
     }
     if !(1..=HEAVIEST).contains(&row.weight) {
@@ -391,10 +395,11 @@ fn check(row: &SignRow) -> Result<(), String> {
 
 /// A word without its accents, and as ASCII keyboards write it in German.
 fn spellings(word: &str) -> Vec<String> {
+    if !word.contains(['ä', 'ö', 'ü']) {
+        return vec![fold_words(word)];
+    }
     let umlauts = word.replace('ä', "ae").replace('ö', "oe").replace('ü', "ue");
-    let mut spellings = vec![fold_words(word), fold_words(&umlauts)];
-    spellings.dedup();
-    spellings
+    vec![fold_words(word), fold_words(&umlauts)]
 }
 
 /// A text as words are compared, and the way back to its lines.
