@@ -148,7 +148,9 @@ pub(super) fn steps<'a>(
         rows.push(Written { message, recorded, bounce: None, complaint: Some(id), step });
     }
     rows.sort_by_key(|written| written.message);
-    if let Some(LastSign { at, message }) = of.alive {
+    // Where an event tells of it, it has its place.
+    let is_told = |sign: &LastSign| told.iter().any(|told| told.is_sign_of_life() && told.event.at == sign.at);
+    if let Some(LastSign { at, message }) = of.alive.filter(|sign| !is_told(sign)) {
         // Behind what its message said, or what was recorded until then.
         let place = rows.partition_point(|other| match message {
             Some((message, _)) => other.message <= message,
@@ -183,12 +185,18 @@ struct Written<'a> {
 }
 
 impl<'e> Told<'e> {
+    /// A sign of life that changed something, whatever the last one was.
+    fn is_sign_of_life(&self) -> bool {
+        let StoredEvent { ref kind, bounce, complaint, .. } = *self.event;
+        kind == EventKind::Revived.as_str()
+            || (kind == EventKind::Held.as_str() && bounce.is_none() && complaint.is_none())
+    }
+
     fn step<'a>(&self) -> Option<Step<'a>> {
         let StoredEvent { at, ref kind, ref origin, bounce, complaint, expires, ref actor, .. } = *self.event;
         let kind = kind.parse().ok()?;
         let row = bounce.or(complaint);
-        // Signs of life that changed something, whatever the last one was.
-        if kind == EventKind::Revived || (kind == EventKind::Held && row.is_none()) {
+        if self.is_sign_of_life() {
             return Some(Step::Alive { at });
         }
         let origin = origin.as_deref().and_then(|origin| origin.parse().ok());
