@@ -511,6 +511,14 @@ mod tests {
             ("", "550 mailbox unavailable", "The address does not exist or may not be used.", "hard user_unknown"),
             ("", "550 no such user or alias (in reply to RCPT TO command)", "", "hard user_unknown"),
             ("", "550 no such user or alias Giving up on 192.0.2.1.", "", "hard user_unknown"),
+            ("", "550 user unknown or misspelt. Access denied", "", "hard user_unknown"),
+            ("", "550 Write to us if unsure. User unknown", "", "hard user_unknown"),
+            // What only looks like it is what the code means, too.
+            ("5.1.1", "550 5.1.1 the file <anna@example.org> does not exist", "", "soft undetermined"),
+            ("", "550 the file <anna@example.org> does not exist", "", "soft undetermined"),
+            // Whose name stands with its address is a client, not the domain that is not found.
+            ("", "550 unknown host mx.example.org [192.0.2.1]", "", "soft undetermined"),
+            ("", "550 unknown host example.org, says mx.example.net [192.0.2.1]", "", "hard bad_domain"),
             // What keeps a phrase away keeps away the text variant of the same words.
             ("", "550 user unknown temporarily", "", "soft undetermined"),
             // A host's name is no noun.

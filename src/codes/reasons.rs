@@ -99,3 +99,20 @@ impl Reasons {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codes::CodeTable;
+
+    #[test]
+    fn every_reason_needs_its_meaning() {
+        let table = CodeTable::embedded();
+        let all = &table.reasons().meanings;
+        for &missing in Reason::ALL {
+            let others = all.iter().filter(|(reason, _)| **reason != missing);
+            let others = others.map(|(reason, meaning)| (*reason, meaning.clone())).collect();
+            assert_eq!(Reasons::new(others, BTreeSet::new()).err(), Some(missing));
+        }
+    }
+}

@@ -400,6 +400,8 @@ mod tests {
             ("x ann@a.example x\n'550 a'\n\nx bob@a.example x\n'550 b'", "'550 a'", "'550 b'"),
             // Whom it names, it is of.
             ("ann@a.example\nbob@a.example\n'550 <bob@a.example> b'", "", "'550 <bob@a.example> b'"),
+            // What stands below an address and a colon is of that one alone.
+            ("bob@a.example\nann@a.example:\n'550 a'", "'550 a'", ""),
             // Own answers go before shared ones.
             ("ann@a.example\nbob@a.example\n'550 x'\n\nbob@a.example\n'550 b'", "'550 x'", "'550 b'"),
             ("ann@a.example\nbob@a.example\n'550 a'\n\n'550 b'", "?", "?"),

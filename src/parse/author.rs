@@ -41,6 +41,7 @@ mod tests {
             ("From: A very long name that is folded\n <ann@example.org>", Some(3)),
             ("From: Ann <ann@example.org>, Bob <bob@example.org>", None),
             ("From: ann@example.org\nFrom: bob@example.org", None),
+            ("From: ann@example.org\nFrom: ann@example.org", None),
             ("From: \"bob@example.net via Talk\" <ann@example.org>", None),
             ("From: Undisclosed:;", None),
             ("From: Ann", None),

@@ -395,6 +395,13 @@ mod tests {
         assert_eq!(evidence(&both, "550").words, "550 no");
     }
 
+    #[test]
+    fn places_of_another_text_are_none_of_this_one() {
+        let stored = |at| Excerpt::from_store("é no".to_owned(), &[StoredPiece::Line(at, Some(1))]);
+        assert!([0, 2, 4].map(|at| stored(at).is_some()).iter().all(|known| *known));
+        assert!([1, 5, 6].map(|at| stored(at).is_none()).iter().all(|unknown| *unknown));
+    }
+
     proptest! {
         #[test]
         fn joining_slicing_and_trimming_keep_the_octets(text in "[a-cé \n\t]{0,40}", cut in 0usize..40) {
