@@ -925,6 +925,13 @@ mod tests {
         assert_eq!(f.published().await, 1);
     }
 
+    #[tokio::test]
+    async fn of_an_archive_all_is_recorded_however_much_one_commit_holds() {
+        let f = Fixture::new().await;
+        let tally = f.recorder.take_in("archive", long_reports().messages.into(), 0).await.unwrap();
+        assert_eq!(tally.new, 5);
+    }
+
     /// Five reports that take more than one commit, and the mailbox read up to the last.
     fn long_reports() -> Batch {
         let group = |n: u32| format!("Final-Recipient: rfc822; a{n}@example.org\nAction: failed\nStatus: 5.1.1\n\n");

@@ -512,6 +512,7 @@ mod tests {
             ("", "550 no such user or alias (in reply to RCPT TO command)", "", "hard user_unknown"),
             ("", "550 no such user or alias Giving up on 192.0.2.1.", "", "hard user_unknown"),
             ("", "550 user unknown or misspelt. Access denied", "", "hard user_unknown"),
+            ("", "550 mailbox unavailable or it is not yours", "", "soft undetermined"),
             ("", "550 Write to us if unsure. User unknown", "", "hard user_unknown"),
             // What only looks like it is what the code means, too.
             ("5.1.1", "550 5.1.1 the file <anna@example.org> does not exist", "", "soft undetermined"),
