@@ -161,6 +161,25 @@ async fn an_entry_whose_time_is_over_is_taken_off_and_the_next_one_counts_anew()
     assert!(listed(&f).await.is_empty(), "one bounce alone");
 }
 
+/// Bounces read in one go go on where the daemon would have taken her off in between.
+#[tokio::test]
+async fn an_entry_whose_time_was_over_before_a_bounce_hides_nothing() {
+    let f = Fixture::new().await;
+    f.commit(&[softs(1, 0), softs(11, 50)].concat()).await;
+    assert_eq!(f.value::<i64>("SELECT (since - 1767225600) / 86400 FROM suppression").await, 66);
+    let kinds: Vec<String> = told(&f).await.into_iter().map(|(kind, _)| kind).collect();
+    assert_eq!(kinds, ["suppressed", "expired", "suppressed"]);
+}
+
+#[tokio::test]
+async fn an_older_sign_of_life_is_none_after_a_newer_one() {
+    let f = full().await;
+    for day in [20, 18] {
+        f.store.revive(&[address(ANN)], &by(START + day * DAY)).await.unwrap();
+    }
+    assert_eq!(f.value::<i64>("SELECT (at - 1767225600) / 86400 FROM alive").await, 20);
+}
+
 #[tokio::test]
 async fn who_is_allowed_leaves_the_list_and_nothing_but_a_person_brings_him_back() {
     for allowed in [ANN, "*@example.org"] {

@@ -109,6 +109,18 @@ async fn a_soft_entry_that_turns_hard_is_published_as_hard() {
 }
 
 #[tokio::test]
+async fn an_entry_whose_time_is_over_leaves_the_list() {
+    let l = List::new().await;
+    let soft: Vec<_> = (0..5).map(|n| entry(n, START + i64::from(n) * 4 * DAY, &[("ann@example.org", SOFT)])).collect();
+    l.f.commit(&soft).await;
+    l.published.follow(&l.f.store).await.unwrap();
+    assert_eq!(l.rows().await.len(), 1);
+    assert_eq!(l.f.store.expire(START + 60 * DAY).await.unwrap(), 1);
+    l.published.follow(&l.f.store).await.unwrap();
+    assert!(l.rows().await.is_empty());
+}
+
+#[tokio::test]
 async fn the_list_is_a_rollback_journal_file() {
     let l = List::new().await;
     l.bounce(1, "ann@example.org").await;

@@ -126,6 +126,17 @@ async fn what_led_to_an_entry_and_is_gone_is_not_held_against_it() {
     assert_eq!(f.value::<i64>("SELECT count(*) FROM suppression").await, 2);
 }
 
+/// Nor is what a person decided, when nothing tells of it any more.
+#[tokio::test]
+async fn what_a_person_made_of_an_entry_is_not_judged() {
+    let f = Fixture::new().await;
+    f.commit(&[entry(1, START, &[("ann@example.org", HARD)])]).await;
+    f.store.suppress(&[Address::parse("ann@example.org").unwrap()], &by(START + 5)).await.unwrap();
+    f.execute("DELETE FROM event").await;
+    assert!(reclassify(&f, "new", START + DAY, false, softer).await.list.is_empty());
+    assert_eq!(f.value::<String>("SELECT origin FROM suppression").await, "manual");
+}
+
 #[tokio::test]
 async fn only_bounces_of_late_are_judged_anew_where_that_is_asked() {
     let f = Fixture::new().await;

@@ -7,7 +7,7 @@ use bounced::{
 };
 use futures::TryStreamExt;
 
-use crate::fixture::{DAY, Fixture, HARD, MAILBOX, START, by, entry};
+use crate::fixture::{DAY, Fixture, HARD, MAILBOX, SOFT, START, by, entry};
 
 fn policy() -> Policy {
     Policy { most_per_message: 3, ..Policy::default() }
@@ -99,6 +99,17 @@ async fn whoever_comes_onto_the_list_otherwise_waits_no_longer() {
     f.store.answer_held(&HeldSelection::default(), HeldAnswer::Approve, &by(START)).await.unwrap();
     let entry: Vec<(String, String)> = f.rows("SELECT origin, note FROM suppression WHERE address LIKE 'e@%'").await;
     assert_eq!(entry, [("manual".to_owned(), "asked".to_owned())]);
+}
+
+#[tokio::test]
+async fn a_soft_entry_is_no_answer_to_what_waits_for_worse() {
+    let f = five().await;
+    let soft: Vec<_> =
+        (0..5).map(|n| entry(10 + n, START + i64::from(n) * 4 * DAY, &[("d@two.example", SOFT)])).collect();
+    f.commit(&soft).await;
+    assert!(listed(&f).await.contains(&"d@two.example".to_owned()));
+    let waiting = held(&f, HeldSelection::default()).await;
+    assert_eq!(waiting.iter().map(|one| one.address.as_str()).collect::<Vec<_>>(), ["d@two.example", "e@one.example"]);
 }
 
 #[tokio::test]
