@@ -114,3 +114,20 @@ fn a_report_without_fields_says_why_its_recipients_failed() {
     let because = Judge::embedded().judge(mail.as_bytes()).0.recipients.remove(0).action_because.unwrap();
     assert_eq!((because.location.to_string().as_str(), because.line), ("Subject", Some(2)));
 }
+
+/// Only what tells of a failure or a delay is looked for in what a program passes on.
+#[test]
+fn an_automatic_answer_that_a_program_passes_on_is_none_of_the_mailbox() {
+    let mail = |attached: &str| {
+        format!(
+            "Return-Path: <>\nFrom: list-owner@lists.example.org\nSubject: uncaught post\nMIME-Version: 1.0\n\
+             Content-Type: multipart/mixed; boundary=b\n\n--b\n\nThe attached message was received.\n\n\
+             --b\nContent-Type: message/rfc822\n\n{attached}\n--b--\n"
+        )
+    };
+    let away = "From: bob@example.com\nAuto-Submitted: auto-replied\nSubject: Out of office\n\nBack on Monday.\n";
+    let report = |mail: String| Judge::embedded().judge(mail.as_bytes()).0;
+    assert_eq!(report(mail(away)).kind, Kind::NotBounce);
+    let bounce = include_str!("../scripts/samples/postfix-user-unknown.eml");
+    assert_eq!(report(mail(bounce)).kind, Kind::Bounce);
+}
