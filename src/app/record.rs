@@ -928,7 +928,7 @@ mod tests {
     #[tokio::test]
     async fn of_an_archive_all_is_recorded_however_much_one_commit_holds() {
         let f = Fixture::new().await;
-        let tally = f.recorder.take_in("archive", long_reports().messages.into(), 0).await.unwrap();
+        let tally = f.recorder.take_in("archive", long_reports().messages, 0).await.unwrap();
         assert_eq!(tally.new, 5);
     }
 
