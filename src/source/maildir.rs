@@ -561,6 +561,36 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn without_a_watch_a_delivery_in_the_second_of_a_listing_is_found() {
+        let (dir, mut source) = opened(&[]).await;
+        let new = fs::File::open(dir.path().join("new")).unwrap();
+        // As on a file server whose clock is ahead: whatever was listed, this directory changed a moment ago.
+        let changed = SystemTime::now() + Duration::from_secs(3600);
+        new.set_modified(changed).unwrap();
+        assert!(fetched(&mut source).await.is_empty());
+        deliver_untold(&dir, &mut source, "1");
+        source.session().unwrap().watch = None;
+        new.set_modified(changed).unwrap();
+        tokio::time::timeout(Duration::from_secs(60), source.wait()).await.expect("it is looked at once more").unwrap();
+        assert_eq!(fetched(&mut source).await, ["1"]);
+    }
+
+    #[tokio::test]
+    async fn what_could_not_be_read_is_read_again_when_it_is_due_and_not_before() {
+        let (_dir, mut source) = opened(&["1", "2"]).await;
+        let place = source.fetch().await.unwrap().messages.remove(0).place;
+        source.open(Resume::default()).await.unwrap();
+        // No file has such a name: to open it fails whoever asks.
+        source.session().unwrap().unread.push_back(MessageFile { place: place.clone(), path: "new/\0".into() });
+        let batch = source.fetch().await.unwrap();
+        assert_eq!(batch.reading.pending.iter().map(|pending| &pending.place).collect::<Vec<_>>(), [&place]);
+        assert_eq!(fetched(&mut source).await, ["2"]);
+        let session = source.session().unwrap();
+        session.pending.values_mut().for_each(|retry| retry.next_try = 0);
+        assert_eq!(fetched(&mut source).await, ["1"]);
+    }
+
+    #[tokio::test]
     async fn it_is_found_although_others_come_all_the_time() {
         let (dir, mut source) = opened(&[]).await;
         assert!(fetched(&mut source).await.is_empty());

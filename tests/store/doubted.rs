@@ -238,9 +238,15 @@ async fn what_came_before_its_message_was_sent_is_believed_neither_late_nor_at_o
     // What is stored by an earlier version is asked about from an hour before the first message on.
     let f = doubting().await;
     f.commit(&[about(entry(1, START - HOUR + 1, &[(ANN, HARD)]), TO_ANN)]).await;
+    f.commit(&[about(entry(2, START, &[(BOB, HARD)]), TO_ANN)]).await;
     f.execute("DELETE FROM doubted").await;
     log(&f, &[sent(TO_ANN, ANN)], &[]).await;
     f.store.ask_again(i64::MIN, START).await.unwrap();
+    assert_eq!(
+        f.value::<i64>("SELECT count(*) FROM doubted").await,
+        1,
+        "of a message to somebody else nothing is asked"
+    );
     assert_eq!(raise(&f).await, 1);
 }
 

@@ -238,6 +238,24 @@ async fn an_entry_whose_causes_nobody_noted_stays() {
     // Even where what is left says nothing of the kind any more.
     let done = reclassify(&f, "newer", START + 17 * DAY, false, |_| BLOCKED).await;
     assert!(done.list.is_empty(), "{done:?}");
+    // And where the one that decided is gone, nobody knows whether what is left would have brought it.
+    f.execute("DELETE FROM bounce WHERE id IN (SELECT bounce FROM suppression)").await;
+    let done = reclassify(&f, "newest", START + 17 * DAY, false, |_| HARD).await;
+    assert!(done.list.is_empty(), "{done:?}");
+}
+
+#[tokio::test]
+async fn what_a_removal_has_answered_counts_no_more_with_what_came_after_it() {
+    let f = Fixture::new().await;
+    for n in 0..6 {
+        f.commit(&[entry(n + 1, START + i64::from(n) * 4 * DAY, &[("ann@example.org", SOFT)])]).await;
+        if n == 4 {
+            let ann = Address::parse("ann@example.org").unwrap();
+            assert!(f.store.release(&[ann], &by(START + 17 * DAY)).await.unwrap()[0].entry);
+        }
+    }
+    let done = reclassify(&f, "new", START + 21 * DAY, false, |judgement| judgement).await;
+    assert!(done.list.is_empty(), "{done:?}");
 }
 
 /// Of the signs of life only the last is kept: what one of those before may have prevented is not made up for.
