@@ -374,6 +374,7 @@ mod tests {
             "host mx.a.example [192.0.2.1]:\n550 no",
             "550 mx.a.example:\nno",
             "mx.a.example: no",
+            "v2.10.3 at mx.a.example gave this error: no",
             "mx.a.example: error:\nno",
             "www.a.example/help:\nno",
             "p.ej.:\nno",
