@@ -507,6 +507,7 @@ mod tests {
             ("5.1.1", "550 5.1.1 user unknown or access denied", "", "soft undetermined"),
             ("5.1.1", "550 5.1.1 user unknown or you have no rights", "", "soft undetermined"),
             ("", "550 unknown local part or filtered", "", "soft undetermined"),
+            ("", "553 mailbox syntax or you have no rights", "", "soft undetermined"),
             ("", "550 unknown mailbox or not for you. User unknown", "", "hard user_unknown"),
             ("", "550 mailbox unavailable", "The address does not exist or may not be used.", "hard user_unknown"),
             ("", "550 no such user or alias (in reply to RCPT TO command)", "", "hard user_unknown"),
@@ -536,7 +537,7 @@ mod tests {
             let status = status.parse().ok().map(|value| Finding { value, evidence: evidence() });
             let recipient = Recipient {
                 statuses: status.into_iter().collect(),
-                replies: vec![Finding { value: "550".parse().unwrap(), evidence: evidence() }],
+                replies: vec![Finding { value: diagnostic[..3].parse().unwrap(), evidence: evidence() }],
                 diagnostic: Some(diagnostic.into()),
                 text: if around.is_empty() { diagnostic } else { around }.into(),
                 ..Recipient::default()
