@@ -76,6 +76,14 @@ fn a_report_is_read_whatever_surrounds_it() {
     assert_eq!((report.kind, verdicts.len()), (Kind::Bounce, 1));
 }
 
+#[test]
+fn json_that_is_no_notification_has_no_words_to_read() {
+    let json = "{\"text\": \"\nHi. This is the qmail-send program at mx.example.org.\n<ann@example.org>:\n550 user unknown\"}\n";
+    let kind = |mail: &str| Judge::embedded().judge(mail.as_bytes()).0.kind;
+    assert_eq!(kind(&format!("Content-Type: text/plain\n\n{json}")), Kind::Bounce, "in a mail they count");
+    assert_eq!(kind(json), Kind::NotBounce);
+}
+
 /// A report with these words and these fields of one recipient.
 fn report(words: &str, fields: &str) -> Report {
     let mail = format!(
