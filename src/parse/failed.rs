@@ -305,6 +305,7 @@ fn mentions(words: &str, mailed: &[Address], own: &HashSet<String>, tables: &Tab
                         mentions.own.push(address);
                     }
                 } else if is_service(&address, &tables.words) {
+                    mentions.names_nobody_of_ours |= position == Position::Command || is_bracketed_head(line, &range);
                     let told = match position {
                         Position::Head => Opened::by(line, &range).is_some_and(|opened| opened.says),
                         // Where the returned message tells whom it was for, it is none of these.
@@ -459,6 +460,12 @@ fn begins_with_no_address(line: &str) -> bool {
     let is_word = || !inside.is_empty() && !inside.contains(|c: char| c.is_whitespace() || matches!(c, '<' | '/'));
     let is_local = || is_word() && (bracketed.is_none() || behind.starts_with([':', '.']));
     (inside.contains('@') || is_local()) && addresses(line).next().is_none()
+}
+
+/// `<postmaster@example.org>: …`: a report about it. Without brackets or a reason it may be whoever signs.
+fn is_bracketed_head(line: &str, address: &Range<usize>) -> bool {
+    let head = &line[..address.start];
+    behind_codes(head) == "<" && [">:", ">."].iter().any(|behind| line[address.end..].starts_with(behind))
 }
 
 /// Without the blanks and codes at the head of a line.
