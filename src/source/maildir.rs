@@ -571,7 +571,7 @@ mod tests {
         deliver_untold(&dir, &mut source, "1");
         source.session().unwrap().watch = None;
         new.set_modified(changed).unwrap();
-        tokio::time::timeout(Duration::from_secs(60), source.wait()).await.expect("it is looked at once more").unwrap();
+        timeout(Duration::from_secs(60), source.wait()).await.expect("it is looked at once more").unwrap();
         assert_eq!(fetched(&mut source).await, ["1"]);
     }
 
