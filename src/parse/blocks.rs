@@ -3,7 +3,7 @@
 use std::{collections::HashMap, ops::Range};
 
 use super::{
-    failed::{heads_reached, is_joint, is_separator},
+    failed::{COMMAS, heads_reached, is_joint, is_separator},
     reply::{begins_with_code, begins_with_status},
     words::Words,
 };
@@ -80,7 +80,7 @@ pub(super) fn blocks(words: &str, addresses_wanted: &[&str], table: &Words) -> V
             last = None;
             let (before, behind) = (&line[..named[0].0.start], &line[named[named.len() - 1].0.end..]);
             let goes_on = (within_list && is_separator(before.trim_start())) || (ends_named && is_joint(before, table));
-            within_list = (is_separator(behind) && behind.contains([',', ';'])) || is_joint(behind, table);
+            within_list = (is_separator(behind) && behind.contains(COMMAS)) || is_joint(behind, table);
             ends_named = within_list || is_separator(behind);
             if ((said || interrupted) && !goes_on) || is_answer(line) || current.len() >= MOST_SHARING {
                 current.clear();

@@ -146,15 +146,24 @@ pub(super) fn find(mail: &Mail<'_>, original: &Original, words: &str, one: bool,
     }
 }
 
-/// QUIRK: AOL calls its own users by their bare screen names, one an indented line.
+/// QUIRK: AOL calls its own users by their bare screen names, one an indented line or in angle brackets.
 fn screen_names(mail: &Mail<'_>, words: &str) -> Vec<Failed> {
     let from = Address::parse(&mail.from).filter(|from| mail.words.have(Role::NamesWithoutDomain, from.domain()));
     let Some(from) = from else { return Vec::new() };
     let is_name = |name: &str| {
         (3..=32).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_'))
     };
-    let listed = words.lines().filter(|line| line.starts_with([' ', '\t'])).map(str::trim).filter(|name| is_name(name));
+    let listed = words.lines().map(bracketed_or_indented).filter(|name| is_name(name));
     distinct(listed.filter_map(|name| Address::parse(&format!("{name}@{}", from.domain()))).map(Failed::new))
+}
+
+/// What stands alone in a line, in angle brackets or indented; else nothing.
+fn bracketed_or_indented(line: &str) -> &str {
+    match line.trim().strip_prefix('<').and_then(|inside| inside.strip_suffix('>')) {
+        Some(inside) => inside,
+        None if line.starts_with([' ', '\t']) => line.trim(),
+        None => "",
+    }
 }
 
 /// Where the words give no address: those whose local part the words name (GroupWise writes `anna (user unknown)`); the
@@ -520,7 +529,7 @@ impl List {
         let rest = self.position.filter(|position| self.end > 0 && *position != Position::Elsewhere);
         match rest.map(|_| &line[self.end..]) {
             Some(rest) if word_of(rest).is_empty() => {
-                self.left = if rest.contains([',', ';']) { Left::Separated } else { Left::Ended };
+                self.left = if rest.contains(COMMAS) { Left::Separated } else { Left::Ended };
             }
             Some(rest) if is_joint(rest, words) => self.left = Left::Separated,
             _ => self.position = None,
@@ -617,8 +626,9 @@ impl<'t> Rest<'t> {
 
     /// Whether it leaves an address to the list before it: it says nothing of this one alone.
     fn joins(&self, words: &Words) -> bool {
-        let ends = self.text.chars().next().is_none_or(|c| matches!(c, '.' | ':' | ';' | '!' | '?' | '('));
-        self.have(Role::SaidToFail, words) || ends || (self.wrapped && !self.says_reached(words))
+        let ends = self.text.chars().next().is_none_or(|c| ".:;!?(：；。！？（".contains(c));
+        let because = || words.have(Role::SaidToFail, self.text.trim_start_matches([',', '，', ' ']));
+        ends || because() || (self.wrapped && !self.says_reached(words))
     }
 }
 
@@ -643,9 +653,12 @@ pub(super) fn is_joint(between: &str, words: &Words) -> bool {
 /// In octets.
 const LONGEST_SEPARATOR: usize = 10;
 
+/// What parts those whom a list names.
+pub(super) const COMMAS: [char; 5] = [',', ';', '、', '，', '；'];
+
 /// What stands between two addresses, without the marks around it.
 fn word_of(between: &str) -> &str {
-    between.trim_matches(|c: char| c.is_whitespace() || matches!(c, ',' | ';' | '<' | '>' | '"' | '\''))
+    between.trim_matches(|c: char| c.is_whitespace() || COMMAS.contains(&c) || matches!(c, '<' | '>' | '"' | '\''))
 }
 
 /// A line of the returned header, quoted or summarised among the words.
@@ -839,6 +852,11 @@ mod tests {
             "İletiniz ann@example.org ve bob@example.org adreslerine teslim edilemedi.",
             "ann@example.org and bob@example.org do not exist.\n-- \ncarl@example.org",
             "Mailbox of ann@example.org is full. Mailbox of bob@example.org is full.",
+            "Neither ann@example.org nor bob@example.org could be reached: both users are unknown.",
+            "Not delivered to ann@example.org and bob@example.org, because they are unknown.",
+            "您的邮件无法送达 ann@example.org 和 bob@example.org：收件人不存在。",
+            "次の宛先に配信できませんでした：ann@example.org、bob@example.org",
+            "A levele nem kézbesíthető a következő címzetteknek: ann@example.org és bob@example.org. A felhasználók nem léteznek.",
             "Not delivered to ann@example.org,\n    bob@example.org",
             "Not delivered to ann@example.org\nand bob@example.org",
             "Not delivered to ann@example.org and\nbob@example.org",

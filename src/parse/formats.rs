@@ -226,8 +226,10 @@ fn check(file: &TableFile, row: &FormatRow) -> Result<(), String> {
     }
 }
 
+/// Scripts without letter case put no blanks between words: a label may end a sentence.
 fn ends_with(before: &str, label: &str) -> bool {
-    before.strip_suffix(label).is_some_and(|rest| !rest.ends_with(char::is_alphanumeric))
+    let unspaced = |c: char| c.is_alphabetic() && !c.is_lowercase() && !c.is_uppercase();
+    before.strip_suffix(label).is_some_and(|rest| !rest.ends_with(char::is_alphanumeric) || label.starts_with(unspaced))
 }
 
 /// The words in which sentences are looked for: without quoted lines (somebody's answer to a bounce quotes its

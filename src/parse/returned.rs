@@ -60,8 +60,8 @@ fn header_block(text: &str, marked: bool, words: &Words) -> (bool, usize) {
     let mut octets = 0;
     for line in lines(text).take(40) {
         let bare = line.strip_prefix(indent).unwrap_or(line);
-        let folded = bare.starts_with([' ', '\t']) && fields > 0 && !bare.trim().is_empty();
-        if !folded {
+        let folded = bare.starts_with([' ', '\t']) && !bare.trim().is_empty() || goes_on(bare);
+        if !folded || fields == 0 {
             let Some(name) = header_name(bare) else { break };
             fields += 1;
             travelled |= words.have(Role::ProvesTravel, &name.to_ascii_lowercase());
@@ -73,6 +73,12 @@ fn header_block(text: &str, marked: bool, words: &Words) -> (bool, usize) {
     (fields >= 2 && (marked || (fields >= 3 && travelled)), octets)
 }
 
+/// HTML takes away the blanks before a folded line: what a Received field goes on with is known by its first word (RFC
+/// 5321 §4.4).
+fn goes_on(line: &str) -> bool {
+    ["by ", "with ", "id ", "for ", "via "].iter().any(|word| line.starts_with(word))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,6 +88,12 @@ mod tests {
         let text = "Sorry.\n\n--- Below this line is a copy of the message.\n\nReturn-Path: <a@example.org>\nFrom: a\n\nbody\n";
         let at = begins_at(text, &Words::embedded()).expect("there");
         assert!(text[..at].ends_with("message.\n\n") && text[at..].starts_with("Return-Path"));
+    }
+
+    #[test]
+    fn a_header_without_the_blanks_of_its_folded_lines_is_one() {
+        let text = "Sorry.\n\nReceived: from a.example\nby b.example with SMTP\nfor <c@b.example>; Tue\nFrom: a\nTo: c\n\nHi\n";
+        assert_eq!(begins_at(text, &Words::embedded()), Some("Sorry.\n\n".len()));
     }
 
     #[test]

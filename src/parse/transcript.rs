@@ -61,7 +61,8 @@ enum Line<'t> {
 
 impl<'t> Line<'t> {
     fn of(line: &'t str) -> Self {
-        let line = line.trim_end();
+        // Whoever passes it on may indent all of it.
+        let line = line.trim();
         let code =
             line.len() - line.trim_start_matches(|c: char| c.is_ascii_digit() || matches!(c, '.' | '-' | ' ')).len();
         let (code, rest) = line.split_at(code);
@@ -221,6 +222,12 @@ mod tests {
             &["a@x.example"],
         );
         assert_eq!(of, [">>> DATA\n<<< 550-5.7.1 no\n<<< 550 5.7.1 spam\n", "<<< 503 Need RCPT\n"]);
+    }
+
+    #[test]
+    fn an_indented_transcript_is_read_alike() {
+        let of = said("  >>> DATA\n  <<< 550 spam\n  550 5.1.1 <a@x.example>... User unknown\n", &["a@x.example"]);
+        assert_eq!(of[0], "  >>> DATA\n  <<< 550 spam\n");
     }
 
     #[test]

@@ -463,7 +463,7 @@ mod tests {
         }
     }
 
-    const ROWS: usize = 68;
+    const ROWS: usize = 69;
 
     /// As the table writes a role.
     fn words_of(role: Role) -> String {

@@ -160,7 +160,24 @@ const ESCAPE: &str = "\\x{";
 const LONGEST_HEX: usize = 8;
 
 /// Labels that stand before an address with an equals sign: the syntax of X.400 gateways and log lines, in no language.
-const LABELS: &[&str] = &["smtp", "rcpt", "to", "from", "mailto", "email", "e-mail", "addr", "address", "user"];
+const LABELS: &[&str] = &[
+    "smtp",
+    "rcpt",
+    "to",
+    "from",
+    "mailto",
+    "email",
+    "e-mail",
+    "addr",
+    "address",
+    "user",
+    "recipient",
+    "sender",
+    // RFC 8601 §2.7
+    "smtp.mailfrom",
+    "smtp.rcptto",
+    "header.from",
+];
 
 #[cfg(test)]
 mod tests {
