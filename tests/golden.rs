@@ -1,5 +1,5 @@
 //! Golden mails: every `tests/mails/**/NAME.eml` is read and compared with the `NAME.json` beside it, with LF,
-//! CRLF and CR-only line ends alike. `UPDATE=1 cargo test --test golden` writes the JSON anew: read the diff.
+//! CRLF, CR-only and CR CR LF line ends alike. `UPDATE=1 cargo test --test golden` writes the JSON anew: read the diff.
 
 #[path = "support/line_ends.rs"]
 mod line_ends;

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     codes::{EnhancedStatusCode, ReplyCode},
     report::{Action, Address, Evidence, Excerpt, Finding, Location, Original, Recipient},
-    text::{address_of, addresses, is_same_mailbox, lines, unescaped},
+    text::{address_of, addresses, is_same_mailbox, lines, organisation, unescaped},
 };
 
 /// Reads the delivery-status parts of a mail; `None` when there is none that names a recipient or an outcome.
@@ -376,6 +376,17 @@ pub(super) fn forwarded_to(recipient: &Recipient) -> Option<String> {
     let mailed = recipient.address.as_ref()?;
     let last = recipient.final_recipient.as_deref().and_then(address)?;
     (!is_same_mailbox(mailed, &last)).then(|| last.given().to_owned())
+}
+
+/// The mailbox of another organisation that the server's answer speaks of: one that forwards a message while it takes it
+/// passes on the answer that it got. Under the same local part, or at the same organisation, it calls the same one by
+/// another name.
+pub(super) fn refused_behind(recipient: &Recipient, at_senders: impl Fn(&Address) -> bool) -> Option<String> {
+    let mailed = recipient.address.as_ref()?;
+    let other = recipient.answered_for_another().filter(|other| !at_senders(other))?;
+    let [own, others] = [mailed, &other].map(|address| organisation(address.domain()));
+    let moved = own.is_some() && others.is_some() && own != others;
+    (moved && mailed.local_part() != other.local_part()).then(|| other.given().to_owned())
 }
 
 /// The address in an Original-Recipient or Final-Recipient field.

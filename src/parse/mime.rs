@@ -510,14 +510,36 @@ pub(super) fn joined<'t>(words: impl Iterator<Item = &'t str>, octets: usize) ->
     out
 }
 
-/// CR-only mail (old Macintosh programs) with its line ends made LF; `None` when it is not of that kind.
+/// CR-only mail (old Macintosh programs) with its line ends made LF; `None` when it is not of that kind. Who delivers it may
+/// have put lines of his own before it.
 #[must_use]
 pub fn from_cr_only(raw: &[u8]) -> Option<Vec<u8>> {
-    if memchr::memchr(b'\n', raw).is_some() || memchr::memchr(b'\r', raw).is_none() {
+    let start = &raw[..raw.len().min(SMALL)];
+    let first = memchr::memchr(b'\r', start)?;
+    if raw.get(first + 1) == Some(&b'\n') {
         return None;
     }
-    Some(raw.iter().map(|&b| if b == b'\r' { b'\n' } else { b }).collect())
+    let is_lone = |at: &usize| raw.get(at + 1) != Some(&b'\n');
+    let lone = memchr::memchr_iter(b'\r', raw).filter(is_lone).count();
+    if memchr::memchr_iter(b'\n', raw).count() >= lone {
+        return None;
+    }
+    Some(raw.iter().enumerate().map(|(at, &b)| if b == b'\r' && is_lone(&at) { b'\n' } else { b }).collect())
 }
+
+/// QUIRK: where CRLF went through a program that makes CRLF of each LF, lines end with CR CR LF. With one CR each; `None`
+/// where the first lines don't end so.
+#[must_use]
+pub fn without_doubled_cr(raw: &[u8]) -> Option<Vec<u8>> {
+    let mut ends = memchr::memchr_iter(b'\n', raw).take(FIRST_LINES);
+    ends.any(|end| raw[..end].ends_with(b"\r\r")).then(|| {
+        let is_doubled = |at: usize| raw[at] == b'\r' && raw.get(at + 1) == Some(&b'\r');
+        (0..raw.len()).filter(|&at| !is_doubled(at)).map(|at| raw[at]).collect()
+    })
+}
+
+/// An mbox file's separator, and what a server put before the mail.
+const FIRST_LINES: usize = 4;
 
 /// The headers of a returned message, read from its bytes: subject and addresses decoded.
 #[must_use]
@@ -544,6 +566,25 @@ fn header_of<'a>(message: &Message<'a>, sent: Sent<'a>, words: &'a Words) -> Mai
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn line_ends_are_mended() {
+        let mend = |raw: &str| {
+            let mended = without_doubled_cr(raw.as_bytes()).or_else(|| from_cr_only(raw.as_bytes()));
+            mended.map(|mended| String::from_utf8(mended).expect("text"))
+        };
+        for (raw, mended) in [
+            ("From: a\rTo: b\r\rHi\r", "From: a\nTo: b\n\nHi\n"),
+            ("Return-Path: <>\nFrom: a\rTo: b\r\rHi\r", "Return-Path: <>\nFrom: a\nTo: b\n\nHi\n"),
+            ("From: a\r\r\nTo: b\r\r\n\r\r\nHi\r\r\n", "From: a\r\nTo: b\r\n\r\nHi\r\n"),
+            ("From x\nFrom: a\r\r\n\r\r\nHi\r\r\n", "From x\nFrom: a\r\n\r\nHi\r\n"),
+        ] {
+            assert_eq!(mend(raw).as_deref(), Some(mended), "{raw:?}");
+        }
+        for raw in ["", "From: a\n\nHi\n", "From: a\r\n\r\nHi\r\n", "From: a\n\nHi\rthere\n"] {
+            assert_eq!(mend(raw), None, "{raw:?}");
+        }
+    }
 
     #[test]
     fn text_without_a_charset_is_legible() {

@@ -34,7 +34,7 @@ pub use coding::Coding;
 use kinds::Carried;
 pub use layout::{Block, Layout, Span, is_bounce};
 use lines::{Numbering, Sent};
-pub use mime::from_cr_only;
+pub use mime::{from_cr_only, without_doubled_cr};
 pub use provenance::OwnServers;
 pub use tables::{TableFiles, Tables};
 
@@ -106,7 +106,7 @@ const MOST_RECIPIENTS: usize = 10_000;
 /// Reads one mail. Never fails: what is no report is a [`Report`] that says so.
 #[must_use]
 pub fn parse(raw: &[u8], options: &Options) -> Report {
-    match from_cr_only(raw) {
+    match without_doubled_cr(raw).or_else(|| from_cr_only(raw)) {
         Some(mended) => parse_lines(&mended, &Numbering::WHOLE, options, 0),
         None => parse_lines(raw, &Numbering::WHOLE, options, 0),
     }
@@ -276,6 +276,11 @@ fn read_mail(
         let came_to = |address: &Address| mail.to.iter().any(|to| Address::parse(to).as_ref() == Some(address));
         let is_senders = |address: &Address| original.is_ours(address) || came_to(address);
         recipient.refuses_sender = !recipient.is_ours && recipient.is_answer_to(is_senders);
+        if recipient.forwarded_to.is_none() {
+            let at_senders =
+                |address: &Address| original.senders.iter().chain(&mail.to).any(|own| is_at(own, address.domain()));
+            recipient.forwarded_to = dsn::refused_behind(recipient, at_senders);
+        }
     }
     let report = Report {
         kind: kind_because.value,
@@ -293,6 +298,11 @@ fn read_mail(
         original: original.clone(),
     };
     Reading { report, by_fields }
+}
+
+/// Whether an address is at a domain.
+fn is_at(address: &str, domain: &str) -> bool {
+    address.rsplit_once('@').is_some_and(|(_, at)| at.eq_ignore_ascii_case(domain))
 }
 
 /// Who complained, and of what.

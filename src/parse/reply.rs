@@ -20,8 +20,17 @@ pub(super) fn statuses(text: &str) -> impl Iterator<Item = (usize, EnhancedStatu
         }
         let len = code_length(&bytes[at..])?;
         let code: EnhancedStatusCode = text.get(at..at + len)?.parse().ok()?;
-        (code.subject() <= HIGHEST_SUBJECT && !text[..at].trim_end().ends_with("ersion")).then_some((at, code))
+        let is_version = || text[..at].trim_end().ends_with("ersion");
+        (code.subject() <= HIGHEST_SUBJECT && !is_version() && !is_in_address(bytes, at, at + len))
+            .then_some((at, code))
     })
+}
+
+/// Whether octets are a part of an address: `<test-5.1.1@example.org>`.
+fn is_in_address(text: &[u8], start: usize, end: usize) -> bool {
+    let ends = |b: &&u8| !(b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'+' | b'='));
+    text[end..].iter().take(LONGEST_PATH).find(ends) == Some(&b'@')
+        || text[..start].iter().rev().take(LONGEST_PATH).find(ends) == Some(&b'@')
 }
 
 /// Length of `d.ddd.ddd` at the start, when it ends there and does not go on as an IP address.
@@ -123,7 +132,10 @@ pub(super) fn replies<'t>(text: &'t str, words: &'t Words) -> impl Iterator<Item
             Certainty::Quoted
         } else if status_follows(text, at + 4) {
             Certainty::Paired
-        } else if (starts_reply(&text[..at], words) || address_follows(after) || script_changes(&text[..at], after))
+        } else if (starts_reply(&text[..at], words)
+            || address_follows(after)
+            || script_changes(&text[..at], after)
+            || quotes_words(after))
             && !counts_something(after, words)
         {
             Certainty::Strong
@@ -139,7 +151,7 @@ const NO_BREAK_SPACE: &[u8] = "\u{a0}".as_bytes();
 
 fn status_follows(text: &str, at: usize) -> bool {
     let Some(rest) = text.get(text.floor_char_boundary(at)..) else { return false };
-    let rest = rest.trim_start_matches([' ', '\u{a0}', '#', '(', '[', '<', '-', '\'']);
+    let rest = rest.trim_start_matches([' ', '\u{a0}', '#', '(', '[', '<', '-', '\'', '"']);
     let bytes = rest.as_bytes();
     bytes.len() >= 5 && matches!(bytes[0], b'4' | b'5') && bytes[1] == b'.' && code_length(bytes).is_some()
 }
@@ -148,6 +160,11 @@ fn status_follows(text: &str, at: usize) -> bool {
 fn script_changes(before: &str, after: &[u8]) -> bool {
     let caseless = |c: char| c.is_alphabetic() && !c.is_lowercase() && !c.is_uppercase();
     matches!(after, [b' ', letter, ..] if letter.is_ascii_alphabetic()) && before.trim_end().ends_with(caseless)
+}
+
+/// QUIRK: IronPort puts what the server said in quotes: `5.3.0 - Other mail system problem 552-'Mailbox is full'`.
+fn quotes_words(after: &[u8]) -> bool {
+    matches!(after, [b'-', b'\'' | b'"', ..])
 }
 
 /// `550 anna@example.org... No such user`, `550 <anna@example.org> unknown`.
@@ -367,6 +384,8 @@ mod tests {
             ("5.7.1 Message refused", None, Some("5.7.1")),
             ("550 5.0.0 (5.2.2) full", Some("550"), Some("5.2.2")),
             ("5.1.0 - Unknown address error 550-'5.7.1 Access denied'", Some("550"), Some("5.7.1")),
+            ("5.3.0 - Other mail system problem 552-\"5.2.2 Mailbox full\"", Some("552"), Some("5.2.2")),
+            ("5.3.0 - Other mail system problem 552-'Mailbox full'", Some("552"), Some("5.3.0")),
             ("554 <a@example.org>... 550 Host unknown", Some("550"), None),
             ("a@example.org: [192.0.2.5], 550 a@example.org... No such user", Some("550"), None),
             ("421-4.7.28 rate limited", Some("421"), Some("4.7.28")),
@@ -390,6 +409,8 @@ mod tests {
             "port 465",
             "1,550 KB",
             "id 4.10.12345",
+            "<test-5.1.1-a@example.org>... Deferred",
+            "anna@mail-5.1.1.example.org",
         ] {
             assert_eq!(codes(text), (None, None), "{text}");
         }

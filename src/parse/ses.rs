@@ -140,11 +140,16 @@ pub(super) fn with_header(raw: Sent<'_>) -> Option<(Vec<u8>, Numbering)> {
 /// SNS takes 256 KiB; its escapes and what it puts around it come on top.
 const LONGEST: usize = 1024 * 1024;
 
-/// The first JSON value of a text; SNS writes a footer below it.
+/// In octets.
+const LONGEST_BANNER: usize = 1024;
+
+/// The first JSON value of a text; SNS writes a footer below it, and a gateway its banner above.
 fn notification(text: &str) -> Option<Notification> {
     let text = text.trim_start();
     // Cheap for all other mail.
-    if !text.starts_with('{') || text.len() > LONGEST {
+    let begins = |start: &str| if start.starts_with('{') { Some(0) } else { Some(start.find("\n{")? + 1) };
+    let text = &text[begins(&text[..text.floor_char_boundary(LONGEST_BANNER)])?..];
+    if text.len() > LONGEST {
         return None;
     }
     let first = |text: &str| serde_json::Deserializer::from_str(text).into_iter::<Notification>().next()?.ok();

@@ -27,6 +27,9 @@ use crate::parse::{self, Block, Coding, Layout, Span, Tables};
 #[must_use]
 pub fn redact(raw: &[u8], keep: &Keep) -> Vec<u8> {
     let raw = &raw[..raw.len().min(parse::MOST_OCTETS)];
+    if let Some(lines) = parse::without_doubled_cr(raw) {
+        return redact_lines(&lines, keep);
+    }
     let Some(lines) = parse::from_cr_only(raw) else { return redact_lines(raw, keep) };
     let mut copy = redact_lines(&lines, keep);
     copy.iter_mut().filter(|b| **b == b'\n').for_each(|b| *b = b'\r');

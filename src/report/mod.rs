@@ -192,18 +192,27 @@ impl Recipient {
     /// command.
     #[must_use]
     pub fn is_answer_to(&self, is_senders: impl Fn(&Address) -> bool) -> bool {
-        let Some(said) = &self.diagnostic else { return false };
-        let mut named = addresses(said.as_str());
-        let Some((range, first)) = named.next() else { return false };
-        let before = said.as_str()[..range.start].rsplit(" said: ").next().unwrap_or_default();
-        let is_own = |address: &Address| {
-            self.address.as_ref() == Some(address)
-                || self.final_recipient.as_deref().is_some_and(|own| own.contains(address.given()))
-        };
-        !before.contains(|c: char| c.is_alphabetic())
-            && !is_own(&first)
-            && is_senders(&first)
-            && named.all(|(_, other)| is_senders(&other))
+        self.answered_for().is_some_and(|named| named.iter().all(is_senders))
+    }
+
+    /// Whom else the server's answer speaks of, where it begins with him, behind codes, and names nobody but him: whoever
+    /// refuses a message while it is forwarded answers for the address that it was forwarded to.
+    #[must_use]
+    pub fn answered_for_another(&self) -> Option<Address> {
+        let named = self.answered_for()?;
+        named.iter().all(|other| *other == named[0]).then(|| named[0].clone())
+    }
+
+    /// Whom the server's answer names, where it begins with one who is not the recipient.
+    fn answered_for(&self) -> Option<Vec<Address>> {
+        let said = self.diagnostic.as_ref()?.as_str();
+        let named: Vec<_> = addresses(said).collect();
+        let (range, first) = named.first()?;
+        let before = said[..range.start].rsplit(" said: ").next().unwrap_or_default();
+        let is_own = self.address.as_ref() == Some(first)
+            || self.final_recipient.as_deref().is_some_and(|own| own.contains(first.given()));
+        let begins = !before.contains(|c: char| c.is_alphabetic());
+        (begins && !is_own).then(|| named.into_iter().map(|(_, address)| address).collect())
     }
 
     /// The enhanced status code to report.

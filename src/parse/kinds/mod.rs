@@ -337,7 +337,7 @@ fn starts(subject: &str, words: &Words) -> (Vec<usize>, bool) {
             Some('[') => rest.find(']').map(|i| i + 1),
             Some('{') => rest.find('}').map(|i| i + 1),
             Some(c) if !c.is_alphanumeric() && c != '<' => Some(c.len_utf8()),
-            Some(_) => answer_prefix(rest, words).inspect(|_| answered = true),
+            Some(_) => answer_prefix(rest, words).inspect(|_| answered = true).or_else(|| marked(&subject[..at], rest)),
             None => None,
         };
         let Some(close) = close else { break };
@@ -347,6 +347,16 @@ fn starts(subject: &str, words: &Words) -> (Vec<usize>, bool) {
     }
     (starts, answered)
 }
+
+/// The length of a word that scanners put between marks: `***SPAM***`, `_SPAM_`.
+fn marked(before: &str, subject: &str) -> Option<usize> {
+    const MARKS: [char; 5] = ['*', '_', '#', '-', '='];
+    let length = subject.find(MARKS).filter(|length| (1..=LONGEST_MARKED).contains(length))?;
+    before.ends_with(MARKS).then_some(length)
+}
+
+/// In octets: longer ones are what the subject says.
+const LONGEST_MARKED: usize = 20;
 
 /// So many tags and prefixes are taken off.
 const MOST_PREFIXES: usize = 16;
@@ -434,7 +444,8 @@ impl<'m> Tally<'m> {
         let weight = |family| self.sum(|speaks_for| Family::of(speaks_for) == family);
         // A report wins a tie: a real bounce must not be lost.
         let rising = [Family::NotBounce, Family::AutoReply, Family::Complaint, Family::Report];
-        let heaviest = rising.into_iter().max_by_key(|&family| weight(family))?;
+        let possible = rising.into_iter().filter(|&family| family != Family::Report || !self.is_a_persons_own());
+        let heaviest = possible.max_by_key(|&family| weight(family))?;
         let enough = match heaviest {
             Family::Report if self.may_be_written_by_hand() => scale.enough_by_hand,
             Family::Report if self.answered => scale.enough_answered,
@@ -446,10 +457,23 @@ impl<'m> Tally<'m> {
     /// Whether it comes from an address that takes answers, and nothing but its subject, its words or a mail that it
     /// attaches is that of a report. Words above a returned message are a program's.
     fn may_be_written_by_hand(&self) -> bool {
-        let has = |area| self.best.iter().any(|b| b.area == area && Family::of(b.speaks_for) == Family::Report);
-        let by_program = [Area::From, Area::ReturnPath, Area::Field].into_iter().any(has);
-        let returns = has(Area::Parts) && has(Area::Text);
-        self.has_return_address && self.sender <= Sender::Person && !(by_program || returns)
+        let returns = self.has_of_report(Area::Parts) && self.has_of_report(Area::Text);
+        self.has_return_address && self.sender <= Sender::Person && !(self.is_a_programs() || returns)
+    }
+
+    /// Whether a person sent it from an address that takes answers, and nothing of its header is that of a report but
+    /// the subject: what he pastes, with the returned message or without it, was a report to him.
+    fn is_a_persons_own(&self) -> bool {
+        self.has_return_address && self.sender == Sender::Person && !self.is_a_programs()
+    }
+
+    /// Whether From or another field is that of a report.
+    fn is_a_programs(&self) -> bool {
+        [Area::From, Area::ReturnPath, Area::Field].into_iter().any(|area| self.has_of_report(area))
+    }
+
+    fn has_of_report(&self, area: Area) -> bool {
+        self.best.iter().any(|b| b.area == area && Family::of(b.speaks_for) == Family::Report)
     }
 
     fn kind(&self, scale: Scale, gave_up: impl FnOnce() -> bool) -> Option<Kind> {
