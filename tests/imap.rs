@@ -344,6 +344,10 @@ async fn a_certificate_from_elsewhere_or_for_another_name_is_refused() {
         matches!(&other_port, Err(SourceError::Lost(line)) if line.contains("does not speak TLS")),
         "{other_port:?}"
     );
+    let turned = format!("tls = 'starttls'\nport = {}\ntimeouts = {{ connect = '1s' }}", server.imaps);
+    let turned = self::settings(&server, &turned);
+    let silent = ImapSource::new("test", turned).open(Resume::default()).await;
+    assert!(matches!(&silent, Err(SourceError::Lost(line)) if line.contains("set tls = \"implicit\"")), "{silent:?}");
 }
 
 #[tokio::test]

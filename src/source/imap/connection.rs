@@ -5,7 +5,11 @@ use std::{io, os::fd::AsFd, time::Duration};
 
 use futures::StreamExt;
 use rustix::net::sockopt;
-use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
+use tokio::{
+    io::AsyncWriteExt,
+    net::TcpStream,
+    time::{Instant, timeout, timeout_at},
+};
 use tokio_util::codec::FramedRead;
 use tracing::trace;
 
@@ -79,20 +83,24 @@ impl Connection {
         let who = format!("{} at {}:{port}", settings.user, settings.host());
         let limit = settings.timeouts.connect;
         progress.until(limit);
-        timeout(limit, Self::negotiate(settings, port, &who, progress, alerts))
+        let until = Instant::now() + limit;
+        let tcp = timeout_at(until, TcpStream::connect((settings.host(), port)))
             .await
-            .unwrap_or_else(|_| Err(SourceError::Lost(format!("{who}: no IMAP connection within {limit:?}"))))
+            .unwrap_or_else(|late| Err(late.into()));
+        let tcp = tcp.map_err(|error| tls::unreachable(&who, &error))?;
+        timeout_at(until, Self::negotiate(tcp, settings, &who, progress, alerts))
+            .await
+            .unwrap_or_else(|_| Err(settings.tls.silence(&who, limit)))
     }
 
     async fn negotiate(
+        tcp: TcpStream,
         settings: &ImapSettings,
-        port: u16,
         who: &str,
         progress: &Progress,
         alerts: &Alerts,
     ) -> Result<(Self, Status), SourceError> {
-        let lost = |error: io::Error| SourceError::Lost(format!("{who}: can't connect: {error}"));
-        let tcp = TcpStream::connect((settings.host(), port)).await.map_err(lost)?;
+        let lost = |error: io::Error| tls::unreachable(who, &error);
         tcp.set_nodelay(true).map_err(lost)?;
         keep_alive(&tcp);
         let private = tcp.peer_addr().map_err(lost)?.ip().is_loopback() || settings.insecure;

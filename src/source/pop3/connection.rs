@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     net::TcpStream,
-    time::timeout,
+    time::{Instant, timeout, timeout_at},
 };
 use tracing::trace;
 
@@ -56,10 +56,13 @@ impl Connection {
         let account = settings.log_in_as("");
         let (who, limit) = (account.who(), settings.timeouts.connect);
         progress.until(limit);
-        let connecting = Self::connect(settings, &account.host, &who, progress);
-        let mut this = timeout(limit, connecting)
+        let until = Instant::now() + limit;
+        let tcp = timeout_at(until, TcpStream::connect((&*account.host, settings.port())));
+        let tcp = tcp.await.unwrap_or_else(|late| Err(late.into()));
+        let tcp = tcp.map_err(|error| tls::unreachable(&who, &error))?;
+        let mut this = timeout_at(until, Self::negotiate(tcp, settings, &account.host, &who, progress))
             .await
-            .unwrap_or_else(|_| Err(SourceError::Lost(format!("{who}: no POP3 connection within {limit:?}"))))?;
+            .unwrap_or_else(|_| Err(settings.tls.silence(&who, limit)))?;
         // The password may come from a command, a token from a client secret that does, and from its own server.
         let limit = 3 * limit;
         progress.until(limit);
@@ -69,9 +72,14 @@ impl Connection {
         }
     }
 
-    async fn connect(settings: &Pop3Settings, host: &str, who: &str, progress: &Progress) -> Result<Self, SourceError> {
-        let lost = |error: io::Error| SourceError::Lost(format!("{who}: can't connect: {error}"));
-        let tcp = TcpStream::connect((host, settings.port())).await.map_err(lost)?;
+    async fn negotiate(
+        tcp: TcpStream,
+        settings: &Pop3Settings,
+        host: &str,
+        who: &str,
+        progress: &Progress,
+    ) -> Result<Self, SourceError> {
+        let lost = |error: io::Error| tls::unreachable(who, &error);
         tcp.set_nodelay(true).map_err(lost)?;
         let private = tcp.peer_addr().map_err(lost)?.ip().is_loopback() || settings.insecure;
         let handshake = |tcp| {
