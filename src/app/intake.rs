@@ -12,7 +12,7 @@ use crate::{
     store::{Store, StoreError},
 };
 
-/// A mail as it was handed over.
+/// A mail that was handed over to a command.
 #[derive(Debug, Default)]
 pub struct HandedOver {
     /// Its bytes, as far as anybody reads them.

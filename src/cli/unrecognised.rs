@@ -94,19 +94,19 @@ fn is_mailbox(config: &Config, name: &str) -> bool {
 
 /// Says of which mails nobody can look for, and why.
 pub(super) fn tell_out_of_reach(config: &Config, kept: &[Kept]) {
-    let handed_over = kept.iter().filter(|one| one.was_handed_over()).count();
-    if handed_over > 0 {
+    let nowhere = kept.iter().filter(|one| one.lies_nowhere()).count();
+    if nowhere > 0 {
         let (mails, lie, them) = (
-            count(handed_over as u64, "mail"),
-            if handed_over == 1 { "lies" } else { "lie" },
-            if handed_over == 1 { "it" } else { "them" },
+            count(nowhere as u64, "mail"),
+            if nowhere == 1 { "lies" } else { "lie" },
+            if nowhere == 1 { "it" } else { "them" },
         );
         complain(&format!(
             "{mails} came by LMTP, through a command or from an archive and {lie} in no mailbox: hand {them} over again"
         ));
     }
     let mut gone: BTreeMap<&str, u64> = BTreeMap::new();
-    for one in kept.iter().filter(|one| !one.was_handed_over() && !is_mailbox(config, &one.mailbox)) {
+    for one in kept.iter().filter(|one| !one.lies_nowhere() && !is_mailbox(config, &one.mailbox)) {
         *gone.entry(&one.mailbox).or_default() += 1;
     }
     for (mailbox, mails) in gone {
@@ -143,7 +143,7 @@ async fn export(config: &Config, kept: &[Kept], directory: &Path) -> Result<Exit
         complain(&format!("{}: {error}", printable(mailbox)));
     }
     tell_out_of_reach(config, kept);
-    let missing = kept.iter().filter(|one| !one.was_handed_over() && !written.contains(&one.id)).count();
+    let missing = kept.iter().filter(|one| !one.lies_nowhere() && !written.contains(&one.id)).count();
     if missing > 0 {
         complain(&format!("{} not found in any mailbox that could be looked through", count(missing as u64, "mail")));
     }

@@ -14,7 +14,7 @@
 use std::{collections::HashMap, ops::Range};
 
 use super::reply::{QUOTES, begins_with_code};
-use crate::text::{Address, addresses, host_names, lines};
+use crate::text::{Address, addresses, host_names, split_lines};
 
 /// An answer of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,12 +80,12 @@ impl Answers {
 /// of them. `None` where it quotes none, and where one stands above the list of those whom it answers for. Linear.
 pub(super) fn read(text: &str, wanted: &[&str]) -> Option<Answers> {
     // Most texts quote none.
-    if !lines(text).map(str::trim).any(|line| announcing(line, 0).is_some() || quotes_code(line)) {
+    if !split_lines(text).map(str::trim).any(|line| announcing(line, 0).is_some() || quotes_code(line)) {
         return None;
     }
     let mut reader = Reader::new(text, wanted);
     let mut start = 0;
-    for line in lines(text) {
+    for line in split_lines(text) {
         let end = start + line.len();
         reader.read(line, start..end);
         start = end;

@@ -7,7 +7,7 @@ use super::{
     reply::{begins_with_code, begins_with_status},
     words::Words,
 };
-use crate::text::{addresses, lines};
+use crate::text::{addresses, split_lines};
 
 /// Whether a block says nothing but addresses.
 pub(super) fn names_only(block: &str) -> bool {
@@ -38,7 +38,7 @@ pub(super) fn blocks(words: &str, addresses_wanted: &[&str], table: &Words) -> V
     // Whether the line above ends within a list, and whether it ends with an address.
     let (mut within_list, mut ends_named) = (false, false);
     let mut start = 0;
-    for line in lines(words).flat_map(|line| clauses(line, &index)) {
+    for line in split_lines(words).flat_map(|line| clauses(line, &index)) {
         let range = start..start + line.len();
         start = range.end;
         let mut names_others = false;

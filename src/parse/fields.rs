@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use aho_corasick::AhoCorasick;
 
-use crate::text::lines;
+use crate::text::split_lines;
 
 /// Whether a field names a recipient.
 pub(super) fn names_recipient(name: &str) -> bool {
@@ -38,7 +38,7 @@ pub(super) fn has_status_fields(text: &str) -> bool {
 /// Where in a text they begin, indented or not.
 pub(super) fn begin_at(text: &str) -> Option<usize> {
     let mut at = 0;
-    lines(text).find_map(|line| {
+    split_lines(text).find_map(|line| {
         let start = at;
         at += line.len();
         field_name(line.trim_start()).is_some_and(opens_fields).then_some(start)

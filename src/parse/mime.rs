@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     report::{Evidence, Excerpt, Location},
-    text::lines,
+    text::split_lines,
 };
 
 /// Nested messages beyond this many are cut off; a bounce of a bounce of a bounce has three.
@@ -109,7 +109,7 @@ impl Field<'_> {
         let first = self.sent.breaks_before(self.at);
         let mut value = Excerpt::default();
         let mut at = 0;
-        for (n, line) in lines(&legible_octets(self.raw)).enumerate() {
+        for (n, line) in split_lines(&legible_octets(self.raw)).enumerate() {
             value.push(&location, line, at, self.sent.numbering.line(first + n));
             at += line.len();
         }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::mime::Part;
 use crate::{
     report::{Excerpt, Location},
-    text::lines,
+    text::split_lines,
 };
 
 /// A stretch of a part's text.
@@ -59,7 +59,7 @@ impl<'m> Passage<'m> {
     /// Its lines, without their line ends.
     pub fn lines(self) -> impl Iterator<Item = Self> {
         let mut at = 0;
-        lines(self.text).map(move |line| {
+        split_lines(self.text).map(move |line| {
             let start = at;
             at += line.len();
             self.slice(start..start + line.trim_end_matches('\n').len())

@@ -5,13 +5,13 @@ use super::{
     fields::field,
     words::{Role, Words},
 };
-use crate::text::{fold, lines};
+use crate::text::{fold, split_lines};
 
 /// Where in a text the passed-on message begins. Linear in the length of the text.
 pub(super) fn begins_at(text: &str, words: &Words) -> Option<usize> {
     let mut offset = 0;
     let mut run = Run::default();
-    for line in lines(text) {
+    for line in split_lines(text) {
         if is_separator(line, words) {
             return Some(offset + line.len());
         }

@@ -4,7 +4,7 @@ use super::{
     fields::leading_name,
     words::{Role, Words},
 };
-use crate::text::lines;
+use crate::text::split_lines;
 
 /// Where the returned original begins in a text. Linear in the length of the text.
 pub(super) fn begins_at(text: &str, words: &Words) -> Option<usize> {
@@ -13,7 +13,7 @@ pub(super) fn begins_at(text: &str, words: &Words) -> Option<usize> {
     let mut offset = 0;
     // Header lines up to here are known to begin no message: each is looked at once.
     let mut looked_at = 0;
-    for line in lines(text) {
+    for line in split_lines(text) {
         // Behind a marker, the original may be indented.
         let start = if marked { line.trim_start_matches([' ', '\t']) } else { line };
         let opens = header_name(start).is_some_and(|n| words.have(Role::OpensOriginal, &n.to_ascii_lowercase()));
@@ -58,7 +58,7 @@ fn header_block(text: &str, marked: bool, words: &Words) -> (bool, usize) {
     let (mut fields, mut travelled) = (0, false);
     let indent = &text[..text.len() - text.trim_start_matches([' ', '\t']).len()];
     let mut octets = 0;
-    for line in lines(text).take(40) {
+    for line in split_lines(text).take(40) {
         let bare = line.strip_prefix(indent).unwrap_or(line);
         let folded = bare.starts_with([' ', '\t']) && !bare.trim().is_empty() || goes_on(bare);
         if !folded || fields == 0 {

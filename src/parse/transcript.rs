@@ -5,7 +5,7 @@
 use std::{collections::HashMap, ops::Range};
 
 use super::words::{Role, Words};
-use crate::text::lines;
+use crate::text::split_lines;
 
 /// A transcript among the words of a program.
 #[derive(Debug, Default)]
@@ -88,7 +88,7 @@ pub(super) fn read(text: &str, wanted: &[&str], words: &Words) -> Option<Transcr
     let range = find(text, words)?;
     let mut reader = Reader::new(wanted);
     let mut start = range.start;
-    for line in lines(&text[range.clone()]) {
+    for line in split_lines(&text[range.clone()]) {
         let end = start + line.len();
         reader.read(&Line::of(line), start..end);
         start = end;
@@ -103,7 +103,7 @@ pub(super) fn read(text: &str, wanted: &[&str], words: &Words) -> Option<Transcr
 fn find(text: &str, words: &Words) -> Option<Range<usize>> {
     let mut at = 0;
     let mut begin = None;
-    for line in lines(text) {
+    for line in split_lines(text) {
         let is_heading = line.trim_start().starts_with("---");
         match begin {
             Some(begin) if is_heading => return Some(begin..at),

@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt, ops::Range};
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::text::lines;
+use crate::text::split_lines;
 
 /// A place that words can stand in. What it is called is for people: nothing is decided by it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -176,7 +176,7 @@ impl Excerpt {
         let pieces = Vec::with_capacity(1 + memchr::memchr_iter(b'\n', text.as_bytes()).count());
         let mut excerpt = Self { text: String::with_capacity(text.len()), pieces };
         let mut at = 0;
-        for line in lines(text) {
+        for line in split_lines(text) {
             excerpt.push(location, line, from + at, line_of(from + at));
             at += line.len();
         }

@@ -29,9 +29,9 @@ pub struct Unrecognised {
 }
 
 impl Unrecognised {
-    /// Whether it was handed over, by LMTP or to a command, and lies in no mailbox: it is named by its bytes then.
+    /// Whether it lies in no mailbox, because it came by LMTP or to a command: it is named by its bytes then.
     #[must_use]
-    pub fn was_handed_over(&self) -> bool {
+    pub fn lies_nowhere(&self) -> bool {
         self.place == HEXLOWER.encode(&self.sha256)
     }
 }

@@ -1,8 +1,8 @@
-//! A text -> its lines. Not the standard library's: each reader goes through all lines of a mail, and looking for line
+//! A text -> its lines, ends included. Not the standard library's: each reader goes through all lines of a mail, and looking for line
 //! ends character by character was a twentieth of what judging takes.
 
-/// The lines of a text with their ends.
-pub fn lines(text: &str) -> impl Iterator<Item = &str> {
+/// The lines of a text, each with its end; those of the standard library and of a passage come without.
+pub fn split_lines(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {
         let end = memchr::memchr(b'\n', rest.as_bytes()).map_or(rest.len(), |at| at + 1);
@@ -21,7 +21,7 @@ mod tests {
     proptest! {
         #[test]
         fn they_are_those_of_the_standard_library(text in "[a\r\n\u{85}é]{0,12}") {
-            prop_assert!(lines(&text).eq(text.split_inclusive('\n')));
+            prop_assert!(split_lines(&text).eq(text.split_inclusive('\n')));
         }
     }
 }
