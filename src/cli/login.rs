@@ -74,6 +74,8 @@ impl Login {
         let mailbox = mailboxes.iter().find(|mailbox| mailbox.name == self.mailbox);
         let mailbox = mailbox.ok_or_else(|| unknown_mailbox(config, &self.mailbox))?;
         let consent = app::consent(mailbox).map_err(|why| Failure::new(Exit::Config, why))?;
+        // Not after a person has done their part.
+        consent.prepare().await.map_err(|error| Failure::from(Halt::from(error)))?;
         let port = self.port.map(NonZeroU16::get);
         let granted = if self.how.device {
             with_device(consent).await

@@ -1,15 +1,15 @@
 //! A person who consents -> a refresh token in its file. In a browser (RFC 8252, RFC 7636), or on another device
 //! (RFC 8628).
 
-use std::{path::PathBuf, time::Duration};
+use std::{io, path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 use tokio::time::{Instant, sleep};
 
 use super::{
-    Account, Client, TokenSource,
+    Account, Client, Provider, TokenSource,
     oauth::{self, DEVICE_GRANT, Granted},
-    tokens::{keep, lock, post, secrets_of, token_url, url, with_client},
+    tokens::{Room, lock, post, secrets_of, token_url, url, with_client},
 };
 use crate::{
     clock::now,
@@ -74,6 +74,21 @@ impl Consent {
         }
     }
 
+    /// Whether all is there that is needed once a person has consented: who asks, and where to keep what is given.
+    ///
+    /// # Errors
+    /// What is missing, before anybody is asked for anything.
+    pub async fn prepare(&self) -> Result<(), SourceError> {
+        let Self { account, client, file } = self;
+        let url = token_url(account, &client.endpoints)?;
+        with_client(account, client, &url, Vec::new()).await?;
+        Room::begin(file).map(drop).map_err(|error| self.no_room(&error))
+    }
+
+    fn no_room(&self, error: &io::Error) -> SourceError {
+        self.account.refused(&format!("the refresh token can't be kept in {}: {error}", self.file.display()))
+    }
+
     /// Where the browser is sent back to, when somebody listens at `port` of this machine.
     #[must_use]
     pub fn redirect(&self, port: u16) -> String {
@@ -125,12 +140,14 @@ impl Consent {
         }
         let Self { account, client, .. } = &self;
         let endpoints = &client.endpoints;
-        let set = endpoints.device.as_deref();
-        let known = url(account, endpoints, set, |provider| provider.row().device.as_deref(), "device_url");
-        let url = known.map_err(|error| match error {
-            SourceError::Refused(why) => SourceError::Refused(format!("{why}; or use --browser or --paste")),
-            lost => lost,
-        })?;
+        let known = |provider: Provider| provider.row().device.as_deref();
+        if endpoints.device.is_none() && account.provider.and_then(known).is_none() {
+            return Err(account.refused(
+                "no server is known that gives codes for other devices, and Gmail has none that let mail be read: use \
+                 --browser or --paste, or set device_url",
+            ));
+        }
+        let url = url(account, endpoints, endpoints.device.as_deref(), known, "device_url")?;
         let form = vec![("scope", Secret::new(self.scope()))];
         let form = with_client(account, client, &url, form).await?;
         let answer = post(account, &url, &form, endpoints).await?;
@@ -181,9 +198,7 @@ impl Consent {
         };
         // A daemon that renews the old one just now would put it back.
         let _lock = lock(file, account.limit).await.map_err(|why| account.refused(&why))?;
-        keep(file, &refresh).map_err(|error| {
-            account.refused(&format!("the refresh token can't be kept in {}: {error}", file.display()))
-        })?;
+        Room::begin(file).and_then(|room| room.keep(&refresh)).map_err(|error| self.no_room(&error))?;
         Ok(Ok(()))
     }
 

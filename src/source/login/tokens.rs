@@ -294,19 +294,14 @@ fn read_kept(file: &Path) -> Result<Kept, String> {
     serde_json::from_slice(&text).map_err(|_| format!("{} holds no refresh token", file.display()))
 }
 
-/// Keeps a refresh token, for its owner alone; it is on the disk when this returns.
-pub(super) fn keep(file: &Path, refresh: &Secret) -> io::Result<()> {
-    Room::begin(file)?.keep(refresh)
-}
-
 /// Where a refresh token can be kept, whatever else fills the disk meanwhile.
-struct Room(Replacement);
+pub(super) struct Room(Replacement);
 
 impl Room {
     /// The longest file of a token.
     const OCTETS: usize = 16 << 10;
 
-    fn begin(file: &Path) -> io::Result<Self> {
+    pub(super) fn begin(file: &Path) -> io::Result<Self> {
         let replacement = Replacement::begin(file, None)?;
         let mut writer = replacement.file()?;
         writer.set_permissions(fs::Permissions::from_mode(0o600))?;
@@ -315,7 +310,8 @@ impl Room {
         Ok(Self(replacement))
     }
 
-    fn keep(self, refresh: &Secret) -> io::Result<()> {
+    /// Keeps it, for its owner alone; it is on the disk when this returns.
+    pub(super) fn keep(self, refresh: &Secret) -> io::Result<()> {
         let kept = Kept { refresh_token: refresh.expose().to_owned(), since: now() };
         let text = format!("{}\n", serde_json::to_string(&kept)?);
         let mut writer = self.0.file()?;
