@@ -12,7 +12,10 @@ use super::{Exit, Failure, Globals, check::Check, exit::complain};
 use crate::{
     config::{Config, ConfigError, DEFAULT_FILE},
     files::Replacement,
-    source::login::{Offer, Protocol, Provider},
+    source::{
+        HOST, is_host, is_word,
+        login::{Offer, Protocol, Provider},
+    },
 };
 
 /// Ask where the bounces lie and how to log in, write a commented configuration of the answers, and try it.
@@ -73,7 +76,13 @@ impl Init {
                 format!("{} is there already; --force replaces it, --config FILE names another", path.display()),
             ));
         }
-        let unwritable = |error: io::Error| Failure::new(Exit::Io, format!("can't write {}: {error}", path.display()));
+        let unwritable = |error: io::Error| {
+            let advice = match error.kind() {
+                io::ErrorKind::NotFound => "make its directory, or name another file by --config",
+                _ => "run this as root, or name another file by --config",
+            };
+            Failure::new(Exit::Io, format!("can't write {}: {error}; {advice}", path.display()))
+        };
         // Not after all the questions.
         drop(Replacement::begin(&path, None).map_err(unwritable)?);
         let is_person = io::stdin().is_terminal();
@@ -113,10 +122,10 @@ impl Init {
         let provider = self.provider.as_deref().map(|name| {
             let unknown =
                 || format!("--provider {name}: expected one of {}; for others leave it out", Provider::names());
-            Provider::named(name).ok_or_else(|| Failure::new(Exit::Usage, unknown()))
+            Provider::meant(name).ok_or_else(|| Failure::new(Exit::Usage, unknown()))
         });
         let protocol = if self.pop3 { Protocol::Pop3 } else { Protocol::Imap };
-        Ok(Answers::new(protocol, provider.transpose()?, self.provider.clone().unwrap_or_default()))
+        Ok(Answers::new(protocol, provider.transpose()?))
     }
 }
 
@@ -125,7 +134,7 @@ fn problem(error: ConfigError) -> String {
     match error {
         ConfigError::File { key, message, .. } => format!("{key}{message}"),
         ConfigError::Values { message, .. } => message,
-        error @ (ConfigError::Unreadable { .. } | ConfigError::Environment(_)) => error.to_string(),
+        error @ (ConfigError::Unreadable { .. } | ConfigError::Environment { .. }) => error.to_string(),
     }
 }
 
@@ -144,56 +153,74 @@ struct Dialogue<'a, A, Q> {
 }
 
 impl<A: BufRead, Q: Write> Dialogue<'_, A, Q> {
-    /// What was answered before is offered again. Answers that nobody types are shown, so that the questions can be
-    /// read.
-    fn ask(&mut self, question: &str, answer: &mut String) -> Result<(), Failure> {
+    /// What was answered before is offered again. A person whose answer has a `problem` is asked once more. Answers that
+    /// nobody types are shown, so that the questions can be read.
+    fn ask(
+        &mut self,
+        question: &str,
+        answer: &mut String,
+        problem: impl Fn(&str) -> Option<String>,
+    ) -> Result<(), Failure> {
         let offered = if answer.is_empty() { String::new() } else { format!(" [{answer}]") };
-        write!(self.questions, "{question}{offered}: ")?;
-        self.questions.flush()?;
-        let mut typed = String::new();
-        let is_over = self.answers.read_line(&mut typed)? == 0;
-        let typed = typed.trim();
-        if !self.is_person || is_over {
-            writeln!(self.questions, "{typed}")?;
+        loop {
+            write!(self.questions, "{question}{offered}: ")?;
+            self.questions.flush()?;
+            let mut typed = String::new();
+            let is_over = self.answers.read_line(&mut typed)? == 0;
+            let typed = typed.trim();
+            if !self.is_person || is_over {
+                writeln!(self.questions, "{typed}")?;
+            }
+            if is_over {
+                return Err(Failure::new(Exit::Usage, format!("there is no answer to: {question}")));
+            }
+            let given = if typed.is_empty() { answer.as_str() } else { typed };
+            let (exit, problem) = match given {
+                "" => (Exit::Usage, Some(format!("an answer is needed to: {question}"))),
+                given => (Exit::Config, problem(given).map(|problem| format!("`{given}`: {problem}"))),
+            };
+            match problem {
+                None => {
+                    *answer = given.to_owned();
+                    return Ok(());
+                }
+                Some(problem) if self.is_person => complain(&problem),
+                Some(problem) => return Err(Failure::new(exit, format!("{problem}; nothing was written"))),
+            }
         }
-        if is_over {
-            return Err(Failure::new(Exit::Usage, format!("there is no answer to: {question}")));
-        }
-        if !typed.is_empty() {
-            typed.clone_into(answer);
-        }
-        if answer.is_empty() {
-            return Err(Failure::new(Exit::Usage, format!("an answer is needed to: {question}")));
-        }
-        Ok(())
     }
 
-    /// One of some words; a person who types another is asked again.
+    /// One of some words.
     fn choose(&mut self, question: &str, answer: &mut String, words: &[&str]) -> Result<(), Failure> {
-        let question = format!("{question}: {}", words.join(", "));
-        loop {
-            if !words.contains(&answer.as_str()) {
-                words[0].clone_into(answer);
-            }
-            self.ask(&question, answer)?;
-            if words.contains(&answer.as_str()) {
-                return Ok(());
-            }
-            let problem = format!("{answer}: expected one of {}", words.join(", "));
-            if !self.is_person {
-                return Err(Failure::new(Exit::Usage, format!("{problem}; nothing was written")));
-            }
-            complain(&problem);
+        if !words.contains(&answer.as_str()) {
+            words[0].clone_into(answer);
         }
+        let all = words.join(", ");
+        let problem = |given: &str| (!words.contains(&given)).then(|| format!("expected one of {all}"));
+        self.ask(&format!("{question}: {all}"), answer, problem)
+    }
+
+    /// A name that people can read.
+    fn name(&mut self, question: &str, answer: &mut String) -> Result<(), Failure> {
+        self.ask(question, answer, |given| (!is_word(given)).then(|| "expected characters that can be read".to_owned()))
+    }
+
+    /// Where a secret lies: a file, or a command that prints it.
+    fn secret(&mut self, question: &str, answer: &mut String) -> Result<(), Failure> {
+        let problem = |given: &str| {
+            let is_empty = given.strip_prefix(COMMAND).is_some_and(|command| command.trim().is_empty());
+            is_empty.then(|| "the command is missing".to_owned())
+        };
+        self.ask(question, answer, problem)
     }
 }
 
 impl Answers {
-    fn new(protocol: Protocol, provider: Option<Provider>, place: String) -> Self {
+    fn new(protocol: Protocol, provider: Option<Provider>) -> Self {
         Self {
             protocol,
             provider,
-            place,
+            place: provider.map(Provider::name).unwrap_or_default().to_owned(),
             user: String::new(),
             offer: String::new(),
             tenant: String::new(),
@@ -226,40 +253,48 @@ impl Answers {
                 Protocol::Imap => "IMAP server that has the bounces, or the path of a Maildir",
                 Protocol::Pop3 => "POP3 server that has the bounces",
             };
-            dialogue.ask(&format!("{question}, or one of {}", Provider::names()), &mut self.place)?;
+            let is_imap = self.protocol == Protocol::Imap;
+            let problem = |given: &str| {
+                let is_known = Provider::meant(given).is_some() || is_host(given) || is_imap && is_path(given);
+                (!is_known).then(|| format!("expected {HOST}"))
+            };
+            dialogue.ask(&format!("{question}, or one of {}", Provider::names()), &mut self.place, problem)?;
+            if let Some(provider) = Provider::meant(&self.place) {
+                provider.name().clone_into(&mut self.place);
+            }
         }
         if !self.is_maildir() {
-            dialogue.ask("User there", &mut self.user)?;
+            dialogue.name("User there", &mut self.user)?;
             self.ask_for_login(&mut dialogue)?;
         }
         match self.protocol {
             Protocol::Imap => {
-                dialogue.ask("Folder for bounces that are recorded, or `flag`, or `leave`", &mut self.after)
+                dialogue.name("Folder for bounces that are recorded, or `flag`, or `leave`", &mut self.after)
             }
             Protocol::Pop3 => {
                 dialogue.choose("What becomes of bounces that are recorded", &mut self.after, &["leave", "delete"])
             }
         }?;
-        dialogue.ask("Directory for the database and the suppression list", &mut self.directory)
+        dialogue.name("Directory for the database and the suppression list", &mut self.directory)
     }
 
     fn ask_for_login<A: BufRead, Q: Write>(&mut self, dialogue: &mut Dialogue<'_, A, Q>) -> Result<(), Failure> {
         let Some((provider, offers)) = self.provider().map(|one| (one, one.offers())).filter(|(_, o)| !o.is_empty())
         else {
-            return dialogue.ask(PASSWORD, &mut self.password);
+            return dialogue.secret(PASSWORD, &mut self.password);
         };
         let names: Vec<&str> = offers.iter().map(|offer| offer.name()).collect();
         dialogue.choose("Log in by (docs/oauth2.md says what each needs)", &mut self.offer, &names)?;
         match self.offer() {
-            None | Some(Offer::Password) => dialogue.ask(PASSWORD, &mut self.password),
+            None | Some(Offer::Password) => dialogue.secret(PASSWORD, &mut self.password),
             Some(Offer::ServiceAccount) => {
-                dialogue.ask("JSON file with the key of the service account", &mut self.service_account)
+                dialogue.name("JSON file with the key of the service account", &mut self.service_account)
             }
             Some(offer @ (Offer::Application | Offer::Consent)) => {
                 if provider.needs_tenant() {
-                    dialogue.ask("Directory (tenant) ID", &mut self.tenant)?;
+                    dialogue.name("Directory (tenant) ID", &mut self.tenant)?;
                 }
-                dialogue.ask("Client ID of the application", &mut self.client_id)?;
+                dialogue.name("Client ID of the application", &mut self.client_id)?;
                 let is_needed = offer == Offer::Application || provider.needs_secret();
                 let (question, offered) = match is_needed {
                     true => ("File that holds the client secret", "/etc/bounced/client-secret"),
@@ -268,7 +303,7 @@ impl Answers {
                 if self.client_secret.is_empty() || is_needed && self.client_secret == NONE {
                     offered.clone_into(&mut self.client_secret);
                 }
-                dialogue.ask(question, &mut self.client_secret)
+                dialogue.name(question, &mut self.client_secret)
             }
         }
     }
@@ -332,7 +367,7 @@ impl Answers {
         };
         let token = match self.offer() {
             None | Some(Offer::Password) => {
-                let password = match self.password.strip_prefix("command:") {
+                let password = match self.password.strip_prefix(COMMAND) {
                     Some(command) => format!("{{ command = {} }}", quoted(command.trim())),
                     None => format!("{{ file = {} }}", path(&self.password)),
                 };
@@ -352,6 +387,9 @@ impl Answers {
 
 /// What is asked for where a password lets in.
 const PASSWORD: &str = "File that holds the password, or `command: …` that prints it";
+
+/// How an answer begins that is no file.
+const COMMAND: &str = "command:";
 
 /// The answer of who has no such file.
 const NONE: &str = "none";
@@ -432,6 +470,33 @@ mod tests {
             assert!(asked(&init(provider, false), typed).is_err(), "{provider}");
         }
         assert!(asked(&init("gmail", true), "b@x\n\n\nProcessed\n").is_err(), "POP3 has no folders");
+    }
+
+    #[test]
+    fn what_can_never_be_right_is_told_at_its_own_question() {
+        for (pop3, typed, asked_for, problem) in [
+            (false, "imaps://mail.example.org\nbob\n", 1, "`imaps://mail.example.org`: expected a host name"),
+            (false, "mail example\nbob\n", 1, "`mail example`: expected a host name"),
+            (true, "/var/mail/b\nbob\n", 1, "`/var/mail/b`: expected a host name"),
+            (false, "mx.example\nbob\ncommand:  \nDone\n", 3, "`command:`: the command is missing"),
+            (false, "mx.example\nb\u{7}b\npw\n", 2, "expected characters that can be read"),
+            (false, "gmail\nbob\nby-post\n", 3, "`by-post`: expected one of password, service-account, consent"),
+        ] {
+            let init = init("", pop3);
+            let (mut answers, mut questions) = (init.answers().unwrap(), Vec::new());
+            let refused = answers.ask(&mut typed.as_bytes(), &mut questions, false).unwrap_err();
+            assert!(format!("{refused:?}").contains(problem), "{typed}: {refused:?}");
+            assert_eq!(String::from_utf8(questions).unwrap().lines().count(), asked_for, "{typed}");
+        }
+        // A person is asked once more, and what was typed wrong is not offered.
+        let mut answers = init("", false).answers().unwrap();
+        let mut questions = Vec::new();
+        let typed = "\nmail example\nGMail\nbob\n\ncommand:\n/pw\n\n\n";
+        answers.ask(&mut typed.as_bytes(), &mut questions, true).unwrap();
+        assert_eq!((answers.place.as_str(), answers.password.as_str()), ("gmail", "/pw"));
+        assert!(!String::from_utf8(questions).unwrap().contains("[mail example]"));
+        let line = "provider = \"gmail\"\n";
+        assert!(configured_by(&init("Gmail", false), "b@x\n\n\n\n\n").1.contains(line), "in any case");
     }
 
     #[test]

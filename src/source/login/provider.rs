@@ -92,6 +92,16 @@ impl Provider {
         TABLE.provider.iter().find(|row| row.id == name).map(Self)
     }
 
+    /// The one that a person means who types this.
+    pub(crate) fn meant(typed: &str) -> Option<Self> {
+        Self::named(&typed.to_ascii_lowercase())
+    }
+
+    /// Its name in the configuration.
+    pub(crate) fn name(self) -> &'static str {
+        &self.0.id
+    }
+
     /// The names of all, for people.
     pub(crate) fn names() -> String {
         TABLE.provider.iter().map(|row| row.id.as_str()).collect::<Vec<_>>().join(", ")
