@@ -389,11 +389,14 @@ async fn archives_of_all_kinds_are_recorded_once_as_of_their_own_time() {
     let all = [path("old.mbox"), path("Maildir"), path("cut.mbox.gz"), path("bounce.eml.gz"), path("nowhere")];
     let all: Vec<&Path> = all.iter().map(PathBuf::as_path).collect();
     let (told, said) = import(&bounced, &all, 66);
-    assert!(told.starts_with("16 mails: 14 new, 2 known already, 16 bounce; suppressed: 4 addresses"), "{told}");
+    assert!(
+        told.starts_with("16 mails: 14 new, 2 known already; judged now: 16 bounce; suppressed: 4 addresses"),
+        "{told}"
+    );
     assert!(said.contains("cut.mbox.gz: can't read it") && said.contains("nowhere: can't read it"), "{said}");
     assert!(said.contains("old.mbox: 1 line within mails looks like the beginning of another mail"), "{said}");
     let (told, _) = import(&bounced, &all, 66);
-    assert!(told.starts_with("16 mails: 0 new, 16 known already; suppressed: 0 addresses"), "{told}");
+    assert!(told.starts_with("16 mails: 0 new, 16 known already; judged now: none; suppressed: 0 addresses"), "{told}");
 
     let rows: Vec<(String, bool, i64)> = database::rows(
         &bounced.database(),
@@ -484,6 +487,14 @@ async fn what_is_no_mail_is_told_and_nothing_of_it_is_recorded() {
     assert!(told.starts_with("0 mails"), "{told}");
     assert!(said.contains("old.bz2: can't read it: packed by bzip2: unpack it first\n"), "{said}");
     assert!(said.contains("bounced.db: no mail\n"), "{said}");
+    fs::write(path("empty.eml"), "").unwrap();
+    fs::create_dir(path("nothing")).unwrap();
+    for (empty, problem) in
+        [(path("empty.eml"), "no mail"), (path("nothing"), "no mail in it"), ("/dev/null".into(), "no mail")]
+    {
+        let (_, said) = import(&bounced, &[&empty], 66);
+        assert!(said.contains(&format!("{}: {problem}\n", empty.display())), "{said}");
+    }
     let (_, said) = import(&bounced, &[&all[2]], 66);
     assert!(said.contains("passed over 2 files without mail: ") && said.contains("a.db and others\n"), "{said}");
     assert_eq!(recorded(&bounced).await, (0, 0));

@@ -142,6 +142,7 @@ impl Import {
         }
         for directory in empty {
             complain(&format!("{}: no mail in it", printable(&directory.display().to_string())));
+            exit = Exit::Input;
         }
         writeln!(io::stdout(), "{}", told(&tally))?;
         let published = intake.publish().await;
@@ -180,7 +181,7 @@ impl Archive {
                 () = self.stop.cancelled() => break Ok(true),
                 mail = mails.recv() => mail,
             };
-            let Some(mail) = mail else { break Ok(true) };
+            let Some(mail) = mail else { break Ok(is_known) };
             let Input { bytes, size, rest, doubtful: more, .. } = match mail {
                 Ok(mail) => mail,
                 Err(error) => break Err(error),
@@ -289,9 +290,14 @@ fn one_of(first: &Path, all: usize) -> String {
 }
 
 fn told(Tally { new, duplicates, kinds, suppressed }: &Tally) -> String {
-    let mut parts =
-        vec![format!("{} new", grouped(*new as u64)), format!("{} known already", grouped(*duplicates as u64))];
-    parts.extend(kinds.iter().map(|(kind, count)| format!("{} {kind}", grouped(*count as u64))));
-    let suppressed = count(*suppressed as u64, "address");
-    format!("{}: {}; suppressed: {suppressed}", count((new + duplicates) as u64, "mail"), parts.join(", "))
+    // Of those that were known some are judged all the same, and most are not.
+    let kinds: Vec<String> = kinds.iter().map(|(kind, count)| format!("{} {kind}", grouped(*count as u64))).collect();
+    format!(
+        "{}: {} new, {} known already; judged now: {}; suppressed: {}",
+        count((new + duplicates) as u64, "mail"),
+        grouped(*new as u64),
+        grouped(*duplicates as u64),
+        if kinds.is_empty() { "none".to_owned() } else { kinds.join(", ") },
+        count(*suppressed as u64, "address")
+    )
 }
