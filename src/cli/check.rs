@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     Exit, Failure, Globals, block_on,
-    columns::paragraph_within,
+    columns::{columns, paragraph_within},
     terminal::{count, printable, width},
 };
 use crate::{
@@ -49,19 +49,17 @@ impl Check {
         let signer = Signer::configured(&config).map_err(|error| Failure::new(Exit::Config, error))?;
         let signed =
             signer.map_or_else(|| "no keys: no envelope sender is signed".to_owned(), |signer| signer.describe());
-        show(&format!("{:<15} {signed}", "verp"))?;
+        show(&labelled("verp", signed))?;
         let idle = TableFiles::read(&config).and_then(|files| files.idle_rows());
         for (table, IdleRow { file, line, id }) in idle.map_err(|error| Failure::new(Exit::Config, error))? {
-            show(&format!(
-                "{:<15} {file}:{line}: `{id}` does nothing: without it the table of {table} gives the same answers",
-                "idle row"
-            ))?;
+            let why = "does nothing: without it the table of";
+            show(&labelled("idle row", format_args!("{file}:{line}: `{id}` {why} {table} gives the same answers")))?;
         }
         for doubt in app::doubts(&config, judge.policy()) {
-            show(&format!("{:<15} {}", "warning", printable(&doubt)))?;
+            show(&labelled("warning", printable(&doubt)))?;
         }
-        if let Some(missing) = app::missing_file(&config) {
-            return Err(Failure::new(Exit::Config, missing));
+        if let Some(problem) = app::unusable_file(&config) {
+            return Err(Failure::new(Exit::Config, problem));
         }
         if let Some(advice) = config.reads_nothing() {
             // Without a file another one may be meant.
@@ -69,7 +67,7 @@ impl Check {
                 return Err(Failure::new(Exit::Config, advice));
             }
             let nothing = "nothing: only `bounced receive` and `bounced import` can bring mail, and `bounced run` would not start";
-            show(&format!("{:<15} {nothing}: {}", "watched", printable(&advice)))?;
+            show(&labelled("watched", format_args!("{nothing}: {}", printable(&advice))))?;
         }
         if self.connect { block_on(connect(&config)) } else { Ok(Exit::Yes) }
     }
@@ -78,13 +76,18 @@ impl Check {
 /// So many columns a label has, with the blank behind it.
 const LABEL: usize = 16;
 
+/// A label, and a text in the column behind it.
+fn labelled(label: &str, text: impl fmt::Display) -> String {
+    format!("{label:<LABEL$}{text}")
+}
+
 /// Prints lines of a label and a text. On a terminal they are as wide as it is; elsewhere each stays whole, for whoever looks
 /// for one.
 fn show(lines: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     let width = width().unwrap_or(usize::MAX);
     lines.lines().try_for_each(|line| match line.split_at_checked(LABEL) {
-        Some((label, text)) if line.chars().count() > width => paragraph_within(width, &mut out, label, text),
+        Some((label, text)) if columns(line) > width => paragraph_within(width, &mut out, label, text),
         _ => writeln!(out, "{line}"),
     })
 }
@@ -116,54 +119,55 @@ fn describe(config: &Config, policy: &Policy, vouching: &Vouching, out: &mut imp
         || format!("built-in defaults and the environment ({DEFAULT_FILE} is not there)"),
         |file| file.display().to_string(),
     );
-    writeln!(out, "configuration   {file}")?;
-    writeln!(out, "database        {}", config.database.path.display())?;
-    writeln!(out, "published list  {}", config.suppressions.path.display())?;
-    writeln!(out, "published cdb   {}", config.suppressions.cdb_path().display())?;
+    let mut line = |label: &str, text: &dyn fmt::Display| writeln!(out, "{}", labelled(label, text));
+    line("configuration", &file)?;
+    line("database", &config.database.path.display())?;
+    line("published list", &config.suppressions.path.display())?;
+    line("published cdb", &config.suppressions.cdb_path().display())?;
     let mut label = "suppresses";
     for rule in &*policy.rules {
-        writeln!(out, "{label:<15} {}: {rule}", rule.id)?;
+        line(label, &format_args!("{}: {rule}", rule.id))?;
         label = "";
     }
-    writeln!(out, "{label:<15} at most {} a message", count(policy.most_per_message.into(), "address"))?;
+    line(label, &format_args!("at most {} a message", count(policy.most_per_message.into(), "address")))?;
     if !policy.never.is_empty() {
-        writeln!(out, "{:<15} {}", "never", policy.never)?;
+        line("never", &policy.never)?;
     }
-    writeln!(out, "{:<15} {}", "brake", policy.brake)?;
+    line("brake", &policy.brake)?;
     let mut label = "alarms";
-    for line in policy.alarms.to_string().lines() {
-        writeln!(out, "{label:<15} {line}")?;
+    for told in policy.alarms.to_string().lines() {
+        line(label, &told)?;
         label = "";
     }
-    writeln!(out, "{:<15} rates from {} sent on", "report", count(policy.alarms.rate_least.into(), "message"))?;
-    writeln!(out, "{:<15} campaigns by {}", "", named(&config.report.campaign_headers))?;
-    writeln!(out, "{:<15} {}", "retention", config.retention)?;
+    line("report", &format_args!("rates from {} sent on", count(policy.alarms.rate_least.into(), "message")))?;
+    line("", &format_args!("campaigns by {}", named(&config.report.campaign_headers)))?;
+    line("retention", &config.retention)?;
     for (name, table) in config.tables() {
         let own = table.files.iter().map(|file| format!("{}, over the ", file.display()));
-        writeln!(out, "{name:<15} {}built-in", own.collect::<String>())?;
+        line(name, &format_args!("{}built-in", own.collect::<String>()))?;
     }
     let kinds: Vec<&str> = config.report.processed.iter().map(|kind| kind.as_str()).collect();
     let kinds = kinds.join(", ");
     let lmtp = if config.trust.skip_lmtp { "passed over" } else { "as any other" };
     let own = config.trust.own_servers(config.verp.delivered_to.clone());
-    writeln!(out, "{:<15} our mail servers: {}", "trust", named(&own.names))?;
-    writeln!(out, "{:<15} submission hosts: {}", "", named(&own.submission_hosts))?;
-    writeln!(out, "{:<15} local users: {}; hops by LMTP are {lmtp}", "", named(&own.local_users))?;
-    writeln!(out, "{:<15} delivered to: {}", "", named(&own.delivered_to))?;
-    writeln!(out, "{:<15} {}", "", printable(&vouching.words))?;
+    line("trust", &format_args!("our mail servers: {}", named(&own.names)))?;
+    line("", &format_args!("submission hosts: {}", named(&own.submission_hosts)))?;
+    line("", &format_args!("local users: {}; hops by LMTP are {lmtp}", named(&own.local_users)))?;
+    line("", &format_args!("delivered to: {}", named(&own.delivered_to)))?;
+    line("", &printable(&vouching.words))?;
     // Any day will do to tell what holds now.
     let begins = config.vouches().then_some(0);
     let demands = Demands { vouching_since: vouching.since.or(begins), ..config.demands() };
     for Mailbox { name, settings, .. } in config.mailboxes() {
-        writeln!(out, "mailbox         {name}: {}; {kinds}: {}", settings.describe(), settings.becomes())?;
+        line("mailbox", &format_args!("{name}: {}; {kinds}: {}", settings.describe(), settings.becomes()))?;
         let believed = match demands.of(name) {
             Trust::Unverified => format!("{name}: as far as the configuration tells, {}", app::HOW_TO_DOUBT),
             least => format!("{name}: what is believed less than \"{least}\" waits for you in `bounced review list`"),
         };
-        writeln!(out, "{:<15} {believed}", "trust")?;
+        line("trust", &believed)?;
     }
     for (name, log) in &config.mail_log {
-        writeln!(out, "{:<15} {name}: {}", "mail log", log.describe())?;
+        line("mail log", &format_args!("{name}: {}", log.describe()))?;
     }
     Ok(())
 }
@@ -179,7 +183,7 @@ async fn connect(config: &Config) -> Result<Exit, Failure> {
     let tell = |part: &str, outcome: Result<Option<String>, Halt>| {
         let state = if outcome.is_ok() { "ok" } else { "FAILED" };
         let more = outcome.as_ref().ok().and_then(Option::as_ref).map(|more| format!(": {}", printable(more)));
-        let _ = show(&format!("{state:<15} {part}{}", more.unwrap_or_default()));
+        let _ = show(&labelled(state, format_args!("{part}{}", more.unwrap_or_default())));
         failures.extend(outcome.err().map(|halt| match &halt {
             // A mailbox's own words name its server or its directory.
             Halt::Source(_) => Failure::from(halt).of(part),

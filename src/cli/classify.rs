@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::{
     Exit, Failure, Globals,
+    columns::padded,
     exit::complain,
     input::{self, Input},
     terminal::{Colours, count, json_line, printable},
@@ -207,13 +208,9 @@ impl Classify {
             return json_line(out, &MailLine { file, kind: report.kind, recipients, delivered, complainers });
         }
         for Finding { value, evidence } in &report.complainers {
-            let (kind, address, file) = (report.kind, printable(value.given()), printable(file));
+            let (kind, address, file) = (report.kind, padded(&printable(value.given()), ADDRESS), printable(file));
             let no_verdict = format_args!("{:<7} {:<15} {:<3} {:<7}", "-", "-", "-", "-");
-            writeln!(
-                out,
-                "{kind:<10} {no_verdict} {address:<32} {file}  [{}]",
-                printable(&evidence.location.to_string())
-            )?;
+            writeln!(out, "{kind:<10} {no_verdict} {address} {file}  [{}]", printable(&evidence.location.to_string()))?;
         }
         if report.recipients.is_empty() && report.complainers.is_empty() {
             return writeln!(out, "{:<10} {}", report.kind, printable(file));
@@ -292,6 +289,9 @@ impl Sum {
     }
 }
 
+/// Beside all that is said of one it has fewer columns than in a list.
+const ADDRESS: usize = 32;
+
 /// One line; the first word is the kind of the report, or what became of the mail where it reached the recipient.
 fn write_recipient(
     word: &str,
@@ -303,12 +303,12 @@ fn write_recipient(
     let or_dash = |code: Option<String>| code.unwrap_or_else(|| "-".to_owned());
     writeln!(
         out,
-        "{word:<10} {} {:<15} {:<3} {:<7} {:<32} {}  [{}]",
+        "{word:<10} {} {:<15} {:<3} {:<7} {} {}  [{}]",
         Colours::of(&io::stdout()).class(verdict.class.as_str(), 7),
         verdict.reason,
         or_dash(verdict.reply.map(|c| c.to_string())),
         or_dash(verdict.status.map(|c| c.to_string())),
-        printable(given(recipient).unwrap_or("(no address)")),
+        padded(&printable(given(recipient).unwrap_or("(no address)")), ADDRESS),
         printable(file),
         verdict.rule,
     )

@@ -2,8 +2,23 @@
 
 use std::io::{self, Write};
 
+use unicode_width::UnicodeWidthStr;
+
 /// Lines are kept within this many columns.
 pub(super) const WIDTH: usize = 100;
+
+/// How many columns a text takes: some characters take two, and some none.
+pub(super) fn columns(text: &str) -> usize {
+    text.width()
+}
+
+/// A text with blanks behind it, so that what follows stands in one column. Longer text stays whole.
+pub(super) fn padded(text: &str, width: usize) -> String {
+    format!("{text}{:blanks$}", "", blanks = width.saturating_sub(columns(text)))
+}
+
+/// So many columns an address has in a list; few are longer.
+pub(super) const ADDRESS: usize = 40;
 
 /// Text that breaks between words and goes on below its own beginning. A no-break space becomes a blank.
 pub(super) fn paragraph(out: &mut impl Write, head: &str, text: &str) -> io::Result<()> {
@@ -14,9 +29,9 @@ pub(super) fn paragraph(out: &mut impl Write, head: &str, text: &str) -> io::Res
 pub(super) fn paragraph_within(width: usize, out: &mut impl Write, head: &str, text: &str) -> io::Result<()> {
     let mut line = head.to_owned();
     for (n, word) in text.split(' ').enumerate() {
-        if n > 0 && line.chars().count() + 1 + word.chars().count() > width {
+        if n > 0 && columns(&line) + 1 + columns(word) > width {
             writeln!(out, "{}", line.replace('\u{a0}', " "))?;
-            line = " ".repeat(head.chars().count());
+            line = " ".repeat(columns(head));
         } else if n > 0 {
             line.push(' ');
         }

@@ -13,6 +13,7 @@ use super::{
     Exit, Failure, Globals,
     actor::actor,
     block_on,
+    columns::{ADDRESS, padded},
     exit::complain_of_brake,
     suppressions::when,
     terminal::{count, grouped, printable, write_json},
@@ -170,7 +171,7 @@ impl<W: Write> Report<W> {
             for one in shown {
                 let told = one.after.as_ref().or(one.before.as_ref()).map(describe).unwrap_or_default();
                 let why = one.held.map(|why| format!(" ({why})")).unwrap_or_default();
-                writeln!(out, "  {sign} {:<40} {told}{why}", printable(&one.address))?;
+                writeln!(out, "  {sign} {} {told}{why}", padded(&printable(&one.address), ADDRESS))?;
             }
             if *of_kind > shown.len() as u64 {
                 writeln!(out, "  … --json names all of them")?;

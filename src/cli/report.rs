@@ -9,8 +9,9 @@ use clap::{
 
 use super::{
     Exit, Failure, Globals, block_on,
+    columns::{columns, padded},
     suppressions::when,
-    terminal::{grouped, json_line, printable},
+    terminal::{grouped, json_line, printable, width},
 };
 use crate::{
     app::{self, MailReport, ReportLine, ShownAlarm},
@@ -59,13 +60,18 @@ impl Report {
         if self.json {
             json_line(&mut out, &report)?;
         } else {
-            write(&report, &mut out)?;
+            // Elsewhere each line stays whole, for whoever looks for one.
+            write(&report, width().unwrap_or(usize::MAX), &mut out)?;
         }
         Ok(Exit::Yes)
     }
 }
 
-fn write(report: &MailReport, out: &mut impl Write) -> io::Result<()> {
+/// So many columns names have at least, whatever the figures need.
+const LEAST_ROOM: usize = 16;
+
+/// Writes the report in so many columns, as far as its figures fit into them.
+fn write(report: &MailReport, width: usize, out: &mut impl Write) -> io::Result<()> {
     for alarm in &report.alarms {
         write_alarm(alarm, out)?;
     }
@@ -74,12 +80,18 @@ fn write(report: &MailReport, out: &mut impl Write) -> io::Result<()> {
     let (lines, total): (Vec<_>, _) = (report.lines.iter().map(cells).collect(), cells(&report.total));
     // No wider than what stands in them: few terminals have many columns.
     let all = || lines.iter().chain([&head, &total]);
-    let first = all().map(|(name, _)| name.chars().count()).max().unwrap_or_default();
     let widths: [usize; 6] =
-        std::array::from_fn(|n| all().map(|(_, figures)| figures[n].chars().count()).max().unwrap_or_default());
+        std::array::from_fn(|n| all().map(|(_, figures)| columns(&figures[n])).max().unwrap_or_default());
+    // Where a name leaves no room for its figures, they stand below it.
+    let room = width.saturating_sub(widths.iter().map(|width| 2 + width).sum()).max(LEAST_ROOM);
+    let first = all().map(|(name, _)| columns(name)).filter(|columns| *columns <= room).max().unwrap_or_default();
     let row = |(name, figures): &Cells| {
         let figures = figures.iter().zip(widths).map(|(figure, width)| format!("  {figure:>width$}"));
-        format!("{name:<first$}{}", figures.collect::<String>())
+        let figures = figures.collect::<String>();
+        match columns(name) > room {
+            true => format!("{name}\n{}{figures}", padded("", first)),
+            false => format!("{}{figures}", padded(name, first)),
+        }
     };
     writeln!(out, "{}", row(&head))?;
     lines.iter().try_for_each(|line| writeln!(out, "{}", row(line)))?;
@@ -121,4 +133,53 @@ fn cells(line: &ReportLine) -> Cells {
         part(figures.complaints, line.complaint_rate),
     ];
     (printable(name), figures)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Figures;
+
+    fn line(name: Option<&str>, sent: u64) -> ReportLine {
+        ReportLine {
+            name: name.map(str::to_owned),
+            figures: Figures { sent, delivered: sent, ..Figures::default() },
+            delivered_rate: None,
+            hard_rate: Some(1.0),
+            soft_rate: None,
+            blocked_rate: None,
+            complaint_rate: Some(0.001),
+        }
+    }
+
+    fn written(names: &[&str], width: usize) -> String {
+        let report = MailReport {
+            since: 0,
+            by: FiguresBy::Campaign,
+            alarms: Vec::new(),
+            lines: names.iter().map(|name| line(Some(name), 1_234)).collect(),
+            left_out: 0,
+            total: line(None, 5_678),
+        };
+        let mut out = Vec::new();
+        write(&report, width, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn figures_stand_in_columns_whatever_the_names_are() {
+        let long = "spring-sale-".repeat(8);
+        for width in [80, 120, usize::MAX] {
+            for names in [&[][..], &["a", "", "日本語の月刊", "e\u{301}te\u{301}"], &["a", &long]] {
+                let told = written(names, width);
+                let (figures, alone): (Vec<&str>, Vec<&str>) = told.lines().partition(|line| line.contains("  "));
+                assert_eq!(alone.len(), usize::from(names.contains(&&*long) && width < 160), "{told}");
+                assert!(alone.iter().all(|name| *name == long), "{told}");
+                assert_eq!(figures.len(), 2 + names.len(), "{told}");
+                let ends = |line: &&str| columns(line);
+                assert!(figures.iter().map(ends).all(|end| end == columns(figures[0]) && end <= width), "{told}");
+            }
+        }
+        assert!(written(&["日本語の月刊"], 80).contains("日本語の月刊  "), "it fits");
+    }
 }

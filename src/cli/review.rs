@@ -11,6 +11,7 @@ use super::{
     actor::actor,
     addresses::{domain, named},
     block_on,
+    columns::{ADDRESS, padded},
     suppressions::ORIGIN,
     terminal::{Colours, count, json_line, printable},
 };
@@ -220,7 +221,8 @@ async fn show(list: &List, selection: &HeldSelection, json: bool, out: &mut impl
         } else {
             ""
         };
-        writeln!(out, "  {:<40} {origin} {reason:<14} {}{why}", printable(&row.address), printable(rule))?;
+        let address = padded(&printable(&row.address), ADDRESS);
+        writeln!(out, "  {address} {origin} {reason:<14} {}{why}", printable(rule))?;
     }
     Ok(exit)
 }

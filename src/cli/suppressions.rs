@@ -23,6 +23,7 @@ use super::{
     actor::actor,
     addresses::named_or_domains,
     block_on,
+    columns::{ADDRESS, padded},
     terminal::{Colours, printable, write_json},
 };
 use crate::{
@@ -334,10 +335,10 @@ async fn table(mut rows: Rows<'_>, out: &mut impl Write) -> Result<Exit, Failure
         let note = row.note.as_deref();
         let why = [policy, rule, note].into_iter().flatten().collect::<Vec<_>>().join("  ");
         let reason = row.reason.as_deref().unwrap_or("-");
-        let address = printable(&row.address);
+        let address = padded(&printable(&row.address), ADDRESS);
         let until = row.expires.as_ref().map(|until| format!("until {until}  ")).unwrap_or_default();
         let (origin, why) = (colours.class(&row.origin, ORIGIN), printable(&why));
-        writeln!(out, "{address:<40} {origin} {reason:<14} {}  {until}{why}", row.since)?;
+        writeln!(out, "{address} {origin} {reason:<14} {}  {until}{why}", row.since)?;
     }
     Ok(Exit::Yes)
 }
@@ -347,7 +348,7 @@ async fn plain(list: &List, out: &mut impl Write) -> Result<Exit, Failure> {
     let mut pages = list.entries();
     while let Some(entries) = pages.try_next().await? {
         for entry in entries {
-            writeln!(out, "{}", entry.address)?;
+            write_line(&entry.address, out)?;
         }
     }
     Ok(Exit::Yes)
@@ -355,9 +356,14 @@ async fn plain(list: &List, out: &mut impl Write) -> Result<Exit, Failure> {
 
 async fn plain_of(mut rows: Rows<'_>, out: &mut impl Write) -> Result<Exit, Failure> {
     while let Some(row) = rows.try_next().await? {
-        writeln!(out, "{}", row.address)?;
+        write_line(&row.address, out)?;
     }
     Ok(Exit::Yes)
+}
+
+/// An address (RFC 5321 §4.1.2: it may begin with `#`) on a line of its own, where `#` begins a note.
+fn write_line(address: &str, out: &mut impl Write) -> io::Result<()> {
+    if address.starts_with('#') { writeln!(out, "<{address}>") } else { writeln!(out, "{address}") }
 }
 
 async fn json_array(mut rows: Rows<'_>, out: &mut impl Write) -> Result<Exit, Failure> {
@@ -419,4 +425,51 @@ fn no_formula(text: &str) -> String {
     // Behind apostrophes as well: so that whoever takes one off has the text.
     let guard = if text.trim_start_matches('\'').starts_with(['=', '+', '-', '@', '\t', '\r']) { "'" } else { "" };
     format!("{guard}{}", printable(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        cli::addresses::or_domain,
+        import::{self, Found, Row},
+    };
+
+    proptest! {
+        #[test]
+        fn an_exported_line_is_read_as_its_address_by_whoever_takes_lines(
+            texts in prop::collection::vec("(#|\"|\\[|\\{|'|=|\\*|%)?[!-~]{0,6}(\" \")?[!-~]{0,6}@(example|[a-z]{1,3}\\.example)", 1..20),
+        ) {
+            let addresses = texts.iter().filter_map(|text| Some(Address::parse(text)?.normalised().to_owned()));
+            let addresses: Vec<String> = addresses.filter(|address| or_domain(address).is_ok()).collect();
+            let mut exported = Vec::new();
+            for address in &addresses {
+                write_line(address, &mut exported).unwrap();
+            }
+            let text = String::from_utf8(exported.clone()).unwrap();
+            let lines = text.lines().filter(|line| !line.starts_with('#'));
+            let named: Vec<String> = lines.map(|line| or_domain(line).unwrap().normalised().to_owned()).collect();
+            prop_assert_eq!(&named, &addresses);
+            let import::Import { form, records } = import::Import::open(exported.as_slice(), None).unwrap();
+            let imported = records.map(|found| match found {
+                Ok(Found::Record(record)) => match form.row(&record, 0) {
+                    Row::Entry(entry) => entry.address.normalised().to_owned(),
+                    other => format!("{other:?}"),
+                },
+                other => format!("{other:?}"),
+            });
+            prop_assert_eq!(imported.collect::<Vec<_>>(), addresses);
+        }
+    }
+
+    #[test]
+    fn an_address_that_looks_like_a_note_is_exported_in_brackets() {
+        let mut out = Vec::new();
+        for address in ["#x@example.org", "x#@example.org", "*@example.org"] {
+            write_line(address, &mut out).unwrap();
+        }
+        assert_eq!(out, b"<#x@example.org>\nx#@example.org\n*@example.org\n");
+    }
 }

@@ -6,6 +6,7 @@ use crate::{
     app::List,
     cli::{
         Exit, Failure,
+        columns::{ADDRESS, padded},
         terminal::{count, json_line, printable},
     },
     report::Address,
@@ -22,7 +23,8 @@ pub(super) async fn show(list: &List, json: bool, out: &mut impl Write) -> Resul
         }
         let actor = row.actor.as_deref().unwrap_or("-");
         let note = row.note.as_deref().unwrap_or_default();
-        writeln!(out, "{:<40} {}  {}  {}", printable(&row.address), row.since, printable(actor), printable(note))?;
+        let address = padded(&printable(&row.address), ADDRESS);
+        writeln!(out, "{address} {}  {}  {}", row.since, printable(actor), printable(note))?;
     }
     Ok(if rows.is_empty() { Exit::No } else { Exit::Yes })
 }
