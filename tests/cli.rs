@@ -70,10 +70,18 @@ fn bare() -> Command {
 #[test]
 fn a_configuration_with_a_mistake_is_refused_with_file_line_and_key() {
     for (text, line, expected) in [
-        ("[database]\npth = 'x'", 2, "[database] pth: unknown field `pth`, expected `path`"),
-        ("[databse]\npath = 'x'", 1, "[databse]: unknown field `databse`, expected one of `database`"),
-        ("# a\n[suppressions]\nmost_per_message = 'five'", 3, "[suppressions] most_per_message: invalid type: string"),
-        ("[suppressions]\nmost_per_message = '5'", 2, "[suppressions] most_per_message: invalid type"),
+        ("[database]\npth = 'x'", 2, "[database] pth: unknown key `pth`, expected `path`"),
+        ("[databse]\npath = 'x'", 1, "[databse]: unknown key `databse`, expected one of `database`"),
+        (
+            "# a\n[suppressions]\nmost_per_message = 'five'",
+            3,
+            "[suppressions] most_per_message: found \"five\", expected a whole number",
+        ),
+        (
+            "[suppressions]\nmost_per_message = '5'",
+            2,
+            "[suppressions] most_per_message: found \"5\", expected a whole number from 0",
+        ),
         (
             "[suppressions]\nsoft_count = 5",
             2,
@@ -94,24 +102,49 @@ fn a_configuration_with_a_mistake_is_refused_with_file_line_and_key() {
             4,
             "[imap.a] password: expected { file = \"…\" }, { env = \"…\" }, { command = \"…\" } or { credential = \"…\" }, not",
         ),
-        ("[log]\nformat = 'xml'", 2, "[log] format: unknown variant `xml`, expected one of `auto`, `pretty`, `json`"),
-        ("[report]\nprocessed = ['bounces']", 2, "[report] processed: unknown variant `bounces`"),
+        ("[log]\nformat = 'xml'", 2, "[log] format: unknown word `xml`, expected one of `auto`, `pretty`, `json`"),
+        ("[report]\nprocessed = ['bounces']", 2, "[report] processed: unknown word `bounces`"),
         ("[log]\nlevel = 'info", 2, "[log] level: "),
         ("[imap.a]\nhost = 'mail.example.org'\nuser = 'a'", 1, "[imap.a] needs password or token"),
-        ("[imap.a]\nhost = 'h'\nuser = 'a'\npassword = { env = 'P' }\ntls = 'ssl'", 5, "[imap.a] tls: unknown variant"),
-        ("[maildir.a]\npath = '/m'\npol = '1s'", 3, "[maildir.a] pol: unknown field `pol`"),
-        ("[maildir.a]\npath = '/m'\npoll = '0s'", 3, "[maildir.a] poll: expected a time above 0 such as 30s or 5m"),
+        ("[imap.a]\nhost = 'h'\nuser = 'a'\npassword = { env = 'P' }\ntls = 'ssl'", 5, "[imap.a] tls: unknown word"),
+        ("[maildir.a]\npath = '/m'\npol = '1s'", 3, "[maildir.a] pol: unknown key `pol`"),
+        (
+            "[maildir.a]\npath = '/m'\npoll = '0s'",
+            3,
+            "[maildir.a] poll: expected a time above 0 such as \"30s\" or \"5m\"",
+        ),
         ("[maildir.a]\npath = '/m'\nbatch = 0", 3, "[maildir.a] batch: expected at least 1"),
         ("[maildir.a]\npath = '/m'\nmax_message = 0", 3, "[maildir.a] max_message: expected at least 1"),
         ("[maildir.a]\npath = '/m'\nafter = { move = ' ' }", 3, "[maildir.a] after: expected a name"),
-        ("[imap.a]\nport = 0", 2, "[imap.a] port: invalid value: integer `0`, expected a nonzero u16"),
+        (
+            "[maildir.a]\npath = '/m'\nafter = 'move'",
+            3,
+            "[maildir.a] after: which folder? expected { move = \"FOLDER\" }",
+        ),
+        (
+            "[maildir.a]\npath = '/m'\nafter = 'delete'",
+            3,
+            "found \"delete\", expected { move = \"FOLDER\" }, \"flag\" or",
+        ),
+        ("[maildir.a]\npath = '/m'\nafter = {}", 3, "[maildir.a] after: the key `move` is missing"),
+        ("[maildir.a]\npath = '/m'\npoll = 5", 3, "poll: found the number 5, expected a time above 0 such as \"30s\""),
+        ("[maildir]\npath = '/m'", 2, "[maildir] path: found \"/m\", expected a table of its own: [maildir.NAME]"),
+        ("[imap.a]\ntimeouts = '5s'", 2, "timeouts: found \"5s\", expected a table such as { connect = \"30s\""),
+        ("[imap.a]\nidle = 'yes'", 2, "idle: found \"yes\", expected true or false"),
+        ("[imap.a]\nuser = 'a'\ntoken = 'open sesame'", 3, "[imap.a] token: expected { command = "),
+        ("[suppressions]\nnever = 'a@x.example'", 2, "never: found \"a@x.example\", expected a list"),
+        ("[retention]\nmessages = 30", 2, "messages: found the number 30, expected a time above 0 in days or less"),
+        ("\n[verp]\nkeys = 'keys'", 2, "[verp] keys is given and address is not"),
+        ("[mail_log.mx]\nformat = 'postfix'", 1, "[mail_log.mx] "),
+        ("[trust.mailbox.b]\nrequired = 'local'", 1, "[trust.mailbox.b] is for a mailbox that is not configured"),
+        ("[imap.a]\nport = 0", 2, "[imap.a] port: found the number 0, expected a whole number from 1 to 65535"),
         ("[imap.a]\nhost = ''", 2, "[imap.a] host: expected a host name or an address"),
         ("[imap.a]\nhost = 'imaps://mail.example.org'", 2, "[imap.a] host: expected a host name or an address"),
         ("[imap.a]\nhost = 'mail.example.org:993'", 2, "its port is a key of its own"),
         ("[imap.a]\nhost = '::1'\nuser = ''", 3, "[imap.a] user: expected a name"),
         ("[imap.a]\nfolder = \"a\\nb\"", 2, "[imap.a] folder: expected a name, without line ends"),
         ("[imap.a]\ntimeouts = { connect = '0s' }", 2, "expected a time above 0"),
-        ("[pop3.a]\nhost = 'h'", 1, "[pop3.a]: missing field `user`"),
+        ("[pop3.a]\nhost = 'h'", 1, "[pop3.a]: the key `user` is missing"),
         ("[imap.a]\nuser = 'u'\npassword = { env = 'P' }", 1, "[imap.a] needs host, or a provider"),
         (
             "[imap.a]\nprovider = 'hotmail'\nuser = 'u'",
@@ -148,14 +181,35 @@ fn a_configuration_with_a_mistake_is_refused_with_file_line_and_key() {
             1,
             "token_url http://192.0.2.1/t: secrets go over https:// only",
         ),
-        ("[jmap.a]\nhost = 'h'", 1, "[jmap.a]: unknown field `jmap`"),
-        ("[[mailbox]]\ntype = 'imap'", 1, "unknown field `mailbox`, expected one of"),
+        ("[jmap.a]\nhost = 'h'", 1, "[jmap.a]: unknown key `jmap`"),
+        ("[[mailbox]]\ntype = 'imap'", 1, "unknown key `mailbox`, expected one of"),
     ] {
         let place = Place::new();
         place.configure(text);
         let complaint = place.complaint(&["check"], 78);
         let start = format!("bounced: {}:{line}: ", place.path("bounced.toml").display());
         assert!(complaint.starts_with(&start) && complaint.contains(expected), "{complaint}");
+        assert!(!complaint.contains("sesame"), "{complaint}");
+    }
+}
+
+#[test]
+fn a_person_is_asked_for_consent_only_where_it_can_be_kept_and_used() {
+    let place = Place::new();
+    fs::write(place.path("secret"), "s\n").unwrap();
+    for (secret, kept, args, expected) in [
+        ("nowhere", "token", &["login", "g"][..], "nowhere"),
+        ("secret", "no/such/token", &["login", "g"], "the refresh token can't be kept in"),
+        ("secret", "token", &["login", "g", "--device"], "use --browser or --paste"),
+    ] {
+        place.configure(&format!(
+            "[imap.g]\nprovider = 'gmail'\nuser = 'u'\ntoken = {{ client_id = 'c', client_secret = {{ file = '{secret}' }}, \
+             refresh_token = '{kept}' }}"
+        ));
+        let output = place.run(args);
+        let told = complaint(&output, 77);
+        assert!(told.contains(expected) && !told.contains("app password"), "{told}");
+        assert!(output.stdout.is_empty(), "{output:?}");
     }
 }
 
@@ -179,8 +233,11 @@ fn values_that_contradict_each_other_are_refused() {
             "bounced.toml:4: [retention] diagnostics: longer than what is kept of a bounce",
         ),
         ("[database]\npath = 'a'\n[suppressions]\npath = 'a'", "the same file"),
-        ("[log]\nlevel = 'loud,,='", "[log] level `loud,,=`"),
-        ("[maildir.a]\npath = '/m'\npoll = 'banana'", "[maildir.a] poll: expected a time above 0 such as 30s or 5m"),
+        ("[log]\nlevel = 'loud,,='", "bounced.toml:2: [log] level: `loud,,=`"),
+        (
+            "[maildir.a]\npath = '/m'\npoll = 'banana'",
+            "[maildir.a] poll: expected a time above 0 such as \"30s\" or \"5m\"",
+        ),
         ("[maildir.'']\npath = '/m'", "[maildir.\"\"]: a mailbox needs a name that can be read"),
         (
             "[imap.a]\nhost = 'h'\nuser = 'u'\npassword = { env = 'P' }\nafter = { move = 'inbox' }",
@@ -188,14 +245,18 @@ fn values_that_contradict_each_other_are_refused() {
         ),
         (
             "[imap.a]\nhost = 'h'\nuser = 'u'\npassword = { env = 'P' }\nca_file = '/nowhere/ca.pem'",
-            "[imap.a] ca_file /nowhere/ca.pem: No such file",
+            "[imap.a] can't use ca_file /nowhere/ca.pem: ",
+        ),
+        (
+            "[imap.a]\nhost = 'h'\nuser = 'u'\ncertificate = 'bounced.toml'",
+            "bounced.toml: it holds no certificate in PEM form",
         ),
         (
             "[lmtp.a]\nlisten = '127.0.0.1:2424'\n[lmtp.b]\nlisten = '127.0.0.1:2424'",
             "[lmtp.a] and [lmtp.b] both have listen = \"127.0.0.1:2424\"; only one can have it",
         ),
         ("[log]\nlevel = 'info,loud'", "`loud` is none of error, warn, info, debug and trace"),
-        ("[log]\nlevel = 'info,bounced::source=loud'", "[log] level `info,bounced::source=loud`"),
+        ("[log]\nlevel = 'info,bounced::source=loud'", "bounced.toml:2: [log] level: `info,bounced::source=loud`"),
         ("[maildir.a]\npath = '/m'\n[imap.a]\nhost = 'h'\nuser = 'u'\npassword = { env = 'P' }", "have one name"),
     ] {
         let place = Place::new();
@@ -263,9 +324,29 @@ fn the_environment_overrides_the_file_and_is_as_strict() {
     let output = with("BOUNCED__MAILDIR__OTHER__PATH", "/007");
     assert!(String::from_utf8_lossy(&output.stdout).contains("other: Maildir /007"), "{output:?}");
 
-    let complaint_of = |name, value| complaint(&with(name, value), 78);
-    assert!(complaint_of("BOUNCED__DATABSE__PATH", "x").contains("unknown field `databse`"));
-    assert!(complaint_of("BOUNCED__SUPPRESSIONS__MOST_PER_MESSAGE", "five").contains("suppressions.most_per_message"));
+    let complaint_of = |name: &str, value: &str| complaint(&with(name, value), 78);
+    place.configure("[imap.a]\nhost = 'h'\nuser = 'u'");
+    for (name, value, expected) in [
+        ("DATABSE__PATH", "x", "BOUNCED__SECTION__KEY: unknown key `databse`"),
+        (
+            "SUPPRESSIONS__MOST_PER_MESSAGE",
+            "five",
+            "BOUNCED__SUPPRESSIONS__MOST_PER_MESSAGE: found \"five\", expected a whole",
+        ),
+        (
+            "IMAP__A__PORT",
+            "99999",
+            "BOUNCED__IMAP__A__PORT: found the number 99999, expected a whole number from 0 to 65535",
+        ),
+        ("IMAP__A__TLS", "ssl", "BOUNCED__IMAP__A__TLS: unknown word `ssl`"),
+        ("IMAP__A__AFTER", "move", "BOUNCED__IMAP__A__AFTER: which folder?"),
+        ("IMAP__A__PASSWORD", "geheim", "BOUNCED__IMAP__A__PASSWORD: expected { file = "),
+        ("IMAP__A__PASSWORD", "file", "BOUNCED__IMAP__A__PASSWORD: expected { file = "),
+        ("IMAP__A__TOKEN", "geheim", "BOUNCED__IMAP__A__TOKEN: expected { command = "),
+    ] {
+        let complaint = complaint_of(&format!("BOUNCED__{name}"), value);
+        assert!(complaint.contains(expected) && !complaint.contains("geheim"), "{complaint}");
+    }
 }
 
 #[test]
@@ -874,9 +955,13 @@ fn init_replaces_the_sample_and_writes_nothing_of_what_can_not_work() {
     let place = Place::new();
     place.configure(include_str!("../config/bounced.toml"));
     let answer = |answers: &str| place.command().arg("init").write_stdin(answers).output().unwrap();
-    let refused = answer("imaps://mail.example.org\nbob\n\n\n\n");
+    let told = complaint(&answer("imaps://mail.example.org\nbob\n\n\n\n"), 78);
+    assert!(told.contains("expected a host name") && told.contains("nothing was written"), "{told}");
+    // Each answer may be right, and all of them can't.
+    let refused = answer("mail.example.org\nbob\n\ninbox\n\n");
     let told = complaint(&refused, 78);
-    assert!(told.contains("host: expected a host name") && told.contains("nothing was written"), "{told}");
+    assert!(told.contains("after moves messages to the folder that is read"), "{told}");
+    assert!(told.contains("nothing was written"), "{told}");
     let asked = String::from_utf8_lossy(&refused.stderr);
     assert!(asked.contains("User there: bob\n"), "each question has a line: {asked}");
     assert_eq!(

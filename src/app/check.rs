@@ -13,14 +13,12 @@ use crate::{
     store::{MailboxDaemons, Store, StoreError},
 };
 
-/// What to say of the first file that a configured mailbox can't do without and that is not there.
+/// What to say of the first file that a configured mailbox can't do without and that is not there or holds something else.
 #[must_use]
-pub fn missing_file(config: &Config) -> Option<String> {
+pub fn unusable_file(config: &Config) -> Option<String> {
     config.mailboxes().into_iter().find_map(|Mailbox { section, name, settings }| {
-        settings.needs().into_iter().find_map(|(key, path)| {
-            let error = File::open(path).err()?;
-            Some(format!("[{section}.{name}] {key} {}: {error}; give the file that is meant", path.display()))
-        })
+        let problem = settings.unusable_file()?;
+        Some(format!("[{section}.{name}] {problem}; give the file that is meant"))
     })
 }
 

@@ -548,7 +548,7 @@ reason = "user_unknown"
     fn slips_are_refused_with_file_and_line() {
         let row = |line: &str| format!("[[phrase]]\nid = \"a\"\nsays = [\"some words\"]\nreason = \"spam\"\n{line}\n");
         for (line, says) in [
-            ("colour = 1", "t.toml:5: unknown field `colour`"),
+            ("colour = 1", "t.toml:5: unknown key `colour`"),
             ("scope = \"mars\"", "t.toml:5: there is no [scope.mars]"),
             ("[scope.mars]\ntext = [\"martian\"]", "t.toml:5: [scope.mars] is used by no row"),
             ("status = [\"9.1.1\"]", "t.toml:5: `9.1.1` is not a status"),

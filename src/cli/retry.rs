@@ -66,8 +66,12 @@ impl Which {
 /// Nothing of that name is configured.
 pub(super) fn unknown_mailbox(config: &Config, asked: &str) -> Failure {
     let names: Vec<_> = config.mailboxes().iter().map(|mailbox| mailbox.name).collect();
-    let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-    Failure::new(Exit::Usage, format_args!("no mailbox is called `{}`; there are: {names}", printable(asked)))
+    let there = if names.is_empty() {
+        "none is configured: add it, or name another file with --config".to_owned()
+    } else {
+        format!("there are: {}", names.join(", "))
+    };
+    Failure::new(Exit::Usage, format_args!("no mailbox is called `{}`; {there}", printable(asked)))
 }
 
 impl Retry {

@@ -282,15 +282,15 @@ reference = "RFC 3463"
             ("[[reply]\n", "my.toml:1: "),
             (
                 "colour = 1\n",
-                "my.toml:1: unknown field `colour`, expected one of `drop`, `reason`, `digit`, `reply`, `status`, `variant`",
+                "my.toml:1: unknown key `colour`, expected one of `drop`, `reason`, `digit`, `reply`, `status`, `variant`",
             ),
             (
                 &reply("550", "{ id = \"550.v\", says = [\"user unknown\"], clas = \"hard\" }"),
-                "my.toml:2: unknown field `clas`",
+                "my.toml:2: unknown key `clas`",
             ),
             (
                 &reply("550", "").replace("reason", "class = \"sof\", reason"),
-                "my.toml:1: class: unknown variant `sof`, expected one of `hard`, `soft`, `success`",
+                "my.toml:1: class: unknown word `sof`, expected one of `hard`, `soft`, `success`",
             ),
             (
                 &reply("550", "").replace("reason", "class = \"hard\", reason"),
@@ -310,10 +310,10 @@ reference = "RFC 3463"
             ),
             (
                 &reply("550", "").replace("policy", "police"),
-                "my.toml:1: reason: unknown variant `police`, expected one of `user_unknown`",
+                "my.toml:1: reason: unknown word `police`, expected one of `user_unknown`",
             ),
-            (&reply("550", "").replace("advice", "advise"), "my.toml:1: unknown field `advise`"),
-            (&reply("\"550\"", ""), "my.toml:1: code: invalid type: string \"550\", expected u16"),
+            (&reply("550", "").replace("advice", "advise"), "my.toml:1: unknown key `advise`"),
+            (&reply("\"550\"", ""), "my.toml:1: code: found \"550\", expected a whole number from 0 to 65535"),
             (&reply("600", ""), "my.toml:1: `600` is no reply code; expected 200 to 599"),
             (
                 &reply("450", &variant("\"some words\"")),
@@ -346,7 +346,7 @@ reference = "RFC 3463"
             ),
             (&status("x.1.1000", &format!("5 = {{ {SOFT} }},")), "my.toml:1: `x.1.1000` is no status"),
             (&status("x.1.1", ""), "my.toml:1: x.1.1 says nothing; expected an outcome for 2, 4 or 5"),
-            (&status("x.1.1", &format!("3 = {{ {SOFT} }},")), "my.toml:2: unknown field `3`"),
+            (&status("x.1.1", &format!("3 = {{ {SOFT} }},")), "my.toml:2: unknown key `3`"),
             (
                 &status("x.1.1", "4 = { class = \"hard\", reason = \"policy\", because = \"b\" },"),
                 "my.toml:2: class `hard` can't be reached",

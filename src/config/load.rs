@@ -9,7 +9,7 @@ use std::{
 use config::{Environment, File, FileFormat};
 
 use super::{Config, DEFAULT_FILE, Mailbox, TABLE_SECTIONS};
-use crate::text::is_unseen;
+use crate::{tables::in_words, text::is_unseen};
 
 /// Why the configuration was refused.
 #[derive(Debug, thiserror::Error)]
@@ -35,8 +35,13 @@ pub enum ConfigError {
         message: String,
     },
     /// A BOUNCED__ variable says something that makes no sense.
-    #[error("BOUNCED__ environment variables: {0}; write them as BOUNCED__SECTION__KEY, e.g. BOUNCED__DATABASE__PATH")]
-    Environment(String),
+    #[error("environment variable {variable}: {message}")]
+    Environment {
+        /// Its name; or BOUNCED__SECTION__KEY where it is not known.
+        variable: String,
+        /// What was found and what was expected.
+        message: String,
+    },
     /// The values make no sense together.
     #[error("{file}: {message}")]
     Values {
@@ -57,6 +62,10 @@ impl Config {
         let text = match fs::read_to_string(path) {
             Ok(text) => Some(text),
             Err(error) if file.is_none() && error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                let message = "this is not UTF-8; save the file in that encoding".to_owned();
+                return Err(ConfigError::Values { file: path.display().to_string(), message });
+            }
             Err(error) => return Err(ConfigError::Unreadable { file: path.into(), error }),
         };
         // `config` coerces silently and knows no lines; toml is strict and does. What the file leaves out the
@@ -70,7 +79,7 @@ impl Config {
         }
         let mut config = layered(text.as_deref()).map_err(|error| match strict {
             Err((_, error)) => error,
-            Ok(()) => ConfigError::Environment(error.to_string()),
+            Ok(()) => in_environment(&error),
         })?;
         if text.is_some() {
             config.anchor(path.parent().unwrap_or(Path::new("")));
@@ -87,13 +96,18 @@ impl Config {
             Err(ConfigError::Values { file, message })
         };
         // What the environment says has no line.
-        let complain_of = |section: &str, key: &str, message: &str| match (&self.file, line_of(text, section, key)) {
+        let complain_at = |line: Option<usize>, key: String, message: &str| match (&self.file, line) {
             (Some(file), Some(line)) => {
-                let (file, key, message) = (file.clone(), format!("[{section}] {key}: "), message.to_owned());
-                Err(ConfigError::File { file, line, key, message })
+                Err(ConfigError::File { file: file.clone(), line, key, message: message.to_owned() })
             }
-            _ => complain(format!("[{section}] {key}: {message}")),
+            _ => complain(format!("{key}{message}")),
         };
+        let complain_of = |section: &str, key: &str, message: &str| {
+            complain_at(line_of(text, section, Some(key)), format!("[{section}] {key}: "), message)
+        };
+        // The message begins with the key, or speaks of several.
+        let complain_in =
+            |section: &str, message: &str| complain_at(line_of(text, section, None), format!("[{section}] "), message);
         if self.suppressions.most_per_message == 0 {
             return complain_of("suppressions", "most_per_message", "0, expected 1 or more");
         }
@@ -111,7 +125,7 @@ impl Config {
             return complain_of("retention", key, problem);
         }
         if let Some(problem) = self.verp.contradiction() {
-            return complain(format!("[verp] {problem}"));
+            return complain_in("verp", &problem);
         }
         let mut sections = HashMap::new();
         let mut claimed = HashMap::new();
@@ -120,14 +134,7 @@ impl Config {
                 return complain(format!("[{section}.{name:?}]: a mailbox needs a name that can be read"));
             }
             if let Some(problem) = settings.contradiction() {
-                let (key, header) = (format!("[{section}.{name}] "), format!("[{section}.{name}]"));
-                let line = text.and_then(|text| text.lines().position(|line| line.trim().starts_with(&header)));
-                return match (&self.file, line) {
-                    (Some(file), Some(line)) => {
-                        Err(ConfigError::File { file: file.clone(), line: line + 1, key, message: problem })
-                    }
-                    _ => complain(format!("{key}{problem}")),
-                };
+                return complain_in(&format!("{section}.{name}"), &problem);
             }
             if let Some(claim) = settings.claims()
                 && let Some(other) = claimed.insert(claim.clone(), (section, name))
@@ -145,7 +152,10 @@ impl Config {
         }
         let is_known = |name: &str| sections.contains_key(name) || Self::is_handed_over(name);
         if let Some(name) = self.trust.mailbox.keys().find(|name| !is_known(name)) {
-            return complain(format!("[trust.mailbox.{name}]: no mailbox is called so"));
+            return complain_in(
+                &format!("trust.mailbox.{name}"),
+                "is for a mailbox that is not configured: correct NAME",
+            );
         }
         let mut on_stdin: Option<&String> = None;
         for (name, log) in &self.mail_log {
@@ -153,7 +163,7 @@ impl Config {
                 return complain(format!("[mail_log.{name:?}]: a mail log needs a name that can be read"));
             }
             if let Some(problem) = log.contradiction() {
-                return complain(format!("[mail_log.{name}] {problem}"));
+                return complain_in(&format!("mail_log.{name}"), &problem);
             }
             if let Some(section) = sections.get(name.as_str()) {
                 return complain(format!(
@@ -172,10 +182,11 @@ impl Config {
         };
         if let Some(word) = self.log.level.split(',').map(str::trim).find(|word| !known(word)) {
             let level = &self.log.level;
-            return complain(format!("[log] level `{level}`: `{word}` is none of error, warn, info, debug and trace"));
+            let problem = format!("`{level}`: `{word}` is none of error, warn, info, debug and trace");
+            return complain_of("log", "level", &problem);
         }
-        tracing_subscriber::EnvFilter::try_new(&self.log.level)
-            .map_or_else(|error| complain(format!("[log] level `{}`: {error}", self.log.level)), |_| Ok(()))
+        let complain_of_level = |error| complain_of("log", "level", &format!("`{}`: {error}", self.log.level));
+        tracing_subscriber::EnvFilter::try_new(&self.log.level).map_or_else(complain_of_level, |_| Ok(()))
     }
 }
 
@@ -214,16 +225,16 @@ fn layered(text: Option<&str>) -> Result<Config, config::ConfigError> {
         .try_deserialize()
 }
 
-/// The line of a key in its section, from 1.
-fn line_of(text: Option<&str>, section: &str, key: &str) -> Option<usize> {
+/// The line of a key in its section, from 1; without a key that where the section begins.
+fn line_of(text: Option<&str>, section: &str, key: Option<&str>) -> Option<usize> {
     let mut is_there = false;
-    let is_key = |line: &str| line.split_once('=').is_some_and(|(found, _)| found.trim() == key);
+    let is_key = |line: &str| line.split_once('=').is_some_and(|(found, _)| Some(found.trim()) == key);
     let mut lines = text?.lines().map(str::trim).enumerate();
     lines.find_map(|(n, line)| {
         if let Some(header) = line.strip_prefix('[') {
             is_there = header.split(']').next().is_some_and(|name| name.trim() == section);
         }
-        (is_there && is_key(line)).then_some(n + 1)
+        (is_there && (key.is_none() || is_key(line))).then_some(n + 1)
     })
 }
 
@@ -246,7 +257,25 @@ fn in_file(file: &Path, text: &str, error: &toml::de::Error) -> ConfigError {
          [policy] changes them"
             .to_owned()
     } else {
-        error.message().replace('\n', ", ")
+        in_words(error.message())
     };
     ConfigError::File { file: file.into(), line, key, message }
+}
+
+/// Adds the variable. The value is left out where a key's own type refuses it: it may be a secret.
+fn in_environment(error: &config::ConfigError) -> ConfigError {
+    let (key, said) = match error {
+        config::ConfigError::Type { unexpected, expected, key, .. } => {
+            (key.as_deref(), format!("invalid type: {unexpected}, expected {expected}"))
+        }
+        config::ConfigError::At { error, key, .. } => (key.as_deref(), error.to_string()),
+        other => (None, other.to_string()),
+    };
+    // `report.processed[0]`: the whole list is one variable.
+    let key = key.map(|key| key.split('[').next().unwrap_or(key));
+    let variable = key.map_or_else(
+        || "BOUNCED__SECTION__KEY".to_owned(),
+        |key| format!("BOUNCED__{}", key.to_uppercase().replace('.', "__")),
+    );
+    ConfigError::Environment { variable, message: in_words(&said) }
 }

@@ -3,9 +3,9 @@
 use std::{fmt, time::Duration};
 
 use jiff::{Span, SpanRelativeTo, fmt::friendly::SpanParser};
-use serde::{Deserialize, Deserializer, de::Error};
+use serde::{Deserialize, Deserializer};
 
-use crate::policy;
+use crate::{policy, source::parsed};
 
 /// `[retention]`: each counts from when the message was received; `None` is for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -67,8 +67,8 @@ impl fmt::Display for Retention {
 
 /// `90d`, `18 months` is none: months differ.
 fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    let time = days_or_less(&String::deserialize(deserializer)?);
-    time.map(Some).ok_or_else(|| D::Error::custom("expected a time above 0 in days or less, such as 90d or 36h"))
+    let expected = "a time above 0 in days or less, such as \"90d\" or \"36h\"";
+    parsed(deserializer, expected, |text| days_or_less(text).map(Some))
 }
 
 /// A time above 0.
@@ -90,7 +90,7 @@ mod tests {
         assert_eq!(read("diagnostics = \"48h\"").unwrap().diagnostics, days(2));
         for wrong in ["0d", "-3d", "2 months", "1y", "90", "", "for ever"] {
             let error = read(&format!("messages = \"{wrong}\"")).unwrap_err();
-            assert!(error.contains("such as 90d"), "{wrong}: {error}");
+            assert!(error.contains("such as \"90d\""), "{wrong}: {error}");
         }
         for (text, is_wrong) in [
             ("bounces = \"90d\"\nmessages = \"90d\"\ndiagnostics = \"90d\"", false),

@@ -2,11 +2,12 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use serde::{Deserialize, Deserializer, de::Error};
+use serde::{Deserialize, Deserializer};
 
 use super::retention::days_or_less;
 use crate::{
     parse,
+    source::parsed,
     text::Address,
     verp::{Delimiter, Form},
 };
@@ -85,15 +86,13 @@ impl Verp {
 }
 
 fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Address>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    let address = Address::parse(&text);
-    address.map(Some).ok_or_else(|| D::Error::custom("expected a mail address, such as bounce@news.example"))
+    parsed(deserializer, "a mail address, such as \"bounce@news.example\"", |text| Address::parse(text).map(Some))
 }
 
 /// Days are what a token counts in.
 fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let time = days_or_less(&String::deserialize(deserializer)?).filter(|time| time.as_secs().is_multiple_of(DAY));
-    time.ok_or_else(|| D::Error::custom("expected whole days, such as 30d"))
+    let is_whole = |time: &Duration| time.as_secs().is_multiple_of(DAY);
+    parsed(deserializer, "whole days, such as \"30d\"", |text| days_or_less(text).filter(is_whole))
 }
 
 #[cfg(test)]
@@ -108,9 +107,9 @@ mod tests {
         assert_eq!((verp.valid_days(), verp.form()), (2, Some(form)));
         assert_eq!((Verp::default().valid_days(), Verp::default().form()), (30, None));
         for wrong in ["36h", "0d", "1 month", "30"] {
-            assert!(read(&format!("valid = \"{wrong}\"")).unwrap_err().contains("such as 30d"), "{wrong}");
+            assert!(read(&format!("valid = \"{wrong}\"")).unwrap_err().contains("such as \"30d\""), "{wrong}");
         }
-        assert!(read("address = \"bounce\"").unwrap_err().contains("such as bounce@news.example"));
+        assert!(read("address = \"bounce\"").unwrap_err().contains("such as \"bounce@news.example\""));
         assert!(read("delimiter = \"=\"").unwrap_err().contains("delimiter"));
     }
 

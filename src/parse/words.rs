@@ -506,7 +506,7 @@ mod tests {
                 "there is a row `service.standard`",
             ),
             ("drop = ['service.nobody']".into(), "mine.toml:1: there is no row `service.nobody` to drop"),
-            (own.replace("service'", "servant'"), "mine.toml:3: role: unknown variant `servant`"),
+            (own.replace("service'", "servant'"), "mine.toml:3: role: unknown word `servant`"),
         ] {
             let error = load(&text).unwrap_err();
             assert!(error.contains(problem), "{error}");

@@ -28,8 +28,7 @@ use super::SourceError;
 const LONGEST: u64 = 16 << 10;
 
 /// Where a password or another secret comes from; it is read anew at every login.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(remote = "Self", rename_all = "lowercase")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SecretSource {
     /// The first line of this file.
     File(PathBuf),
@@ -45,15 +44,30 @@ pub enum SecretSource {
 /// What stands there instead may be the password itself, so no error repeats it.
 impl<'de> Deserialize<'de> for SecretSource {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // serde asks this type even for a field that is not there.
-        Self::deserialize(deserializer).map_err(|error| match error.to_string().starts_with("missing field") {
-            true => error,
-            false => D::Error::custom(
-                "expected { file = \"…\" }, { env = \"…\" }, { command = \"…\" } or { credential = \"…\" }, not the secret itself",
-            ),
-        })
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Keys {
+            file: Option<PathBuf>,
+            env: Option<String>,
+            command: Option<String>,
+            credential: Option<String>,
+        }
+        let one = super::keys(deserializer, WAYS).ok().and_then(|Keys { file, env, command, credential }| {
+            let mut given = [
+                file.map(Self::File),
+                env.map(Self::Env),
+                command.map(Self::Command),
+                credential.map(Self::Credential),
+            ]
+            .into_iter()
+            .flatten();
+            given.next().filter(|_| given.next().is_none())
+        });
+        one.ok_or_else(|| D::Error::custom(format!("expected {WAYS}, not the secret itself")))
     }
 }
+
+const WAYS: &str = "{ file = \"…\" }, { env = \"…\" }, { command = \"…\" } or { credential = \"…\" }";
 
 /// Text that is not to be printed: its Debug is masked and its memory wiped.
 #[derive(Debug, Clone)]

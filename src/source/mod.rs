@@ -19,6 +19,7 @@ pub use backoff::Backoff;
 pub use credentials::{Secret, SecretSource};
 pub use progress::Progress;
 pub use settings::{After, Settings, Timeouts};
+pub(crate) use settings::{HOST, is_host, is_word, keys, parsed};
 pub use tls::Tls;
 
 use crate::message::{Batch, Disposition, Place, Resume};

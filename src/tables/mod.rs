@@ -5,6 +5,7 @@
 mod examples;
 mod idle;
 mod overlay;
+mod wording;
 
 use std::{
     fs,
@@ -18,6 +19,7 @@ pub use idle::{IdleRow, OwnRow, idle_rows};
 pub(crate) use overlay::named_row;
 pub use overlay::{Layer, Placed, Row, overlay};
 use serde::de::DeserializeOwned;
+pub use wording::in_words;
 
 use crate::text::printable;
 
@@ -122,10 +124,10 @@ impl TableFile {
     /// It is no TOML, or says what the table has no place for.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, TableError> {
         toml::from_str(self.read_text()).map_err(|err| {
-            let (place, problem) = (err.span().unwrap_or_default(), err.message().trim_end());
-            match self.key(place.start).filter(|_| !problem.contains(" field `")) {
+            let (place, problem) = (err.span().unwrap_or_default(), in_words(err.message()));
+            match self.key(place.start).filter(|_| !err.message().contains(" field `")) {
                 Some(key) => self.refuse(&place, &format!("{key}: {problem}")),
-                None => self.refuse(&place, problem),
+                None => self.refuse(&place, &problem),
             }
         })
     }
@@ -204,9 +206,9 @@ mod tests {
             number: u8,
         }
         for (text, problem) in [
-            ("\nnumber = 1\ncolour = 2", "t.toml:3: unknown field `colour`, expected `number`"),
-            ("number = \"x\"", "t.toml:1: number: invalid type: string \"x\", expected u8"),
-            ("number = [\n  \"a\",\n]", "t.toml:1: number: invalid type: sequence, expected u8"),
+            ("\nnumber = 1\ncolour = 2", "t.toml:3: unknown key `colour`, expected `number`"),
+            ("number = \"x\"", "t.toml:1: number: found \"x\", expected a whole number from 0 to 255"),
+            ("number = [\n  \"a\",\n]", "t.toml:1: number: found a list, expected a whole number from 0 to 255"),
             ("number = [\n", "t.toml:1: "),
         ] {
             let error = TableFile::embedded("t.toml", text).parse::<Numbers>().unwrap_err().to_string();

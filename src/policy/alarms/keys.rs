@@ -119,7 +119,7 @@ mod tests {
             ("[alarms]\nhard_over = 30", "own.toml:2: hard_over is 30, hard_warning 20 and hard_stop 50"),
             ("[alarms]\nhard_stop = 19", "own.toml:2: hard_over is 15, hard_warning 20 and hard_stop 19"),
             ("[alarms]\nsilent_least = 'soon'", "`soon` is no length of time"),
-            ("[alarms]\nlots = 1", "unknown field `lots`"),
+            ("[alarms]\nlots = 1", "unknown key `lots`"),
         ] {
             let error = alarms(own).expect_err(own);
             assert!(error.contains(says), "{error}");

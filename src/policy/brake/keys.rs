@@ -86,12 +86,12 @@ mod tests {
         for (own, says) in [
             ("[brake]\nleast = 0", "own.toml:2: least is 0, expected 1 or more"),
             ("[brake]\nfactor = 0", "factor is 0, expected 1 or more"),
-            ("[brake]\nfactor = '3'", "own.toml:2: factor: invalid type: string \"3\", expected a whole number"),
+            ("[brake]\nfactor = '3'", "own.toml:2: factor: found \"3\", expected a whole number"),
             ("[brake]\nagain = '0h'", "own.toml:2: again: `0h` is no time at all; expected days, hours or minutes"),
             ("[brake]\nshare = 101", "share is 101, expected 1 to 100"),
             ("[brake]\nmemory = \"24h\"", "memory is a day or less"),
             ("[brake]\nagain = \"soon\"", "`soon` is no length of time"),
-            ("[brake]\nlots = 1", "unknown field `lots`"),
+            ("[brake]\nlots = 1", "unknown key `lots`"),
             ("[brake]\nfamilies.big = [\"@\"]", "`@` is no domain"),
         ] {
             let error = brake(own).expect_err(own);

@@ -1,22 +1,18 @@
 //! `[imap.NAME]` in the configuration. Opens nothing and checks nothing but the words.
 
-use std::{
-    num::NonZeroU16,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{num::NonZeroU16, path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 
 use crate::source::{
     After, SecretSource, Settings, Timeouts, Tls,
     login::{self, Account, Mechanism, Protocol, Provider, TokenSource},
-    settings,
+    settings, tls,
 };
 
 /// An IMAP mailbox. Only `user`, `host` (or `provider`) and `password` (or `token`) must be given.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table of its own: [imap.NAME]")]
 pub struct ImapSettings {
     /// A provider whose host and token servers are known.
     #[serde(default)]
@@ -138,8 +134,8 @@ impl Settings for ImapSettings {
             .then(|| format!("after moves messages to the folder that is read, {}; name another", self.folder))
     }
 
-    fn needs(&self) -> Vec<(&'static str, &Path)> {
-        login::needs(&self.ca_file, &self.certificate)
+    fn unusable_file(&self) -> Option<String> {
+        tls::unusable_file(self.ca_file.as_deref(), self.certificate.as_deref())
     }
 
     fn folders(&self) -> Vec<Self> {

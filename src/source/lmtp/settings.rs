@@ -2,13 +2,13 @@
 
 use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
-use serde::{Deserialize, Deserializer, de::Error};
+use serde::{Deserialize, Deserializer};
 
 use crate::source::{Settings, settings};
 
 /// Where mail servers hand mail over by LMTP (RFC 2033). Only `listen` must be given.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table of its own: [lmtp.NAME]")]
 pub struct LmtpSettings {
     /// Where they find us: `unix:` and the path of a socket, or an address with its port.
     pub listen: Listen,
@@ -52,14 +52,11 @@ impl fmt::Display for Listen {
 
 impl<'de> Deserialize<'de> for Listen {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        if let Some(path) = text.strip_prefix("unix:").filter(|path| !path.is_empty()) {
-            return Ok(Self::Unix(path.into()));
-        }
-        text.parse().map(Self::Tcp).map_err(|_| {
-            D::Error::custom(
-                "expected \"unix:\" and a path, or an address and a port: unix:/run/bounced/lmtp.sock, 127.0.0.1:2424, [::1]:2424",
-            )
+        let expected = "\"unix:\" and a path, or an address and a port: \"unix:/run/bounced/lmtp.sock\", \
+                        \"127.0.0.1:2424\", \"[::1]:2424\"";
+        settings::parsed(deserializer, expected, |text| {
+            let path = text.strip_prefix("unix:").filter(|path| !path.is_empty());
+            path.map(|path| Self::Unix(path.into())).or_else(|| text.parse().ok().map(Self::Tcp))
         })
     }
 }
@@ -108,9 +105,9 @@ impl Settings for LmtpSettings {
 
 /// A mode as chmod(1) has it: `"0660"`.
 fn octal<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    let mode = u32::from_str_radix(&text, 8).ok().filter(|mode| *mode <= 0o777);
-    mode.map(Some).ok_or_else(|| D::Error::custom("expected a mode such as \"0660\""))
+    settings::parsed(deserializer, "a mode such as \"0660\"", |text| {
+        u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777).map(Some)
+    })
 }
 
 fn connections() -> usize {

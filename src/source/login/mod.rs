@@ -9,10 +9,7 @@ mod sasl;
 mod settings;
 mod tokens;
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
 pub use consent::{Asked, Consent, DeviceCode};
 pub use loopback::Loopback;
@@ -64,15 +61,6 @@ pub struct Account {
 /// The host that is set, or the provider's; empty where none is known.
 pub(super) fn host(set: Option<&str>, provider: Option<Provider>, protocol: Protocol) -> &str {
     set.or_else(|| provider?.host(protocol)).unwrap_or_default()
-}
-
-/// The files of a mailbox on a server that it can't do without, each with its key.
-pub(super) fn needs<'a>(
-    ca_file: &'a Option<PathBuf>,
-    certificate: &'a Option<PathBuf>,
-) -> Vec<(&'static str, &'a Path)> {
-    let files = [("ca_file", ca_file), ("certificate", certificate)];
-    files.into_iter().filter_map(|(key, file)| Some((key, file.as_deref()?))).collect()
 }
 
 /// The paths in what a mailbox on a server says about logging in.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-use crate::source::SecretSource;
+use crate::source::{self, SecretSource};
 
 /// Where access tokens come from.
 #[derive(Debug, Clone, PartialEq)]
@@ -80,9 +80,13 @@ struct Keys {
     ca_file: Option<PathBuf>,
 }
 
+/// What tells where tokens come from, for whoever wrote something else.
+const WAYS: &str = "{ command = \"…\" } (or file, env, credential), { client_id, client_secret or certificate }, \
+                    { service_account = \"FILE\" }, or { client_id, refresh_token = \"FILE\" }, one of these";
+
 impl<'de> Deserialize<'de> for TokenSource {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let keys = Keys::deserialize(deserializer)?;
+        let keys: Keys = source::keys(deserializer, WAYS)?;
         let endpoints = Endpoints {
             tenant: keys.tenant,
             token: keys.token_url,
@@ -121,10 +125,7 @@ impl<'de> Deserialize<'de> for TokenSource {
                 "token has client_id alone: add client_secret or certificate (application), or refresh_token (a file \
                  for what `bounced login` gets)",
             )),
-            _ => Err(D::Error::custom(
-                "token takes { command = \"…\" } (or file, env, credential), { client_id, client_secret or certificate }, \
-                 { service_account = \"FILE\" }, or { client_id, refresh_token = \"FILE\" }, one of these",
-            )),
+            _ => Err(D::Error::custom(format!("expected {WAYS}"))),
         }
     }
 }
@@ -168,7 +169,7 @@ mod tests {
         struct Section {
             token: TokenSource,
         }
-        toml::from_str::<Section>(&format!("token = {{ {text} }}"))
+        toml::from_str::<Section>(&format!("token = {text}"))
             .map(|section| section.token)
             .map_err(|error| error.message().to_owned())
     }
@@ -176,28 +177,30 @@ mod tests {
     #[test]
     fn the_keys_tell_the_way() {
         assert_eq!(
-            read("command = 'oama access b'"),
+            read("{ command = 'oama access b' }"),
             Ok(TokenSource::Given(SecretSource::Command("oama access b".into())))
         );
-        let application = read("tenant = 't', client_id = 'c', client_secret = { env = 'S' }").unwrap();
+        let application = read("{ tenant = 't', client_id = 'c', client_secret = { env = 'S' } }").unwrap();
         assert!(matches!(&application, TokenSource::Application(client) if client.id == "c"), "{application:?}");
-        let mut refresh = read("client_id = 'c', refresh_token = 'r', certificate = 'p', ca_file = 'a'").unwrap();
+        let mut refresh = read("{ client_id = 'c', refresh_token = 'r', certificate = 'p', ca_file = 'a' }").unwrap();
         assert_eq!(refresh.paths_mut(), ["r", "p", "a"]);
-        let mut account = read("service_account = 'k'").unwrap();
+        let mut account = read("{ service_account = 'k' }").unwrap();
         assert_eq!(account.paths_mut(), ["k"]);
     }
 
     #[test]
     fn what_tells_no_way_or_two_is_refused_without_its_values() {
         for (text, expected) in [
-            ("", "one of these"),
-            ("command = 'geheim', env = 'geheim'", "one of these"),
-            ("command = 'geheim', scope = 'geheim'", "one of these"),
-            ("service_account = 'geheim', client_id = 'geheim'", "one of these"),
-            ("client_id = 'geheim'", "`bounced login`"),
-            ("client_id = 'c', client_secret = { file = 'geheim' }, certificate = 'geheim'", "keep one"),
-            ("client_id = 'c', client_secret = 'geheim'", "not the secret itself"),
-            ("refresh_token = 'geheim'", "one of these"),
+            ("{}", "one of these"),
+            ("'geheim'", "expected { command ="),
+            ("7", "expected { command ="),
+            ("{ command = 'geheim', env = 'geheim' }", "one of these"),
+            ("{ command = 'geheim', scope = 'geheim' }", "one of these"),
+            ("{ service_account = 'geheim', client_id = 'geheim' }", "one of these"),
+            ("{ client_id = 'geheim' }", "`bounced login`"),
+            ("{ client_id = 'c', client_secret = { file = 'geheim' }, certificate = 'geheim' }", "keep one"),
+            ("{ client_id = 'c', client_secret = 'geheim' }", "not the secret itself"),
+            ("{ refresh_token = 'geheim' }", "one of these"),
         ] {
             let refused = read(text).unwrap_err();
             assert!(refused.contains(expected) && !refused.contains("geheim"), "{text}: {refused}");

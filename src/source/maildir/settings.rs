@@ -8,7 +8,7 @@ use crate::source::{After, Settings, settings};
 
 /// A Maildir. Only `path` must be given.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table of its own: [maildir.NAME]")]
 pub struct MaildirSettings {
     /// The directory that holds `new`, `cur` and `tmp`.
     pub path: PathBuf,

@@ -1,22 +1,18 @@
 //! `[pop3.NAME]` in the configuration. Opens nothing and checks nothing but the words.
 
-use std::{
-    num::NonZeroU16,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{num::NonZeroU16, path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 
 use crate::source::{
     SecretSource, Settings, Timeouts, Tls,
     login::{self, Account, Mechanism, Protocol, Provider, TokenSource},
-    settings,
+    settings, tls,
 };
 
 /// A POP3 mailbox. Only `user`, `host` (or `provider`) and `password` (or `token`) must be given.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table of its own: [pop3.NAME]")]
 pub struct Pop3Settings {
     /// A provider whose host and token servers are known.
     #[serde(default)]
@@ -131,8 +127,8 @@ impl Settings for Pop3Settings {
         self.log_in_as("").contradiction()
     }
 
-    fn needs(&self) -> Vec<(&'static str, &Path)> {
-        login::needs(&self.ca_file, &self.certificate)
+    fn unusable_file(&self) -> Option<String> {
+        tls::unusable_file(self.ca_file.as_deref(), self.certificate.as_deref())
     }
 
     fn folders(&self) -> Vec<Self> {
