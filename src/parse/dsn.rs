@@ -22,7 +22,7 @@ use super::{
 use crate::{
     codes::{EnhancedStatusCode, ReplyCode},
     report::{Action, Address, Evidence, Excerpt, Finding, Location, Original, Recipient},
-    text::{address_of, addresses, is_same_mailbox, lines, organisation, unescaped},
+    text::{address_of, addresses, is_same_mailbox, organisation, split_lines, unescaped},
 };
 
 /// Reads the delivery-status parts of a mail; `None` when there is none that names a recipient or an outcome.
@@ -539,7 +539,7 @@ fn is_farewell(diagnostic: &str) -> bool {
 fn remote_words(transcript: &Excerpt) -> Option<Excerpt> {
     let mut said = Excerpt::default();
     let mut at = 0;
-    for line in lines(transcript.as_str()) {
+    for line in split_lines(transcript.as_str()) {
         let words = line.trim().strip_prefix("<<< ").filter(|words| words.starts_with(['4', '5']));
         // A multi-line reply repeats its code (RFC 5321 §4.2.1); what follows with another code is another reply.
         let goes_on = |words: &&str| words.get(..3).is_some_and(|code| said.as_str().starts_with(code));

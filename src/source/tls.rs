@@ -168,7 +168,8 @@ fn unaccepted(why: &CertificateError) -> String {
         CertificateError::NotValidForNameContext { .. } => {
             format!("{why}; reach the server by a name that stands in it: correct host")
         }
-        CertificateError::UnknownIssuer => {
+        // The latter where an authority that is trusted has the same name as the one that signed it.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
             "no authority that is trusted vouches for it; name its authority, or itself where it signed itself, in ca_file"
                 .to_owned()
         }
