@@ -277,7 +277,8 @@ impl Classifier {
         let addresses = given.chain(recipient.final_recipient.as_deref());
         let domains =
             addresses.filter_map(|address| address.rsplit_once('@')).map(|(_, domain)| fold(domain).into_string());
-        let parties: Vec<String> = domains.chain(hosts.iter().cloned()).collect();
+        let reporting = reporting_mta.map(host_name);
+        let parties: Vec<String> = domains.chain(hosts.iter().cloned()).chain(reporting).collect();
         let others = [&recipient.final_recipient, &recipient.forwarded_to].into_iter().flatten();
         let others = others.filter_map(|other| Address::parse(other));
         let recipients: Vec<Address> = recipient.address.iter().cloned().chain(others).collect();
@@ -412,8 +413,11 @@ impl Classifier {
             [status.map(|s| (s.value.class_digit(), &s.evidence)), reply.map(|r| (r.value.class_digit(), &r.evidence))];
         let conflict = matches!(digits, [Some((a, _)), Some((b, _))] if a != b);
         let limit = digits.into_iter().flatten().find_map(|(digit, evidence)| limit(digit, Some(evidence)));
-        // In a conflict the weaker signal never suppresses, unless the words leave no doubt.
-        let beyond_doubt = conflict && best >= Some(Rank::UnmistakablePhrase);
+        // In a conflict the weaker signal never suppresses, unless the words leave no doubt. Alone, a bare x.0.0 is filler
+        // beside a provider's own phrase: Google writes 4.0.0 for a domain that does not exist.
+        let is_filler = reply.is_none() && status.is_some_and(|s| s.value.is_bare());
+        let beyond_doubt =
+            (conflict && best >= Some(Rank::UnmistakablePhrase)) || (is_filler && best >= Some(Rank::ProviderPhrase));
         (conflict, limit.filter(|_| !beyond_doubt))
     }
 }
@@ -445,12 +449,18 @@ fn unexplained(action: Action) -> (Judgement, String) {
     (Judgement { class, reason, fault: Fault::Unknown }, rule.to_owned())
 }
 
-/// The hosts that may have spoken: remote-MTA, reporting-MTA, and what Postfix and qmail-remote name in the text.
+/// The hosts that may have spoken: remote-MTA, where there is none the reporting-MTA, and what Postfix and qmail-remote name
+/// in the text.
 fn hosts(recipient: &Recipient, reporting_mta: Option<&str>, diagnostic: &str) -> Vec<String> {
     let named = diagnostic.find("host ").map(|at| &diagnostic[at + "host ".len()..]);
     let named = named.and_then(|rest| rest.split([' ', '[', ':', '(', ',']).next());
-    let all = [recipient.remote_mta.as_deref(), reporting_mta, named];
-    all.into_iter().flatten().map(|host| host.trim().trim_end_matches('.').to_lowercase()).collect()
+    let mta = recipient.remote_mta.as_deref().or(reporting_mta);
+    [mta, named].into_iter().flatten().map(host_name).collect()
+}
+
+/// A host in the form in which hosts are compared.
+fn host_name(host: &str) -> String {
+    host.trim().trim_end_matches('.').to_lowercase()
 }
 
 /// A row that says no more than "undetermined" is worth little, whatever it is.
@@ -497,6 +507,38 @@ mod tests {
     }
 
     #[test]
+    fn a_bare_status_alone_limits_all_but_the_providers_own_words() {
+        let class = |status: &str, diagnostic: &str| {
+            let evidence = Evidence::of_structure("test");
+            let recipient = Recipient {
+                statuses: vec![Finding { value: status.parse().unwrap(), evidence }],
+                diagnostic: Some(diagnostic.into()),
+                ..Recipient::default()
+            };
+            Classifier::embedded().judge_recipient(&recipient, Some("googlemail.com")).class
+        };
+        let gone = "DNS type 'mx' lookup of a.example responded with code NXDOMAIN Domain name not found: a.example";
+        assert_eq!(class("4.0.0", gone), Class::Hard);
+        assert_eq!(class("4.4.0", gone), Class::Soft);
+        assert_eq!(class("4.0.0", "User unknown in local recipient table"), Class::Soft);
+    }
+
+    #[test]
+    fn a_provider_that_reports_what_another_server_answered_does_not_speak() {
+        let rule = |remote_mta: Option<&str>| {
+            let recipient = Recipient {
+                remote_mta: remote_mta.map(str::to_owned),
+                diagnostic: Some("550 relay not permitted".into()),
+                ..Recipient::default()
+            };
+            Classifier::embedded().judge_recipient(&recipient, Some("googlemail.com")).rule
+        };
+        assert_eq!(rule(Some("mx.a.example")), "phrases:relaying");
+        assert_eq!(rule(Some("aspmx.l.google.com")), "phrases:google.login");
+        assert_eq!(rule(None), "phrases:google.login");
+    }
+
+    #[test]
     fn what_is_said_of_others_or_with_if_and_or_is_no_proof() {
         let table = Classifier::embedded();
         for (status, diagnostic, around, expected) in [
@@ -511,6 +553,8 @@ mod tests {
             ("", "550 unknown mailbox or not for you. User unknown", "", "hard user_unknown"),
             ("", "550 mailbox unavailable", "The address does not exist or may not be used.", "hard user_unknown"),
             ("", "550 no such user or alias (in reply to RCPT TO command)", "", "hard user_unknown"),
+            ("5.1.1", "511 5.1.1 unknown address or alias: anna@example.org", "", "hard user_unknown"),
+            ("5.1.1", "550 5.1.1 unknown address or anna@example.org refuses", "", "soft undetermined"),
             ("", "550 no such user or alias Giving up on 192.0.2.1.", "", "hard user_unknown"),
             ("", "550 user unknown or misspelt. Access denied", "", "hard user_unknown"),
             ("", "550 mailbox unavailable or it is not yours", "", "soft undetermined"),

@@ -8,7 +8,7 @@ use foldhash::{HashMap, HashSet};
 
 use super::{
     Rank,
-    shapes::{Order, Term, ends_word, goes_on_as_name, in_one_sentence, together},
+    shapes::{Order, Reach, Term, ends_word, goes_on_as_name, in_one_sentence, together},
 };
 use crate::{
     codes::{Class, EnhancedStatusCode, Fault, Judgement, Reason, ReplyCode, Variant},
@@ -449,8 +449,10 @@ impl Rules {
         let reply_ends = BEHIND_REPLY.iter().filter_map(|frame| other.find(frame)).min();
         let other = &other[..reply_ends.unwrap_or(other.len())];
         let other = other.split(". ").next().unwrap_or(other).trim();
-        // One word more is a noun that the words before it speak of as well: "no such user or domain".
-        let is_sentence = other.contains(' ') || other.contains(is_unspaced);
+        // One word more is a noun that the words before it speak of as well: "no such user or domain", "unknown address
+        // or alias: anna@example.org".
+        let noun = other.rsplit_once(' ').filter(|(_, name)| name.contains('@')).map_or(other, |(noun, _)| noun);
+        let is_sentence = noun.contains(' ') || noun.contains(is_unspaced);
         let says = |term: &Term| other.match_indices(term.head()).any(|(at, _)| term.end(other, at).is_some());
         is_sentence && !self.or_same.iter().any(says)
     }
@@ -508,12 +510,15 @@ impl Rules {
             Some(end - self.patterns.patterns()[pattern].len()..end)
         };
         let of_word = || words.iter().find_map(|&word| found.place(word)).cloned();
+        // Which command was refused is told around the answer; that an address is dead is the server's own sentence.
+        let reach = if rule.judgement.class == Class::Hard { Reach::Answer } else { Reach::Report };
         let of_shape = |shape: &Shape| {
             // Most shapes that are called have one of the two only.
             if !(found.has_any(&shape.about) && found.has_any(&shape.says)) {
                 return None;
             }
-            together(found.text, &found.places(&shape.about), &found.places(&shape.says), shape.order, shape.between)
+            let (about, says) = (found.places(&shape.about), found.places(&shape.says));
+            together(found.text, &about, &says, shape.order, shape.between, reach)
         };
         let range = of_phrase().or_else(of_word).or_else(|| shapes.iter().find_map(of_shape))?;
         Some(Fit::new(rule, range))

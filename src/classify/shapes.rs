@@ -22,6 +22,15 @@ pub enum Order {
     Either,
 }
 
+/// How far what is said belongs together, where a report quotes what a server answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// From the words of who reports into the answer: "MAIL FROM:<news@a.example>: 550 does not exist".
+    Report,
+    /// Within one of the two: "Failed recipient: anna@a.example Error: 502 Command not recognized" says nothing of her.
+    Answer,
+}
+
 /// A folded word or several, a `*` at the end of a word standing for any ending.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Term {
@@ -107,9 +116,10 @@ pub(super) fn together(
     says: &[Range<usize>],
     order: Order,
     between: usize,
+    reach: Reach,
 ) -> Option<Range<usize>> {
-    let forth = || adjacent(text, about, says, between);
-    let back = || adjacent(text, says, about, between);
+    let forth = || adjacent(text, about, says, between, reach);
+    let back = || adjacent(text, says, about, between, reach);
     match order {
         Order::AboutFirst => forth(),
         Order::SaysFirst => back(),
@@ -118,11 +128,19 @@ pub(super) fn together(
 }
 
 /// `first` and after it, near enough and in one sentence, `second`. The ends of `first` ascend.
-fn adjacent(text: &str, first: &[Range<usize>], second: &[Range<usize>], between: usize) -> Option<Range<usize>> {
+fn adjacent(
+    text: &str,
+    first: &[Range<usize>],
+    second: &[Range<usize>],
+    between: usize,
+    reach: Reach,
+) -> Option<Range<usize>> {
     second.iter().find_map(|second| {
         let nearest = first.partition_point(|first| first.end <= second.start).checked_sub(1)?;
         let first = &first[nearest];
-        one_sentence(&text[first.end..second.start], between).then_some(first.start..second.end)
+        let gap = &text[first.end..second.start];
+        let together = one_sentence(gap, between) && (reach == Reach::Report || !begins_answer(gap));
+        together.then_some(first.start..second.end)
     })
 }
 
@@ -144,6 +162,17 @@ fn one_sentence(gap: &str, most: usize) -> bool {
     }
     let counted = gap.split(' ').filter(|word| !is_name(word)).map(|word| word.chars().count() + 1);
     counted.sum::<usize>() <= most + 1
+}
+
+/// Whether a server's answer begins in a gap, behind the words of who reports it.
+fn begins_answer(gap: &str) -> bool {
+    let is_code =
+        |word: &str| word.len() == 3 && word.starts_with(['4', '5']) && word.bytes().all(|b| b.is_ascii_digit());
+    let words = gap.split([' ', '[', '\'', '"']);
+    let mut pairs = words.clone().zip(words.skip(1)).enumerate();
+    // A blank alone is before a name that is a number: "user 450 unknown".
+    let introduces = |n, word: &str| word.ends_with(':') || word == "code" || (word.is_empty() && n > 0);
+    pairs.any(|(n, (before, word))| is_code(word) && introduces(n, before))
 }
 
 /// Whether a word is an address or a host name.
@@ -190,7 +219,7 @@ mod tests {
     fn noun_and_predicate_stand_in_one_sentence() {
         let tell = |text: &str, order| {
             let all = |word: &str| text.match_indices(word).map(|(at, _)| at..at + word.len()).collect::<Vec<_>>();
-            together(text, &all("user"), &all("unknown"), order, 20).map(|range| text[range].to_owned())
+            together(text, &all("user"), &all("unknown"), order, 20, Reach::Answer).map(|range| text[range].to_owned())
         };
         for (text, order, expected) in [
             ("the user ann is unknown here", Order::AboutFirst, Some("user ann is unknown")),
@@ -208,9 +237,22 @@ mod tests {
                 Some("user <a-very-long-name@a.example> at mx.a.example unknown"),
             ),
             ("user one, user two is unknown", Order::AboutFirst, Some("user two is unknown")),
+            ("user 450 unknown", Order::AboutFirst, Some("user 450 unknown")),
+            ("user: 450 unknown", Order::AboutFirst, None),
+            ("user [450 unknown", Order::AboutFirst, None),
+            ("user, code 450 unknown", Order::AboutFirst, None),
+            ("user: 250 unknown", Order::AboutFirst, Some("user: 250 unknown")),
         ] {
             assert_eq!(tell(text, order).as_deref(), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_said_of_another_may_stand_around_the_answer() {
+        let text = "sender: 550 unknown";
+        let reaching = |reach| together(text, &[0..6], &[12..19], Order::AboutFirst, 20, reach);
+        assert_eq!(reaching(Reach::Report), Some(0..19));
+        assert_eq!(reaching(Reach::Answer), None);
     }
 
     proptest! {
