@@ -134,6 +134,8 @@ struct File {
     #[serde(default)]
     others: Vec<String>,
     #[serde(default)]
+    instead: Vec<String>,
+    #[serde(default)]
     list: BTreeMap<String, Spanned<Vec<String>>>,
     #[serde(default)]
     scope: BTreeMap<String, Spanned<ScopeSpec>>,
@@ -229,7 +231,7 @@ pub(super) fn read(files: &[Arc<TableFile>], reasons: &Reasons, rules: &mut Buil
     let mut list_places: HashMap<String, (Arc<TableFile>, Range<usize>)> = HashMap::new();
     let mut used = HashSet::new();
     for file in files {
-        let File { drop, or, or_else, or_same, conditions, denials, named, others, list, scope, phrase } =
+        let File { drop, or, or_else, or_same, conditions, denials, named, others, instead, list, scope, phrase } =
             file.parse()?;
         rules.or(&or);
         rules.or_else(&or_else);
@@ -240,6 +242,7 @@ pub(super) fn read(files: &[Arc<TableFile>], reasons: &Reasons, rules: &mut Buil
         rules.denials(&denials);
         rules.named(&named);
         rules.others(&others);
+        rules.instead(&instead);
         for (name, words) in list {
             let place = words.span();
             if let Some((stronger, stronger_place)) = list_places.get(&name) {

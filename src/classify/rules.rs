@@ -305,6 +305,8 @@ pub(super) struct Rules {
     named: Vec<String>,
     /// Nouns that something else than the recipient goes by.
     others: HashSet<String>,
+    /// Nouns that are spoken of instead of the one before them: "user policy not found".
+    instead: HashSet<String>,
     /// What stands in every text for which a frame row may fit.
     frames: AhoCorasick,
 }
@@ -511,7 +513,8 @@ impl Rules {
         };
         let of_word = || words.iter().find_map(|&word| found.place(word)).cloned();
         // Which command was refused is told around the answer; that an address is dead is the server's own sentence.
-        let reach = if rule.judgement.class == Class::Hard { Reach::Answer } else { Reach::Report };
+        let hard = rule.judgement.class == Class::Hard;
+        let reach = if hard { Reach::Answer { instead: &self.instead } } else { Reach::Report };
         let of_shape = |shape: &Shape| {
             // Most shapes that are called have one of the two only.
             if !(found.has_any(&shape.about) && found.has_any(&shape.says)) {
@@ -550,6 +553,7 @@ pub(super) struct Builder {
     denials: Vec<String>,
     named: Vec<String>,
     others: Vec<String>,
+    instead: Vec<String>,
 }
 
 impl Builder {
@@ -596,6 +600,11 @@ impl Builder {
     /// Adds nouns that something else than the recipient goes by.
     pub(super) fn others(&mut self, words: &[String]) {
         self.others.extend(words.iter().map(|word| fold(word).into_string()));
+    }
+
+    /// Adds nouns that are spoken of instead of the one before them.
+    pub(super) fn instead(&mut self, words: &[String]) {
+        self.instead.extend(words.iter().map(|word| fold(word).into_string()));
     }
 
     /// Adds a scope and gives its number.
@@ -677,6 +686,7 @@ impl Builder {
             denials,
             named,
             others,
+            instead,
             ..
         } = self;
         let mut uses = vec![(Vec::new(), Vec::new()); patterns.len()];
@@ -719,6 +729,7 @@ impl Builder {
             denials,
             named,
             others: others.into_iter().collect(),
+            instead: instead.into_iter().collect(),
             frames,
         }
     }

@@ -4,8 +4,9 @@
 //! text: of the nouns in front of a predicate only the nearest one is looked at, for what lies between it and the
 //! predicate also lies between those before it and the predicate.
 
-use std::{fmt, ops::Range};
+use std::{fmt, net::IpAddr, ops::Range};
 
+use foldhash::HashSet;
 use serde::{Deserialize, Serialize};
 
 use crate::text::is_unspaced;
@@ -22,13 +23,14 @@ pub enum Order {
     Either,
 }
 
-/// How far what is said belongs together, where a report quotes what a server answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reach {
-    /// From the words of who reports into the answer: "MAIL FROM:<news@a.example>: 550 does not exist".
+/// What a sentence may be made of, where a report quotes what a server answered.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Reach<'w> {
+    /// The words of who reports and the answer: "MAIL FROM:<news@a.example>: 550 does not exist".
     Report,
-    /// Within one of the two: "Failed recipient: anna@a.example Error: 502 Command not recognized" says nothing of her.
-    Answer,
+    /// One of the two, and nothing is said of another noun instead: neither "Failed recipient: anna@a.example Error: 502
+    /// Command not recognized" nor "user policy not found" says anything of a recipient.
+    Answer { instead: &'w HashSet<String> },
 }
 
 /// A folded word or several, a `*` at the end of a word standing for any ending.
@@ -116,10 +118,15 @@ pub(super) fn together(
     says: &[Range<usize>],
     order: Order,
     between: usize,
-    reach: Reach,
+    reach: Reach<'_>,
 ) -> Option<Range<usize>> {
-    let forth = || adjacent(text, about, says, between, reach);
-    let back = || adjacent(text, says, about, between, reach);
+    let in_answer = |gap: &str| matches!(reach, Reach::Report) || !begins_answer(gap);
+    let of_noun = |gap: &str| match reach {
+        Reach::Report => true,
+        Reach::Answer { instead } => !(begins_answer(gap) || names_another(gap, instead)),
+    };
+    let forth = || adjacent(text, about, says, between, of_noun);
+    let back = || adjacent(text, says, about, between, in_answer);
     match order {
         Order::AboutFirst => forth(),
         Order::SaysFirst => back(),
@@ -133,14 +140,13 @@ fn adjacent(
     first: &[Range<usize>],
     second: &[Range<usize>],
     between: usize,
-    reach: Reach,
+    joins: impl Fn(&str) -> bool,
 ) -> Option<Range<usize>> {
     second.iter().find_map(|second| {
         let nearest = first.partition_point(|first| first.end <= second.start).checked_sub(1)?;
         let first = &first[nearest];
         let gap = &text[first.end..second.start];
-        let together = one_sentence(gap, between) && (reach == Reach::Report || !begins_answer(gap));
-        together.then_some(first.start..second.end)
+        (one_sentence(gap, between) && joins(gap)).then_some(first.start..second.end)
     })
 }
 
@@ -173,6 +179,28 @@ fn begins_answer(gap: &str) -> bool {
     // A blank alone is before a name that is a number: "user 450 unknown".
     let introduces = |n, word: &str| word.ends_with(':') || word == "code" || (word.is_empty() && n > 0);
     pairs.any(|(n, (before, word))| is_code(word) && introduces(n, before))
+}
+
+/// Words that lead from a noun to where it stands, in the languages that write "server" and the like as English does:
+/// "user anna on this server", "auf diesem Server".
+const LEADS_ON: [&str; 35] = [
+    "on", "at", "in", "of", "for", "to", "from", "with", "by", "under", "auf", "im", "am", "an", "bei", "von", "vom",
+    "unter", "su", "sul", "da", "di", "dal", "del", "sur", "de", "du", "en", "em", "no", "op", "van", "bij", "na",
+    "pa",
+];
+
+/// Words that what is said may begin with: "user policy has been revoked".
+const HELPS: [&str; 8] = ["has", "have", "had", "is", "was", "are", "were", "been"];
+
+/// Whether the words between a noun and what is said end in another noun, or are an IP address: "user policy", "the
+/// recipient's public key", "address 192.0.2.1".
+fn names_another(gap: &str, instead: &HashSet<String>) -> bool {
+    // What stands in quotes is a name: "user 'service' unknown".
+    let mut words = gap.trim_end().rsplit(' ').skip_while(|word| HELPS.contains(word));
+    let last = words.next().unwrap_or_default();
+    let is_host = || last.trim_matches(['[', ']', '(', ')']).parse::<IpAddr>().is_ok();
+    let leads_on = || gap.split(' ').any(|word| LEADS_ON.contains(&word));
+    (instead.contains(last) || is_host()) && !leads_on()
 }
 
 /// Whether a word is an address or a host name.
@@ -217,9 +245,11 @@ mod tests {
 
     #[test]
     fn noun_and_predicate_stand_in_one_sentence() {
+        let instead: HashSet<String> = ["policy".to_owned(), "key".to_owned()].into_iter().collect();
+        let reach = || Reach::Answer { instead: &instead };
         let tell = |text: &str, order| {
             let all = |word: &str| text.match_indices(word).map(|(at, _)| at..at + word.len()).collect::<Vec<_>>();
-            together(text, &all("user"), &all("unknown"), order, 20, Reach::Answer).map(|range| text[range].to_owned())
+            together(text, &all("user"), &all("unknown"), order, 20, reach()).map(|range| text[range].to_owned())
         };
         for (text, order, expected) in [
             ("the user ann is unknown here", Order::AboutFirst, Some("user ann is unknown")),
@@ -242,6 +272,15 @@ mod tests {
             ("user [450 unknown", Order::AboutFirst, None),
             ("user, code 450 unknown", Order::AboutFirst, None),
             ("user: 250 unknown", Order::AboutFirst, Some("user: 250 unknown")),
+            ("user policy unknown", Order::AboutFirst, None),
+            ("user's public key unknown", Order::AboutFirst, None),
+            ("user's public key has been unknown", Order::AboutFirst, None),
+            ("user 192.0.2.1 unknown", Order::AboutFirst, None),
+            ("user under our policy unknown", Order::AboutFirst, Some("user under our policy unknown")),
+            ("user 'policy' unknown", Order::AboutFirst, Some("user 'policy' unknown")),
+            ("user policy ann unknown", Order::AboutFirst, Some("user policy ann unknown")),
+            ("unknown policy user", Order::SaysFirst, Some("unknown policy user")),
+            ("unknown: 450 user", Order::SaysFirst, None),
         ] {
             assert_eq!(tell(text, order).as_deref(), expected, "{text}");
         }
@@ -249,10 +288,10 @@ mod tests {
 
     #[test]
     fn what_is_said_of_another_may_stand_around_the_answer() {
-        let text = "sender: 550 unknown";
+        let (text, instead) = ("sender: 550 unknown", HashSet::default());
         let reaching = |reach| together(text, &[0..6], &[12..19], Order::AboutFirst, 20, reach);
         assert_eq!(reaching(Reach::Report), Some(0..19));
-        assert_eq!(reaching(Reach::Answer), None);
+        assert_eq!(reaching(Reach::Answer { instead: &instead }), None);
     }
 
     proptest! {
