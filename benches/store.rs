@@ -1,6 +1,6 @@
 //! Batches of judged messages into SQLite, in messages a second, and a long list into its published files:
-//! `cargo bench --bench store`. `BOUNCED_STORE=FILE cargo bench --bench store commit_new` commits into a store that is there, as
-//! `scripts/bench-large --keep` leaves it, and leaves the rows in it.
+//! `cargo bench --bench store`. `BOUNCED_STORE=FILE cargo bench --bench store commit_new` commits into a store that is
+//! there, as `scripts/bench-large --keep` leaves it, and leaves the rows in it.
 
 use std::{
     env,

@@ -40,8 +40,8 @@ pub fn now() -> i64 {
     Moment::now().wall
 }
 
-/// From when on whatever is looked after now and then is looked after: all of it at the same moments, so that an idle process
-/// wakes up once for all.
+/// From when on whatever is looked after now and then is looked after: all of it at the same moments, so that an idle
+/// process wakes up once for all.
 pub(crate) fn ticks() -> Instant {
     static TICKS: LazyLock<std::time::Instant> = LazyLock::new(std::time::Instant::now);
     Instant::from_std(*TICKS)

@@ -200,8 +200,8 @@ async fn execute(file: &Path, sql: &'static str) {
     connection.close().await.expect("it is open");
 }
 
-/// The mail comes first, and then what tells that we sent the message: lines of the log, or a file. What is written of that is
-/// two transactions; a process that ends before either of them leaves the rest for the next one.
+/// The mail comes first, and then what tells that we sent the message: lines of the log, or a file. What is written of
+/// that is two transactions; a process that ends before either of them leaves the rest for the next one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bounce_that_waits_is_believed_when_the_log_or_a_file_tells_of_its_message_whoever_is_killed() {
     const SOON: Duration = Duration::from_secs(30);

@@ -317,7 +317,8 @@ async fn what_stays_wrong_is_refused_in_one_line_that_says_what_to_do() {
     }
 }
 
-/// A source before a server that says the first of these at once, each other one when it hears a line, and then falls silent.
+/// A source before a server that says the first of these at once, each other one when it hears a line, and then falls
+/// silent.
 async fn before(says: Vec<Vec<u8>>) -> Pop3Source {
     before_each(vec![says]).await
 }

@@ -1,5 +1,6 @@
-//! Mails that servers hand over to `bounced receive`: each is on record exactly once when the server has thrown it away, whatever
-//! fails meanwhile. The servers are real, and set up as docs/receive.md says. And archives, which count as of their own time.
+//! Mails that servers hand over to `bounced receive`: each is on record exactly once when the server has thrown it
+//! away, whatever fails meanwhile. The servers are real, and set up as docs/receive.md says. And archives, which count
+//! as of their own time.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 

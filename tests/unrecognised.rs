@@ -1,4 +1,5 @@
-//! Mails that look like reports and name nobody: they are listed, copied out of the mailbox that they lie in by now, and read again.
+//! Mails that look like reports and name nobody: they are listed, copied out of the mailbox that they lie in by now,
+//! and read again.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 

@@ -25,7 +25,9 @@ pub async fn open_store(config: &Config) -> Result<Store, StoreError> {
 pub(super) async fn permit_new_store(config: &Config) -> Result<(), StoreError> {
     let Some(list) = Followers::configured(config).list_that_would_be_lost().await else { return Ok(()) };
     Err(StoreError::Foreign(format!(
-        "database {} is missing or empty, but there is a published list, {}, that was made from it; restore the database from a backup, or begin with an empty list, once, by --accept-new-store of `bounced run`, or without a mailbox of `bounced receive` or `bounced import`",
+        "database {} is missing or empty, but there is a published list, {}, that was made from it; restore the \
+         database from a backup, or begin with an empty list, once, by --accept-new-store of `bounced run`, or \
+         without a mailbox of `bounced receive` or `bounced import`",
         config.database.path.display(),
         list.display()
     )))

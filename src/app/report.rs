@@ -75,8 +75,8 @@ pub struct MailReport {
     pub total: ReportLine,
 }
 
-/// Figures from the day on in which `since` (seconds since 1970-01-01 UTC) lies, at most `limit` lines of them. What was sent
-/// is counted by days, so nothing is told of a part of one.
+/// Figures from the day on in which `since` (seconds since 1970-01-01 UTC) lies, at most `limit` lines of them. What
+/// was sent is counted by days, so nothing is told of a part of one.
 ///
 /// # Errors
 /// See [`StoreError`]; a store that was never made is one.

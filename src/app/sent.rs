@@ -88,8 +88,8 @@ pub struct Believed {
 }
 
 /// Believes bounces, complaints and signs of life that were read before it was known that the messages of which they speak
-/// are ours, and publishes at `now` (seconds since 1970-01-01 UTC) what that changes. Not before all files are read: who else
-/// got a message may stand in the last line.
+/// are ours, and publishes at `now` (seconds since 1970-01-01 UTC) what that changes. Not before all files are read:
+/// who else got a message may stand in the last line.
 ///
 /// # Errors
 /// As for [`List::suppress`].

@@ -225,11 +225,13 @@ fn unwritable_disks(config: &Config, room: impl Fn(&Path) -> Option<Room>) -> Ve
         let failure = match room(&disk)? {
             Room::Left(ENOUGH_ROOM..) => return None,
             Room::Left(left) => format!(
-                "the disk of {shown} has {} KiB left: bounces are recorded and published only when there is room; free some space",
+                "the disk of {shown} has {} KiB left: bounces are recorded and published only when there is room; \
+                 free some space",
                 grouped(left / 1024)
             ),
             Room::ReadOnly => format!(
-                "the disk of {shown} is mounted read-only: nothing is recorded or published; find out why (a fault of the disk, perhaps) and mount it to be written"
+                "the disk of {shown} is mounted read-only: nothing is recorded or published; find out why (a fault of \
+                 the disk, perhaps) and mount it to be written"
             ),
         };
         Some(UnwritableDisk { disk, failure })

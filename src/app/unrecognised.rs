@@ -1,5 +1,5 @@
-//! Messages that look like reports and name nobody -> the mails themselves, as far as they still lie in their mailboxes; and the
-//! same read again by the tables of today. Nothing is moved or changed in a mailbox.
+//! Messages that look like reports and name nobody -> the mails themselves, as far as they still lie in their
+//! mailboxes; and the same read again by the tables of today. Nothing is moved or changed in a mailbox.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -25,8 +25,8 @@ pub async fn unrecognised(config: &Config, mailbox: Option<&str>) -> Result<Vec<
     found
 }
 
-/// Looks for mails in the mailboxes that they were read from, in all their folders, and hands over each that is there. Says which
-/// mailboxes could not be looked through, and why.
+/// Looks for mails in the mailboxes that they were read from, in all their folders, and hands over each that is there.
+/// Says which mailboxes could not be looked through, and why.
 pub async fn look_for(
     config: &Config,
     wanted: &[Unrecognised],
@@ -71,8 +71,8 @@ pub struct ReadAgain {
 /// So many octets of messages are kept until all are found.
 const MOST_OCTETS: usize = 64 << 20;
 
-/// Reads messages again that named nobody, and records those that name somebody by the tables of today, at `now` (seconds since
-/// 1970-01-01 UTC), as of the time when they were received.
+/// Reads messages again that named nobody, and records those that name somebody by the tables of today, at `now`
+/// (seconds since 1970-01-01 UTC), as of the time when they were received.
 ///
 /// # Errors
 /// See [`StoreError`]; some of them may be recorded then.

@@ -66,7 +66,8 @@ impl Check {
             if config.file.is_none() {
                 return Err(Failure::new(Exit::Config, advice));
             }
-            let nothing = "nothing: only `bounced receive` and `bounced import` can bring mail, and `bounced run` would not start";
+            let nothing = "nothing: only `bounced receive` and `bounced import` can bring mail, and \
+                           `bounced run` would not start";
             show(&labelled("watched", format_args!("{nothing}: {}", printable(&advice))))?;
         }
         if self.connect { block_on(connect(&config)) } else { Ok(Exit::Yes) }
@@ -81,8 +82,8 @@ fn labelled(label: &str, text: impl fmt::Display) -> String {
     format!("{label:<LABEL$}{text}")
 }
 
-/// Prints lines of a label and a text. On a terminal they are as wide as it is; elsewhere each stays whole, for whoever looks
-/// for one.
+/// Prints lines of a label and a text. On a terminal they are as wide as it is; elsewhere each stays whole, for whoever
+/// looks for one.
 fn show(lines: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     let width = width().unwrap_or(usize::MAX);

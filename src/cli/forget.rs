@@ -19,8 +19,8 @@ use crate::{
 ///
 /// They leave the suppression list and the published lists; their bounces, complaints and history are erased, and so is
 /// what other rows say of them. What still comes of them is recorded without address and text, and nothing puts them onto
-/// a list again. The hash needs the key, a file beside the database: keep a copy of both. What was killed midway is finished by the
-/// next one. Exit code 1 where --undo finds one that was not forgotten.
+/// a list again. The hash needs the key, a file beside the database: keep a copy of both. What was killed midway is
+/// finished by the next one. Exit code 1 where --undo finds one that was not forgotten.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   bounced forget ann@example.org

@@ -36,9 +36,9 @@ use crate::{
 ///
 /// Each mail counts as of the time when it arrived, as its topmost Received field says, else its Date, and never later than
 /// now: bounces of ten years ago suppress whom the policy still suppresses for them today. What is on record already counts
-/// no more, so an import that was stopped is begun again and goes on where it was: Ctrl-C (SIGINT) and SIGTERM finish the part
-/// in hand and publish it, exit code 75; another one a second or more later ends it at once. The mails stay as they are. For
-/// the lists of other programs there is `bounced suppressions import`.
+/// no more, so an import that was stopped is begun again and goes on where it was: Ctrl-C (SIGINT) and SIGTERM finish
+/// the part in hand and publish it, exit code 75; another one a second or more later ends it at once. The mails stay as
+/// they are. For the lists of other programs there is `bounced suppressions import`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   bounced import Inbox                  an mbox file
@@ -206,7 +206,8 @@ impl Archive {
             let look = if doubtful == 1 { "looks" } else { "look" };
             self.bar.suspend(|| {
                 complain(&format!(
-                    "{}: {lines} within mails {look} like the beginning of another mail, and count as text: no blank line before, or no header behind",
+                    "{}: {lines} within mails {look} like the beginning of another mail, and count as text: no blank \
+                     line before, or no header behind",
                     printable(&name)
                 ));
             });

@@ -95,8 +95,8 @@ fn read(source: impl Read + Send) -> Result<Input, Failure> {
     Ok(if mail.rest.is_none() { with_line_feeds(mail) } else { mail })
 }
 
-/// Dovecot's Sieve ends lines by CR LF and stores them with LF: of a command that was killed behind the commit it keeps the mail,
-/// which must be known in the inbox.
+/// Dovecot's Sieve ends lines by CR LF and stores them with LF: of a command that was killed behind the commit it keeps
+/// the mail, which must be known in the inbox.
 fn with_line_feeds(mail: Input) -> Input {
     let lines = || mail.bytes.split_inclusive(|octet| *octet == b'\n');
     if !lines().all(|line| line.ends_with(b"\r\n") || !line.ends_with(b"\n")) {

@@ -19,9 +19,10 @@ use crate::{
 
 /// Try messages again now that could not be read, or that were set aside; exit code 1 when there are none.
 ///
-/// A daemon that runs takes them up when it looks at the mailbox next; else the next start does. With --unrecognised those are
-/// read again at once that looked like reports and named nobody, after an upgrade or with other tables: who is named now is
-/// recorded as of the time when the mail was received. They are looked for in their mailboxes, where nothing is changed.
+/// A daemon that runs takes them up when it looks at the mailbox next; else the next start does. With --unrecognised
+/// those are read again at once that looked like reports and named nobody, after an upgrade or with other tables: who
+/// is named now is recorded as of the time when the mail was received. They are looked for in their mailboxes, where
+/// nothing is changed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   bounced status                what waits, and why

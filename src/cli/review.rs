@@ -1,5 +1,5 @@
-//! `bounced review`: the addresses that one message too many brought, or one provider too fast, or anybody may have named, or
-//! that are on the list and live, and a person's word on them.
+//! `bounced review`: the addresses that one message too many brought, or one provider too fast, or anybody may have
+//! named, or that are on the list and live, and a person's word on them.
 
 use std::io::{self, BufWriter, Write};
 
@@ -22,7 +22,8 @@ use crate::{
 };
 
 /// Look at what waits for you, and decide about it: addresses of which one message named too many or one provider called too
-/// many dead at once, those of which anybody may have written, and addresses that are on the list for good and show signs of life.
+/// many dead at once, those of which anybody may have written, and addresses that are on the list for good and show
+/// signs of life.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   bounced review list                       what waits, message by message

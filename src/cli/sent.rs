@@ -40,9 +40,10 @@ enum Command {
 
 /// Keep hashes of what a file says was sent, and count it.
 ///
-/// CSV has a first line with the names of its columns, in any order: time (RFC 3339, or seconds since 1970-01-01), message_id
-/// and recipient, and campaign if you like. NDJSON has one object a line with the same names. A row that can't be read is told
-/// by its line; the others are kept all the same. What is kept already counts once, so a file can be read again.
+/// CSV has a first line with the names of its columns, in any order: time (RFC 3339, or seconds since 1970-01-01),
+/// message_id and recipient, and campaign if you like. NDJSON has one object a line with the same names. A row that
+/// can't be read is told by its line; the others are kept all the same. What is kept already counts once, so a file can
+/// be read again.
 ///
 /// With the first file ever, bounces begin to be asked who can have written them: what anybody may have written changes
 /// nothing by itself from then on, and waits in `bounced review list`.

@@ -24,18 +24,20 @@ use crate::{
 /// database, a disk has no room or can't be written, or somebody is not forgotten as he asked.
 ///
 /// Wrong is a mailbox that was not read for long (stale), failed several times in a row or so that the database could
-/// not be told (failing), refuses again and again, which only a person can mend (needs_person), is read a day behind (lagging), holds messages that can't be read for an hour (pending) or
-/// over which the process died twice (set_aside), or can't be told for an hour what was recorded (unsettled).
-/// `bounced retry` and `bounced ack` answer for messages.
+/// not be told (failing), refuses again and again, which only a person can mend (needs_person), is read a day behind
+/// (lagging), holds messages that can't be read for an hour (pending) or over which the process died twice (set_aside),
+/// or can't be told for an hour what was recorded (unsettled). `bounced retry` and `bounced ack` answer for messages.
 ///
 /// With --json one array: [{"mailbox", "healthy", "wrong", "state", "reader", "standby", "age", "read_at", "failed_at",
-/// "failure", "failures", "next_try", "messages", "bounces", "newest", "lag", "unsettled", "pending", "waiting": [{"place", "why", "tries", "next_try",
-/// …}], …}], times in seconds since 1970-01-01 UTC; behind them {"handed_over", "healthy", "messages", "bounces", "newest"}
-/// for each name under which `bounced receive` or `import` recorded mails; {"list", "healthy", "failure"} for each published list
-/// that does not follow the database, {"disk", "healthy", "failure"} for each directory that has no room or can't be
-/// written, {"forget": "key" or "unfinished", "healthy", "failure"} where those who asked to be forgotten are not,
-/// {"alarm", "healthy", "about", "words", "raised", "cleared"} for each alarm that lasts (`bounced report`), and last {"held", "healthy", "believed"}: how many addresses wait for a person, and the mailboxes (and names of what was handed over) where anybody is
-/// believed who can write to them.
+/// "failure", "failures", "next_try", "messages", "bounces", "newest", "lag", "unsettled", "pending", "waiting":
+/// [{"place", "why", "tries", "next_try", …}], …}], times in seconds since 1970-01-01 UTC; behind them {"handed_over",
+/// "healthy", "messages", "bounces", "newest"} for each name under which `bounced receive` or `import` recorded mails;
+/// {"list", "healthy", "failure"} for each published list that does not follow the database, {"disk", "healthy",
+/// "failure"} for each directory that has no room or can't be written, {"forget": "key" or "unfinished", "healthy",
+/// "failure"} where those who asked to be forgotten are not, {"alarm", "healthy", "about", "words", "raised",
+/// "cleared"} for each alarm that lasts (`bounced report`), and last {"held", "healthy", "believed"}: how many
+/// addresses wait for a person, and the mailboxes (and names of what was handed over) where anybody is believed who can
+/// write to them.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   bounced status

@@ -27,10 +27,11 @@ use crate::{
 
 /// List mails that look like reports and name nobody; exit code 1 when there are none.
 ///
-/// Of these the database keeps where they were read, and no more. With --export they are looked for in their mailboxes, also in the
-/// folder that they were moved to, and copied for your eyes alone; nothing is changed there. What came by LMTP, through a command or
-/// from an archive lies in no mailbox: hand it over again. `bounced explain` shows why nobody is found in a mail, and `bounced retry --unrecognised`
-/// reads them again by other tables. What was recorded before there was this command is not listed.
+/// Of these the database keeps where they were read, and no more. With --export they are looked for in their mailboxes,
+/// also in the folder that they were moved to, and copied for your eyes alone; nothing is changed there. What came by
+/// LMTP, through a command or from an archive lies in no mailbox: hand it over again. `bounced explain` shows why
+/// nobody is found in a mail, and `bounced retry --unrecognised` reads them again by other tables. What was recorded
+/// before there was this command is not listed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   bounced unrecognised

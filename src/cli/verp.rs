@@ -53,8 +53,8 @@ struct Keygen {
 
 /// Print an envelope sender for each recipient, one a line.
 ///
-/// With `-` it answers each line of standard input at once, so that a mailer can keep it running. A line that can't be signed
-/// gets an empty line; at the end it is told with its number, exit code 65.
+/// With `-` it answers each line of standard input at once, so that a mailer can keep it running. A line that can't be
+/// signed gets an empty line; at the end it is told with its number, exit code 65.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   bounced verp sign ann@example.org

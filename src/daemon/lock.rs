@@ -15,8 +15,8 @@ use std::{
 use super::DaemonError;
 use crate::{app::beside, files::give_to_owner_of_directory, store::StoreError};
 
-/// So often, and with such pauses, is a lock asked for at the start that somebody has: commands take it for a moment to learn whether a
-/// daemon runs.
+/// So often, and with such pauses, is a lock asked for at the start that somebody has: commands take it for a moment to
+/// learn whether a daemon runs.
 const TRIES: (usize, Duration) = (20, Duration::from_millis(10));
 
 /// Once taken it is held as long as it lives; the kernel lets go of it even after `kill -9`.
@@ -35,7 +35,8 @@ impl Lock {
         let path = beside::lock_file(database);
         let unusable = |error: io::Error| {
             DaemonError::Store(StoreError::Unusable(format!(
-                "{} can't be locked: {error}; the directory must exist and the user that runs bounced must be able to write in it",
+                "{} can't be locked: {error}; the directory must exist and the user that runs bounced must be able to \
+                 write in it",
                 path.display()
             )))
         };

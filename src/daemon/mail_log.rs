@@ -1,5 +1,5 @@
-//! One mail log for as long as the daemon lives: opens it, follows it, and comes back after every failure. What is wrong with
-//! it holds up nothing else.
+//! One mail log for as long as the daemon lives: opens it, follows it, and comes back after every failure. What is
+//! wrong with it holds up nothing else.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,5 +1,5 @@
-//! What comes due by itself: entries whose time is over and what can be believed by now, once a minute, and alarms. Of mailboxes
-//! it knows the names alone.
+//! What comes due by itself: entries whose time is over and what can be believed by now, once a minute, and alarms. Of
+//! mailboxes it knows the names alone.
 
 use std::{pin::pin, sync::Arc, time::Duration};
 

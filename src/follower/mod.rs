@@ -110,7 +110,9 @@ impl FileState {
             return Ok(());
         };
         Err(StoreError::Foreign(format!(
-            "published list {} {what}, and is left as it is; put the right database back, or let this one replace the list, once, with --accept-new-store of `bounced run`, or without a mailbox of `bounced receive` or `bounced import`",
+            "published list {} {what}, and is left as it is; put the right database back, or let this one replace the \
+             list, once, with --accept-new-store of `bounced run`, or without a mailbox of `bounced receive` or \
+             `bounced import`",
             path.display()
         )))
     }
@@ -300,7 +302,8 @@ async fn trouble(follower: &impl Follower, store: &Store, now: i64) -> Result<Op
             let behind = store.first_change_since(revision).await?.map_or(0, |since| now - since);
             Ok((behind >= MOST_BEHIND).then(|| {
                 format!(
-                    "published list {path} is {} minutes behind the database; the daemon that keeps it does not run, or its log says why not",
+                    "published list {path} is {} minutes behind the database; the daemon that keeps it does not run, \
+                     or its log says why not",
                     behind / 60
                 )
             }))

@@ -535,7 +535,8 @@ impl Published {
     fn not_ours(&self) -> StoreError {
         let file = self.path.display();
         StoreError::Unusable(format!(
-            "published list {file} belongs to another user and cannot be written; move it away (`mv {file} {file}.old`), it is made anew"
+            "published list {file} belongs to another user and cannot be written; move it away (`mv {file} \
+             {file}.old`), it is made anew"
         ))
     }
 

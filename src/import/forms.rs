@@ -281,7 +281,8 @@ pub(super) fn row(form: Form, record: &Record, now: i64) -> Row {
     if is_pattern(&address) {
         return Row::Bad(format!("`{}` is a pattern: only `*@domain` stands for others", cut(given, 80)));
     }
-    // Anybody may sign up under such an address, and a provider's list may hold it: all of a domain is meant by people alone.
+    // Anybody may sign up under such an address, and a provider's list may hold it: all of a domain is meant by people
+    // alone.
     if address.local_part() == "*" && !(given.trim().starts_with("*@") && matches!(form, Form::Bounced | Form::Text)) {
         return Row::Bad(format!(
             "`{}` would be all of a domain, which {form} can't mean; add it by hand if you do",

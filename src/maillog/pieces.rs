@@ -1,5 +1,5 @@
-//! Exim cuts a line that is too long for syslog in pieces, `[1/3] …`, `[2/3] …`: the line as it was. What has come of it waits
-//! in the queue under the name of the process, so that it is kept as messages are.
+//! Exim cuts a line that is too long for syslog in pieces, `[1/3] …`, `[2/3] …`: the line as it was. What has come of
+//! it waits in the queue under the name of the process, so that it is kept as messages are.
 
 use super::{
     LONGEST_LINE,

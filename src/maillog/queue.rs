@@ -190,7 +190,8 @@ impl Queue {
         let mut told: Vec<_> = crowded
             .map(|id| {
                 format!(
-                    "more than {MOST_DEFERRED} recipients of message {id} wait; of the others nothing is known when it expires"
+                    "more than {MOST_DEFERRED} recipients of message {id} wait; of the others nothing is known when \
+                     it expires"
                 )
             })
             .collect();

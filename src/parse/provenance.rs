@@ -140,8 +140,9 @@ impl<'a> Stamp<'a> {
             || self.verified_name().is_some_and(|name| own.submission_hosts.iter().any(|host| host.has(Some(name), None)))
     }
 
-    /// The name of the client, of `HELO (NAME [ADDRESS])`, where Postfix puts it down: it has found that name for the address and
-    /// the address for that name, and leaves no parenthesis in what the client calls itself. Others look up the one alone.
+    /// The name of the client, of `HELO (NAME [ADDRESS])`, where Postfix puts it down: it has found that name for the
+    /// address and the address for that name, and leaves no parenthesis in what the client calls itself. Others look up
+    /// the one alone.
     fn verified_name(&self) -> Option<&str> {
         if !self.program.starts_with("(Postfix") {
             return None;

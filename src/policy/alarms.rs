@@ -71,13 +71,15 @@ impl fmt::Display for Alarms {
             [self.own_fault_new, self.own_fault_over, self.silent_memory, self.silent_least].map(Span::of_seconds);
         writeln!(
             f,
-            "{}: {} refusals of a provider within a day for a fault of ours, and none in {new} before, until {over} after the last",
+            "{}: {} refusals of a provider within a day for a fault of ours, and none in {new} before, until {over} \
+             after the last",
             AlarmKind::OwnFault,
             self.own_fault_least
         )?;
         writeln!(
             f,
-            "{}: more than {} or {} hard bounces of what was sent in a day, {} messages at least, until they are less than {}",
+            "{}: more than {} or {} hard bounces of what was sent in a day, {} messages at least, until they are less \
+             than {}",
             AlarmKind::HardRate,
             per_cent(self.hard_warning),
             per_cent(self.hard_stop),

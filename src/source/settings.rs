@@ -42,8 +42,8 @@ pub trait Settings {
         None
     }
 
-    /// The folders in which its messages may lie, before and after they are settled, each as a mailbox of its own that leaves
-    /// everything as it is; none where they lie nowhere.
+    /// The folders in which its messages may lie, before and after they are settled, each as a mailbox of its own that
+    /// leaves everything as it is; none where they lie nowhere.
     fn folders(&self) -> Vec<Self>
     where
         Self: Sized;

@@ -57,8 +57,8 @@ pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// Shakes hands with `host`, whose certificate the authorities in `ca_file` vouch for, or else the system's. Shows what
-/// is in the PEM file `certificate` where the server asks for it. `who` opens every error; `otherwise` is what to do where the
-/// server speaks no TLS on this port.
+/// is in the PEM file `certificate` where the server asks for it. `who` opens every error; `otherwise` is what to do
+/// where the server speaks no TLS on this port.
 ///
 /// # Errors
 /// [`SourceError::Refused`] for certificates and settings that stay wrong, [`SourceError::Lost`] for the rest.

@@ -301,7 +301,8 @@ pub(super) fn named_in_queue<'m>(messages: impl IntoIterator<Item = &'m str>) ->
     named
 }
 
-/// A message in a mail server's queue without what names them: its own fields, and whole recipients. `None` where nothing does.
+/// A message in a mail server's queue without what names them: its own fields, and whole recipients. `None` where
+/// nothing does.
 pub(super) fn without_names(message: &str, forms: &Forms) -> Option<String> {
     if !forms.are_in(message) {
         return None;

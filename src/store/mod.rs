@@ -287,8 +287,9 @@ impl Store {
 
     /// Records a batch, what the policy draws from it, the events, and how far the mailbox is read, all or nothing.
     ///
-    /// A message that was recorded before (by its SHA-256) adds no rows, unless it named nobody then and names somebody now; its place still counts as unsettled until
-    /// [`Store::settled`]. So the same batch may be committed again after any crash.
+    /// A message that was recorded before (by its SHA-256) adds no rows, unless it named nobody then and names somebody
+    /// now; its place still counts as unsettled until [`Store::settled`]. So the same batch may be committed again
+    /// after any crash.
     ///
     /// # Errors
     /// See [`StoreError`]; nothing is written then.

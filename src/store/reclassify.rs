@@ -157,8 +157,8 @@ pub struct Differences {
     pub verdicts: BTreeMap<(Judged, Judged), u64>,
     /// Bounces whose verdict stays, and for which another row speaks, or another line.
     pub otherwise_explained: u64,
-    /// Bounces and complaints that could not be believed when they were read, and can be now: they are about messages that we
-    /// are known to have sent since.
+    /// Bounces and complaints that could not be believed when they were read, and can be now: they are about messages
+    /// that we are known to have sent since.
     pub believed: u64,
     /// Remotes that called more addresses dead than can be true, as is known now that these are believed.
     pub braked: Vec<BrakedRemote>,

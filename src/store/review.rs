@@ -11,8 +11,8 @@ use crate::suppression::Why;
 pub struct Held {
     /// The normalised address.
     pub address: String,
-    /// `flood`, `outage`, `unverified` or `alive`: why it waits. Who is `alive` is on the list and would leave it, the others would come
-    /// onto it.
+    /// `flood`, `outage`, `unverified` or `alive`: why it waits. Who is `alive` is on the list and would leave it, the
+    /// others would come onto it.
     pub why: String,
     /// `hard`, `soft` …: how it would come onto the list, or came there.
     pub origin: String,

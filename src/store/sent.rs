@@ -104,8 +104,8 @@ impl Salt {
     }
 }
 
-/// What is received so many seconds before a message was sent may speak of it: clocks differ, and a log may know the day of a
-/// delivery, or the hour, better than the second.
+/// What is received so many seconds before a message was sent may speak of it: clocks differ, and a log may know the
+/// day of a delivery, or the hour, better than the second.
 pub(super) const CLOCKS: i64 = 3_600;
 
 /// Who got a message that went to him alone.
@@ -117,8 +117,8 @@ pub(super) struct Alone {
 }
 
 impl Alone {
-    /// Whether what was received then, and is said of this recipient, can speak of it. Message-IDs can be foretold: who wrote
-    /// before the message was sent has not seen it.
+    /// Whether what was received then, and is said of this recipient, can speak of it. Message-IDs can be foretold: who
+    /// wrote before the message was sent has not seen it.
     pub fn vouches(&self, recipient: &[u8], received: i64) -> bool {
         self.recipient == recipient && received.saturating_add(CLOCKS) >= self.at
     }

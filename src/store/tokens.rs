@@ -1,7 +1,7 @@
 //! Mails that came to envelope senders which we signed -> what each token was used for, and who uses one again. Pure.
 //!
-//! A message fails once for its recipient, so a token speaks once: for the first failure, and then for what is worse, which a
-//! report that knows more may tell. Delays, deliveries and automatic answers use nothing up.
+//! A message fails once for its recipient, so a token speaks once: for the first failure, and then for what is worse,
+//! which a report that knows more may tell. Delays, deliveries and automatic answers use nothing up.
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -26,8 +26,8 @@ const MOST_NAMES: usize = 2;
 /// - the reporting MTA's frame, `host mx.example.org[192.0.2.1] said: … (in reply to RCPT TO command)`: phrases that tell
 ///   who is meant by words such as "host" and "command" would trip over it.
 ///
-/// A host name that is nobody's domain may be a blocklist's: only what stands wholly inside it is passed over, as in the name
-/// of the command, and a sentence that goes on without a blank ("user unknown.Please") is none.
+/// A host name that is nobody's domain may be a blocklist's: only what stands wholly inside it is passed over, as in
+/// the name of the command, and a sentence that goes on without a blank ("user unknown.Please") is none.
 #[derive(Debug, Default)]
 pub struct Asides {
     /// Nothing is to be found in these, not even in part.

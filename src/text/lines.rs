@@ -1,5 +1,5 @@
-//! A text -> its lines, ends included. Not the standard library's: each reader goes through all lines of a mail, and looking for line
-//! ends character by character was a twentieth of what judging takes.
+//! A text -> its lines, ends included. Not the standard library's: each reader goes through all lines of a mail, and
+//! looking for line ends character by character was a twentieth of what judging takes.
 
 /// The lines of a text, each with its end; those of the standard library and of a passage come without.
 pub fn split_lines(text: &str) -> impl Iterator<Item = &str> {

@@ -154,8 +154,8 @@ async fn a_failure_of_which_another_report_has_told_is_counted_once() {
     assert_eq!(figures(&f, FiguresBy::Day, 0, 10).await.total.hard, 1, "it was in no figure");
 }
 
-/// A report that anybody may have written and one that is believed tell of the same failure: of the two the latter counts, on
-/// the list, in figures and in the views.
+/// A report that anybody may have written and one that is believed tell of the same failure: of the two the latter
+/// counts, on the list, in figures and in the views.
 #[tokio::test]
 async fn what_a_stranger_said_first_keeps_nothing_from_being_counted_and_counts_nothing_twice() {
     for stranger_first in [true, false] {

@@ -68,8 +68,8 @@ impl Installation {
         self.start(self.command(&[&["run"], args].concat()))
     }
 
-    /// The same in a process group of its own, for one that is going to be stopped: the kernel wakes a group in which somebody
-    /// is stopped (SIGHUP, SIGCONT) as soon as the shell ends that started it, tests and all.
+    /// The same in a process group of its own, for one that is going to be stopped: the kernel wakes a group in which
+    /// somebody is stopped (SIGHUP, SIGCONT) as soon as the shell ends that started it, tests and all.
     pub fn run_apart(&self) -> Daemon {
         let mut command = self.command(&["run"]);
         command.process_group(0);

@@ -1,5 +1,6 @@
 //! A log file, followed through rotation: by renaming (the old file is read to its end first) and by copying and
-//! truncating (the rest is read from the copy), packed by gzip or not. What it was is known by its inode and by octets of it.
+//! truncating (the rest is read from the copy), packed by gzip or not. What it was is known by its inode and by octets
+//! of it.
 
 use std::{
     ffi::OsStr,

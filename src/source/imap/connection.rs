@@ -363,8 +363,8 @@ impl Connection {
             }
         };
         let end = self.run_within(self.timeouts.response, &["CAPABILITY".into()], keep).await?.remove(0);
-        // RFC 9051 §6.1.1: there is an answer. Whoever took one that got lost for none of them would leave messages behind that
-        // a server with MOVE moves.
+        // RFC 9051 §6.1.1: there is an answer. Whoever took one that got lost for none of them would leave messages
+        // behind that a server with MOVE moves.
         if capabilities.is_none() && end.status == Status::Ok {
             return Err(self.lost("the server did not say what it can do"));
         }

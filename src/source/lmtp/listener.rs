@@ -1,5 +1,5 @@
-//! A socket that clients connect to, and a task for each of them. A socket file that nobody listens on any more is replaced, as is
-//! that of a daemon of the same database that hangs; one on which somebody else listens is left alone.
+//! A socket that clients connect to, and a task for each of them. A socket file that nobody listens on any more is
+//! replaced, as is that of a daemon of the same database that hangs; one on which somebody else listens is left alone.
 
 use std::{
     collections::HashSet,
@@ -236,8 +236,8 @@ async fn make_way(path: &Path, worked: bool) -> Result<Way, SourceError> {
     }
 }
 
-/// Whether a process has a database open that this one has open, too. Only whoever has the lease of a mailbox opens its socket: the
-/// other has lost it.
+/// Whether a process has a database open that this one has open, too. Only whoever has the lease of a mailbox opens its
+/// socket: the other has lost it.
 fn shares_our_database(process: i32) -> bool {
     let open_in = |process: &str| -> HashSet<(u64, u64)> {
         let files = fs::read_dir(format!("/proc/{process}/fd")).into_iter().flatten().flatten();
@@ -266,8 +266,8 @@ async fn greeting(path: &Path, listener: &mut Option<i32>) -> io::Result<()> {
     Ok(())
 }
 
-/// Somebody else is in the way. Where it worked before, he may be the daemon that had it then, and is asked for soon; only a person
-/// tells others to go.
+/// Somebody else is in the way. Where it worked before, he may be the daemon that had it then, and is asked for soon;
+/// only a person tells others to go.
 fn taken(listen: &Listen, worked: bool) -> SourceError {
     let why = format!("somebody else listens on {listen}; stop him, or listen elsewhere");
     if worked { SourceError::Lost(why) } else { SourceError::Refused(why) }

@@ -1,5 +1,5 @@
-//! One client from its greeting to its end (RFC 2033): commands in, replies out, and messages handed over. A message is answered
-//! when it is known what became of it, and not before.
+//! One client from its greeting to its end (RFC 2033): commands in, replies out, and messages handed over. A message is
+//! answered when it is known what became of it, and not before.
 
 use std::{
     io,
@@ -29,8 +29,8 @@ const LONGEST_LINE: usize = 4_096;
 const MOST_MISTAKES: u32 = 20;
 const MOST_IDLE_COMMANDS: u32 = 1_000;
 
-/// So long a client waits at most to hear what became of a message: clients wait for ten minutes (RFC 5321 §4.5.3.2.6). What is
-/// recorded later is known when it comes again.
+/// So long a client waits at most to hear what became of a message: clients wait for ten minutes (RFC 5321 §4.5.3.2.6).
+/// What is recorded later is known when it comes again.
 const ANSWER: Duration = Duration::from_secs(120);
 
 /// The last words at the daemon's end.
@@ -152,7 +152,8 @@ impl<S: AsyncRead + AsyncWrite> Client<S> {
                     continue;
                 }
             };
-            // What a message has of recipients is limited by itself, and a client that hears 421 comes again with all of them.
+            // What a message has of recipients is limited by itself, and a client that hears 421 comes again with all
+            // of them.
             idle += u32::from(!envelope.is_led_on_by(&command));
             if idle > MOST_IDLE_COMMANDS {
                 return Ok("421 4.7.0 Too many commands and no message");

@@ -117,7 +117,8 @@ impl Maildir {
                 if name.is_empty() || name.contains(['/', '\0']) {
                     let path = self.path.display();
                     return Err(SourceError::Refused(format!(
-                        "{path}: after can't move to a folder called {name:?}; Maildir folders are called like Processed or Bounces.Done"
+                        "{path}: after can't move to a folder called {name:?}; Maildir folders are called like \
+                         Processed or Bounces.Done"
                     )));
                 }
                 Ok(Destination::Folder(self.path.join(format!(".{name}")).join("cur")))

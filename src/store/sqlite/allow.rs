@@ -74,7 +74,8 @@ async fn covered(tx: &mut SqliteConnection, addresses: &[Address]) -> Result<Opt
     .await?;
     Ok(found.map(|(address, entry)| {
         format!(
-            "{address} can't be allowed: all of its domain is suppressed; take that off the list with `bounced suppressions remove '{entry}'` first"
+            "{address} can't be allowed: all of its domain is suppressed; take that off the list with `bounced \
+             suppressions remove '{entry}'` first"
         )
     }))
 }

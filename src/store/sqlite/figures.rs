@@ -14,8 +14,8 @@ use crate::{
     store::{Alarm, EventKind, Figures, FiguresBy, FiguresOf, FiguresTable, StoreError, plan::DAEMON},
 };
 
-/// SQL for the figures by a column of the three tables that have them, in an order: those of each, of all, and how many there
-/// are. Each table is summed up by itself, along its key where that is the order.
+/// SQL for the figures by a column of the three tables that have them, in an order: those of each, of all, and how many
+/// there are. Each table is summed up by itself, along its key where that is the order.
 macro_rules! figures_by {
     ($name:literal, $of_complaint:literal, $shown:literal, $order:literal) => {
         concat!(

@@ -123,11 +123,14 @@ impl StoreError {
         match primary(&error) {
             Some(code::CANTOPEN | code::READONLY | code::PERM) => match std::fs::File::open(path) {
                 Err(error) if !is_passing(&error) => Self::Unusable(format!(
-                    "database {file} cannot be read: {error}; run this as root or as the user that runs bounced (`sudo -u bounced bounced …`)"
+                    "database {file} cannot be read: {error}; run this as root or as the user that runs bounced \
+                     (`sudo -u bounced bounced …`)"
                 )),
                 Err(_) => Self::unopened(path),
                 Ok(_) => Self::Unusable(format!(
-                    "database {file} was not closed in order (whoever had it open was killed, perhaps), and only who may write it and its directory can read it now; start bounced, or run this as root or as the user that runs bounced (`sudo -u bounced bounced …`)"
+                    "database {file} was not closed in order (whoever had it open was killed, perhaps), and only who \
+                     may write it and its directory can read it now; start bounced, or run this as root or as the \
+                     user that runs bounced (`sudo -u bounced bounced …`)"
                 )),
             },
             _ => Self::of_sqlite(path, error),
@@ -142,7 +145,8 @@ impl StoreError {
     pub(super) fn unwritable(path: &Path) -> Self {
         Self::unusable(
             path,
-            "cannot be written; run this as root or as the user that runs bounced (`sudo -u bounced bounced …`), who needs write permission on the file and its directory",
+            "cannot be written; run this as root or as the user that runs bounced (`sudo -u bounced bounced …`), who \
+             needs write permission on the file and its directory",
         )
     }
 
@@ -176,13 +180,15 @@ impl StoreError {
     pub(crate) fn damaged(path: &Path) -> Self {
         Self::unusable(
             path,
-            "is damaged or no SQLite database; restore it from a backup, or move it away and let a new one begin with empty lists by --accept-new-store (`bounced run`, `receive`, `import`)",
+            "is damaged or no SQLite database; restore it from a backup, or move it away and let a new one begin with \
+             empty lists by --accept-new-store (`bounced run`, `receive`, `import`)",
         )
     }
 
     pub(super) fn replaced(path: &Path) -> Self {
         Self::Replaced(format!(
-            "database {} was moved, deleted or replaced while in use; no mail is moved away any more, because what is written now would be lost; bounced must open it anew",
+            "database {} was moved, deleted or replaced while in use; no mail is moved away any more, because what is \
+             written now would be lost; bounced must open it anew",
             path.display()
         ))
     }
@@ -190,7 +196,8 @@ impl StoreError {
     pub(super) fn lost_log(path: &Path) -> Self {
         let file = path.display();
         Self::Replaced(format!(
-            "{file}-wal, a part of database {file}, was deleted while in use; no mail is moved away any more, because others would not see what is written now; bounced must open it anew"
+            "{file}-wal, a part of database {file}, was deleted while in use; no mail is moved away any more, because \
+             others would not see what is written now; bounced must open it anew"
         ))
     }
 
@@ -222,7 +229,8 @@ impl StoreError {
             format!("database {file} cannot be made: {directory} is no directory; name another path")
         } else {
             format!(
-                "database {file} cannot be opened; run this as root or as the user that runs bounced (`sudo -u bounced bounced …`), who needs write permission on it and on {directory}"
+                "database {file} cannot be opened; run this as root or as the user that runs bounced (`sudo -u \
+                 bounced bounced …`), who needs write permission on it and on {directory}"
             )
         })
     }

@@ -103,7 +103,9 @@ impl SqliteStore {
     fn key_error(&self, error: &io::Error) -> StoreError {
         let (file, database) = (self.key_file(), self.path.display());
         StoreError::Unusable(format!(
-            "{} can't be used: {error}; without this key nobody can tell whom database {database} has forgotten, and their bounces would be recorded in full. Put it back, or run this as root or as the user that runs bounced; when it is lost for good, have all of them unknown: sqlite3 {database} 'DELETE FROM forgotten'",
+            "{} can't be used: {error}; without this key nobody can tell whom database {database} has forgotten, and \
+             their bounces would be recorded in full. Put it back, or run this as root or as the user that runs \
+             bounced; when it is lost for good, have all of them unknown: sqlite3 {database} 'DELETE FROM forgotten'",
             file.display(),
         ))
     }
@@ -138,7 +140,8 @@ impl SqliteStore {
         let named = addresses.iter().map(|address| address.normalised().to_owned()).collect();
         let Some(address) = self.forgotten_among(tx, &named).await?.into_iter().min() else { return Ok(()) };
         Err(StoreError::Refused(format!(
-            "{address} was forgotten, and would be written down again; if that is wanted, `bounced forget --undo {address}` first"
+            "{address} was forgotten, and would be written down again; if that is wanted, `bounced forget --undo \
+             {address}` first"
         )))
     }
 

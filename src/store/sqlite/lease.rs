@@ -90,7 +90,8 @@ impl SqliteStore {
     pub(in crate::store) async fn release_leases(&self, by: &Holder) -> Result<(), StoreError> {
         let released = async {
             let mut tx = self.writer.begin_with("BEGIN IMMEDIATE").await?;
-            // Whoever gives a mailbox back did not die over what it was reading. What an earlier one died over is remembered.
+            // Whoever gives a mailbox back did not die over what it was reading. What an earlier one died over is
+            // remembered.
             for statement in [
                 "DELETE FROM attempt WHERE deaths = 0 AND mailbox IN (SELECT mailbox FROM lease WHERE owner = ?1)",
                 "UPDATE attempt SET under_way = 0

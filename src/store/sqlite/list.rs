@@ -304,7 +304,8 @@ async fn allowed_of(tx: &mut SqliteConnection, addresses: &[Address]) -> Result<
     .await?;
     Ok(found.map(|(address, allowed)| {
         format!(
-            "{address} can't be suppressed: {allowed} is on the allow list; take it off that with `bounced suppressions allow --remove '{allowed}'` first"
+            "{address} can't be suppressed: {allowed} is on the allow list; take it off that with `bounced \
+             suppressions allow --remove '{allowed}'` first"
         )
     }))
 }

@@ -1,4 +1,5 @@
-//! The tables `total_by_…` and `failed_by_day`: what a commit adds to them. Triggers of the database follow what is changed later.
+//! The tables `total_by_…` and `failed_by_day`: what a commit adds to them. Triggers of the database follow what is
+//! changed later.
 
 use serde::Serialize;
 use sqlx::SqliteConnection;
