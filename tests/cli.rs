@@ -197,14 +197,16 @@ fn a_configuration_with_a_mistake_is_refused_with_file_line_and_key() {
 fn a_person_is_asked_for_consent_only_where_it_can_be_kept_and_used() {
     let place = Place::new();
     fs::write(place.path("secret"), "s\n").unwrap();
+    let secret = |file: &str| format!(", client_secret = {{ file = '{file}' }}");
     for (secret, kept, args, expected) in [
-        ("nowhere", "token", &["login", "g"][..], "nowhere"),
-        ("secret", "no/such/token", &["login", "g"], "the refresh token can't be kept in"),
-        ("secret", "token", &["login", "g", "--device"], "use --browser or --paste"),
+        (String::new(), "token", &["login", "g"][..], "token needs client_secret"),
+        (secret("nowhere"), "token", &["login", "g"], "nowhere"),
+        (secret("secret"), "no/such/token", &["login", "g"], "the refresh token can't be kept in"),
+        (secret("secret"), "token", &["login", "g", "--device"], "use --browser or --paste"),
     ] {
         place.configure(&format!(
-            "[imap.g]\nprovider = 'gmail'\nuser = 'u'\ntoken = {{ client_id = 'c', client_secret = {{ file = '{secret}' }}, \
-             refresh_token = '{kept}' }}"
+            "[imap.g]\nprovider = 'gmail'\nuser = 'u'\ntoken = {{ client_id = 'c'{secret}, refresh_token = \
+             '{kept}' }}"
         ));
         let output = place.run(args);
         let told = complaint(&output, 77);

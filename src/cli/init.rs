@@ -184,7 +184,8 @@ impl<A: BufRead, Q: Write> Dialogue<'_, A, Q> {
                     *answer = given.to_owned();
                     return Ok(());
                 }
-                Some(problem) if self.is_person => complain(&problem),
+                // Whoever asks has standard error to himself: what somebody else writes there would come behind the answers.
+                Some(problem) if self.is_person => writeln!(self.questions, "bounced: {problem}")?,
                 Some(problem) => return Err(Failure::new(exit, format!("{problem}; nothing was written"))),
             }
         }
@@ -494,7 +495,9 @@ mod tests {
         let typed = "\nmail example\nGMail\nbob\n\ncommand:\n/pw\n\n\n";
         answers.ask(&mut typed.as_bytes(), &mut questions, true).unwrap();
         assert_eq!((answers.place.as_str(), answers.password.as_str()), ("gmail", "/pw"));
-        assert!(!String::from_utf8(questions).unwrap().contains("[mail example]"));
+        let told = String::from_utf8(questions).unwrap();
+        assert!(!told.contains("[mail example]"), "{told}");
+        assert!(told.contains("bounced: `command:`: the command is missing\nFile that holds the password"), "{told}");
         let line = "provider = \"gmail\"\n";
         assert!(configured_by(&init("Gmail", false), "b@x\n\n\n\n\n").1.contains(line), "in any case");
     }

@@ -81,6 +81,10 @@ impl Consent {
     pub async fn prepare(&self) -> Result<(), SourceError> {
         let Self { account, client, file } = self;
         let url = token_url(account, &client.endpoints)?;
+        let needs_secret = client.endpoints.token.is_none() && account.provider.is_some_and(Provider::needs_secret);
+        if needs_secret && client.secret.is_none() && client.certificate.is_none() {
+            return Err(account.refused("token needs client_secret, where a person consents as well (docs/oauth2.md)"));
+        }
         with_client(account, client, &url, Vec::new()).await?;
         Room::begin(file).map(drop).map_err(|error| self.no_room(&error))
     }
