@@ -10,6 +10,7 @@ use crate::{
     parse::OwnServers,
     policy::{Demand, Demands, is_archive},
     report::Trust,
+    source::parsed,
     text::SubmissionHost,
 };
 
@@ -84,7 +85,8 @@ impl TrustSettings {
 
 /// `auto`, or a level.
 fn level<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Trust>, D::Error> {
-    let word = String::deserialize(deserializer)?;
+    let expected = "\"auto\", or a level in quotation marks such as \"local\"";
+    let word = parsed(deserializer, expected, |word| Some(word.to_owned()))?;
     if word == "auto" {
         return Ok(None);
     }
@@ -93,7 +95,9 @@ fn level<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Trust>, D:
 
 /// The beginning of a day, in UTC.
 fn day<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
-    let text = String::deserialize(deserializer)?;
+    // TOML has dates of its own, without quotation marks.
+    let expected = "a day in quotation marks such as \"2026-12-01\"";
+    let text = parsed(deserializer, expected, |text| Some(text.to_owned()))?;
     let start = text.parse::<Date>().and_then(|date| date.to_zoned(TimeZone::UTC));
     let start =
         start.map_err(|_| D::Error::custom(format!("`{text}` is no day; expected one such as \"2026-12-01\"")))?;
@@ -132,6 +136,8 @@ mod tests {
         for (text, problem) in [
             ("required = \"high\"", "expected one of: unverified, local, matched, verified, auto"),
             ("since = \"tomorrow\"", "`tomorrow` is no day; expected one such as \"2026-12-01\""),
+            ("since = 2026-12-01", "expected a day in quotation marks such as \"2026-12-01\""),
+            ("required = 1", "expected \"auto\", or a level in quotation marks"),
             ("submission_hosts = [\"192.0.2\"]", "expected an address (192.0.2.1), a network"),
             ("[mailbox.a]\nrequired = \"some\"", "expected one of"),
             ("[mailbox.a]\ntrust = \"local\"", "unknown field `trust`"),

@@ -23,7 +23,7 @@ pub fn in_words(said: &str) -> String {
         return "this key stands here a second time".to_owned();
     }
     if said == "wanted string or table" {
-        return "expected a word in quotation marks, or a table".to_owned();
+        return "expected a word in quotation marks".to_owned();
     }
     let wrong = strip("invalid type: ").or_else(|| strip("invalid value: "));
     match wrong.and_then(|wrong| wrong.rsplit_once(", expected ")) {
@@ -122,7 +122,7 @@ mod tests {
             ("word = 'one'\ntable = 1", "found the number 1, expected a table"),
             ("word = 'one'\n[table]\na = 1", "found the number 1, expected a table of keys"),
             ("word = 'six'", "unknown word `six`, expected `one` or `two`"),
-            ("word = true", "expected a word in quotation marks, or a table"),
+            ("word = true", "expected a word in quotation marks"),
             ("wort = 'one'", "unknown key `wort`, expected one of"),
             ("small = 1", "the key `word` is missing"),
             ("small = 1\nsmall = 2", "this key stands here a second time"),
