@@ -151,6 +151,9 @@ impl fmt::Display for Unreadable {
     }
 }
 
+/// So many octets of the fields of a file are told: what is no table may have all of it in its first line.
+const LONGEST_FIELDS: usize = 200;
+
 impl<S: BufRead> Import<S> {
     /// Finds out how a file is written and, unless it is named, who wrote it.
     ///
@@ -170,7 +173,11 @@ impl<S: BufRead> Import<S> {
             Err(broken) => return Err(Unreadable(broken.to_string())),
         };
         let form = forms::recognised(first, named).ok_or_else(|| {
-            let fields = first.names().join(", ");
+            let mut fields = first.names().join(", ");
+            if fields.len() > LONGEST_FIELDS {
+                fields.truncate(fields.floor_char_boundary(LONGEST_FIELDS));
+                fields.push('…');
+            }
             Unreadable(match named {
                 Some(form) => format!("{form} writes no file with these fields: {fields}"),
                 None => format!("no program is known to write a file with these fields: {fields}"),

@@ -65,9 +65,11 @@ impl SentRow {
         let (time, message_id, recipient) = (time?, message_id?, recipient?);
         let bare = message_id.trim_start_matches('<').trim_end_matches('>');
         if bare.is_empty() {
-            return Err(format!("message_id {message_id} is none"));
+            return Err(format!("message_id {message_id} is empty"));
         }
-        let at = date::seconds(time).ok_or_else(|| format!("time {time} is none"))?;
+        let at = date::seconds(time).ok_or_else(|| {
+            format!("time {time} is no time: expected one such as 2026-11-01T12:00:00Z, or seconds since 1970-01-01")
+        })?;
         if at > now + MOST_AHEAD {
             return Err(format!("time {time} is in the future"));
         }

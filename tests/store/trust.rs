@@ -322,7 +322,7 @@ async fn a_file_of_what_was_sent_says_what_is_wrong_with_its_rows_and_the_first_
     };
     let [told, complaint] = import(&[]);
     assert!(told.contains("sent.csv: 1 message, 1 new\nfrom now on, bounces that anybody may have written"), "{told}");
-    assert!(complaint.contains("sent.csv, line 3: message_id <> is none\n"), "{complaint}");
+    assert!(complaint.contains("sent.csv, line 3: message_id <> is empty\n"), "{complaint}");
     assert!(complaint.contains("sent.csv, line 4: recipient nobody is no address\n"), "{complaint}");
     assert!(complaint.contains("sent.csv, line 5: time 2126-01-01T00:00:00Z is in the future\n"), "{complaint}");
     let [told, _] = import(&["--json"]);
