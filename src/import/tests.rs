@@ -255,7 +255,7 @@ fn a_file_that_nobody_is_known_to_write_is_refused_and_its_fields_are_named() {
     let error =
         Import::open(&b"address,code,error\na@b,1,x\n"[..], Some(Form::Ses)).expect_err("another's").to_string();
     assert!(error.contains("ses writes no file with these fields: address, code, error"), "{error}");
-    let endless = format!("{},x\na,b\n", "é".repeat(100_000));
+    let endless = format!("{},x\na,b\n", "é".repeat(20_000));
     let error = Import::open(endless.as_bytes(), None).expect_err("no table").to_string();
     assert!(error.len() < 300 && error.ends_with("éé…"), "{error}");
     let utf_16 = Import::open(&b"\xff\xfea\0@\0"[..], None).expect_err("UTF-16").to_string();
