@@ -289,7 +289,8 @@ mod tests {
     #[test]
     fn what_is_said_of_another_may_stand_around_the_answer() {
         let (text, instead) = ("sender: 550 unknown", HashSet::default());
-        let reaching = |reach| together(text, &[0..6], &[12..19], Order::AboutFirst, 20, reach);
+        let [sender, unknown] = [&(0..6), &(12..19)].map(std::slice::from_ref);
+        let reaching = |reach| together(text, sender, unknown, Order::AboutFirst, 20, reach);
         assert_eq!(reaching(Reach::Report), Some(0..19));
         assert_eq!(reaching(Reach::Answer { instead: &instead }), None);
     }
