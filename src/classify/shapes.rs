@@ -177,7 +177,8 @@ fn begins_answer(gap: &str) -> bool {
     let words = gap.split([' ', '[', '\'', '"']);
     let mut pairs = words.clone().zip(words.skip(1)).enumerate();
     // A blank alone is before a name that is a number: "user 450 unknown".
-    let introduces = |n, word: &str| word.ends_with(':') || word == "code" || (word.is_empty() && n > 0);
+    let introduces =
+        |n, word: &str| word.ends_with(':') || matches!(word, "code" | "error" | "<<<") || (word.is_empty() && n > 0);
     pairs.any(|(n, (before, word))| is_code(word) && introduces(n, before))
 }
 
@@ -271,6 +272,8 @@ mod tests {
             ("user: 450 unknown", Order::AboutFirst, None),
             ("user [450 unknown", Order::AboutFirst, None),
             ("user, code 450 unknown", Order::AboutFirst, None),
+            ("user error 450 'unknown", Order::AboutFirst, None),
+            ("user <<< 450 unknown", Order::AboutFirst, None),
             ("user: 250 unknown", Order::AboutFirst, Some("user: 250 unknown")),
             ("user policy unknown", Order::AboutFirst, None),
             ("user's public key unknown", Order::AboutFirst, None),
