@@ -15,8 +15,11 @@ use self::{
     rules::{Builder, Fit, Rule, RuleTable, Rules, Speaker},
 };
 use crate::{
-    codes::{Class, CodeRow, CodeTable, Fault, Judgement, Key, Meaning, Reason, Weight},
-    report::{Action, Address, Candidate, Evidence, Excerpt, Forwarded, Lowered, Recipient, Report, Verdict},
+    codes::{Class, CodeRow, CodeTable, EnhancedStatusCode, Fault, Judgement, Key, Meaning, Reason, Weight},
+    report::{
+        Action, Address, Candidate, Evidence, Excerpt, Finding, Forwarded, Location, Lowered, Recipient, Report,
+        Verdict,
+    },
     tables::{Example, Expected, TableError, TableFile},
     text::{Asides, fold, fold_reply},
 };
@@ -292,9 +295,12 @@ impl Classifier {
             let variants = if diagnostic.is_empty() { &mut variants } else { &mut others };
             let said = found.len();
             // Where the server's own words leave no doubt, the text around the recipient is asked for the command
-            // alone.
+            // alone; and where its answer is quoted: what stands around it is said of any, save in a field of the
+            // report's own.
             let certain = found.iter().any(|weighed| weighed.rank >= Rank::UnmistakablePhrase);
-            let heard = if certain { Heard::Frames } else { Heard::All };
+            let judged = || matches!(recipient.text.evidence(0..0).location, Location::Field(_));
+            let heard =
+                if certain || (is_answer(diagnostic.as_str()) && !judged()) { Heard::Frames } else { Heard::All };
             self.listen(&recipient.text, heard, &parties, &speaker, &mut found, variants);
             if !diagnostic.is_empty() {
                 // Advice speaks of all that may be; what the server said goes before it.
@@ -303,7 +309,7 @@ impl Classifier {
             }
             // A scanner's footer speaks of viruses and spam, a notice of its own being temporary; a status that means
             // one thing says what became of the recipient.
-            let mut rows = recipient.statuses.iter().filter_map(|status| self.codes.status_row(status.value));
+            let mut rows = telling(&recipient.statuses).iter().filter_map(|status| self.codes.status_row(status.value));
             if rows.any(|row| row.weight == Weight::Specific) {
                 let around = found[said..].iter_mut();
                 let around = around.filter(|w| w.candidate.judgement.fault != Fault::Recipient && !w.frame);
@@ -314,7 +320,7 @@ impl Classifier {
             }
         }
         let phrases = found.len();
-        for (n, status) in recipient.statuses.iter().enumerate() {
+        for (n, status) in telling(&recipient.statuses).iter().enumerate() {
             if let Some(row) = self.codes.status_row(status.value) {
                 let is_bare = status.value.is_bare() || (n == 0 && recipient.status_is_made_up);
                 let weight = if is_bare { Weight::Vague } else { row.weight };
@@ -408,7 +414,8 @@ impl Classifier {
         }
         // A bare x.0.0 beside a reply code is the reporting MTA's filler (Exim writes 5.0.0 for an expired 451).
         let reply = recipient.replies.first();
-        let status = recipient.statuses.first().filter(|s| !s.value.is_bare() || reply.is_none());
+        let is_made_up = |s: &Finding<EnhancedStatusCode>| s.value.is_bare() || recipient.status_is_made_up;
+        let status = recipient.statuses.first().filter(|s| reply.is_none() || !is_made_up(s));
         let digits =
             [status.map(|s| (s.value.class_digit(), &s.evidence)), reply.map(|r| (r.value.class_digit(), &r.evidence))];
         let conflict = matches!(digits, [Some((a, _)), Some((b, _))] if a != b);
@@ -463,6 +470,25 @@ fn host_name(host: &str) -> String {
     host.trim().trim_end_matches('.').to_lowercase()
 }
 
+/// The first status that says more than its class digit is the remote server's: what stands behind it is a summary.
+fn telling(statuses: &[Finding<EnhancedStatusCode>]) -> &[Finding<EnhancedStatusCode>] {
+    let length = if statuses.first().is_some_and(|first| !first.value.is_bare()) { 1 } else { statuses.len() };
+    &statuses[..length]
+}
+
+/// Whether words are a server's answer: they begin with a code, and say something. Of an answer of several lines Sendmail
+/// gives the first alone, and that it goes on; what it writes itself, `550 <anna@example.org>... Can't create output`, sums
+/// up what stands above.
+fn is_answer(said: &str) -> bool {
+    let words = said.trim_start_matches(|c: char| c.is_ascii_digit() || matches!(c, '.' | '-' | ' ' | '#'));
+    let codes = &said[..said.len() - words.len()];
+    let goes_on = || codes.get(..4).filter(|code| code.ends_with('-')).map(|code| code.replace('-', " "));
+    let is_cut = || goes_on().is_some_and(|last| !words.starts_with(['\'', '"']) && !words.contains(&last));
+    let sums_up = || words.split_whitespace().next().is_some_and(|word| word.contains('@') && word.ends_with("..."));
+    let says = codes.len() >= "550".len() && words.contains(char::is_alphabetic);
+    codes.starts_with(['4', '5']) && says && !is_cut() && !sums_up()
+}
+
 /// A row that says no more than "undetermined" is worth little, whatever it is.
 fn worth(rank: Rank, judgement: Judgement) -> Rank {
     if judgement.reason == Reason::Undetermined { rank.min(Rank::Undetermined) } else { rank }
@@ -484,7 +510,6 @@ fn weigh_code<'t>(rank: Rank, row: &'t CodeRow, evidence: &Evidence) -> Weighed<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::Finding;
 
     fn rule(status: &str, reply: &str, diagnostic: &str) -> String {
         fn finding<T>(value: T) -> Vec<Finding<T>> {
@@ -574,8 +599,10 @@ mod tests {
             ("", "550 no delivery if the user does not exist", "", "soft undetermined"),
             ("", "550 sent notif user unknown", "", "hard user_unknown"),
             // What a scanner writes below.
-            ("5.1.1", "550 5.1.1 sorry", "Passed by our content filter.", "hard user_unknown"),
-            ("5.7.1", "550 5.7.1 sorry", "Stopped by our content filter.", "soft content"),
+            ("5.1.1", "550", "Passed by our content filter.", "hard user_unknown"),
+            ("5.7.1", "550", "Stopped by our content filter.", "soft content"),
+            // Around an answer that says something.
+            ("5.7.1", "550 5.7.1 sorry", "Stopped by our content filter.", "soft policy"),
         ] {
             let evidence = || Evidence::of_structure("test");
             let status = status.parse().ok().map(|value| Finding { value, evidence: evidence() });
@@ -588,6 +615,24 @@ mod tests {
             };
             let Verdict { class, reason, .. } = table.judge_recipient(&recipient, None);
             assert_eq!(format!("{class} {reason}"), expected, "{diagnostic} {around}");
+        }
+    }
+
+    #[test]
+    fn an_answer_begins_with_its_code_and_is_whole() {
+        for said in [
+            "550 no",
+            "550 5.1.1 <a@x.example> no",
+            "550 ... no",
+            "5.1.1 no",
+            "550-no\n550 here",
+            "550-'no'",
+            "550-no 550 here",
+        ] {
+            assert!(is_answer(said), "{said}");
+        }
+        for said in ["", "550", "550 5.1.1", "no", "250 ok", "550-no", "550-5.1.1 no", "550 <a@x.example>... no"] {
+            assert!(!is_answer(said), "{said}");
         }
     }
 

@@ -173,6 +173,9 @@ impl<'t> Reader<'t> {
             };
             return;
         }
+        if self.begins_anothers(&found, &named) {
+            self.close();
+        }
         match &mut self.open {
             // Sendmail and Courier show the dialogue with a host, and who said what in it.
             Open::Announced(_) if trimmed.starts_with(">>>") || trimmed.starts_with("<<<") => self.open = Open::Nothing,
@@ -193,6 +196,13 @@ impl<'t> Reader<'t> {
                 self.lists = false;
             }
         }
+    }
+
+    /// Whether a line within an answer begins with somebody whom that does not name: it speaks of him.
+    fn begins_anothers(&self, found: &[(Range<usize>, Address)], named: &[usize]) -> bool {
+        let Open::Answer(_, names) = &self.open else { return false };
+        let begins = found.first().is_some_and(|(range, _)| range.start <= 1);
+        begins && !names.is_empty() && named.first().is_some_and(|first| !names.contains(first))
     }
 
     /// A line that lists addresses.
@@ -399,6 +409,8 @@ mod tests {
             ("Ann (ann@a.example)\nBob <bob@a.example>\n'550 a'", "'550 a'", "'550 a'"),
             ("ann@a.example\nx\nbob@a.example\n'550 b'", "", "'550 b'"),
             ("x ann@a.example x\n'550 a'\n\nx bob@a.example x\n'550 b'", "'550 a'", "'550 b'"),
+            ("<ann@a.example> '550 a'\n<bob@a.example> '550 b'", "<ann@a.example> '550 a'", "<bob@a.example> '550 b'"),
+            ("<ann@a.example> '550 a'\n<bob@a.example> b", "<ann@a.example> '550 a'", ""),
             // Whom it names, it is of.
             ("ann@a.example\nbob@a.example\n'550 <bob@a.example> b'", "", "'550 <bob@a.example> b'"),
             // What stands below an address and a colon is of that one alone.

@@ -503,17 +503,31 @@ pub(super) fn settle_codes(recipient: &mut Recipient, table: &Words) {
     {
         recipient.replies.push(found(text, at, code));
     }
+    let has_own_status = of_diagnostic.is_some();
     match of_diagnostic {
         // The remote server's own code stands in front: reporting MTAs shorten it or fall back to x.0.0.
         Some(status) => recipient.statuses.insert(0, status),
         None if recipient.statuses.iter().all(|s| s.value.is_bare()) => {
             let status = reply::best_status(text.as_str(), table);
+            let is_cause = |at| {
+                recipient.reply().is_some_and(reply::is_consequence) || !reply::is_of_consequence(text.as_str(), at)
+            };
+            let status = status.filter(|(at, _)| is_cause(*at));
             recipient.statuses.extend(status.map(|(at, code)| found(text, at, code)));
         }
         None => {}
     }
     most_telling_first(&mut recipient.statuses);
-    recipient.status_is_made_up = recipient.status().is_some_and(|status| is_made_up(status, &recipient.text, table));
+    let mut answer_has_none = !has_own_status && recipient.status().is_some_and(reply::is_filler);
+    if let Some(diagnostic) = &mut recipient.diagnostic
+        && let Some(at) = reply::quoted_at(diagnostic.as_str(), table)
+    {
+        *diagnostic = diagnostic.slice(at..diagnostic.as_str().len());
+        answer_has_none = reply::best_status(diagnostic.as_str(), table).is_none();
+    }
+    let answered = recipient.reply().is_some_and(|reply| !reply::is_of_syntax(reply));
+    recipient.status_is_made_up = (answer_has_none && answered)
+        || recipient.status().is_some_and(|status| is_made_up(status, &recipient.text, table));
 }
 
 /// QUIRK: Sendmail makes 5.1.1 of any 550, 551 and 553 to which the remote server gave no enhanced status code.

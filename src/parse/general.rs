@@ -14,9 +14,12 @@ use super::{
     reply,
     tables::Tables,
     transcript,
-    words::Words,
+    words::{Role, Words},
 };
-use crate::report::{Action, Address, Excerpt, Finding, Kind, Location, Original, Recipient};
+use crate::{
+    report::{Action, Address, Excerpt, Finding, Kind, Location, Original, Recipient},
+    text::{fold, split_lines},
+};
 
 /// A mail that looks like a delivery report.
 pub(super) struct Bounce<'m> {
@@ -190,13 +193,38 @@ pub(super) fn read_codes(recipient: &mut Recipient, table: &Words) {
         let leading = status.filter(|(at, _)| !words.as_str()[..*at].ends_with("(#"));
         let code_at = reply.map(|r| r.0).or(leading.map(|s| s.0));
         let said = code_at.map_or_else(|| own_lines(recipient, table), |at| words.slice(at..words.as_str().len()));
-        let paragraph = said.as_str().find("\n\n").unwrap_or(said.as_str().len());
+        let paragraph = match code_at {
+            Some(_) => end_of_answer(said.as_str(), table),
+            None => said.as_str().find("\n\n").unwrap_or(said.as_str().len()),
+        };
         let diagnostic = said.clipped(paragraph.min(MOST_DIAGNOSTIC)).on_one_line();
         recipient.diagnostic = Some(diagnostic).filter(|d| !d.is_empty());
     }
+    let summed_up = status.zip(reply).is_some_and(|(status, (at, _))| reply::is_summary(status, at, words.as_str()));
     recipient.replies.extend(reply.map(|(at, code)| found(words, at, code)));
     recipient.statuses.extend(status.map(|(at, code)| found(words, at, code)));
+    recipient.status_is_made_up = summed_up;
 }
+
+/// Where what a server said ends: at a blank line, or where a program goes on with a field of the message: `Sender: …`.
+fn end_of_answer(said: &str, table: &Words) -> usize {
+    let mut end = 0;
+    for line in split_lines(said) {
+        let name = line.split([':', '=']).next().filter(|name| name.len() < line.len() && name.len() <= LONGEST_NAME);
+        let names_field = |name: &str| {
+            let name = fold(name.trim()).into_string();
+            [Role::NamesRecipient, Role::NamesOther, Role::NamesSubject].iter().any(|role| table.have(*role, &name))
+        };
+        if end > 0 && (line.trim().is_empty() || name.is_some_and(names_field)) {
+            break;
+        }
+        end += line.len();
+    }
+    end
+}
+
+/// In octets.
+const LONGEST_NAME: usize = 32;
 
 /// A code that stands at an offset of an excerpt.
 pub(super) fn found<T: ToString>(words: &Excerpt, at: usize, code: T) -> Finding<T> {

@@ -414,10 +414,10 @@ fn leaf<'a>(mut part: MessagePart<'a>, sent: Sent<'a>, words: &'a Words) -> Opti
             if content_type == "text/html" {
                 return Some(Part::of_text(content_type, from_html(&text).into(), lines(Shape::Reflowed), words));
             }
-            Some(Part::of_text(content_type, line_feeds(text), lines(shape), words))
+            Some(Part::of_text(content_type, plain(text), lines(shape), words))
         }
         (_, PartType::Binary(bytes) | PartType::InlineBinary(bytes)) => {
-            Some(Part::of_text(content_type, line_feeds(lossy(bytes)), lines(shape), words))
+            Some(Part::of_text(content_type, plain(lossy(bytes)), lines(shape), words))
         }
     }
 }
@@ -446,6 +446,49 @@ fn truncated_base64(part: &MessagePart<'_>) -> Option<String> {
     base64_decode(&whole).map(|octets| String::from_utf8_lossy(&octets).into_owned())
 }
 
+/// QUIRK: nor does it keep the lines and blanks of preformatted text, in which many programs show a report.
+fn with_breaks(html: &str) -> Cow<'_, str> {
+    static MATCHER: LazyLock<AhoCorasick> = LazyLock::new(|| {
+        AhoCorasick::builder()
+            .ascii_case_insensitive(true)
+            .build(["</pre", "<pre>", "<pre "])
+            .expect("short literals compile")
+    });
+    const CLOSES: usize = 0;
+    let mut out = String::new();
+    let (mut at, mut within) = (0, false);
+    for tag in MATCHER.find_iter(html) {
+        push_text(&html[at..tag.start()], within, &mut out);
+        if within {
+            out.push_str("<br>");
+        }
+        (at, within) = (tag.start(), tag.pattern().as_usize() != CLOSES);
+    }
+    if at == 0 && !within {
+        return html.into();
+    }
+    push_text(&html[at..], within, &mut out);
+    out.into()
+}
+
+/// Some HTML; where it is preformatted, with elements and references in place of line ends and blanks.
+fn push_text(html: &str, preformatted: bool, out: &mut String) {
+    if !preformatted {
+        out.push_str(html);
+        return;
+    }
+    let (mut within_tag, mut before) = (false, ' ');
+    for c in html.chars() {
+        match c {
+            '\n' if !within_tag => out.push_str("<br>"),
+            ' ' | '\t' if !within_tag && before.is_whitespace() => out.push_str("&nbsp;"),
+            _ => out.push(c),
+        }
+        within_tag = c == '<' || (within_tag && c != '>');
+        before = c;
+    }
+}
+
 /// QUIRK: mail-parser's reading of HTML puts nothing between the cells of a table, ends no line with a `</div>` and no
 /// paragraph with a `</p>`, and leaves `&nbsp;` what it is: in `550&nbsp;User&nbsp;unknown` it is a blank.
 fn from_html(html: &str) -> String {
@@ -455,7 +498,8 @@ fn from_html(html: &str) -> String {
             .build(ENDS.map(|(tag, _)| tag))
             .expect("short literals compile")
     });
-    html_to_text(&MATCHER.replace_all(html, &ENDS.map(|(_, ended)| ended))).replace('\u{a0}', " ")
+    let html = with_breaks(html);
+    html_to_text(&MATCHER.replace_all(&html, &ENDS.map(|(_, ended)| ended))).replace('\u{a0}', " ")
 }
 
 /// Where the elements of HTML end, and what mail-parser reads as such an end.
@@ -484,12 +528,13 @@ fn legible_octets(octets: &[u8]) -> Cow<'_, str> {
     std::str::from_utf8(octets).map_or_else(|_| String::from_utf8_lossy(octets), Cow::Borrowed)
 }
 
-/// CRLF and lone CR become LF.
-fn line_feeds(text: Cow<'_, str>) -> Cow<'_, str> {
-    if !text.contains('\r') {
+/// CRLF and lone CR become LF, and a no-break space a blank; without a byte order mark.
+fn plain(text: Cow<'_, str>) -> Cow<'_, str> {
+    if !(text.contains('\r') || text.contains('\u{a0}') || text.starts_with('\u{feff}')) {
         return text;
     }
-    Cow::Owned(text.replace("\r\n", "\n").replace('\r', "\n"))
+    let bare = text.trim_start_matches('\u{feff}');
+    Cow::Owned(bare.replace("\r\n", "\n").replace('\r', "\n").replace('\u{a0}', " "))
 }
 
 /// Joins the lines of a folded field and trims it (RFC 5322 §2.2.3).
@@ -566,6 +611,28 @@ fn header_of<'a>(message: &Message<'a>, sent: Sent<'a>, words: &'a Words) -> Mai
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn preformatted_text_keeps_its_lines() {
+        for (html, text) in [
+            (
+                "<p>Sorry.</p>\n<pre class='a'>550 no\n  to: <b>bob</b></pre>\nBye\nbye",
+                "Sorry.\n550 no\n  to: bob\nBye bye",
+            ),
+            ("<PRE>a\nb", "a\nb"),
+            ("<preface>a\nb</preface>", "a b"),
+        ] {
+            let read = from_html(html);
+            let lines: Vec<&str> = read.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+            assert_eq!(lines.join("\n"), text, "{html}");
+        }
+    }
+
+    #[test]
+    fn unseen_marks_are_read_past() {
+        assert_eq!(plain("\u{feff}550\u{a0}no\r\nbye\r".into()), "550 no\nbye\n");
+        assert_eq!(plain("550 no\n".into()), "550 no\n");
+    }
 
     #[test]
     fn line_ends_are_mended() {

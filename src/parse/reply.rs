@@ -167,6 +167,28 @@ fn quotes_words(after: &[u8]) -> bool {
     matches!(after, [b'-', b'\'' | b'"', ..])
 }
 
+/// Whether the enhanced status code at an offset is what the reporting server makes of an answer, at another one, that has
+/// none: IronPort writes `5.1.0 - Unknown address error 550-'no'`, Exchange `#5.5.0 smtp;550 no`.
+pub(super) fn is_summary((at, status): (usize, EnhancedStatusCode), answer: usize, text: &str) -> bool {
+    let of_exchange = || is_filler(status) && text[..answer].ends_with("smtp;");
+    let quoted = || quotes_words(&text.as_bytes()[answer + 3..]);
+    at < answer && !status_follows(text, answer + 4) && (quoted() || of_exchange())
+}
+
+/// Whether Exchange says no more with it than that the other server refused.
+pub(super) fn is_filler(status: EnhancedStatusCode) -> bool {
+    Some(status) == EnhancedStatusCode::new(5, 5, 0)
+}
+
+/// Where such an answer begins behind IronPort's own words.
+pub(super) fn quoted_at(text: &str, words: &Words) -> Option<usize> {
+    // Few answers have such a mark.
+    if !(text.contains("-'") || text.contains("-\"")) || !begins_with_code(text) {
+        return None;
+    }
+    replies(text, words).map(|(at, ..)| at).find(|at| quotes_words(&text.as_bytes()[at + 3..]))
+}
+
 /// `550 anna@example.org... No such user`, `550 <anna@example.org> unknown`.
 fn address_follows(after: &[u8]) -> bool {
     let Some(b' ') = after.first() else { return false };
@@ -185,8 +207,8 @@ fn begins_reply(before: &str) -> bool {
         || line.ends_with(['\n', ':', ';', '#', '<', '-', '\'', '"', '：', '「', '『', '“', '„', '‘', '‚', '«'])
 }
 
-/// What opens a quotation.
-pub(super) const QUOTES: [char; 9] = ['\'', '"', '“', '„', '‘', '‚', '«', '「', '『'];
+/// What opens a quotation; Swedes and Finns open it with the mark that closes it.
+pub(super) const QUOTES: [char; 11] = ['\'', '"', '“', '„', '‘', '‚', '«', '「', '『', '”', '’'];
 
 /// Whether what stands before three digits announces a reply code.
 fn starts_reply(before: &str, words: &Words) -> bool {
@@ -241,8 +263,22 @@ pub(super) fn best_reply(text: &str, least: Certainty, words: &Words) -> Option<
 /// The reply code that ended the delivery, in a transcript: a failure before an earlier deferral.
 pub(super) fn final_reply(transcript: &str, words: &Words) -> Option<(usize, ReplyCode)> {
     let sure = replies(transcript, words).filter(|found| found.2 > Certainty::Weak);
-    // 503 is what a server says to DATA after it has answered every RCPT: the cause stands before it.
-    best_ranked(sure, |code, certainty| (code.class_digit() == 5 && code.get() != 503, certainty))
+    best_ranked(sure, |code, certainty| (code.class_digit() == 5 && !is_consequence(code), certainty))
+}
+
+/// Whether this is what a server says to DATA after it has answered every RCPT: the cause stands before it.
+pub(super) const fn is_consequence(code: ReplyCode) -> bool {
+    code.get() == 503
+}
+
+/// Whether it refuses a command and no message: 500 to 504 (RFC 5321 §4.2.2).
+pub(super) const fn is_of_syntax(code: ReplyCode) -> bool {
+    matches!(code.get(), 500..=504)
+}
+
+/// Whether an enhanced status code that stands at an offset is that of the consequence of a refusal.
+pub(super) fn is_of_consequence(text: &str, at: usize) -> bool {
+    text[..at].trim_end_matches([' ', '-']).ends_with("503")
 }
 
 /// Where a reply that stands at an offset without a word is said again with its words: `Status code: 550 5.1.10`, and
@@ -285,12 +321,15 @@ pub(super) fn status_beside(
 ) -> Option<(usize, EnhancedStatusCode)> {
     let best = || best_status(text, words);
     let Some((at, code)) = reply else { return best() };
+    let is_cause = |at: &usize| is_consequence(code) || !is_of_consequence(text, *at);
     let behind = status_follows(text, at + 4).then(|| statuses(&text[at + 4..]).next()).flatten();
     behind
         .map(|(i, status)| (at + 4 + i, status))
         .filter(|(_, status)| !status.is_bare())
-        .or_else(|| statuses(text).find(|(_, s)| s.class_digit() == code.class_digit() && !s.is_bare()))
-        .or_else(best)
+        .or_else(|| {
+            statuses(text).find(|(at, s)| s.class_digit() == code.class_digit() && !s.is_bare() && is_cause(at))
+        })
+        .or_else(|| best().filter(|(at, s)| s.is_bare() || is_cause(at)))
 }
 
 /// The best enhanced status code of a text: one that follows a reply code before others, one that says more than
