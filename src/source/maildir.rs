@@ -591,6 +591,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_directory_that_has_the_number_of_the_one_before_it_is_watched_all_the_same() {
+        let (dir, mut source) = opened(&[]).await;
+        assert!(fetched(&mut source).await.is_empty());
+        let new = dir.path().join("new");
+        fs::remove_dir(&new).unwrap();
+        fs::create_dir(&new).unwrap();
+        let session = source.session().unwrap();
+        session.watch.as_mut().unwrap().stamps = session.maildir.stamps();
+        assert!(fetched(&mut source).await.is_empty());
+        fs::write(new.join("1"), "new").unwrap();
+        assert!(source.session().unwrap().watch.as_ref().unwrap().noticed().is_something());
+    }
+
+    #[tokio::test]
     async fn it_is_found_although_others_come_all_the_time() {
         let (dir, mut source) = opened(&[]).await;
         assert!(fetched(&mut source).await.is_empty());
