@@ -134,6 +134,7 @@ async fn what_a_person_made_of_an_entry_is_not_judged() {
     f.store.suppress(&[Address::parse("ann@example.org").unwrap()], &by(START + 5)).await.unwrap();
     f.execute("DELETE FROM event").await;
     assert!(reclassify(&f, "new", START + DAY, false, softer).await.list.is_empty());
+    assert!(reclassify(&f, "newer", START + DAY, false, |_| GONE).await.list.is_empty());
     assert_eq!(f.value::<String>("SELECT origin FROM suppression").await, "manual");
 }
 
