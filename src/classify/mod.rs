@@ -420,11 +420,8 @@ impl Classifier {
             [status.map(|s| (s.value.class_digit(), &s.evidence)), reply.map(|r| (r.value.class_digit(), &r.evidence))];
         let conflict = matches!(digits, [Some((a, _)), Some((b, _))] if a != b);
         let limit = digits.into_iter().flatten().find_map(|(digit, evidence)| limit(digit, Some(evidence)));
-        // In a conflict the weaker signal never suppresses, unless the words leave no doubt. Alone, a bare x.0.0 is filler
-        // beside a provider's own phrase: Google writes 4.0.0 for a domain that does not exist.
-        let is_filler = reply.is_none() && status.is_some_and(|s| s.value.is_bare());
-        let beyond_doubt =
-            (conflict && best >= Some(Rank::UnmistakablePhrase)) || (is_filler && best >= Some(Rank::ProviderPhrase));
+        // In a conflict the weaker signal never suppresses, unless the words leave no doubt.
+        let beyond_doubt = conflict && best >= Some(Rank::UnmistakablePhrase);
         (conflict, limit.filter(|_| !beyond_doubt))
     }
 }
@@ -529,23 +526,6 @@ mod tests {
         assert_eq!(rule("4.0.0", "452", "452 insufficient system storage"), "codes:452");
         assert_eq!(rule("5.0.0", "554", "554 Transaction failed"), "codes:554");
         assert_eq!(rule("5.1.1", "554", "554 5.1.1 Transaction failed"), "codes:5.1.1");
-    }
-
-    #[test]
-    fn a_bare_status_alone_limits_all_but_the_providers_own_words() {
-        let class = |status: &str, diagnostic: &str| {
-            let evidence = Evidence::of_structure("test");
-            let recipient = Recipient {
-                statuses: vec![Finding { value: status.parse().unwrap(), evidence }],
-                diagnostic: Some(diagnostic.into()),
-                ..Recipient::default()
-            };
-            Classifier::embedded().judge_recipient(&recipient, Some("googlemail.com")).class
-        };
-        let gone = "DNS type 'mx' lookup of a.example responded with code NXDOMAIN Domain name not found: a.example";
-        assert_eq!(class("4.0.0", gone), Class::Hard);
-        assert_eq!(class("4.4.0", gone), Class::Soft);
-        assert_eq!(class("4.0.0", "User unknown in local recipient table"), Class::Soft);
     }
 
     #[test]
