@@ -393,6 +393,20 @@ async fn a_failure_that_the_log_told_of_counts_once_when_the_mail_is_believed_la
     f.commit(&[about(entry(5, START + 16 * DAY, &[(ANN, SOFT)]), &id(3))]).await;
     log(&f, &[sent(&id(3), ANN)], &[]).await;
     assert_eq!((raise(&f).await, listed(&f).await), (1, Vec::new()));
+    // Nor are those that told of the same once more counted when the next one is read.
+    let f = doubting().await;
+    let known = |uid: u32, at: i64, n: u32| {
+        let mut one = about(entry(uid, at, &[(ANN, SOFT)]), &id(n));
+        one.trusts = Trusts::in_everything(Trust::Verified);
+        one
+    };
+    for n in 0..4 {
+        let at = START + 5 * i64::from(n) * DAY;
+        f.commit(&[known(2 * n + 1, at, n)]).await;
+        f.commit(&[known(2 * n + 2, at + 2 * DAY, n)]).await;
+    }
+    assert_eq!(f.value::<i64>("SELECT sum(counts) FROM bounce").await, 4);
+    assert_eq!(listed(&f).await, []);
 }
 
 #[tokio::test]
