@@ -25,7 +25,8 @@ pub(super) const MOST_ABOUT: usize = 4096;
 /// A line that names an address opens its block; the block goes on to the next blank line after it has said
 /// something, or to the next address. Addresses listed one under the other share the block that follows, except what
 /// stands in brackets: that is said of the last one. Behind a blank line, what begins with a code goes on with the
-/// block of the only one named last. One pass over the text, and at most [`MOST_ABOUT`] octets for each address.
+/// block of the only one named last. Where several are wanted, what ends with a colon above addresses that have nothing
+/// beside them speaks of them. One pass over the text, and at most [`MOST_ABOUT`] octets for each address.
 pub(super) fn blocks(words: &str, addresses_wanted: &[&str], table: &Words) -> Vec<Vec<Range<usize>>> {
     let index: HashMap<&str, usize> = addresses_wanted.iter().enumerate().map(|(i, a)| (*a, i)).collect();
     let mut out = vec![Vec::new(); addresses_wanted.len()];
@@ -37,6 +38,8 @@ pub(super) fn blocks(words: &str, addresses_wanted: &[&str], table: &Words) -> V
     let (mut said, mut interrupted) = (false, false);
     // Whether the line above ends within a list, and whether it ends with an address.
     let (mut within_list, mut ends_named) = (false, false);
+    // What stands above the next list, and what heads this one.
+    let (mut above, mut heading) = (Paragraph::default(), None);
     let mut start = 0;
     for line in split_lines(words).flat_map(|line| clauses(line, &index)) {
         let range = start..start + line.len();
@@ -51,6 +54,7 @@ pub(super) fn blocks(words: &str, addresses_wanted: &[&str], table: &Words) -> V
             .collect();
         if named.is_empty() {
             (within_list, ends_named) = (false, false);
+            above.go_on(line, &range);
             if line.trim().is_empty() {
                 if said && !current.is_empty() {
                     last = Some(current[0]).filter(|_| current.len() == 1);
@@ -82,12 +86,29 @@ pub(super) fn blocks(words: &str, addresses_wanted: &[&str], table: &Words) -> V
             let goes_on = (within_list && is_separator(before.trim_start())) || (ends_named && is_joint(before, table));
             within_list = (is_separator(behind) && behind.contains(COMMAS)) || is_joint(behind, table);
             ends_named = within_list || is_separator(behind);
-            if ((said || interrupted) && !goes_on) || is_answer(line) || current.len() >= MOST_SHARING {
-                current.clear();
-            }
+            let opens = ((said || interrupted) && !goes_on) || is_answer(line) || current.len() >= MOST_SHARING;
             interrupted = false;
             let taken: usize = named.iter().map(|(r, _)| r.len()).sum();
             said = line.trim().len().saturating_sub(taken) > "<>:(),;".len();
+            let next = std::mem::take(&mut above).heading().filter(|_| addresses_wanted.len() > 1);
+            if opens {
+                // The heading of a list says nothing of the one above it.
+                if let Some(next) = next.as_ref().filter(|_| !said) {
+                    current.iter().for_each(|&i| out[i].retain(|line: &Range<usize>| line.start < next.start));
+                }
+                current.clear();
+                heading = None;
+            }
+            heading = next.or(heading).filter(|_| !said);
+            if let Some(heading) = &heading {
+                for &(_, i) in &named {
+                    let has = out[i].last().is_some_and(|line| line.start >= heading.start);
+                    if !has && taken_up[i] + heading.len() <= MOST_ABOUT {
+                        taken_up[i] += heading.len();
+                        out[i].push(heading.clone());
+                    }
+                }
+            }
             current.extend(named.into_iter().map(|(_, i)| i));
             current.dedup();
         }
@@ -99,6 +120,33 @@ pub(super) fn blocks(words: &str, addresses_wanted: &[&str], table: &Words) -> V
         }
     }
     out
+}
+
+/// The last lines that name nobody, up to the blank line before them.
+#[derive(Default)]
+struct Paragraph {
+    range: Option<Range<usize>>,
+    /// Whether a blank line stands below it.
+    ended: bool,
+    /// Whether it announces what follows: `These users are unknown:`.
+    announces: bool,
+}
+
+impl Paragraph {
+    fn go_on(&mut self, line: &str, range: &Range<usize>) {
+        if line.trim().is_empty() {
+            self.ended = true;
+            return;
+        }
+        let goes_on = self.range.as_ref().filter(|_| !self.ended);
+        self.range = Some(goes_on.map_or(range.start, |above| above.start)..range.end);
+        self.ended = false;
+        self.announces = line.trim_end().ends_with([':', '：']);
+    }
+
+    fn heading(self) -> Option<Range<usize>> {
+        self.range.filter(|_| self.announces)
+    }
 }
 
 /// The clauses of a line that says one thing of one address and another of the next: `To anna@example.org: no such user; to
@@ -200,6 +248,28 @@ mod tests {
         }
         let apart = blocks("Not to a@x.org: full,\nb@x.org: no\n", &["a@x.org", "b@x.org"]);
         assert_eq!(apart, ["Not to a@x.org: full,\n", "b@x.org: no\n"]);
+    }
+
+    #[test]
+    fn what_heads_a_list_is_said_of_those_in_it() {
+        for (text, of_a, of_b) in [
+            ("no:\n\na@x.org\nb@x.org\n\nBye\n", "no:\na@x.org\nb@x.org\nBye\n", "no:\nb@x.org\nBye\n"),
+            // It may take several lines, and lists of one.
+            ("Hi.\n\nnot\nhere：\n* a@x.org\n\nfull:\n<b@x.org>\n", "not\nhere：\n* a@x.org\n", "full:\n<b@x.org>\n"),
+            // Twice in one list.
+            ("no:\na@x.org\na@x.org\nb@x.org\n", "no:\na@x.org\na@x.org\nb@x.org\n", "no:\nb@x.org\n"),
+            // A sentence between, no colon, and addresses that have their own reason.
+            ("no:\n\nSee below.\n\na@x.org\nb@x.org\nBye\n", "a@x.org\nb@x.org\nBye\n", "b@x.org\nBye\n"),
+            ("no\n\na@x.org\nb@x.org\nBye\n", "a@x.org\nb@x.org\nBye\n", "b@x.org\nBye\n"),
+            ("no:\na@x.org: is full\nb@x.org: is away\n", "a@x.org: is full\n", "b@x.org: is away\n"),
+            // What has been said of one ends the list.
+            ("no:\na@x.org\nfull\n\nb@x.org\nBye\n", "no:\na@x.org\nfull\n", "b@x.org\nBye\n"),
+        ] {
+            assert_eq!(blocks(text, &["a@x.org", "b@x.org"]), [of_a, of_b], "{text}");
+        }
+        assert_eq!(blocks("no:\na@x.org\nBye\n", &["a@x.org"]), ["a@x.org\nBye\n"]);
+        let long = format!("{}:\na@x.org\nb@x.org\n", "x".repeat(MOST_ABOUT));
+        assert_eq!(blocks(&long, &["a@x.org", "b@x.org"]), ["a@x.org\nb@x.org\n", "b@x.org\n"]);
     }
 
     #[test]
