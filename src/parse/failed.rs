@@ -278,6 +278,7 @@ fn mentions(words: &str, mailed: &[Address], own: &HashSet<String>, tables: &Tab
                             Position::Judged
                         }
                         Position::Elsewhere if rest.says_failed(&tables.words) => Position::Judged,
+                        Position::Elsewhere if heads_failed(before, &tables.words) => Position::Judged,
                         position => position,
                     },
                 };
@@ -640,6 +641,15 @@ pub(super) fn heads_reached(line: &str, words: &Words) -> bool {
         && words.have(Role::HeadsReached, fold(heading).as_str())
 }
 
+/// `These users are unknown here:` before an address in the same line.
+fn heads_failed(before: &str, words: &Words) -> bool {
+    let Some(heading) = before.trim_end_matches([' ', '<', '"']).strip_suffix([':', '：']) else { return false };
+    let heading = fold(heading).into_string();
+    let sentence = heading.rsplit(". ").next().unwrap_or_default();
+    let mut starts = sentence.match_indices(' ').map(|(at, _)| at + 1);
+    starts.any(|at| words.have(Role::SaidToFail, &sentence[at..]))
+}
+
 /// `a@example.org, b@example.org` have the same position.
 pub(super) fn is_separator(between: &str) -> bool {
     between.len() < LONGEST_SEPARATOR && word_of(between).is_empty()
@@ -863,6 +873,8 @@ mod tests {
             "Ihre Nachricht an ann@example.org und bob@example.org konnte nicht zugestellt werden",
             "Votre message à ann@example.org et bob@example.org n'a pas pu être remis",
             "ann@example.org と bob@example.org に配信できませんでした",
+            "Delivery failed. The following users are unknown here: ann@example.org, bob@example.org",
+            "Die folgenden Nutzer sind hier unbekannt: <ann@example.org>, <bob@example.org>",
         ] {
             assert_eq!(failed_by(text), ["ann", "bob"], "{text}");
         }
@@ -886,6 +898,9 @@ mod tests {
         );
         assert_eq!(failed_by("Dear bob@example.org,\nann@example.org could not be reached."), ["ann"]);
         assert_eq!(failed_by("It was delivered to ann@example.org"), ["ann"]);
+        // What a sentence before the heading's says is not said by it.
+        let copies = "Some users are unknown. Copies went here: ann@example.org, bob@example.org";
+        assert_eq!(failed_by(copies), Vec::<String>::new());
     }
 
     #[test]
