@@ -106,7 +106,7 @@ mod tests {
     fn every_row_is_found_by_its_examples_and_needed_for_them() {
         let (mut signs, words) = table();
         // One more or one less: change the number, and say in the changelog what is told apart.
-        assert_eq!(signs.rows.len(), 118);
+        assert_eq!(signs.rows.len(), 119);
         let mut wrong = Vec::new();
         for row in 0..signs.rows.len() {
             wrong.extend(by_examples(&signs, &words, row).err().map(|error| error.to_string()));
@@ -337,7 +337,7 @@ mod tests {
         let signs = load(&format!("{own}accepts = ['{parcel}']\nrejects = ['Subject: Parcel']")).unwrap();
         assert_eq!(kind(&signs, &words, &[parcel, "From: MAILER-DAEMON@mx.example.org"]), Some(Kind::NotBounce));
         let replaced = load(&format!("{own}replaces = 'subject.absent'\naccepts = ['{parcel}']")).unwrap();
-        assert_eq!(replaced.rows.len(), 118);
+        assert_eq!(replaced.rows.len(), 119);
         for (text, problem) in [
             (format!("{own}accepts = ['Subject: Parcel']"), "mine.toml:8: `mine` accepts \"Subject: Parcel\", but"),
             (format!("{own}accepts = ['{parcel}']\nrejects = ['{parcel}']"), "mine.toml:9: `mine` rejects"),
