@@ -88,7 +88,7 @@ müller      | 5.1.1  | hard user_unknown recipient | 550 5.1.1 Kein Benutzer
 const GREETINGS: &str = "
 g421        | 4.0.0  | soft deferred network       | 421 Service not available, closing transmission channel
 g521        | 4.0.0  | hard bad_domain recipient   | 521 Machine does not accept mail
-g554        | 4.0.0  | soft policy sender          | 554 Transaction failed
+g554        | 4.0.0  | soft undetermined unknown   | 554 Transaction failed
 g572        | 4.0.0  | soft relaying sender        | 572 Relay not authorized
 ";
 
