@@ -529,6 +529,28 @@ mod tests {
     }
 
     #[test]
+    fn a_summary_and_advice_go_behind_what_was_said() {
+        let class = |statuses: &[&str], diagnostic: &str, text: &str| {
+            let evidence = || Evidence::of_structure("test");
+            let recipient = Recipient {
+                statuses: statuses
+                    .iter()
+                    .map(|s| Finding { value: s.parse().unwrap(), evidence: evidence() })
+                    .collect(),
+                replies: vec![Finding { value: "550".parse().unwrap(), evidence: evidence() }],
+                diagnostic: Some(diagnostic.into()),
+                text: text.into(),
+                ..Recipient::default()
+            };
+            Classifier::embedded().judge_recipient(&recipient, None).class
+        };
+        assert_eq!(class(&["5.7.1", "5.1.1"], "550 sorry", "550 sorry"), Class::Soft);
+        assert_eq!(class(&["5.0.0", "5.1.1"], "550 sorry", "550 sorry"), Class::Hard);
+        let advice = "The address does not exist or may not be used.";
+        assert_eq!(class(&[], "mailbox unavailable", advice), Class::Hard);
+    }
+
+    #[test]
     fn a_provider_that_reports_what_another_server_answered_does_not_speak() {
         let rule = |remote_mta: Option<&str>| {
             let recipient = Recipient {
