@@ -15,13 +15,15 @@ use self::{
     rules::{Builder, Fit, Rule, RuleTable, Rules, Speaker},
 };
 use crate::{
-    codes::{Class, CodeRow, CodeTable, EnhancedStatusCode, Fault, Judgement, Key, Meaning, Reason, Weight},
+    codes::{
+        Class, CodeRow, CodeTable, EnhancedStatusCode, Fault, Judgement, Key, Meaning, Reason, Weight, begins_with_code,
+    },
     report::{
         Action, Address, Candidate, Evidence, Excerpt, Finding, Forwarded, Location, Lowered, Recipient, Report,
         Verdict,
     },
     tables::{Example, Expected, TableError, TableFile},
-    text::{Asides, fold, fold_reply},
+    text::{Asides, fold, fold_reply, host_form},
 };
 
 /// What a row's word is worth, the weakest first. The order is the policy: see docs/classification.md.
@@ -280,7 +282,7 @@ impl Classifier {
         let addresses = given.chain(recipient.final_recipient.as_deref());
         let domains =
             addresses.filter_map(|address| address.rsplit_once('@')).map(|(_, domain)| fold(domain).into_string());
-        let reporting = reporting_mta.map(host_name);
+        let reporting = reporting_mta.map(host_form);
         let parties: Vec<String> = domains.chain(hosts.iter().cloned()).chain(reporting).collect();
         let others = [&recipient.final_recipient, &recipient.forwarded_to].into_iter().flatten();
         let others = others.filter_map(|other| Address::parse(other));
@@ -459,12 +461,7 @@ fn hosts(recipient: &Recipient, reporting_mta: Option<&str>, diagnostic: &str) -
     let named = diagnostic.find("host ").map(|at| &diagnostic[at + "host ".len()..]);
     let named = named.and_then(|rest| rest.split([' ', '[', ':', '(', ',']).next());
     let mta = recipient.remote_mta.as_deref().or(reporting_mta);
-    [mta, named].into_iter().flatten().map(host_name).collect()
-}
-
-/// A host in the form in which hosts are compared.
-fn host_name(host: &str) -> String {
-    host.trim().trim_end_matches('.').to_lowercase()
+    [mta, named].into_iter().flatten().map(host_form).collect()
 }
 
 /// The first status that says more than its class digit is the remote server's: what stands behind it is a summary.
@@ -482,8 +479,7 @@ fn is_answer(said: &str) -> bool {
     let goes_on = || codes.get(..4).filter(|code| code.ends_with('-')).map(|code| code.replace('-', " "));
     let is_cut = || goes_on().is_some_and(|last| !words.starts_with(['\'', '"']) && !words.contains(&last));
     let sums_up = || words.split_whitespace().next().is_some_and(|word| word.contains('@') && word.ends_with("..."));
-    let says = codes.len() >= "550".len() && words.contains(char::is_alphabetic);
-    codes.starts_with(['4', '5']) && says && !is_cut() && !sums_up()
+    begins_with_code(said) && words.contains(char::is_alphabetic) && !is_cut() && !sums_up()
 }
 
 /// A row that says no more than "undetermined" is worth little, whatever it is.

@@ -136,6 +136,10 @@ struct File {
     #[serde(default)]
     instead: Vec<String>,
     #[serde(default)]
+    prepositions: Vec<String>,
+    #[serde(default)]
+    auxiliaries: Vec<String>,
+    #[serde(default)]
     list: BTreeMap<String, Spanned<Vec<String>>>,
     #[serde(default)]
     scope: BTreeMap<String, Spanned<ScopeSpec>>,
@@ -231,8 +235,22 @@ pub(super) fn read(files: &[Arc<TableFile>], reasons: &Reasons, rules: &mut Buil
     let mut list_places: HashMap<String, (Arc<TableFile>, Range<usize>)> = HashMap::new();
     let mut used = HashSet::new();
     for file in files {
-        let File { drop, or, or_else, or_same, conditions, denials, named, others, instead, list, scope, phrase } =
-            file.parse()?;
+        let File {
+            drop,
+            or,
+            or_else,
+            or_same,
+            conditions,
+            denials,
+            named,
+            others,
+            instead,
+            prepositions,
+            auxiliaries,
+            list,
+            scope,
+            phrase,
+        } = file.parse()?;
         rules.or(&or);
         rules.or_else(&or_else);
         for word in &or_same {
@@ -243,6 +261,8 @@ pub(super) fn read(files: &[Arc<TableFile>], reasons: &Reasons, rules: &mut Buil
         rules.named(&named);
         rules.others(&others);
         rules.instead(&instead);
+        rules.prepositions(&prepositions);
+        rules.auxiliaries(&auxiliaries);
         for (name, words) in list {
             let place = words.span();
             if let Some((stronger, stronger_place)) = list_places.get(&name) {

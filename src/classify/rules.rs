@@ -8,7 +8,7 @@ use foldhash::{HashMap, HashSet};
 
 use super::{
     Rank,
-    shapes::{Order, Reach, Term, ends_word, goes_on_as_name, in_one_sentence, together},
+    shapes::{Nearer, Order, Reach, Term, ends_word, goes_on_as_name, in_one_sentence, together},
 };
 use crate::{
     codes::{Class, EnhancedStatusCode, Fault, Judgement, Reason, ReplyCode, Variant},
@@ -305,8 +305,8 @@ pub(super) struct Rules {
     named: Vec<String>,
     /// Nouns that something else than the recipient goes by.
     others: HashSet<String>,
-    /// Nouns that are spoken of instead of the one before them: "user policy not found".
-    instead: HashSet<String>,
+    /// Whether another noun is spoken of than the one before it.
+    nearer: Nearer,
     /// What stands in every text for which a frame row may fit.
     frames: AhoCorasick,
 }
@@ -514,7 +514,7 @@ impl Rules {
         let of_word = || words.iter().find_map(|&word| found.place(word)).cloned();
         // Which command was refused is told around the answer; that an address is dead is the server's own sentence.
         let hard = rule.judgement.class == Class::Hard;
-        let reach = if hard { Reach::Answer { instead: &self.instead } } else { Reach::Report };
+        let reach = if hard { Reach::Answer { nearer: &self.nearer } } else { Reach::Report };
         let of_shape = |shape: &Shape| {
             // Most shapes that are called have one of the two only.
             if !(found.has_any(&shape.about) && found.has_any(&shape.says)) {
@@ -553,7 +553,7 @@ pub(super) struct Builder {
     denials: Vec<String>,
     named: Vec<String>,
     others: Vec<String>,
-    instead: Vec<String>,
+    nearer: Nearer,
 }
 
 impl Builder {
@@ -604,7 +604,17 @@ impl Builder {
 
     /// Adds nouns that are spoken of instead of the one before them.
     pub(super) fn instead(&mut self, words: &[String]) {
-        self.instead.extend(words.iter().map(|word| fold(word).into_string()));
+        self.nearer.instead.extend(words.iter().map(|word| fold(word).into_string()));
+    }
+
+    /// Adds words that lead from a noun to where it stands.
+    pub(super) fn prepositions(&mut self, words: &[String]) {
+        self.nearer.prepositions.extend(words.iter().map(|word| fold(word).into_string()));
+    }
+
+    /// Adds words that what is said may begin with.
+    pub(super) fn auxiliaries(&mut self, words: &[String]) {
+        self.nearer.auxiliaries.extend(words.iter().map(|word| fold(word).into_string()));
     }
 
     /// Adds a scope and gives its number.
@@ -686,7 +696,7 @@ impl Builder {
             denials,
             named,
             others,
-            instead,
+            nearer,
             ..
         } = self;
         let mut uses = vec![(Vec::new(), Vec::new()); patterns.len()];
@@ -729,7 +739,7 @@ impl Builder {
             denials,
             named,
             others: others.into_iter().collect(),
-            instead: instead.into_iter().collect(),
+            nearer,
             frames,
         }
     }

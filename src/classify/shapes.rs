@@ -9,7 +9,7 @@ use std::{fmt, net::IpAddr, ops::Range};
 use foldhash::HashSet;
 use serde::{Deserialize, Serialize};
 
-use crate::text::is_unspaced;
+use crate::{codes::begins_with_code, text::is_unspaced};
 
 /// Which of the two stands first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
@@ -30,7 +30,32 @@ pub(super) enum Reach<'w> {
     Report,
     /// One of the two, and nothing is said of another noun instead: neither "Failed recipient: anna@a.example Error: 502
     /// Command not recognized" nor "user policy not found" says anything of a recipient.
-    Answer { instead: &'w HashSet<String> },
+    Answer { nearer: &'w Nearer },
+}
+
+/// What tells whether something is said of a noun or of another one behind it, folded.
+#[derive(Debug, Default)]
+pub(super) struct Nearer {
+    /// Nouns that are spoken of instead of the one before them: "user policy not found".
+    pub(super) instead: HashSet<String>,
+    /// Words that lead from a noun to where it stands, so that no noun behind them is another one: "user anna on this
+    /// server".
+    pub(super) prepositions: HashSet<String>,
+    /// Words that what is said may begin with: "user policy has been revoked".
+    pub(super) auxiliaries: HashSet<String>,
+}
+
+impl Nearer {
+    /// Whether the words between a noun and what is said end in another noun, or are an IP address: "user policy", "the
+    /// recipient's public key", "address 192.0.2.1".
+    fn is_in(&self, gap: &str) -> bool {
+        // What stands in quotes is a name: "user 'service' unknown".
+        let mut words = gap.trim_end().rsplit(' ').skip_while(|word| self.auxiliaries.contains(*word));
+        let last = words.next().unwrap_or_default();
+        let is_host = || last.trim_matches(['[', ']', '(', ')']).parse::<IpAddr>().is_ok();
+        let leads_on = || gap.split(' ').any(|word| self.prepositions.contains(word));
+        (self.instead.contains(last) || is_host()) && !leads_on()
+    }
 }
 
 /// A folded word or several, a `*` at the end of a word standing for any ending.
@@ -123,7 +148,7 @@ pub(super) fn together(
     let in_answer = |gap: &str| matches!(reach, Reach::Report) || !begins_answer(gap);
     let of_noun = |gap: &str| match reach {
         Reach::Report => true,
-        Reach::Answer { instead } => !(begins_answer(gap) || names_another(gap, instead)),
+        Reach::Answer { nearer } => !(begins_answer(gap) || nearer.is_in(gap)),
     };
     let forth = || adjacent(text, about, says, between, of_noun);
     let back = || adjacent(text, says, about, between, in_answer);
@@ -172,36 +197,12 @@ fn one_sentence(gap: &str, most: usize) -> bool {
 
 /// Whether a server's answer begins in a gap, behind the words of who reports it.
 fn begins_answer(gap: &str) -> bool {
-    let is_code =
-        |word: &str| word.len() == 3 && word.starts_with(['4', '5']) && word.bytes().all(|b| b.is_ascii_digit());
     let words = gap.split([' ', '[', '\'', '"']);
     let mut pairs = words.clone().zip(words.skip(1)).enumerate();
     // A blank alone is before a name that is a number: "user 450 unknown".
     let introduces =
         |n, word: &str| word.ends_with(':') || matches!(word, "code" | "error" | "<<<") || (word.is_empty() && n > 0);
-    pairs.any(|(n, (before, word))| is_code(word) && introduces(n, before))
-}
-
-/// Words that lead from a noun to where it stands, in the languages that write "server" and the like as English does:
-/// "user anna on this server", "auf diesem Server".
-const LEADS_ON: [&str; 35] = [
-    "on", "at", "in", "of", "for", "to", "from", "with", "by", "under", "auf", "im", "am", "an", "bei", "von", "vom",
-    "unter", "su", "sul", "da", "di", "dal", "del", "sur", "de", "du", "en", "em", "no", "op", "van", "bij", "na",
-    "pa",
-];
-
-/// Words that what is said may begin with: "user policy has been revoked".
-const HELPS: [&str; 8] = ["has", "have", "had", "is", "was", "are", "were", "been"];
-
-/// Whether the words between a noun and what is said end in another noun, or are an IP address: "user policy", "the
-/// recipient's public key", "address 192.0.2.1".
-fn names_another(gap: &str, instead: &HashSet<String>) -> bool {
-    // What stands in quotes is a name: "user 'service' unknown".
-    let mut words = gap.trim_end().rsplit(' ').skip_while(|word| HELPS.contains(word));
-    let last = words.next().unwrap_or_default();
-    let is_host = || last.trim_matches(['[', ']', '(', ')']).parse::<IpAddr>().is_ok();
-    let leads_on = || gap.split(' ').any(|word| LEADS_ON.contains(&word));
-    (instead.contains(last) || is_host()) && !leads_on()
+    pairs.any(|(n, (before, word))| begins_with_code(word) && introduces(n, before))
 }
 
 /// Whether a word is an address or a host name.
@@ -246,8 +247,13 @@ mod tests {
 
     #[test]
     fn noun_and_predicate_stand_in_one_sentence() {
-        let instead: HashSet<String> = ["policy".to_owned(), "key".to_owned()].into_iter().collect();
-        let reach = || Reach::Answer { instead: &instead };
+        let set = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
+        let nearer = Nearer {
+            instead: set(&["policy", "key"]),
+            prepositions: set(&["under", "auf"]),
+            auxiliaries: set(&["is", "has"]),
+        };
+        let reach = || Reach::Answer { nearer: &nearer };
         let tell = |text: &str, order| {
             let all = |word: &str| text.match_indices(word).map(|(at, _)| at..at + word.len()).collect::<Vec<_>>();
             together(text, &all("user"), &all("unknown"), order, 20, reach()).map(|range| text[range].to_owned())
@@ -291,11 +297,11 @@ mod tests {
 
     #[test]
     fn what_is_said_of_another_may_stand_around_the_answer() {
-        let (text, instead) = ("sender: 550 unknown", HashSet::default());
+        let (text, nearer) = ("sender: 550 unknown", Nearer::default());
         let [sender, unknown] = [&(0..6), &(12..19)].map(std::slice::from_ref);
         let reaching = |reach| together(text, sender, unknown, Order::AboutFirst, 20, reach);
         assert_eq!(reaching(Reach::Report), Some(0..19));
-        assert_eq!(reaching(Reach::Answer { instead: &instead }), None);
+        assert_eq!(reaching(Reach::Answer { nearer: &nearer }), None);
     }
 
     proptest! {

@@ -10,6 +10,7 @@ mod reasons;
 mod table;
 
 pub use number::{EnhancedStatusCode, ParseCodeError, ReplyCode};
+pub(crate) use number::{begins_with_code, status_length};
 pub(crate) use outcome::words;
 pub use outcome::{Class, Fault, Judgement, Reason, UnknownWord};
 pub use reasons::{Deviation, Meaning, Reasons};

@@ -35,6 +35,11 @@ impl ReplyCode {
     pub const fn class_digit(self) -> u8 {
         (self.0 / 100) as u8
     }
+
+    /// Whether its second digit is one of those that servers use: 0 to 5 (RFC 5321 §4.2), or 7 (572).
+    pub(crate) const fn is_in_use(self) -> bool {
+        (self.0 / 10) % 10 <= 7
+    }
 }
 
 impl FromStr for ReplyCode {
@@ -141,6 +146,36 @@ impl Serialize for EnhancedStatusCode {
     }
 }
 
+/// Whether a text begins with an enhanced status code or a reply code of class 4 or 5, as the answer of a server that
+/// refuses does.
+pub(crate) fn begins_with_code(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let is_status = || bytes.len() >= 5 && bytes[1] == b'.' && status_length(bytes).is_some();
+    let is_reply = || {
+        let code = text.get(..3).filter(|_| matches!(bytes.get(3), None | Some(b' ' | b'-' | b':' | b'#')));
+        code.and_then(|code| code.parse::<ReplyCode>().ok()).is_some_and(ReplyCode::is_in_use)
+    };
+    matches!(bytes.first(), Some(b'4' | b'5')) && (is_status() || is_reply())
+}
+
+/// Length of `d.ddd.ddd` at the start, when it ends there and does not go on as an IP address.
+pub(crate) fn status_length(bytes: &[u8]) -> Option<usize> {
+    let digits = |from: usize| bytes[from..].iter().take_while(|b| b.is_ascii_digit()).count();
+    let subject = digits(2);
+    let detail_at = 2 + subject + 1;
+    if !(1..=3).contains(&subject) || bytes.get(detail_at - 1) != Some(&b'.') {
+        return None;
+    }
+    let detail = digits(detail_at);
+    let end = detail_at + detail;
+    let goes_on = match bytes.get(end) {
+        Some(b'.') => bytes.get(end + 1).is_some_and(u8::is_ascii_digit),
+        Some(b) => *b == b'_' || (b.is_ascii_lowercase() && detail == 3),
+        None => false,
+    };
+    ((1..=3).contains(&detail) && !goes_on).then_some(end)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -172,6 +207,16 @@ mod tests {
         }
         for text in ["", "55", "199", "600", "5500", "5x0"] {
             assert!(text.parse::<ReplyCode>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_text_begins_with_a_code() {
+        for text in ["550 5.1.1 no", "550-no", "4.2.2 full", "5.1.10", "550", "550: no", "550#5.1.0 no"] {
+            assert!(begins_with_code(text), "{text}");
+        }
+        for text in ["", "5", "5.", "5.1", "5500 no", "250 ok", "550.1", "590 no", "2.0.0 ok", "no 550", "550é"] {
+            assert!(!begins_with_code(text), "{text}");
         }
     }
 }

@@ -13,8 +13,11 @@
 
 use std::{collections::HashMap, ops::Range};
 
-use super::reply::{QUOTES, begins_with_code};
-use crate::text::{Address, addresses, host_names, split_lines};
+use super::reply::QUOTES;
+use crate::{
+    codes::begins_with_code,
+    text::{Address, addresses, host_names, split_lines},
+};
 
 /// An answer of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,10 +4,13 @@ use std::{collections::HashMap, ops::Range};
 
 use super::{
     failed::{COMMAS, heads_reached, is_joint, is_separator},
-    reply::{begins_with_code, begins_with_status},
+    reply::begins_with_status,
     words::Words,
 };
-use crate::text::{addresses, split_lines};
+use crate::{
+    codes::begins_with_code,
+    text::{addresses, split_lines},
+};
 
 /// Whether a block says nothing but addresses.
 pub(super) fn names_only(block: &str) -> bool {

@@ -13,11 +13,12 @@ use super::{
     fields::field,
     general::MOST_WORDS,
     mime::Mail,
-    reply::{begins_with_code, begins_with_success},
+    reply::begins_with_success,
     tables::Tables,
     words::{Role, Words},
 };
 use crate::{
+    codes::begins_with_code,
     report::{Address, Original},
     text::{addresses, fold},
 };

@@ -14,7 +14,7 @@ use std::{
 pub(super) use keys::{Keys, of_files};
 
 use super::{DAY, HOUR, Policy, Span};
-use crate::text::{is_internal, organisation};
+use crate::text::{host_form, is_internal, organisation};
 
 /// When verdicts wait instead of being believed at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -155,7 +155,7 @@ impl Brake {
 }
 
 fn organisation_of(host: &str) -> Option<String> {
-    let host = host.trim().trim_end_matches('.').to_ascii_lowercase();
+    let host = host_form(host);
     let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok();
     (!address && !is_internal(&host)).then(|| organisation(&host).map(str::to_owned))?
 }

@@ -23,6 +23,12 @@ fn is_one_organisation(a: &str, b: &str) -> bool {
     organisation(a).is_some_and(|organisation_of_a| organisation(b) == Some(organisation_of_a))
 }
 
+/// A host's name in the form in which such names are compared.
+#[must_use]
+pub fn host_form(host: &str) -> String {
+    host.trim().trim_end_matches('.').to_lowercase()
+}
+
 /// The domain under which an organisation has its hosts: `example.co.uk` of `mx.example.co.uk`, by the Public Suffix
 /// List.
 #[must_use]

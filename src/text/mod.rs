@@ -21,6 +21,6 @@ pub use fold::{Folded, fold, fold_reply, fold_words};
 pub use host::SubmissionHost;
 pub use index::Index;
 pub use lines::split_lines;
-pub use mailbox::{is_internal, is_same_mailbox, organisation};
+pub use mailbox::{host_form, is_internal, is_same_mailbox, organisation};
 pub use script::is_unspaced;
 pub use unseen::{is_unseen, printable};

@@ -130,12 +130,15 @@ async fn what_led_to_an_entry_and_is_gone_is_not_held_against_it() {
 #[tokio::test]
 async fn what_a_person_made_of_an_entry_is_not_judged() {
     let f = Fixture::new().await;
-    f.commit(&[entry(1, START, &[("ann@example.org", HARD)])]).await;
-    f.store.suppress(&[Address::parse("ann@example.org").unwrap()], &by(START + 5)).await.unwrap();
+    f.commit(&[entry(1, START, &[("ann@example.org", HARD)]), complaint(2, START, &["bob@example.org"])]).await;
+    // Whoever complained has a bounce as well, for without one nothing of his is judged.
+    f.commit(&[entry(3, START, &[("bob@example.org", SOFT)])]).await;
+    let both = ["ann@example.org", "bob@example.org"].map(|address| Address::parse(address).unwrap());
+    f.store.suppress(&both, &by(START + 5)).await.unwrap();
     f.execute("DELETE FROM event").await;
     assert!(reclassify(&f, "new", START + DAY, false, softer).await.list.is_empty());
     assert!(reclassify(&f, "newer", START + DAY, false, |_| GONE).await.list.is_empty());
-    assert_eq!(f.value::<String>("SELECT origin FROM suppression").await, "manual");
+    assert_eq!(f.value::<i64>("SELECT count(*) FROM suppression WHERE origin = 'manual'").await, 2);
 }
 
 #[tokio::test]
