@@ -1,12 +1,17 @@
 //! Whether the daemon could work with a configuration: each part is tried, nothing is read and nothing is changed.
 
-use std::{fs::File, io, path::Path, pin::Pin};
+use std::{
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+    pin::Pin,
+};
 
 use super::{Halt, mail_log::try_log, open::permit_new_store, status::is_there};
 use crate::{
-    clock::{Moment, now},
+    clock::Moment,
     config::{Config, Mailbox},
-    follower::Followers,
+    follower::{FollowerFile, Followers, Update},
     message::Resume,
     policy::{Policy, Span},
     source::{MailboxVisitor, Source},
@@ -58,28 +63,39 @@ pub async fn vouching_since(config: &Config) -> Result<Option<i64>, StoreError> 
     since
 }
 
-/// Tries the store, the published list, every mailbox and every mail log, and tells `told` of each in turn: what there is to
-/// say of it, or why it can't be used.
-pub async fn try_out(config: &Config, mut told: impl FnMut(&str, Result<Option<String>, Halt>)) {
+/// What the published lists are called, and where they lie.
+#[must_use]
+pub fn published_lists(config: &Config) -> Vec<(&'static str, PathBuf)> {
+    let followers = Followers::configured(config);
+    followers.files().into_iter().map(|FollowerFile { name, path, .. }| (name, path.to_owned())).collect()
+}
+
+/// Tries the store, the published lists, every mailbox and every mail log at `now`, and tells `told` of each in turn: what
+/// there is to say of it, or why it can't be used.
+pub async fn try_out(config: &Config, now: Moment, mut told: impl FnMut(&str, Result<Option<String>, Halt>)) {
     let mut tell = |part: &str, tried: Result<(), Halt>| told(part, tried.map(|()| None));
     tell("database", try_store(config).await.map_err(Halt::from));
-    tell("published list", writable(&config.suppressions.path).map_err(Halt::from));
-    // Each change makes a new file.
-    tell("published cdb", makeable(&config.suppressions.cdb_path()).map_err(Halt::from));
-    for (name, login) in Logins::of(config).await {
+    for FollowerFile { name, path, update } in Followers::configured(config).files() {
+        let tried = match update {
+            Update::InPlace => writable(path),
+            Update::Anew => makeable(path),
+        };
+        tell(name, tried.map_err(Halt::from));
+    }
+    for (name, login) in Logins::of(config, now).await {
         tell(&name, login.await);
     }
     for (name, settings) in &config.mail_log {
-        told(name, try_log(settings, now()).await.map(Some).map_err(Halt::from));
+        told(name, try_log(settings, now.wall).await.map(Some).map_err(Halt::from));
     }
 }
 
-/// Tries whether the mailbox of this name opens. Nothing is changed in it.
+/// Tries whether the mailbox of this name opens at `now`. Nothing is changed in it.
 ///
 /// # Errors
 /// Why it does not.
-pub async fn try_mailbox(config: &Config, name: &str) -> Result<(), Halt> {
-    for (found, login) in Logins::of(config).await {
+pub async fn try_mailbox(config: &Config, name: &str, now: Moment) -> Result<(), Halt> {
+    for (found, login) in Logins::of(config, now).await {
         if found == name {
             login.await?;
         }
@@ -141,24 +157,23 @@ struct Logins {
 }
 
 impl Logins {
-    async fn of(config: &Config) -> Vec<(String, Login)> {
+    async fn of(config: &Config, now: Moment) -> Vec<(String, Login)> {
         // What is wrong with the database is told where it is tried.
-        let read = read_now(config).await.unwrap_or_default();
+        let read = read_at(config, now).await.unwrap_or_default();
         let mut logins = Self { read, all: Vec::new() };
         config.visit_mailboxes(&mut logins);
         logins.all
     }
 }
 
-/// The mailboxes of which daemons have the lease.
-async fn read_now(config: &Config) -> Result<Vec<String>, StoreError> {
+/// The mailboxes of which daemons have the lease at `now`.
+async fn read_at(config: &Config, now: Moment) -> Result<Vec<String>, StoreError> {
     if !config.database.path.exists() {
         return Ok(Vec::new());
     }
     let store = Store::open_to_read(&config.database.path).await?;
     let daemons = store.daemons().await;
     store.close().await;
-    let now = Moment::now();
     let is_read = |one: &MailboxDaemons| one.reader.as_ref().is_some_and(|reader| is_there(reader, now));
     Ok(daemons?.into_iter().filter(is_read).map(|one| one.mailbox).collect())
 }

@@ -23,7 +23,7 @@ mod status;
 mod unrecognised;
 mod witnesses;
 
-pub use check::{doubts, try_mailbox, try_out, unusable_file, vouching_since};
+pub use check::{doubts, published_lists, try_mailbox, try_out, unusable_file, vouching_since};
 pub use cores::{Load, in_order};
 pub use forget::{ForgetStage, ForgottenPerson};
 pub use import::{BadRows, Contents, ImportStage, ImportedFile, Importer};

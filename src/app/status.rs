@@ -217,9 +217,9 @@ const ENOUGH_ROOM: u64 = 16 << 20;
 
 /// What a disk that is full prevents can't be noted in the database: it is looked for.
 fn unwritable_disks(config: &Config, room: impl Fn(&Path) -> Option<Room>) -> Vec<UnwritableDisk> {
-    let (database, lists) = (&config.database.path, &config.suppressions);
-    let directories: BTreeSet<PathBuf> =
-        [database, &lists.path, &lists.cdb_path()].into_iter().map(|file| directory_of(file).to_owned()).collect();
+    let followers = Followers::configured(config);
+    let files = followers.files().into_iter().map(|list| list.path).chain([config.database.path.as_path()]);
+    let directories: BTreeSet<PathBuf> = files.map(|file| directory_of(file).to_owned()).collect();
     let unwritable = directories.into_iter().filter_map(|disk| {
         let shown = disk.display();
         let failure = match room(&disk)? {

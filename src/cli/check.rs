@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     app::{self, Halt, Judge, Signer, TableFiles},
+    clock::Moment,
     config::{Config, DEFAULT_FILE, Mailbox},
     policy::{Demands, Policy},
     report::Trust,
@@ -123,8 +124,9 @@ fn describe(config: &Config, policy: &Policy, vouching: &Vouching, out: &mut imp
     let mut line = |label: &str, text: &dyn fmt::Display| writeln!(out, "{}", labelled(label, text));
     line("configuration", &file)?;
     line("database", &config.database.path.display())?;
-    line("published list", &config.suppressions.path.display())?;
-    line("published cdb", &config.suppressions.cdb_path().display())?;
+    for (name, path) in app::published_lists(config) {
+        line(name, &path.display())?;
+    }
     let mut label = "suppresses";
     for rule in &*policy.rules {
         line(label, &format_args!("{}: {rule}", rule.id))?;
@@ -192,7 +194,7 @@ async fn connect(config: &Config) -> Result<Exit, Failure> {
         }));
     };
     tokio::select! {
-        () = app::try_out(config, tell) => {}
+        () = app::try_out(config, Moment::now(), tell) => {}
         // A password command has a process group of its own: whoever only dies leaves it behind.
         _ = tokio::signal::ctrl_c() => return Err(Failure::new(Exit::Later, "stopped by Ctrl-C")),
     }

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use super::{Exit, Failure, Globals, block_on, retry::unknown_mailbox, terminal::printable};
 use crate::{
     app::{self, Halt},
+    clock::Moment,
     config::Config,
     source::{
         SourceError,
@@ -86,7 +87,7 @@ impl Login {
         };
         granted.map_err(|error| Failure::from(Halt::from(error)))?;
         say("consent was given; trying the mailbox")?;
-        app::try_mailbox(config, &self.mailbox).await?;
+        app::try_mailbox(config, &self.mailbox, Moment::now()).await?;
         say(&format!("ok: {} opens", self.mailbox))?;
         Ok(Exit::Yes)
     }

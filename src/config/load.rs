@@ -111,15 +111,19 @@ impl Config {
         if self.suppressions.most_per_message == 0 {
             return complain_of("suppressions", "most_per_message", "0, expected 1 or more");
         }
-        if self.database.path == self.suppressions.path {
-            return complain("[database] path and [suppressions] path are the same file; give each its own".into());
-        }
-        if [&self.database.path, &self.suppressions.path].contains(&&self.suppressions.cdb_path()) {
-            let path = self.suppressions.cdb_path();
-            return complain(format!(
-                "[suppressions] cdb_path, {}, is the same file as another; give each its own",
-                path.display()
-            ));
+        let cdb_path = self.suppressions.cdb_path();
+        let files = [
+            ("[database] path", &self.database.path),
+            ("[suppressions] path", &self.suppressions.path),
+            ("[suppressions] cdb_path", &cdb_path),
+        ];
+        for (n, (key, path)) in files.iter().enumerate() {
+            if let Some((other, _)) = files[..n].iter().find(|(_, other)| other == path) {
+                return complain(format!(
+                    "{other} and {key} are the same file, {}; give each its own",
+                    path.display()
+                ));
+            }
         }
         if let Some((key, problem)) = self.retention.contradiction() {
             return complain_of("retention", key, problem);

@@ -47,6 +47,12 @@ const BUSY_TURNS: u32 = 3;
 
 /// What all followers do.
 trait Follower {
+    /// What people call its file.
+    const NAME: &'static str;
+
+    /// How it changes its file.
+    const UPDATE: Update;
+
     /// How many times as long as a turn took the next one waits.
     const REST: u32;
 
@@ -75,6 +81,26 @@ trait Follower {
     async fn leave_no_traces(&self, _: &AhoCorasick) -> Result<(), StoreError> {
         Ok(())
     }
+}
+
+/// How a follower changes its file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Update {
+    /// It writes into it.
+    InPlace,
+    /// It makes a new one each time.
+    Anew,
+}
+
+/// The file of a follower, for whoever shows or tries it.
+#[derive(Debug, Clone, Copy)]
+pub struct FollowerFile<'a> {
+    /// What people call it.
+    pub name: &'static str,
+    /// Where it lies.
+    pub path: &'a Path,
+    /// How the follower changes it.
+    pub update: Update,
 }
 
 /// What a turn has left to do.
@@ -147,6 +173,16 @@ macro_rules! followers {
                     accepts_new_store: config.suppressions.accept_new_store,
                     $($module: Follower::configured(config)),+
                 }
+            }
+
+            /// Their files.
+            #[must_use]
+            pub fn files(&self) -> Vec<FollowerFile<'_>> {
+                vec![$(FollowerFile {
+                    name: <$name as Follower>::NAME,
+                    path: Follower::path(&self.$module),
+                    update: <$name as Follower>::UPDATE,
+                }),+]
             }
 
             /// Makes each one equal to what the store says. For the start of the daemon. One that is
@@ -443,6 +479,8 @@ mod tests {
     struct Slow(AtomicU32);
 
     impl Follower for Slow {
+        const NAME: &'static str = "slow list";
+        const UPDATE: Update = Update::Anew;
         const REST: u32 = 9;
         const SPACING: Duration = Duration::ZERO;
 

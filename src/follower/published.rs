@@ -43,7 +43,7 @@ use tokio::{
 };
 
 use super::{
-    FileState, Follower, Turn, file_error,
+    FileState, Follower, Turn, Update, file_error,
     mark::{Mark, Writing, boot},
     traces, with_u_labels,
 };
@@ -168,6 +168,8 @@ impl From<sqlx::Error> for Halt {
 }
 
 impl Follower for Published {
+    const NAME: &'static str = "published list";
+    const UPDATE: Update = Update::InPlace;
     const REST: u32 = 0;
     const SPACING: Duration = Duration::from_millis(100);
 

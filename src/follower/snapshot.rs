@@ -20,7 +20,7 @@ use std::{
 use futures::TryStreamExt;
 
 use super::{
-    FileState, Follower, Turn,
+    FileState, Follower, Turn, Update,
     cdb::{self, Writer},
     file_error, with_u_labels,
 };
@@ -54,6 +54,8 @@ enum Found {
 }
 
 impl Follower for Snapshot {
+    const NAME: &'static str = "published cdb";
+    const UPDATE: Update = Update::Anew;
     // A tenth of the time at most.
     const REST: u32 = 9;
     const SPACING: Duration = Duration::ZERO;
