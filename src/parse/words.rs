@@ -11,90 +11,91 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::{
+    codes::words,
     tables::{self, IdleRow, Layer, OwnRow, Placed, TableError, TableFile},
     text::fold_words,
 };
 
-/// What words do. How they must stand follows from it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Role {
-    /// The last word before an address that failed.
-    BeforeRecipient,
-    /// The word between two addresses of one list.
-    JoinsRecipients,
-    /// What stands directly behind a list of addresses that failed.
-    SaidToFail,
-    /// What stands directly behind an address that the message reached.
-    SaidToBeReached,
-    /// Stands before an address that the message reached.
-    AnnouncesReached,
-    /// A line that heads a list of those whom the message reached, without its colon.
-    HeadsReached,
-    /// A domain whose own reports call its users by their local parts alone.
-    NamesWithoutDomain,
-    /// The local part of somebody who writes or answers for bounces.
-    Service,
-    /// Asks to write to the address that follows, or names who wrote.
-    AsksToWrite,
-    /// A sentence that asks is over here: the address behind it failed.
-    OutcomeEndsRequest,
-    /// Stands before an address that was forwarded to the one above it.
-    CameFrom,
-    /// The heading of a list of those who did not fail.
-    ListsTheRest,
-    /// The heading of the SMTP dialogue that Sendmail quotes.
-    BeginsTranscript,
-    /// A header field that says whom the returned message was for.
-    NamesRecipient,
-    /// A header field whose addresses are nobody's recipient.
-    NamesOther,
-    /// A field of a complaint, or of the message that it returns, that says who complained.
-    NamesComplainer,
-    /// A header field in which a server puts down whose mailbox a message lies in.
-    Stamps,
-    /// A Feedback-Type of a report that nobody's complaint led to.
-    NobodyComplained,
-    /// Stands where an address, or a part of it, was made unreadable.
-    Redacted,
-    /// The start of a line that announces the returned message.
-    BeginsOriginal,
-    /// The start of a line behind which nothing but the returned message stands, with a header or without.
-    EndsWords,
-    /// The same, anywhere in a short line.
-    MentionsOriginal,
-    /// A header field with which a returned message begins.
-    OpensOriginal,
-    /// A header field that no mere summary of a message has.
-    ProvesTravel,
-    /// What mail programs call the subject, where they quote a message.
-    NamesSubject,
-    /// The start of the line that mail programs put above a message which a person passes on.
-    PassesOn,
-    /// Says in a line above a quoted message who wrote it.
-    Attributes,
-    /// What stands beside a list's name in the address of its owner.
-    ListOwner,
-    /// The start of a subject that a person forwards.
-    Forwards,
-    /// The prefix of an answered or forwarded subject.
-    Answers,
-    /// Stands directly before a reply code.
-    AnnouncesReply,
-    /// What three digits count that are no reply code.
-    Counted,
-    /// An Action that means failed.
-    Failed,
-    /// An Action that means delayed.
-    Delayed,
-    /// An Action that means delivered.
-    Delivered,
-    /// The program has stopped trying.
-    GaveUp,
-    /// The program goes on trying.
-    GoesOn,
-    /// A receipt that refuses the message.
-    Refused,
+words! {
+    /// What words do. How they must stand follows from it.
+    Role {
+        /// The last word before an address that failed.
+        BeforeRecipient = "before_recipient",
+        /// The word between two addresses of one list.
+        JoinsRecipients = "joins_recipients",
+        /// What stands directly behind a list of addresses that failed.
+        SaidToFail = "said_to_fail",
+        /// What stands directly behind an address that the message reached.
+        SaidToBeReached = "said_to_be_reached",
+        /// Stands before an address that the message reached.
+        AnnouncesReached = "announces_reached",
+        /// A line that heads a list of those whom the message reached, without its colon.
+        HeadsReached = "heads_reached",
+        /// A domain whose own reports call its users by their local parts alone.
+        NamesWithoutDomain = "names_without_domain",
+        /// The local part of somebody who writes or answers for bounces.
+        Service = "service",
+        /// Asks to write to the address that follows, or names who wrote.
+        AsksToWrite = "asks_to_write",
+        /// A sentence that asks is over here: the address behind it failed.
+        OutcomeEndsRequest = "outcome_ends_request",
+        /// Stands before an address that was forwarded to the one above it.
+        CameFrom = "came_from",
+        /// The heading of a list of those who did not fail.
+        ListsTheRest = "lists_the_rest",
+        /// The heading of the SMTP dialogue that Sendmail quotes.
+        BeginsTranscript = "begins_transcript",
+        /// A header field that says whom the returned message was for.
+        NamesRecipient = "names_recipient",
+        /// A header field whose addresses are nobody's recipient.
+        NamesOther = "names_other",
+        /// A field of a complaint, or of the message that it returns, that says who complained.
+        NamesComplainer = "names_complainer",
+        /// A header field in which a server puts down whose mailbox a message lies in.
+        Stamps = "stamps",
+        /// A Feedback-Type of a report that nobody's complaint led to.
+        NobodyComplained = "nobody_complained",
+        /// Stands where an address, or a part of it, was made unreadable.
+        Redacted = "redacted",
+        /// The start of a line that announces the returned message.
+        BeginsOriginal = "begins_original",
+        /// The start of a line behind which nothing but the returned message stands, with a header or without.
+        EndsWords = "ends_words",
+        /// The same, anywhere in a short line.
+        MentionsOriginal = "mentions_original",
+        /// A header field with which a returned message begins.
+        OpensOriginal = "opens_original",
+        /// A header field that no mere summary of a message has.
+        ProvesTravel = "proves_travel",
+        /// What mail programs call the subject, where they quote a message.
+        NamesSubject = "names_subject",
+        /// The start of the line that mail programs put above a message which a person passes on.
+        PassesOn = "passes_on",
+        /// Says in a line above a quoted message who wrote it.
+        Attributes = "attributes",
+        /// What stands beside a list's name in the address of its owner.
+        ListOwner = "list_owner",
+        /// The start of a subject that a person forwards.
+        Forwards = "forwards",
+        /// The prefix of an answered or forwarded subject.
+        Answers = "answers",
+        /// Stands directly before a reply code.
+        AnnouncesReply = "announces_reply",
+        /// What three digits count that are no reply code.
+        Counted = "counted",
+        /// An Action that means failed.
+        Failed = "failed",
+        /// An Action that means delayed.
+        Delayed = "delayed",
+        /// An Action that means delivered.
+        Delivered = "delivered",
+        /// The program has stopped trying.
+        GaveUp = "gave_up",
+        /// The program goes on trying.
+        GoesOn = "goes_on",
+        /// A receipt that refuses the message.
+        Refused = "refused",
+    }
 }
 
 /// Where in a text the words must stand.
@@ -111,47 +112,6 @@ enum Stand {
 }
 
 impl Role {
-    const ALL: [Self; 38] = [
-        Self::BeforeRecipient,
-        Self::JoinsRecipients,
-        Self::SaidToFail,
-        Self::SaidToBeReached,
-        Self::AnnouncesReached,
-        Self::HeadsReached,
-        Self::NamesWithoutDomain,
-        Self::Service,
-        Self::AsksToWrite,
-        Self::OutcomeEndsRequest,
-        Self::CameFrom,
-        Self::ListsTheRest,
-        Self::BeginsTranscript,
-        Self::NamesRecipient,
-        Self::NamesOther,
-        Self::NamesComplainer,
-        Self::Stamps,
-        Self::NobodyComplained,
-        Self::Redacted,
-        Self::BeginsOriginal,
-        Self::EndsWords,
-        Self::MentionsOriginal,
-        Self::OpensOriginal,
-        Self::ProvesTravel,
-        Self::NamesSubject,
-        Self::PassesOn,
-        Self::Attributes,
-        Self::ListOwner,
-        Self::Forwards,
-        Self::Answers,
-        Self::AnnouncesReply,
-        Self::Counted,
-        Self::Failed,
-        Self::Delayed,
-        Self::Delivered,
-        Self::GaveUp,
-        Self::GoesOn,
-        Self::Refused,
-    ];
-
     const fn stand(self) -> Stand {
         match self {
             Self::SaidToFail
@@ -366,7 +326,7 @@ impl Words {
     }
 
     fn of(rows: Vec<WordRow>) -> Self {
-        let matchers = Role::ALL.iter().map(|role| Matcher::of(*role, &rows)).collect();
+        let matchers = Role::ALL.iter().map(|&role| Matcher::of(role, &rows)).collect();
         Self { rows, matchers }
     }
 
@@ -449,7 +409,7 @@ mod tests {
             let WordRow { accepts, .. } = row;
             let id = row.id.get_ref();
             words.prove(row, &TableFile::embedded(NAME, "")).unwrap();
-            assert!(id.starts_with(&words_of(row.role)) || id.starts_with("action."), "{id} tells its role");
+            assert!(id.starts_with(row.role.as_str()) || id.starts_with("action."), "{id} tells its role");
             assert!(row._source.as_ref().is_some_and(|s| !s.is_empty()), "{id}: where is it known from?");
             let mut others = words.rows.clone();
             others.remove(n);
@@ -458,24 +418,12 @@ mod tests {
                 assert!(!others.fits(text.get_ref()), "{id} is not needed for {text:?}");
             }
         }
-        for role in Role::ALL {
+        for &role in Role::ALL {
             assert!(words.of_role(role).next().is_some(), "no words for {role:?}");
         }
     }
 
     const ROWS: usize = 69;
-
-    /// As the table writes a role.
-    fn words_of(role: Role) -> String {
-        let mut out = String::new();
-        for c in format!("{role:?}").chars() {
-            if c.is_ascii_uppercase() && !out.is_empty() {
-                out.push('_');
-            }
-            out.push(c.to_ascii_lowercase());
-        }
-        out
-    }
 
     #[test]
     fn rows_of_ones_own_stand_first_and_must_prove_themselves() {
@@ -516,7 +464,7 @@ mod tests {
     #[test]
     fn no_word_is_covered_by_another() {
         let words = Words::embedded();
-        for role in Role::ALL {
+        for &role in Role::ALL {
             let all: Vec<&str> = words.of_role(role).collect();
             for (n, word) in all.iter().enumerate() {
                 assert_eq!(&word.to_lowercase(), word, "{word:?} is not in lower case");
