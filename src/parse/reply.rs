@@ -9,7 +9,7 @@ const HIGHEST_SUBJECT: u16 = 7;
 
 /// Every enhanced status code of class 4 or 5 in a text, with its byte offset. Versions, dates and IP addresses
 /// that look alike are passed over.
-pub(super) fn statuses(text: &str) -> impl Iterator<Item = (usize, EnhancedStatusCode)> {
+fn statuses<'t>(text: &'t str, words: &'t Words) -> impl Iterator<Item = (usize, EnhancedStatusCode)> + 't {
     let bytes = text.as_bytes();
     memchr::memchr2_iter(b'4', b'5', bytes).filter_map(move |at| {
         let before = at.checked_sub(1).map(|i| bytes[i]);
@@ -20,10 +20,16 @@ pub(super) fn statuses(text: &str) -> impl Iterator<Item = (usize, EnhancedStatu
         }
         let len = status_length(&bytes[at..])?;
         let code: EnhancedStatusCode = text.get(at..at + len)?.parse().ok()?;
-        let is_version = || text[..at].trim_end().ends_with("ersion");
+        let is_version = || words.have(Role::BeforeVersion, &last_word(&text[..at]));
         (code.subject() <= HIGHEST_SUBJECT && !is_version() && !is_in_address(bytes, at, at + len))
             .then_some((at, code))
     })
+}
+
+/// The word right before something, in lower case; empty where there is none.
+fn last_word(before: &str) -> String {
+    let before = before.trim_end();
+    before[before.trim_end_matches(char::is_alphabetic).len()..].to_lowercase()
 }
 
 /// Whether octets are a part of an address: `<test-5.1.1@example.org>`.
@@ -288,12 +294,12 @@ pub(super) fn status_beside(
     let best = || best_status(text, words);
     let Some((at, code)) = reply else { return best() };
     let is_cause = |at: &usize| is_consequence(code) || !is_of_consequence(text, *at);
-    let behind = status_follows(text, at + 4).then(|| statuses(&text[at + 4..]).next()).flatten();
+    let behind = status_follows(text, at + 4).then(|| statuses(&text[at + 4..], words).next()).flatten();
     behind
         .map(|(i, status)| (at + 4 + i, status))
         .filter(|(_, status)| !status.is_bare())
         .or_else(|| {
-            statuses(text).find(|(at, s)| s.class_digit() == code.class_digit() && !s.is_bare() && is_cause(at))
+            statuses(text, words).find(|(at, s)| s.class_digit() == code.class_digit() && !s.is_bare() && is_cause(at))
         })
         .or_else(|| best().filter(|(at, s)| s.is_bare() || is_cause(at)))
 }
@@ -305,7 +311,7 @@ pub(super) fn best_status(text: &str, words: &Words) -> Option<(usize, EnhancedS
         replies(text, words).filter(|r| r.2 >= Certainty::Paired).map(|(at, ..)| at).take(MOST_PAIRS).collect();
     let follows_reply = |at: usize| paired.iter().any(|&reply| (reply + 4..=reply + 8).contains(&at));
     let rank = |&(at, code): &(usize, EnhancedStatusCode)| (code.is_bare(), !follows_reply(at));
-    statuses(text).take(MOST_PAIRS).min_by_key(rank)
+    statuses(text, words).take(MOST_PAIRS).min_by_key(rank)
 }
 
 /// More codes than this in one text are a transcript whose first lines tell enough.
@@ -314,7 +320,7 @@ const MOST_PAIRS: usize = 32;
 /// RFC 3463 §3.5: an expiry (x.4.7) that quotes the last answer of the remote server: `554 4.4.7 Message
 /// expired: unable to deliver in 840 minutes.<421 4.4.2 Connection timed out>`. The quoted answer is the cause.
 pub(super) fn cause_of_expiry<'t>(text: &'t str, words: &Words) -> Option<&'t str> {
-    let (_, first) = statuses(text).next()?;
+    let (_, first) = statuses(text, words).next()?;
     if (first.subject(), first.detail()) != (4, 7) {
         return None;
     }

@@ -83,6 +83,8 @@ words! {
         AnnouncesReply = "announces_reply",
         /// What three digits count that are no reply code.
         Counted = "counted",
+        /// Stands directly before the number of a version, which may look like an enhanced status code.
+        BeforeVersion = "before_version",
         /// An Action that means failed.
         Failed = "failed",
         /// An Action that means delayed.
@@ -423,7 +425,7 @@ mod tests {
         }
     }
 
-    const ROWS: usize = 69;
+    const ROWS: usize = 70;
 
     #[test]
     fn rows_of_ones_own_stand_first_and_must_prove_themselves() {
