@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Address, is_unseen};
+use super::{Address, is_unseen, labels::is_address_label};
 
 /// An address in running text and the byte range that it takes, quotes of a local part included. A piece of something
 /// that is no address is none either: `a@b@example.org` holds neither `a@b` nor `b@example.org`.
@@ -123,12 +123,6 @@ fn without_decoration(before: &str, start: usize) -> &str {
     }
 }
 
-/// Whether this is one of the labels that stand before an address with an equals sign.
-#[must_use]
-pub fn is_address_label(text: &str) -> bool {
-    LABELS.iter().any(|label| text.eq_ignore_ascii_case(label))
-}
-
 /// RFC 6533 §3: `\x{HEX}` stands for a character that 7 bits can't carry, as far as those are `allowed`.
 #[must_use]
 pub fn unescaped(text: &str, allowed: impl Fn(char) -> bool) -> String {
@@ -158,26 +152,6 @@ const ESCAPE: &str = "\\x{";
 
 /// Digits of the highest code point, U+10FFFF, with a leading zero or two.
 const LONGEST_HEX: usize = 8;
-
-/// Labels that stand before an address with an equals sign: the syntax of X.400 gateways and log lines, in no language.
-const LABELS: &[&str] = &[
-    "smtp",
-    "rcpt",
-    "to",
-    "from",
-    "mailto",
-    "email",
-    "e-mail",
-    "addr",
-    "address",
-    "user",
-    "recipient",
-    "sender",
-    // RFC 8601 §2.7
-    "smtp.mailfrom",
-    "smtp.rcptto",
-    "header.from",
-];
 
 #[cfg(test)]
 mod tests {

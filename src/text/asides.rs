@@ -9,7 +9,8 @@ use super::addresses::address_ranges;
 
 /// With what the reporting MTA says which command was refused (Postfix smtp_trouble.c).
 pub const IN_REPLY_TO: &str = "(in reply to ";
-const SAID: &str = " said: ";
+/// With what the reporting MTA begins the words of the server, behind its name.
+pub const SAID: &str = " said: ";
 /// What the reporting MTA goes on with behind the words of the server: Postfix, and qmail-remote.
 pub const BEHIND_REPLY: [&str; 2] = [IN_REPLY_TO, "giving up on "];
 
