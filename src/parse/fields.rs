@@ -6,6 +6,9 @@ use aho_corasick::AhoCorasick;
 
 use crate::text::split_lines;
 
+/// What the clauses of a Received field begin with (RFC 5321 §4.4).
+pub(super) const CLAUSES: [&str; 6] = ["from", "by", "via", "with", "id", "for"];
+
 /// Whether a field names a recipient.
 pub(super) fn names_recipient(name: &str) -> bool {
     ["Final-Recipient", "Original-Recipient"].iter().any(|n| name.eq_ignore_ascii_case(n))

@@ -1,7 +1,10 @@
 //! The header of a mail -> what our own mail server says of where it comes from: whom it was delivered to, and whether
 //! the server made it itself. Refuses to believe what stands below the server's own lines, for strangers write that.
 
-use super::mime::{Field, Mail};
+use super::{
+    fields::CLAUSES,
+    mime::{Field, Mail},
+};
 use crate::{
     report::{Finding, Kind, Provenance},
     text::SubmissionHost,
@@ -166,7 +169,7 @@ fn clause(text: &str) -> (&str, Option<(&'static str, &str)>) {
                 let begins = |word: &&&str| {
                     rest.get(word.len()) == Some(&b' ') && rest[..word.len()].eq_ignore_ascii_case(word.as_bytes())
                 };
-                if let Some(word) = ["from", "by", "with", "id", "for", "via"].iter().find(begins) {
+                if let Some(word) = CLAUSES.iter().find(begins) {
                     return (text[..at].trim(), Some((word, text[at + word.len()..].trim_start())));
                 }
             }

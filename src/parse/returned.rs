@@ -1,7 +1,7 @@
 //! The text of a bounce -> where the returned original begins in it, behind the program's own words.
 
 use super::{
-    fields::leading_name,
+    fields::{CLAUSES, leading_name},
     words::{Role, Words},
 };
 use crate::text::split_lines;
@@ -73,10 +73,9 @@ fn header_block(text: &str, marked: bool, words: &Words) -> (bool, usize) {
     (fields >= 2 && (marked || (fields >= 3 && travelled)), octets)
 }
 
-/// HTML takes away the blanks before a folded line: what a Received field goes on with is known by its first word (RFC
-/// 5321 §4.4).
+/// HTML takes away the blanks before a folded line: a clause is what a Received field goes on with.
 fn goes_on(line: &str) -> bool {
-    ["by ", "with ", "id ", "for ", "via "].iter().any(|word| line.starts_with(word))
+    line.split_once(' ').is_some_and(|(word, _)| CLAUSES.contains(&word))
 }
 
 #[cfg(test)]

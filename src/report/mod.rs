@@ -15,7 +15,7 @@ pub use trust::{Provenance, Signature, Trust, Trusts};
 
 use crate::codes::{EnhancedStatusCode, ReplyCode, words};
 pub use crate::text::Address;
-use crate::text::addresses;
+use crate::text::{SAID, addresses};
 
 words! {
     /// What a mail in the bounce mailbox is.
@@ -208,7 +208,7 @@ impl Recipient {
         let said = self.diagnostic.as_ref()?.as_str();
         let named: Vec<_> = addresses(said).collect();
         let (range, first) = named.first()?;
-        let before = said[..range.start].rsplit(" said: ").next().unwrap_or_default();
+        let before = said[..range.start].rsplit(SAID).next().unwrap_or_default();
         let is_own = self.address.as_ref() == Some(first)
             || self.final_recipient.as_deref().is_some_and(|own| own.contains(first.given()));
         let begins = !before.contains(|c: char| c.is_alphabetic());
