@@ -9,6 +9,10 @@ fn the_reference_file_shows_the_defaults() {
     let reference = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/bounced.toml");
     let loaded = Config::load(Some(&reference)).expect("the reference is valid");
     assert_eq!(Config { file: None, ..loaded }, Config::default());
+    let text = std::fs::read_to_string(reference).expect("it was read");
+    for (table, _) in Config::default().tables() {
+        assert!(text.contains(&format!("\n[{table}]\n")), "the reference shows [{table}]");
+    }
 }
 
 #[test]
@@ -41,7 +45,14 @@ fn the_mailboxes_of_the_reference_show_the_defaults() {
     };
     let all = read(&|key| !no_default.contains(&key));
     let least = read(&|key| key.starts_with('[') || needed.contains(&key));
-    assert_eq!((all.imap.len(), all.pop3.len(), all.maildir.len(), all.lmtp.len()), (1, 1, 1, 1));
+    // What is said where nothing is configured names every section that a mailbox can stand in.
+    let sections = Config::default().reads_nothing().expect("nothing is read");
+    let sections: Vec<&str> = sections.split('[').skip(1).filter_map(|rest| rest.split(".NAME]").next()).collect();
+    for section in &sections {
+        let shown = keys.iter().filter(|key| key.starts_with(&format!("[{section}.")));
+        assert_eq!(shown.count(), 1, "the reference shows one [{section}.NAME]");
+    }
+    assert!(sections.contains(&"imap") && sections.contains(&"mail_log"), "{sections:?}");
     assert_eq!(all, least);
     read(&|key| key != "file");
 }

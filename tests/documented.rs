@@ -327,6 +327,16 @@ fn the_list_in_csv_has_the_documented_columns() {
     assert_eq!(columns.split(',').collect::<Vec<_>>(), documented);
 }
 
+/// docs/database.md has a row for every program whose list is taken over.
+#[test]
+fn every_program_whose_list_is_taken_over_stands_in_the_guide() {
+    let (_, table) = include_str!("../docs/database.md").split_once("\n| `--from` | Files |\n|---|---|\n").unwrap();
+    let rows = table.lines().take_while(|line| line.starts_with('|'));
+    let documented: Vec<String> = rows.flat_map(|row| quoted(row.split('|').nth(1).unwrap())).collect();
+    let known = bounced::import::Form::ALL.iter().map(|form| form.as_str());
+    assert_eq!(documented, known.collect::<Vec<_>>());
+}
+
 /// docs/operations.md has a row for every name of a mailbox in `bounced status --json`.
 #[test]
 fn the_status_in_json_has_the_documented_names() {

@@ -119,10 +119,7 @@ impl Config {
         ];
         for (n, (key, path)) in files.iter().enumerate() {
             if let Some((other, _)) = files[..n].iter().find(|(_, other)| other == path) {
-                return complain(format!(
-                    "{other} and {key} are the same file, {}; give each its own",
-                    path.display()
-                ));
+                return complain(format!("{other} and {key} are the same file, {}; give each its own", path.display()));
             }
         }
         if let Some((key, problem)) = self.retention.contradiction() {

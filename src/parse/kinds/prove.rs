@@ -272,7 +272,8 @@ mod tests {
         for placed in &signs.rows {
             let id = placed.row.id.get_ref();
             let longest = MEANT.iter().filter(|(start, _)| id.starts_with(start)).max_by_key(|(start, _)| start.len());
-            assert_eq!(longest.map(|(_, meant)| *meant), Some(placed.row.speaks_for), "{id}");
+            let speaks_for = placed.row.speaks_for;
+            assert_eq!(longest.map(|(_, meant)| *meant), Some(speaks_for), "`{id}` speaks for {speaks_for:?}");
         }
     }
 
@@ -337,7 +338,7 @@ mod tests {
         let signs = load(&format!("{own}accepts = ['{parcel}']\nrejects = ['Subject: Parcel']")).unwrap();
         assert_eq!(kind(&signs, &words, &[parcel, "From: MAILER-DAEMON@mx.example.org"]), Some(Kind::NotBounce));
         let replaced = load(&format!("{own}replaces = 'subject.absent'\naccepts = ['{parcel}']")).unwrap();
-        assert_eq!(replaced.rows.len(), 119);
+        assert_eq!(replaced.rows.len(), table().0.rows.len());
         for (text, problem) in [
             (format!("{own}accepts = ['Subject: Parcel']"), "mine.toml:8: `mine` accepts \"Subject: Parcel\", but"),
             (format!("{own}accepts = ['{parcel}']\nrejects = ['{parcel}']"), "mine.toml:9: `mine` rejects"),
