@@ -12,7 +12,7 @@ use crate::{
 /// What stays in an anonymised copy, since the verdict may hang on it or since it says nothing about anybody.
 #[derive(Debug)]
 pub struct Keep {
-    /// Folded words of the tables and of the protocols.
+    /// Folded words of the tables.
     words: HashSet<String>,
     /// Folded beginnings of words that the tables know with any ending.
     stems: HashSet<String>,
@@ -31,22 +31,6 @@ pub struct Keep {
     /// By which a mail is taken apart.
     pub(super) tables: Arc<Tables>,
 }
-
-/// Words of mail headers, SMTP and delivery reports that mail servers write and readers look for.
-const PROTOCOL: &str = "a an and any are as at be been but by could did do does for from has have here how if in into is \
-    it its no none nor not of off on only or our out said says so than that the their them then there these this to \
-    too was were what when where which who why will with within without would you your \
-    mon tue wed thu fri sat sun jan feb mar apr may jun jul aug sep oct nov dec utc gmt est edt cst cdt pst pdt \
-    received return path delivered message id date subject mime version content type transfer encoding reply sender \
-    cc bcc text plain html multipart mixed report delivery status alternative related rfc822 headers charset utf us \
-    ascii iso windows quoted printable base64 7bit 8bit binary boundary inline attachment auto submitted replied \
-    encapsulated format part www generated precedence bulk list junk undisclosed recipients recipient \
-    reporting remote final original arrival last attempt retry until action diagnostic code dns smtp esmtp esmtps \
-    esmtpsa esmtpa lmtp http https mailto local localhost localdomain unknown envelope failed delayed relayed expanded \
-    host server command data rcpt mail ehlo helo quit rset mx transcript session follows reason error response \
-    postfix exim sendmail qmail dovecot tls ssl cipher bits verify version using client certificate requested \
-    spf dkim dmarc arc pass fail neutral none softfail signature re fwd fw aw wg person user name \
-    nbsp amp lt gt quot";
 
 /// Top levels of hosts that the tables don't name.
 const TOP_LEVELS: &[&str] = &[
@@ -78,7 +62,7 @@ impl Keep {
     /// they know a program; `tables` take a mail apart.
     #[must_use]
     pub fn new<'a>(sentences: impl Iterator<Item = &'a str>, senders: &'a [String], tables: Arc<Tables>) -> Self {
-        let mut words: HashSet<String> = PROTOCOL.split_whitespace().map(str::to_owned).collect();
+        let mut words = HashSet::new();
         let mut hosts = HashSet::new();
         let mut stems = HashSet::new();
         let mut unspaced = Vec::new();
@@ -117,7 +101,7 @@ impl Keep {
         }
     }
 
-    /// Whether the tables or the protocols have this word.
+    /// Whether the tables have this word.
     #[must_use]
     pub fn word(&self, word: &str) -> bool {
         let word = fold(word).into_string();
