@@ -386,12 +386,7 @@ fn all_numbers(
 ) -> Result<Vec<usize>, TableError> {
     let mut all = Vec::with_capacity(entries.len());
     for entry in entries {
-        let mut add = |words: &str| number(words).map(|number| all.push(number));
-        let added = match spelled_out(entry.get_ref(), lists) {
-            Ok(None) => add(entry.get_ref()),
-            Ok(Some(spellings)) => spellings.iter().try_for_each(|words| add(words)),
-            Err(problem) => Err(problem),
-        };
+        let added = spell_out(entry.get_ref(), lists, &mut |words| number(words).map(|number| all.push(number)));
         added.map_err(|problem| file.refuse(&entry.span(), &problem))?;
     }
     Ok(all)
@@ -404,35 +399,51 @@ const fn is_list_name(c: char) -> bool {
     c.is_ascii_lowercase() || c == '_'
 }
 
-/// Where an entry names a list: the `@` and the end of the name.
+/// Where an entry first names a list: the `@` and the end of the name.
 fn list_in(entry: &str) -> Option<Range<usize>> {
-    let at = entry.match_indices('@').map(|(at, _)| at).find(|&at| at == 0 || entry[..at].ends_with(' '))?;
+    let at = memchr::memchr_iter(b'@', entry.as_bytes()).find(|&at| at == 0 || entry[..at].ends_with(' '))?;
     let name = &entry[at + 1..];
     Some(at..at + 1 + name.find(|c: char| !(is_list_name(c) || c.is_alphanumeric())).unwrap_or(name.len()))
 }
 
-/// An entry with each of the words in place of `@name`: `@be full` is "is full", "was full" … `None` for one that names
-/// no list.
-fn spelled_out(entry: &str, lists: &Lists) -> Result<Option<Vec<String>>, String> {
-    if list_in(entry).is_none() {
-        return Ok(None);
-    }
-    let mut all = vec![entry.to_owned()];
-    // Words of a list name no other list, so each round takes one `@name` of the entry away.
-    while let Some(named) = list_in(&all[0]) {
-        let name = &all[0][named.start + 1..named.end];
+/// Hands out an entry with each of the words in place of `@name`: `@be full` is "is full", "was full" … and one that
+/// names no list as it is.
+fn spell_out(entry: &str, lists: &Lists, add: &mut dyn FnMut(&str) -> Result<(), String>) -> Result<(), String> {
+    let (mut parts, mut rest, mut count) = (Vec::new(), entry, 1);
+    while let Some(named) = list_in(rest) {
+        let name = &rest[named.start + 1..named.end];
         let words = lists.get(name).ok_or_else(|| format!("there is no list `{name}` in this table"))?;
-        if all.len() * words.len() > MOST_SPELLINGS {
+        count *= words.len();
+        if count > MOST_SPELLINGS {
             return Err(format!("`{entry}` stands for more than {MOST_SPELLINGS} phrases; name fewer lists in it"));
         }
-        let spell = |entry: &String| {
-            let named = list_in(entry).unwrap_or(named.clone());
-            let (before, after) = (&entry[..named.start], &entry[named.end..]);
-            words.iter().map(|word| format!("{before}{word}{after}")).collect::<Vec<_>>()
-        };
-        all = all.iter().flat_map(spell).collect();
+        parts.push((&rest[..named.start], words.as_slice()));
+        rest = &rest[named.end..];
     }
-    Ok(Some(all))
+    if parts.is_empty() { add(entry) } else { spell_parts(&parts, rest, &mut String::new(), add) }
+}
+
+/// Hands out what is spelled already with each of the words of the parts behind it, and at the end the rest.
+fn spell_parts(
+    parts: &[(&str, &[String])],
+    rest: &str,
+    spelled: &mut String,
+    add: &mut dyn FnMut(&str) -> Result<(), String>,
+) -> Result<(), String> {
+    let len = spelled.len();
+    let Some(((before, words), parts)) = parts.split_first() else {
+        spelled.push_str(rest);
+        add(spelled)?;
+        spelled.truncate(len);
+        return Ok(());
+    };
+    for word in *words {
+        spelled.push_str(before);
+        spelled.push_str(word);
+        spell_parts(parts, rest, spelled, add)?;
+        spelled.truncate(len);
+    }
+    Ok(())
 }
 
 /// What each text amounts to; what is refused is given its place.

@@ -1,10 +1,11 @@
 //! All rows that answer to words, the phrases as well as the text variants of the code table, in one index: from a
 //! text, read once, to the rows that fit it. Knows nothing of mails and files, and nothing of what outranks what.
 
-use std::{net::IpAddr, ops::Range};
+use std::{iter, net::IpAddr, ops::Range, sync::OnceLock};
 
-use aho_corasick::AhoCorasick;
-use foldhash::{HashMap, HashSet};
+use aho_corasick::{AhoCorasick, AhoCorasickKind};
+use foldhash::{HashSet, fast::RandomState};
+use indexmap::IndexSet;
 
 use super::{
     Rank,
@@ -12,7 +13,7 @@ use super::{
 };
 use crate::{
     codes::{Class, EnhancedStatusCode, Fault, Judgement, Reason, ReplyCode, Variant},
-    text::{Address, Asides, BEHIND_REPLY, IN_REPLY_TO, Index, fold, is_same_mailbox, is_under, is_unspaced},
+    text::{Address, Asides, BEHIND_REPLY, IN_REPLY_TO, Index, fold, folded, is_same_mailbox, is_under, is_unspaced},
 };
 
 /// Shorter phrases would fit almost any text.
@@ -117,11 +118,17 @@ impl NumberSet {
     }
 
     fn iter(&self) -> impl Iterator<Item = usize> {
-        let of = |(n, bits): (usize, &u64)| {
-            let bits = *bits;
-            (0..Self::BITS).filter(move |bit| bits >> bit & 1 == 1).map(move |bit| n * Self::BITS + bit)
-        };
-        self.0.iter().enumerate().flat_map(of)
+        let mut words = self.0.iter().enumerate();
+        let (mut number, mut bits) = (0, 0);
+        iter::from_fn(move || {
+            while bits == 0 {
+                let (n, next) = words.next()?;
+                (number, bits) = (n * Self::BITS, *next);
+            }
+            let lowest = bits.trailing_zeros() as usize;
+            bits &= bits - 1;
+            Some(number + lowest)
+        })
     }
 }
 
@@ -132,6 +139,39 @@ impl From<Vec<usize>> for NumberSet {
             set.insert(number);
         }
         set
+    }
+}
+
+/// For each number of one kind, numbers of another, all of them in one piece of memory.
+#[derive(Debug)]
+struct Groups {
+    /// Where in `numbers` each group ends and the next one begins.
+    ends: Vec<usize>,
+    numbers: Vec<usize>,
+}
+
+impl Groups {
+    /// Groups of pairs, the order within each that of the pairs.
+    fn of(groups: usize, pairs: &[(usize, usize)]) -> Self {
+        let mut ends = vec![0; groups];
+        pairs.iter().for_each(|&(group, _)| ends[group] += 1);
+        let mut start = 0;
+        // Each is where the next number of its group goes, and so it ends as the end of its group.
+        for end in &mut ends {
+            start += *end;
+            *end = start - *end;
+        }
+        let mut numbers = vec![0; pairs.len()];
+        for &(group, number) in pairs {
+            numbers[ends[group]] = number;
+            ends[group] += 1;
+        }
+        Self { ends, numbers }
+    }
+
+    fn of_number(&self, group: usize) -> &[usize] {
+        let start = group.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.numbers[start..self.ends[group]]
     }
 }
 
@@ -287,10 +327,12 @@ pub(super) struct Rules {
     /// For each pattern, whether it is looked for in what stands aside, too: it is part of a name or of the frame
     /// itself, or tells who speaks.
     in_asides: Vec<bool>,
-    /// For each pattern, the rules whose `says` it is, and the words that begin with it.
-    uses: Vec<(Vec<usize>, Vec<usize>)>,
+    /// For each pattern, the rules whose `says` it is.
+    sayings: Groups,
+    /// For each pattern, the words that begin with it.
+    beginnings: Groups,
     /// For each word, the rules of whose shapes it is a predicate.
-    predicates: Vec<Vec<usize>>,
+    predicates: Groups,
     /// What stands between alternatives.
     or: Vec<String>,
     /// Those of them behind which anything is another alternative.
@@ -307,8 +349,8 @@ pub(super) struct Rules {
     others: HashSet<String>,
     /// Whether another noun is spoken of than the one before it.
     nearer: Nearer,
-    /// What stands in every text for which a frame row may fit.
-    frames: AhoCorasick,
+    /// What stands in every text for which a frame row may fit; made by the first who asks.
+    frames: OnceLock<AhoCorasick>,
 }
 
 impl Rules {
@@ -326,26 +368,36 @@ impl Rules {
 
     /// Whether a row may fit a folded text that says which command was refused.
     pub(super) fn may_frame(&self, text: &str) -> bool {
-        self.frames.is_match(text)
+        let patterns = self.patterns.patterns();
+        let of_frame = |rule: &Rule| {
+            let Conditions { says, words, shapes, .. } = &rule.conditions;
+            let of_shape = shapes.iter().flat_map(|shape| shape.says.iter());
+            let heads = of_shape.chain(words.iter().copied()).map(|word| self.words[word].head());
+            heads.chain(says.iter().map(|&pattern| patterns[pattern].as_str())).collect::<Vec<_>>()
+        };
+        let frames = self.frames.get_or_init(|| {
+            let frames = self.rules.iter().filter(|rule| rule.frame).flat_map(of_frame);
+            AhoCorasick::new(frames).expect("a few words compile")
+        });
+        frames.is_match(text)
     }
 
     /// Reads a folded text, past what stands aside in it.
     pub(super) fn read<'t>(&self, text: &'t str, asides: &Asides) -> Matches<'t> {
-        let mut has = NumberSet::below(self.uses.len());
+        let mut has = NumberSet::below(self.in_asides.len());
         let (mut first_ends, mut words) = (Vec::with_capacity(USUAL_HITS), Vec::with_capacity(USUAL_HITS));
         let mut called = Vec::with_capacity(USUAL_HITS);
         self.patterns.find(text, |pattern, range| {
             if !self.in_asides[pattern] && asides.hide(&range) {
                 return;
             }
-            let (rules, beginning) = &self.uses[pattern];
             if has.insert(pattern) {
                 first_ends.push((pattern, range.end));
-                called.extend_from_slice(rules);
+                called.extend_from_slice(self.sayings.of_number(pattern));
             }
-            for &word in beginning {
+            for &word in self.beginnings.of_number(pattern) {
                 if let Some(end) = self.words[word].end(text, range.start) {
-                    called.extend_from_slice(&self.predicates[word]);
+                    called.extend_from_slice(self.predicates.of_number(word));
                     words.push((word, range.start..end));
                 }
             }
@@ -540,12 +592,8 @@ impl Scope {
 pub(super) struct Builder {
     rules: Vec<Rule>,
     scopes: Vec<Scope>,
-    patterns: Vec<String>,
-    numbers: HashMap<String, usize>,
-    words: Vec<Term>,
-    word_numbers: HashMap<Term, usize>,
-    /// The same as they are written: lists of words stand in many rows.
-    written: HashMap<String, usize>,
+    patterns: IndexSet<String, RandomState>,
+    words: IndexSet<Term, RandomState>,
     or: Vec<String>,
     or_else: Vec<String>,
     or_same: Vec<Term>,
@@ -625,11 +673,7 @@ impl Builder {
 
     /// The number of a phrase.
     pub(super) fn phrase(&mut self, phrase: &str) -> Result<usize, String> {
-        // Most are written as they are compared, and many stand in several rows.
-        if let Some(&known) = self.numbers.get(phrase).filter(|_| phrase.len() >= SHORTEST) {
-            return Ok(known);
-        }
-        let folded = fold(phrase).into_string();
+        let folded = folded(phrase);
         if folded.len() < SHORTEST {
             return Err(format!("the phrase `{phrase}` is too short; at least {SHORTEST} octets are needed"));
         }
@@ -638,30 +682,21 @@ impl Builder {
 
     /// The number of a noun or a predicate.
     pub(super) fn word(&mut self, text: &str) -> Result<usize, String> {
-        if let Some(&known) = self.written.get(text) {
+        let folded = folded(text);
+        // Lists of words stand in many rows.
+        if let Some(known) = self.words.get_index_of(&*folded) {
             return Ok(known);
         }
-        let words = Term::new(fold(text).as_str()).ok_or_else(|| no_term(text))?;
+        let words = Term::new(&folded).ok_or_else(|| no_term(text))?;
         if words.head().len() < SHORTEST_WORD {
             return Err(format!("`{text}` is too short; at least {SHORTEST_WORD} octets are needed before a `*`"));
         }
-        let next = self.words.len();
-        let number = *self.word_numbers.entry(words.clone()).or_insert(next);
-        if number == next {
-            self.pattern(words.head());
-            self.words.push(words);
-        }
-        self.written.insert(text.to_owned(), number);
-        Ok(number)
+        self.pattern(words.head());
+        Ok(self.words.insert_full(words).0)
     }
 
     fn pattern(&mut self, text: &str) -> usize {
-        if let Some(&known) = self.numbers.get(text) {
-            return known;
-        }
-        self.numbers.insert(text.to_owned(), self.patterns.len());
-        self.patterns.push(text.to_owned());
-        self.patterns.len() - 1
+        self.patterns.get_index_of(text).unwrap_or_else(|| self.patterns.insert_full(text.to_owned()).0)
     }
 
     /// Adds a text variant of a reply code.
@@ -682,65 +717,46 @@ impl Builder {
 
     /// Compiles the rules.
     pub(super) fn build(self) -> Rules {
-        let Self {
-            rules,
-            scopes,
-            patterns,
-            numbers,
-            words,
-            word_numbers,
-            or,
-            or_else,
-            or_same,
-            conditions,
-            denials,
-            named,
-            others,
-            nearer,
-            ..
-        } = self;
-        let mut uses = vec![(Vec::new(), Vec::new()); patterns.len()];
-        let mut predicates = vec![Vec::new(); words.len()];
+        let Self { rules, scopes, patterns, words, or, or_else, or_same, conditions, denials, named, others, nearer } =
+            self;
+        let (mut sayings, mut predicates) = (Vec::new(), Vec::new());
         for (number, rule) in rules.iter().enumerate() {
-            rule.conditions.says.iter().for_each(|&pattern| uses[pattern].0.push(number));
+            sayings.extend(rule.conditions.says.iter().map(|&pattern| (pattern, number)));
             let says = rule.conditions.shapes.iter().flat_map(|shape| shape.says.iter());
-            says.chain(rule.conditions.words.iter().copied()).for_each(|word| predicates[word].push(number));
+            predicates.extend(says.chain(rule.conditions.words.iter().copied()).map(|word| (word, number)));
         }
-        for (number, word) in words.iter().enumerate() {
-            uses[numbers[word.head()]].1.push(number);
-        }
-        let denials = AhoCorasick::new(&denials).expect("a few words compile");
-        let conditions = AhoCorasick::new(&conditions).expect("a few words compile");
-        let of_frame = |rule: &Rule| {
-            let Conditions { says, words: whole, shapes, .. } = &rule.conditions;
-            let of_shape = shapes.iter().flat_map(|shape| shape.says.iter());
-            let heads = of_shape.chain(whole.iter().copied()).map(|word| words[word].head());
-            heads.chain(says.iter().map(|&pattern| patterns[pattern].as_str())).map(str::to_owned).collect::<Vec<_>>()
+        let heads = words.iter().filter_map(|word| patterns.get_index_of(word.head()));
+        let beginnings: Vec<_> = heads.enumerate().map(|(number, head)| (head, number)).collect();
+        // Looked for in a few octets: no other kind is made as fast.
+        let few = |words: &[String]| {
+            let kind = Some(AhoCorasickKind::NoncontiguousNFA);
+            AhoCorasick::builder().kind(kind).build(words).expect("a few words compile")
         };
-        let frames: Vec<String> = rules.iter().filter(|rule| rule.frame).flat_map(of_frame).collect();
-        let frames = AhoCorasick::new(frames).expect("a few words compile");
-        let mut in_asides: Vec<_> =
-            patterns.iter().map(|p| p.contains(['.', '/', '@', '#', '=']) || p.contains(IN_REPLY_TO)).collect();
+        let is_of_name = |byte| matches!(byte, b'.' | b'/' | b'@' | b'#' | b'=');
+        let mut in_asides: Vec<_> = patterns
+            .iter()
+            .map(|p| p.bytes().any(is_of_name) || (p.contains('(') && p.contains(IN_REPLY_TO)))
+            .collect();
         scopes.iter().flat_map(|scope| &scope.texts).for_each(|&pattern| in_asides[pattern] = true);
-        let address = Term::new(ADDRESS).and_then(|address| word_numbers.get(&address).copied());
         Rules {
             rules,
             scopes,
-            words,
-            address,
-            patterns: Index::new(patterns),
+            address: words.get_index_of(ADDRESS),
+            sayings: Groups::of(patterns.len(), &sayings),
+            beginnings: Groups::of(patterns.len(), &beginnings),
+            predicates: Groups::of(words.len(), &predicates),
+            words: words.into_iter().collect(),
+            patterns: Index::new(patterns.into_iter().collect()),
             in_asides,
-            uses,
-            predicates,
             or,
             or_else,
             or_same,
-            conditions,
-            denials,
+            conditions: few(&conditions),
+            denials: few(&denials),
             named,
             others: others.into_iter().collect(),
             nearer,
-            frames,
+            frames: OnceLock::new(),
         }
     }
 }

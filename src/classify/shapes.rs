@@ -4,7 +4,7 @@
 //! text: of the nouns in front of a predicate only the nearest one is looked at, for what lies between it and the
 //! predicate also lies between those before it and the predicate.
 
-use std::{fmt, net::IpAddr, ops::Range};
+use std::{borrow::Borrow, fmt, net::IpAddr, ops::Range};
 
 use foldhash::HashSet;
 use serde::{Deserialize, Serialize};
@@ -60,36 +60,26 @@ impl Nearer {
 
 /// A folded word or several, a `*` at the end of a word standing for any ending.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Term {
-    /// What has to follow upon each other, and whether any ending follows: `adres* nie` is `adres`, any ending, ` nie`.
-    pieces: Vec<(String, bool)>,
-}
+pub(super) struct Term(String);
 
 impl Term {
     /// `None` where there is no word, or a `*` stands elsewhere than at the end of one.
     pub(super) fn new(folded: &str) -> Option<Self> {
-        let mut pieces: Vec<(String, bool)> = Vec::new();
-        for word in folded.split(' ') {
-            let (stem, open) = word.strip_suffix('*').map_or((word, false), |stem| (stem, true));
-            if stem.is_empty() || stem.contains('*') {
-                return None;
-            }
-            match pieces.last_mut() {
-                Some((last, goes_on)) if !*goes_on => {
-                    last.push(' ');
-                    last.push_str(stem);
-                    *goes_on = open;
-                }
-                Some(_) => pieces.push((format!(" {stem}"), open)),
-                None => pieces.push((stem.to_owned(), open)),
-            }
-        }
-        Some(Self { pieces })
+        let is_word = |word: &str| {
+            let stem = word.strip_suffix('*').unwrap_or(word);
+            !(stem.is_empty() || stem.contains('*'))
+        };
+        folded.split(' ').all(is_word).then(|| Self(folded.to_owned()))
     }
 
     /// What to look for: the text up to the first ending.
     pub(super) fn head(&self) -> &str {
-        &self.pieces[0].0
+        self.0.find('*').map_or(self.0.as_str(), |end| &self.0[..end])
+    }
+
+    /// What has to follow upon each other, and whether any ending follows: `adres* nie` is `adres`, any ending, ` nie`.
+    fn pieces(&self) -> impl Iterator<Item = (&str, bool)> {
+        self.0.split_inclusive('*').map(|piece| piece.strip_suffix('*').map_or((piece, false), |stem| (stem, true)))
     }
 
     /// Where the words that begin with the head at `start` end; `None` where something else goes on there.
@@ -100,10 +90,10 @@ impl Term {
             return None;
         }
         let mut end = start;
-        for (piece, open) in &self.pieces {
-            end += text[end..].strip_prefix(piece.as_str()).map(|_| piece.len())?;
+        for (piece, open) in self.pieces() {
+            end += text[end..].strip_prefix(piece).map(|_| piece.len())?;
             let rest = &text[end..];
-            if *open {
+            if open {
                 end += rest.find(|c| !is_letter(c)).unwrap_or(rest.len());
             } else if !ends_word(piece, rest) || (piece.ends_with(is_letter) && goes_on_as_name(rest)) {
                 return None;
@@ -115,7 +105,13 @@ impl Term {
 
 impl fmt::Display for Term {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.pieces.iter().try_for_each(|(piece, open)| write!(f, "{piece}{}", if *open { "*" } else { "" }))
+        f.write_str(&self.0)
+    }
+}
+
+impl Borrow<str> for Term {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 

@@ -21,7 +21,7 @@ pub use overlay::{Layer, Placed, Row, overlay};
 use serde::de::DeserializeOwned;
 pub use wording::in_words;
 
-use crate::text::printable;
+use crate::text::{printable, split_lines};
 
 /// Why a table was refused, in one line: file, line, what was found and what was expected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -166,7 +166,7 @@ impl TableFile {
 fn leave_out_examples(table: &str) -> String {
     let mut rest = String::with_capacity(table.len());
     let mut is_open = false;
-    for line in table.split_inclusive('\n') {
+    for line in split_lines(table) {
         is_open |= line.starts_with("accepts = [") || line.starts_with("rejects = [");
         if is_open {
             is_open = !line.trim_end().ends_with(']');

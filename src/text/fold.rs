@@ -1,7 +1,7 @@
 //! Text -> the one form in which the words of tables and of mails are compared, and the way back to where a word
 //! stands. Knows no words.
 
-use std::ops::Range;
+use std::{borrow::Cow, ops::Range};
 
 use unicode_normalization::{UnicodeNormalization, char::canonical_combining_class};
 
@@ -27,6 +27,19 @@ pub fn fold(text: &str) -> Folded<'_> {
     let mut folded = Folded { given: text, text: String::with_capacity(text.len()), steps: Vec::new() };
     folded.push_part(0..text.len());
     folded.without_last_blank()
+}
+
+/// The same, without the way back; what has that form already, as most words of the tables have, is not copied.
+#[must_use]
+pub fn folded(text: &str) -> Cow<'_, str> {
+    // As if a blank stood before it: it must neither begin nor end with one.
+    let mut before = b' ';
+    let is_folded = text.bytes().chain([b' ']).all(|byte| {
+        let stays = matches!(byte, b'!'..=b'@' | b'['..=b'~') || (byte == b' ' && before != b' ');
+        before = byte;
+        stays
+    });
+    if is_folded { Cow::Borrowed(text) } else { Cow::Owned(fold(text).into_string()) }
 }
 
 /// A text that may hold a reply of several lines, as if it were one of one line: `550-5.1.1 No such 550 5.1.1 user` is
@@ -113,10 +126,9 @@ fn plain_words(text: &[u8]) -> usize {
 /// The words of a table in the form in which they are compared. A blank at either end stays: a word ends there.
 #[must_use]
 pub fn fold_words(words: &str) -> String {
-    let folded = fold(words).into_string();
     let blank = |is_there: bool| if is_there { " " } else { "" };
     let start = blank(words.starts_with(char::is_whitespace));
-    format!("{start}{folded}{}", blank(words.ends_with(char::is_whitespace)))
+    [start, &folded(words), blank(words.ends_with(char::is_whitespace))].concat()
 }
 
 impl Folded<'_> {
@@ -243,9 +255,10 @@ fn continues(c: char) -> bool {
     matches!(first, '\u{1160}'..='\u{11ff}' | '\u{ff9e}' | '\u{ff9f}') || canonical_combining_class(first) != 0
 }
 
-/// Han, kana and Hangul syllables: most of a text in these scripts, and always as they should be.
+/// Small Cyrillic letters, Han, kana and Hangul syllables: most of a text in these scripts, and always as they should be.
 const fn stays(c: char) -> bool {
-    matches!(c, '\u{3041}'..='\u{3096}' | '\u{30a1}'..='\u{30fa}' | '\u{4e00}'..='\u{9fff}' | '\u{ac00}'..='\u{d7a3}')
+    matches!(c, 'а'..='и' | 'к'..='я' | 'ー' | '\u{3041}'..='\u{3096}' | '\u{30a1}'..='\u{30fa}'
+        | '\u{4e00}'..='\u{9fff}' | '\u{ac00}'..='\u{d7a3}')
 }
 
 /// Accents of Latin, Greek and Cyrillic letters.
@@ -299,6 +312,15 @@ mod tests {
     }
 
     #[test]
+    fn what_stays_would_come_out_the_same() {
+        for c in ('\0'..=char::MAX).filter(|&c| stays(c)) {
+            let folded = [c].into_iter().nfkd().flat_map(char::to_lowercase).filter(|c| !is_accent(*c)).nfc();
+            assert!(folded.eq([c]), "{c}");
+            assert_eq!((plain(c), canonical_combining_class(c)), (None, 0), "{c}");
+        }
+    }
+
+    #[test]
     fn the_codes_of_further_lines_break_no_sentence() {
         for (text, folded) in [
             ("550-5.1.1 No such 550 5.1.1 user", "550 5.1.1 no such user"),
@@ -336,6 +358,11 @@ mod tests {
         fn folding_twice_changes_nothing(text in "\\PC{0,80}") {
             let once = fold(&text).into_string();
             prop_assert_eq!(fold(&once).into_string(), once);
+        }
+
+        #[test]
+        fn with_and_without_a_way_back_it_is_the_same(text in "\\PC{0,40}|[a-cA-C.\\[~ ]{0,9}") {
+            prop_assert_eq!(fold(&text).into_string(), &*folded(&text));
         }
 
         #[test]

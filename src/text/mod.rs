@@ -18,7 +18,7 @@ pub use address::Address;
 pub use addresses::{address_of, addresses, unescaped};
 pub use asides::{Asides, BEHIND_REPLY, IN_REPLY_TO, SAID, host_names, is_under};
 pub use count::{count, grouped};
-pub use fold::{Folded, fold, fold_reply, fold_words};
+pub use fold::{Folded, fold, fold_reply, fold_words, folded};
 pub use host::SubmissionHost;
 pub use index::Index;
 pub use labels::is_address_label;
