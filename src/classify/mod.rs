@@ -165,7 +165,7 @@ impl Classifier {
     /// The phrases, in the order in which they answer.
     #[must_use]
     pub fn phrases(&self) -> &[Phrase] {
-        &self.phrases.rows
+        self.phrases.rows()
     }
 
     /// What the tables look for in the words of a server.

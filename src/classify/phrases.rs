@@ -6,7 +6,7 @@ use std::{
     ops::Range,
     path::PathBuf,
     slice,
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use serde::{Deserialize, Serialize};
@@ -19,10 +19,10 @@ use super::{
 };
 use crate::{
     codes::{Class, Deviation, Fault, Judgement, Reason, Reasons, ReplyCode},
-    tables::{Example, Layer, Placed, TableError, TableFile, named_row, overlay},
+    tables::{Embedded, Example, Layer, Placed, TableError, TableFile, embedded, named_row, overlay},
 };
 
-const EMBEDDED: (&str, &str) = ("config/phrases.toml", include_str!("../../config/phrases.toml"));
+const EMBEDDED: Embedded = embedded!("phrases");
 
 /// What may lie between noun and predicate at most: more is another thought.
 const FARTHEST: usize = 200;
@@ -219,9 +219,26 @@ pub(super) fn files(own: &[PathBuf]) -> Result<Vec<Arc<TableFile>>, TableError> 
 #[derive(Debug, Default)]
 pub(super) struct Phrases {
     /// The rows, in their order.
-    pub rows: Vec<Phrase>,
+    rows: Vec<Row>,
+    /// The same as people see them; made for the first who asks, and judging asks for none.
+    shown: OnceLock<Vec<Phrase>>,
     /// Their examples.
     pub examples: Vec<Example>,
+}
+
+/// A row as it is read, and what follows from its reason.
+#[derive(Debug)]
+struct Row {
+    placed: Placed<PhraseSpec>,
+    judgement: Judgement,
+    advice: String,
+}
+
+impl Phrases {
+    /// The rows, in their order.
+    pub(super) fn rows(&self) -> &[Phrase] {
+        self.shown.get_or_init(|| self.rows.iter().map(phrase).collect())
+    }
 }
 
 /// Reads phrases from files, the strongest first, and adds their rules.
@@ -299,23 +316,29 @@ pub(super) fn read(files: &[Arc<TableFile>], reasons: &Reasons, rules: &mut Buil
         layers.push(Layer { file: Arc::clone(file), rows: phrase, drop });
     }
     let mut phrases = Phrases::default();
-    for Placed { file, row } in overlay(layers)? {
-        let when = conditions_of(&file, &row, &scopes, &lists, rules)?;
-        let phrase = phrase(&file, &row, reasons)?;
-        let named = (row.id.get_ref().as_str(), &row.id.span());
-        phrases.examples.extend(Example::of_row(&file, named, &row.accepts, &row.rejects)?);
+    for placed in overlay(layers)? {
+        let Placed { file, row } = &placed;
+        let when = conditions_of(file, row, &scopes, &lists, rules)?;
+        let own =
+            Deviation { class: row.class, fault: row.fault, because: row.because.as_deref(), is_own: file.is_own() };
+        let judgement = reasons
+            .judgement(*row.reason.get_ref(), None, &own)
+            .map_err(|problem| file.refuse(&row.reason.span(), &problem))?;
+        let advice = reasons.advice(judgement, None).to_owned();
+        let id = row.id.get_ref().as_str();
+        phrases.examples.extend(Example::of_row(file, (id, &row.id.span()), &row.accepts, &row.rejects)?);
         rules.rule(Rule {
-            id: phrase.id.clone(),
-            name: phrase.rule.clone(),
+            id: id.to_owned(),
+            name: name_of(id),
             table: RuleTable::Phrases,
-            judgement: phrase.judgement,
-            rank: Rank::of_phrase(row.scope.is_some(), phrase.strength),
-            advice: phrase.advice.clone(),
-            of_another: phrase.speaks_of.is_some(),
-            frame: phrase.frame,
+            judgement,
+            rank: Rank::of_phrase(row.scope.is_some(), row.strength),
+            advice: advice.clone(),
+            of_another: row.speaks_of.is_some(),
+            frame: row.frame,
             conditions: when,
         });
-        phrases.rows.push(phrase);
+        phrases.rows.push(Row { placed, judgement, advice });
     }
     Ok(phrases)
 }
@@ -456,11 +479,12 @@ fn numbers<T>(
     texts.iter().map(one).collect()
 }
 
-fn phrase(file: &TableFile, row: &PhraseSpec, reasons: &Reasons) -> Result<Phrase, TableError> {
-    let own = Deviation { class: row.class, fault: row.fault, because: row.because.as_deref(), is_own: file.is_own() };
-    let judgement = reasons
-        .judgement(*row.reason.get_ref(), None, &own)
-        .map_err(|problem| file.refuse(&row.reason.span(), &problem))?;
+/// What names a row in verdicts.
+fn name_of(id: &str) -> String {
+    format!("phrases:{id}")
+}
+
+fn phrase(Row { placed: Placed { file, row }, judgement, advice }: &Row) -> Phrase {
     let plain = |texts: &[Spanned<String>]| texts.iter().map(|text| text.get_ref().clone()).collect::<Vec<_>>();
     let shape = |shape: &ShapeSpec| ShapeText {
         about: plain(&shape.about),
@@ -469,10 +493,10 @@ fn phrase(file: &TableFile, row: &PhraseSpec, reasons: &Reasons) -> Result<Phras
         order: shape.order,
     };
     let id = row.id.get_ref().clone();
-    Ok(Phrase {
-        rule: format!("phrases:{id}"),
+    Phrase {
+        rule: name_of(&id),
         id,
-        judgement,
+        judgement: *judgement,
         because: row.because.clone(),
         strength: row.strength,
         speaks_of: row.speaks_of,
@@ -489,10 +513,10 @@ fn phrase(file: &TableFile, row: &PhraseSpec, reasons: &Reasons) -> Result<Phras
         source: row.source.clone(),
         accepts: plain(&row.accepts),
         rejects: plain(&row.rejects),
-        advice: reasons.advice(judgement, None).to_owned(),
+        advice: advice.clone(),
         file: file.name.clone(),
         line: file.line(row.id.span().start),
-    })
+    }
 }
 
 #[cfg(test)]
@@ -538,7 +562,7 @@ reason = "user_unknown"
 
     fn compiled(table: &str) -> Result<Rules, TableError> {
         let mut builder = Builder::default();
-        read(&[TableFile::embedded("t.toml", table)], CodeTable::embedded().reasons(), &mut builder)?;
+        read(&[TableFile::of_test("t.toml", table)], CodeTable::embedded().reasons(), &mut builder)?;
         Ok(builder.build())
     }
 

@@ -16,10 +16,10 @@ use super::{
     reachable::Phrases,
     table::{Key, Variant},
 };
-use crate::tables::{Example, Placed, TableError, TableFile, overlay};
+use crate::tables::{Embedded, Example, Placed, TableError, TableFile, embedded, overlay};
 
-/// Where the default table lies in the source tree; names it in errors.
-const EMBEDDED: (&str, &str) = ("config/codes.toml", include_str!("../../config/codes.toml"));
+/// The default table.
+const EMBEDDED: Embedded = embedded!("codes");
 
 impl CodeTable {
     /// The table that comes with the program: config/codes.toml.
@@ -267,12 +267,12 @@ reference = "RFC 3463"
 
     /// The reasons of the table that comes with the program, placed last so that lines can be counted.
     fn with_reasons(text: &str) -> String {
-        let reasons = EMBEDDED.1.split("\n\n").filter(|block| block.starts_with("[reason."));
+        let reasons = EMBEDDED.text.split("\n\n").filter(|block| block.starts_with("[reason."));
         reasons.fold(text.to_owned(), |text, reason| format!("{text}\n{reason}\n"))
     }
 
     fn refusal(text: &str) -> String {
-        CodeTable::from_files(&[TableFile::embedded("my.toml", &with_reasons(text))]).expect_err(text).to_string()
+        CodeTable::from_files(&[TableFile::of_test("my.toml", &with_reasons(text))]).expect_err(text).to_string()
     }
 
     #[test]
@@ -380,7 +380,7 @@ reference = "RFC 3463"
     }
 
     fn with_own(own: &str) -> Result<CodeTable, TableError> {
-        CodeTable::from_files(&[TableFile::embedded("my.toml", own), TableFile::embedded(EMBEDDED.0, EMBEDDED.1)])
+        CodeTable::from_files(&[TableFile::of_test("my.toml", own), TableFile::embedded(EMBEDDED)])
     }
 
     #[test]

@@ -92,7 +92,7 @@ impl Formats {
     /// # Errors
     /// A file can't be read.
     pub fn files(own: &[PathBuf]) -> Result<Vec<Arc<TableFile>>, TableError> {
-        TableFile::read_all(own, (NAME, include_str!("../../config/formats.toml")))
+        TableFile::read_all(own, tables::embedded!("formats"))
     }
 
     /// The rows of these files, the strongest first.
@@ -197,9 +197,6 @@ impl Formats {
         Ok(())
     }
 }
-
-/// Names the table that comes with the program.
-const NAME: &str = "config/formats.toml";
 
 fn layer(file: &Arc<TableFile>) -> Result<Layer<FormatRow>, TableError> {
     let File { drop, format } = file.parse()?;

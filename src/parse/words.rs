@@ -184,7 +184,10 @@ impl WordRow {
 
 /// Refuses words that no text, lower case and with single blanks, can have.
 pub(super) fn can_be_found(words: &[String]) -> Result<(), String> {
-    let lost = |word: &&String| word.trim().is_empty() || word.to_lowercase() != **word || word.contains("  ");
+    let is_lower = |word: &str| {
+        if word.is_ascii() { !word.bytes().any(|b| b.is_ascii_uppercase()) } else { word.to_lowercase() == word }
+    };
+    let lost = |word: &&String| word.trim().is_empty() || !is_lower(word) || word.contains("  ");
     match words.iter().find(lost) {
         Some(word) => Err(format!("can never find {word:?}: words are lower case, with single blanks")),
         None => Ok(()),
@@ -290,7 +293,7 @@ impl Words {
     /// # Errors
     /// A file can't be read.
     pub(super) fn files(own: &[PathBuf]) -> Result<Vec<Arc<TableFile>>, TableError> {
-        TableFile::read_all(own, (NAME, include_str!("../../config/words.toml")))
+        TableFile::read_all(own, tables::embedded!("words"))
     }
 
     /// The rows of these files, the strongest first.
@@ -398,9 +401,6 @@ impl Words {
     }
 }
 
-/// Names the table that comes with the program.
-const NAME: &str = "config/words.toml";
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -413,7 +413,7 @@ mod tests {
         for (n, row) in words.rows.iter().enumerate() {
             let WordRow { accepts, .. } = row;
             let id = row.id.get_ref();
-            words.prove(row, &TableFile::embedded(NAME, "")).unwrap();
+            words.prove(row, &TableFile::of_test("words.toml", "")).unwrap();
             assert!(id.starts_with(row.role.as_str()) || id.starts_with("action."), "{id} tells its role");
             assert!(row._source.as_ref().is_some_and(|s| !s.is_empty()), "{id}: where is it known from?");
             let mut others = words.rows.clone();

@@ -14,8 +14,6 @@ use crate::{
     text::{Address, count, grouped},
 };
 
-const NAME: &str = "config/policy.toml";
-
 /// What stands in one file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -246,7 +244,7 @@ impl Scope {
 /// # Errors
 /// A file can't be read.
 pub(super) fn files(own: &[PathBuf]) -> Result<Vec<Arc<TableFile>>, TableError> {
-    TableFile::read_all(own, (NAME, include_str!("../../config/policy.toml")))
+    TableFile::read_all(own, tables::embedded!("policy"))
 }
 
 /// The rules of files, the strongest first.
@@ -558,8 +556,8 @@ mod tests {
     use super::*;
 
     fn rules(texts: &[&str]) -> Result<Vec<Rule>, String> {
-        let own = texts.iter().enumerate().map(|(n, text)| TableFile::embedded(&format!("{n}.toml"), text));
-        let embedded = TableFile::embedded(NAME, include_str!("../../config/policy.toml"));
+        let own = texts.iter().enumerate().map(|(n, text)| TableFile::of_test(&format!("{n}.toml"), text));
+        let embedded = TableFile::embedded(tables::embedded!("policy"));
         of_files(&own.chain([embedded]).collect::<Vec<_>>()).map_err(|error| error.to_string())
     }
 

@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn an_example_that_comes_out_otherwise_is_refused_with_its_line() {
-        let file = TableFile::embedded("my.toml", "\n\n\n");
+        let file = TableFile::of_test("my.toml", "\n\n\n");
         let example =
             |expected| Example { file: Arc::clone(&file), place: 2..2, row: "a".into(), expected, text: "no".into() };
         let tell = |expected, wins| prove(&[example(expected)], |_| (wins, "b".into())).map_err(|err| err.to_string());

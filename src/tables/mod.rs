@@ -4,10 +4,12 @@
 
 mod examples;
 mod idle;
+mod outline;
 mod overlay;
 mod wording;
 
 use std::{
+    borrow::Cow,
     fs,
     ops::Range,
     path::{Path, PathBuf},
@@ -21,33 +23,64 @@ pub use overlay::{Layer, Placed, Row, overlay};
 use serde::de::DeserializeOwned;
 pub use wording::in_words;
 
-use crate::text::{printable, split_lines};
+use crate::text::printable;
 
 /// Why a table was refused, in one line: file, line, what was found and what was expected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct TableError(String);
 
+/// A table that comes with the program.
+#[derive(Debug, Clone, Copy)]
+pub struct Embedded {
+    /// Where it lies in the source tree.
+    pub name: &'static str,
+    /// What stands in it.
+    pub text: &'static str,
+    /// Where its rows stand, without their examples.
+    pub outline: &'static [u8],
+}
+
+/// The [`Embedded`] table of a name.
+macro_rules! embedded {
+    ($name:literal) => {
+        $crate::tables::Embedded {
+            name: concat!("config/", $name, ".toml"),
+            text: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/config/", $name, ".toml")),
+            outline: include_bytes!(concat!(env!("OUT_DIR"), "/", $name, ".outline")),
+        }
+    };
+}
+pub(crate) use embedded;
+
 /// One file of a table.
 #[derive(Debug, Clone)]
 pub struct TableFile {
     /// Its path: names it in errors and in answers to "where is this row?".
     pub name: String,
-    text: String,
+    text: Cow<'static, str>,
     own: bool,
     /// The row that is read as if it did not stand there.
     left_out: Option<String>,
-    /// The same without the examples of its rows, where they are not read.
-    without_examples: Option<String>,
+    /// Of one that comes with the program.
+    outline: Option<&'static [u8]>,
+    /// Whether the examples of its rows are read.
+    has_examples: bool,
     /// Where its lines end; nothing is counted before somebody asks.
     ends: OnceLock<Vec<usize>>,
 }
 
 impl TableFile {
-    /// A table that comes with the program, or stands in a test.
+    /// A table that comes with the program.
     #[must_use]
-    pub fn embedded(name: &str, text: &str) -> Arc<Self> {
-        Arc::new(Self::new(name.to_owned(), text.to_owned(), false))
+    pub fn embedded(Embedded { name, text, outline }: Embedded) -> Arc<Self> {
+        Arc::new(Self { outline: Some(outline), ..Self::new(name.to_owned(), text.into(), false) })
+    }
+
+    /// One that stands in a test, as if it came with the program.
+    #[cfg(test)]
+    pub(crate) fn of_test(name: &str, text: &str) -> Arc<Self> {
+        Arc::new(Self::new(name.to_owned(), text.to_owned().into(), false))
     }
 
     /// Reads a file.
@@ -58,10 +91,10 @@ impl TableFile {
         let name = path.display().to_string();
         let bytes = fs::read(path).map_err(|err| TableError(format!("{name}: can't read the table: {err}")))?;
         match String::from_utf8(bytes) {
-            Ok(text) => Ok(Arc::new(Self::new(name, text, true))),
+            Ok(text) => Ok(Arc::new(Self::new(name, text.into(), true))),
             Err(err) => {
                 let at = err.utf8_error().valid_up_to();
-                let read = Self::new(name, String::from_utf8_lossy(err.as_bytes()).into_owned(), true);
+                let read = Self::new(name, String::from_utf8_lossy(err.as_bytes()).into_owned().into(), true);
                 Err(read.refuse(&(at..at), "this is not UTF-8; save the file in that encoding"))
             }
         }
@@ -71,14 +104,14 @@ impl TableFile {
     ///
     /// # Errors
     /// A file can't be read, or is no text.
-    pub fn read_all(own: &[PathBuf], (name, text): (&str, &str)) -> Result<Vec<Arc<Self>>, TableError> {
+    pub fn read_all(own: &[PathBuf], embedded: Embedded) -> Result<Vec<Arc<Self>>, TableError> {
         let mut all = own.iter().map(|path| Self::read(path)).collect::<Result<Vec<_>, _>>()?;
-        all.push(Self::embedded(name, text));
+        all.push(Self::embedded(embedded));
         Ok(all)
     }
 
-    const fn new(name: String, text: String, own: bool) -> Self {
-        Self { name, text, own, left_out: None, without_examples: None, ends: OnceLock::new() }
+    const fn new(name: String, text: Cow<'static, str>, own: bool) -> Self {
+        Self { name, text, own, left_out: None, outline: None, has_examples: true, ends: OnceLock::new() }
     }
 
     /// The same file, read as if a row did not stand in it.
@@ -91,14 +124,13 @@ impl TableFile {
     /// them: what comes with the program is proved by its tests. One's own stays as it is.
     #[must_use]
     pub fn without_examples(&self) -> Arc<Self> {
-        let without_examples = (!self.own).then(|| leave_out_examples(&self.text));
-        Arc::new(Self { without_examples, ends: OnceLock::new(), ..self.clone() })
+        Arc::new(Self { has_examples: self.outline.is_none(), ..self.clone() })
     }
 
     /// Whether its rows are read with their examples.
     #[must_use]
     pub const fn has_examples(&self) -> bool {
-        self.without_examples.is_none()
+        self.has_examples
     }
 
     /// What stands in it.
@@ -113,17 +145,19 @@ impl TableFile {
         self.own
     }
 
-    /// What is read of it, line for line.
-    fn read_text(&self) -> &str {
-        self.without_examples.as_deref().unwrap_or(&self.text)
-    }
-
     /// Its text as rows.
     ///
     /// # Errors
     /// It is no TOML, or says what the table has no place for.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, TableError> {
-        toml::from_str(self.read_text()).map_err(|err| {
+        if let Some(outline) = self.outline.filter(|_| !self.has_examples) {
+            match outline::read(&self.text, outline) {
+                Ok(rows) => return Ok(rows),
+                // A slip in the table is told below, with its place.
+                Err(err) => debug_assert!(toml::from_str::<T>(&self.text).is_err(), "{}: {err}", self.name),
+            }
+        }
+        toml::from_str(&self.text).map_err(|err| {
             let (place, problem) = (err.span().unwrap_or_default(), in_words(err.message()));
             match self.key(place.start).filter(|_| !err.message().contains(" field `")) {
                 Some(key) => self.refuse(&place, &format!("{key}: {problem}")),
@@ -135,8 +169,8 @@ impl TableFile {
     /// The key whose value stands at an offset.
     fn key(&self, offset: usize) -> Option<&str> {
         // A list may have begun some lines above.
-        let (before, value) = self.read_text().get(..offset)?.rsplit_once('=')?;
-        if self.read_text()[offset..].starts_with('{') {
+        let (before, value) = self.text.get(..offset)?.rsplit_once('=')?;
+        if self.text[offset..].starts_with('{') {
             return None;
         }
         let key = before.rsplit(['\n', '{', ',']).next()?.trim();
@@ -150,7 +184,7 @@ impl TableFile {
     #[must_use]
     pub fn line(&self, offset: usize) -> usize {
         // Asked for each of thousands of rows and examples.
-        let ends = self.ends.get_or_init(|| memchr::memchr_iter(b'\n', self.read_text().as_bytes()).collect());
+        let ends = self.ends.get_or_init(|| memchr::memchr_iter(b'\n', self.text.as_bytes()).collect());
         1 + ends.partition_point(|&end| end < offset)
     }
 
@@ -159,23 +193,6 @@ impl TableFile {
     pub fn refuse(&self, place: &Range<usize>, problem: &str) -> TableError {
         TableError(format!("{}:{}: {}", self.name, self.line(place.start), printable(&problem.replace('\n', "; "))))
     }
-}
-
-/// A table with empty lines in place of its rows' examples. As the tables that come with the program are written: each
-/// list of examples begins a line, and ends with one.
-fn leave_out_examples(table: &str) -> String {
-    let mut rest = String::with_capacity(table.len());
-    let mut is_open = false;
-    for line in split_lines(table) {
-        is_open |= line.starts_with("accepts = [") || line.starts_with("rejects = [");
-        if is_open {
-            is_open = !line.trim_end().ends_with(']');
-            rest.push('\n');
-        } else {
-            rest.push_str(line);
-        }
-    }
-    rest
 }
 
 #[cfg(test)]
@@ -211,7 +228,7 @@ mod tests {
             ("number = [\n  \"a\",\n]", "t.toml:1: number: found a list, expected a whole number from 0 to 255"),
             ("number = [\n", "t.toml:1: "),
         ] {
-            let error = TableFile::embedded("t.toml", text).parse::<Numbers>().unwrap_err().to_string();
+            let error = TableFile::of_test("t.toml", text).parse::<Numbers>().unwrap_err().to_string();
             assert!(error.starts_with(problem) && !error.contains('\n'), "{error}");
         }
     }

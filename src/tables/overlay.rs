@@ -161,7 +161,7 @@ mod tests {
 
     fn names(files: &[&str]) -> Result<String, String> {
         let layer = |(n, text): (usize, &&str)| {
-            let file = TableFile::embedded(&format!("{n}.toml"), text);
+            let file = TableFile::of_test(&format!("{n}.toml"), text);
             let Fruits { fruit, drop } = file.parse().unwrap();
             Layer { file, rows: fruit, drop }
         };

@@ -44,7 +44,8 @@ impl TableFiles {
     pub(super) fn without_examples(self) -> Self {
         let bare = |files: &[Arc<TableFile>]| files.iter().map(|file| file.without_examples()).collect();
         let Self { parse, codes, phrases, policy } = self;
-        Self { parse: parse.without_examples(), codes: bare(&codes), phrases: bare(&phrases), policy }
+        let (codes, phrases, policy) = (bare(&codes), bare(&phrases), bare(&policy));
+        Self { parse: parse.without_examples(), codes, phrases, policy }
     }
 
     /// A name for all of them together with a policy. What the files are called makes no difference.

@@ -251,7 +251,7 @@ impl Signs {
     /// # Errors
     /// A file can't be read.
     pub(in crate::parse) fn files(own: &[PathBuf]) -> Result<Vec<Arc<TableFile>>, TableError> {
-        TableFile::read_all(own, (NAME, include_str!("../../../config/kinds.toml")))
+        TableFile::read_all(own, tables::embedded!("kinds"))
     }
 
     /// The rows of these files, the strongest first.
@@ -368,9 +368,6 @@ fn by_name(one: &str, other: &str) -> Ordering {
     let octets = || one.bytes().map(lower).cmp(other.bytes().map(lower));
     one.len().cmp(&other.len()).then_with(octets)
 }
-
-/// Names the table that comes with the program.
-const NAME: &str = "config/kinds.toml";
 
 /// Nothing weighs more: one such sign outweighs all others of a mail together.
 const HEAVIEST: u32 = 12;

@@ -95,7 +95,7 @@ mod tests {
 
     fn alarms(own: &str) -> Result<super::Alarms, String> {
         let mut files = rules::files(&[]).expect("no file of one's own");
-        files.insert(0, TableFile::embedded("own.toml", own));
+        files.insert(0, TableFile::of_test("own.toml", own));
         super::of_files(&files).map_err(|error| error.to_string())
     }
 

@@ -65,7 +65,7 @@ mod tests {
 
     fn brake(own: &str) -> Result<super::Brake, String> {
         let mut files = rules::files(&[]).expect("no file of one's own");
-        files.insert(0, TableFile::embedded("own.toml", own));
+        files.insert(0, TableFile::of_test("own.toml", own));
         super::of_files(&files).map_err(|error| error.to_string())
     }
 
