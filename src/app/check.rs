@@ -190,3 +190,32 @@ async fn log_in(mut source: impl Source, is_read: bool) -> Result<(), Halt> {
     source.close().await;
     Ok(opened?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn each_published_list_is_tried_as_it_is_changed() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = Config::default();
+        config.database.path = dir.path().join("bounced.db");
+        config.suppressions.path = dir.path().join("list.db");
+        config.suppressions.cdb_path = Some(dir.path().join("list.cdb"));
+        let tried = async |config: &Config| {
+            let mut told = Vec::new();
+            try_out(config, Moment::now(), |part, tried| told.push((part.to_owned(), tried.is_ok()))).await;
+            told.retain(|(part, _)| part != "database");
+            told
+        };
+        let of = |list, cdb| [("published list".to_owned(), list), ("published cdb".to_owned(), cdb)];
+        assert_eq!(tried(&config).await, of(true, true), "they are not there yet");
+        // Nobody writes into a directory.
+        std::fs::create_dir(&config.suppressions.path).unwrap();
+        assert_eq!(tried(&config).await, of(false, true));
+        config.suppressions.cdb_path = Some(dir.path().join("missing/list.cdb"));
+        assert_eq!(tried(&config).await, of(false, false));
+        let left = std::fs::read_dir(dir.path()).unwrap().count();
+        assert_eq!(left, 1, "nothing is made but for a moment");
+    }
+}
