@@ -125,6 +125,8 @@ struct File {
     or_else: Vec<String>,
     #[serde(default)]
     or_same: Vec<Spanned<String>>,
+    #[serde(default)]
+    living: Vec<Spanned<String>>,
     #[serde(default, rename = "if")]
     conditions: Vec<String>,
     #[serde(default)]
@@ -257,6 +259,7 @@ pub(super) fn read(files: &[Arc<TableFile>], reasons: &Reasons, rules: &mut Buil
             or,
             or_else,
             or_same,
+            living,
             conditions,
             denials,
             named,
@@ -272,6 +275,9 @@ pub(super) fn read(files: &[Arc<TableFile>], reasons: &Reasons, rules: &mut Buil
         rules.or_else(&or_else);
         for word in &or_same {
             rules.or_same(word.get_ref()).map_err(|problem| file.refuse(&word.span(), &problem))?;
+        }
+        for word in &living {
+            rules.living(word.get_ref()).map_err(|problem| file.refuse(&word.span(), &problem))?;
         }
         rules.conditions(&conditions);
         rules.denials(&denials);

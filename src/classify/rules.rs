@@ -1,7 +1,7 @@
 //! All rows that answer to words, the phrases as well as the text variants of the code table, in one index: from a
 //! text, read once, to the rows that fit it. Knows nothing of mails and files, and nothing of what outranks what.
 
-use std::{iter, net::IpAddr, ops::Range, sync::OnceLock};
+use std::{iter, net::IpAddr, ops::Range, slice, sync::OnceLock};
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use foldhash::{HashSet, fast::RandomState};
@@ -339,6 +339,8 @@ pub(super) struct Rules {
     or_else: Vec<String>,
     /// Save where one of these stands behind them.
     or_same: Vec<Term>,
+    /// States of an address that lives: "full".
+    living: NumberSet,
     /// What begins a condition, with the blank behind it.
     conditions: AhoCorasick,
     /// What denies that an address is dead.
@@ -427,6 +429,7 @@ impl Rules {
         let soft =
             |n: &usize| fits[*n].rule.judgement.class == Class::Soft && fits[*n].rule.table == RuleTable::Phrases;
         let soft: Vec<_> = others.into_iter().filter(soft).collect();
+        let living = if hard.is_empty() { Vec::new() } else { found.places(&self.living) };
         for &one in &hard {
             for &other in &soft {
                 if self.alternate(found.text, &fits[one].range, &fits[other].range) {
@@ -436,13 +439,18 @@ impl Rules {
             if self.or_something_else(&found.text[fits[one].range.end..]) {
                 fits[one].is_alternative = true;
             }
+            if let Some(state) = living.iter().find(|state| self.lists(found.text, &fits[one].range, state)) {
+                fits[one].is_alternative = true;
+                let of_state = soft.iter().copied().filter(|&n| overlap(&fits[n].range, state)).collect::<Vec<_>>();
+                of_state.into_iter().for_each(|n| fits[n].is_alternative = true);
+            }
         }
         // Other words of the same alternative: "unknown local" of "unknown local part or filtered".
         let alternatives = hard.iter().filter(|&&n| fits[n].is_alternative).map(|&n| fits[n].range.clone());
         let alternatives: Vec<_> = alternatives.collect();
         for n in hard {
             let range = fits[n].range.clone();
-            fits[n].is_alternative |= alternatives.iter().any(|at| at.start < range.end && range.start < at.end);
+            fits[n].is_alternative |= alternatives.iter().any(|at| overlap(at, &range));
         }
         fits
     }
@@ -461,7 +469,15 @@ impl Rules {
         let (before, behind) = (&text[..part.start], &text[part.end..]);
         let is_name = || {
             let noun = behind.trim_start_matches(is_quote).strip_prefix([' ', '-']);
-            noun.is_some_and(|noun| behind_word(&self.named, noun).is_some())
+            let behind_address = || {
+                let (_, rest) = noun?.split_once(' ').filter(|(address, _)| address.contains('@'))?;
+                // A noun alone speaks of nothing before the address: "user unknown <anna@example.org> relay=mx".
+                self.named
+                    .iter()
+                    .filter(|words| words.contains(' ') || words.starts_with('('))
+                    .find_map(|words| behind_word(slice::from_ref(words), rest))
+            };
+            noun.is_some_and(|noun| behind_word(&self.named, noun).is_some()) || behind_address().is_some()
         };
         let is_of_another = || {
             // Within quotes what counts is what is quoted: `policy "no unknown users"`.
@@ -485,6 +501,24 @@ impl Rules {
         let behind = &text[first.end..second.end];
         let from_word = behind.trim_start_matches(|c: char| !c.is_alphanumeric());
         behind.len() < LONGEST_ALTERNATIVE && in_one_sentence(behind) && behind_word(&self.or, from_word).is_some()
+    }
+
+    /// Whether a part of a text and a state of a living address are members of one list of alternatives: "Invalid, full or
+    /// disabled mailbox", "user unknown / spam / full".
+    fn lists(&self, text: &str, part: &Range<usize>, state: &Range<usize>) -> bool {
+        let (first, second) = if part.start < state.start { (part, state) } else { (state, part) };
+        let Some(gap) = text.get(first.end..second.start) else { return false };
+        if gap.len() > LONGEST_ALTERNATIVE || !in_one_sentence(gap) {
+            return false;
+        }
+        let begins_with_or = |text: &str| {
+            let from_word = text.trim_start_matches([' ', ',']);
+            from_word.starts_with(['/', '|']) || behind_word(&self.or, from_word).is_some()
+        };
+        let is_or_in = || gap.match_indices([' ', '/', '|']).any(|(at, _)| begins_with_or(&gap[at..]));
+        // "Closed, full or nonexistent": the last comma of a list is an "or".
+        let goes_on = || gap.starts_with(',') && begins_with_or(&text[second.end..]);
+        is_or_in() || goes_on()
     }
 
     /// Whether "or" stands behind a part of a text, and behind it more than the same in other words.
@@ -597,6 +631,7 @@ pub(super) struct Builder {
     or: Vec<String>,
     or_else: Vec<String>,
     or_same: Vec<Term>,
+    living: Vec<usize>,
     conditions: Vec<String>,
     denials: Vec<String>,
     named: Vec<String>,
@@ -623,6 +658,13 @@ impl Builder {
     /// Adds a word that says no more than the alternative before it.
     pub(super) fn or_same(&mut self, word: &str) -> Result<(), String> {
         self.or_same.push(Term::new(fold(word).as_str()).ok_or_else(|| no_term(word))?);
+        Ok(())
+    }
+
+    /// Adds a state of an address that lives.
+    pub(super) fn living(&mut self, word: &str) -> Result<(), String> {
+        let number = self.word(word)?;
+        self.living.push(number);
         Ok(())
     }
 
@@ -717,8 +759,21 @@ impl Builder {
 
     /// Compiles the rules.
     pub(super) fn build(self) -> Rules {
-        let Self { rules, scopes, patterns, words, or, or_else, or_same, conditions, denials, named, others, nearer } =
-            self;
+        let Self {
+            rules,
+            scopes,
+            patterns,
+            words,
+            or,
+            or_else,
+            or_same,
+            living,
+            conditions,
+            denials,
+            named,
+            others,
+            nearer,
+        } = self;
         let (mut sayings, mut predicates) = (Vec::new(), Vec::new());
         for (number, rule) in rules.iter().enumerate() {
             sayings.extend(rule.conditions.says.iter().map(|&pattern| (pattern, number)));
@@ -751,6 +806,7 @@ impl Builder {
             or,
             or_else,
             or_same,
+            living: living.into(),
             conditions: few(&conditions),
             denials: few(&denials),
             named,
@@ -759,6 +815,10 @@ impl Builder {
             frames: OnceLock::new(),
         }
     }
+}
+
+fn overlap(one: &Range<usize>, other: &Range<usize>) -> bool {
+    one.start < other.end && other.start < one.end
 }
 
 /// Whether an exception of a rule is there.
