@@ -112,15 +112,14 @@ fn behind_status(text: &str) -> &str {
 
 /// In octets: words of ASCII with single blanks between, at the start of a text.
 fn plain_words(text: &[u8]) -> usize {
-    let mut len = 0;
-    loop {
-        len += text[len..].iter().take_while(|byte| byte.is_ascii_graphic()).count();
-        let goes_on = len > 0 && text[len..].first() == Some(&b' ');
-        if !(goes_on && text.get(len + 1).is_some_and(u8::is_ascii_graphic)) {
-            return len;
-        }
-        len += 1;
-    }
+    let mut before = b' ';
+    let ends = |byte: &u8| {
+        let goes_on = byte.is_ascii_graphic() || (*byte == b' ' && before != b' ');
+        before = *byte;
+        !goes_on
+    };
+    let end = text.iter().position(ends).unwrap_or(text.len());
+    text[..end].strip_suffix(b" ").map_or(end, <[u8]>::len)
 }
 
 /// The words of a table in the form in which they are compared. A blank at either end stays: a word ends there.
