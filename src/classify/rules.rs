@@ -324,9 +324,8 @@ pub(super) struct Rules {
     address: Option<usize>,
     /// Every phrase, and of every word what it begins with.
     patterns: Index,
-    /// For each pattern, whether it is looked for in what stands aside, too: it is part of a name or of the frame
-    /// itself, or tells who speaks.
-    in_asides: Vec<bool>,
+    /// The patterns that tell who speaks.
+    of_scopes: NumberSet,
     /// For each pattern, the rules whose `says` it is.
     sayings: Groups,
     /// For each pattern, the words that begin with it.
@@ -386,11 +385,11 @@ impl Rules {
 
     /// Reads a folded text, past what stands aside in it.
     pub(super) fn read<'t>(&self, text: &'t str, asides: &Asides) -> Matches<'t> {
-        let mut has = NumberSet::below(self.in_asides.len());
+        let mut has = NumberSet::below(self.patterns.patterns().len());
         let (mut first_ends, mut words) = (Vec::with_capacity(USUAL_HITS), Vec::with_capacity(USUAL_HITS));
         let mut called = Vec::with_capacity(USUAL_HITS);
         self.patterns.find(text, |pattern, range| {
-            if !self.in_asides[pattern] && asides.hide(&range) {
+            if asides.hide(&range) && !self.is_of_asides(pattern) {
                 return;
             }
             if has.insert(pattern) {
@@ -409,6 +408,13 @@ impl Rules {
         words.extend(self.address.iter().flat_map(|&word| asides.addresses().iter().map(move |at| (word, at.clone()))));
         words.sort_unstable_by_key(|(_, range)| (range.end, range.start));
         Matches { text, has, first_ends, words, called }
+    }
+
+    /// Whether a pattern is looked for in what stands aside, too: it is part of a name or of the frame itself, or tells
+    /// who speaks.
+    fn is_of_asides(&self, pattern: usize) -> bool {
+        let text = &self.patterns.patterns()[pattern];
+        text.contains(['.', '/', '@', '#', '=']) || text.contains(IN_REPLY_TO) || self.of_scopes.has(pattern)
     }
 
     /// The rules that fit, in the order of the tables.
@@ -787,12 +793,7 @@ impl Builder {
             let kind = Some(AhoCorasickKind::NoncontiguousNFA);
             AhoCorasick::builder().kind(kind).build(words).expect("a few words compile")
         };
-        let is_of_name = |byte| matches!(byte, b'.' | b'/' | b'@' | b'#' | b'=');
-        let mut in_asides: Vec<_> = patterns
-            .iter()
-            .map(|p| p.bytes().any(is_of_name) || (p.contains('(') && p.contains(IN_REPLY_TO)))
-            .collect();
-        scopes.iter().flat_map(|scope| &scope.texts).for_each(|&pattern| in_asides[pattern] = true);
+        let of_scopes = scopes.iter().flat_map(|scope| scope.texts.iter().copied()).collect::<Vec<_>>().into();
         Rules {
             rules,
             scopes,
@@ -802,7 +803,7 @@ impl Builder {
             predicates: Groups::of(words.len(), &predicates),
             words: words.into_iter().collect(),
             patterns: Index::new(patterns.into_iter().collect()),
-            in_asides,
+            of_scopes,
             or,
             or_else,
             or_same,

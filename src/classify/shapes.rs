@@ -69,7 +69,9 @@ impl Term {
             let stem = word.strip_suffix('*').unwrap_or(word);
             !(stem.is_empty() || stem.contains('*'))
         };
-        folded.split(' ').all(is_word).then(|| Self(folded.to_owned()))
+        // Most have no ending.
+        let is_plain = !(folded.is_empty() || folded.contains('*'));
+        (is_plain || folded.split(' ').all(is_word)).then(|| Self(folded.to_owned()))
     }
 
     /// What to look for: the text up to the first ending.
