@@ -142,6 +142,8 @@ struct File {
     #[serde(default)]
     auxiliaries: Vec<String>,
     #[serde(default)]
+    before_answer: Vec<String>,
+    #[serde(default)]
     list: BTreeMap<String, Spanned<Vec<String>>>,
     #[serde(default)]
     scope: BTreeMap<String, Spanned<ScopeSpec>>,
@@ -267,6 +269,7 @@ pub(super) fn read(files: &[Arc<TableFile>], reasons: &Reasons, rules: &mut Buil
             instead,
             prepositions,
             auxiliaries,
+            before_answer,
             list,
             scope,
             phrase,
@@ -286,6 +289,7 @@ pub(super) fn read(files: &[Arc<TableFile>], reasons: &Reasons, rules: &mut Buil
         rules.instead(&instead);
         rules.prepositions(&prepositions);
         rules.auxiliaries(&auxiliaries);
+        rules.before_answer(&before_answer);
         for (name, words) in list {
             let place = words.span();
             if let Some((stronger, stronger_place)) = list_places.get(&name) {

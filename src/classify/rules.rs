@@ -713,6 +713,11 @@ impl Builder {
         self.nearer.auxiliaries.extend(words.iter().map(|word| fold(word).into_string()));
     }
 
+    /// Adds words behind which a code is the answer's.
+    pub(super) fn before_answer(&mut self, words: &[String]) {
+        self.nearer.before_answer.extend(words.iter().map(|word| fold(word).into_string()));
+    }
+
     /// Adds a scope and gives its number.
     pub(super) fn scope(&mut self, scope: Scope) -> usize {
         self.scopes.push(scope);

@@ -43,9 +43,21 @@ pub(super) struct Nearer {
     pub(super) prepositions: HashSet<String>,
     /// Words that what is said may begin with: "user policy has been revoked".
     pub(super) auxiliaries: HashSet<String>,
+    /// Words behind which a code is the answer's: "anna@a.example Error: 502 Command not recognized".
+    pub(super) before_answer: HashSet<String>,
 }
 
 impl Nearer {
+    /// Whether a server's answer begins in a gap, behind the words of who reports it.
+    fn begins_answer(&self, gap: &str) -> bool {
+        let words = gap.split([' ', '[', '\'', '"']);
+        let mut pairs = words.clone().zip(words.skip(1)).enumerate();
+        // A blank alone is before a name that is a number: "user 450 unknown".
+        let introduces =
+            |n, word: &str| word.ends_with(':') || self.before_answer.contains(word) || (word.is_empty() && n > 0);
+        pairs.any(|(n, (before, word))| begins_with_code(word) && introduces(n, before))
+    }
+
     /// Whether the words between a noun and what is said end in another noun, or are an IP address: "user policy", "the
     /// recipient's public key", "address 192.0.2.1".
     fn is_in(&self, gap: &str) -> bool {
@@ -143,10 +155,13 @@ pub(super) fn together(
     between: usize,
     reach: Reach<'_>,
 ) -> Option<Range<usize>> {
-    let in_answer = |gap: &str| matches!(reach, Reach::Report) || !begins_answer(gap);
+    let in_answer = |gap: &str| match reach {
+        Reach::Report => true,
+        Reach::Answer { nearer } => !nearer.begins_answer(gap),
+    };
     let of_noun = |gap: &str| match reach {
         Reach::Report => true,
-        Reach::Answer { nearer } => !(begins_answer(gap) || nearer.is_in(gap)),
+        Reach::Answer { nearer } => !(nearer.begins_answer(gap) || nearer.is_in(gap)),
     };
     let forth = || adjacent(text, about, says, between, of_noun);
     let back = || adjacent(text, says, about, between, in_answer);
@@ -191,16 +206,6 @@ fn one_sentence(gap: &str, most: usize) -> bool {
     }
     let counted = gap.split(' ').filter(|word| !is_name(word)).map(|word| word.chars().count() + 1);
     counted.sum::<usize>() <= most + 1
-}
-
-/// Whether a server's answer begins in a gap, behind the words of who reports it.
-fn begins_answer(gap: &str) -> bool {
-    let words = gap.split([' ', '[', '\'', '"']);
-    let mut pairs = words.clone().zip(words.skip(1)).enumerate();
-    // A blank alone is before a name that is a number: "user 450 unknown".
-    let introduces =
-        |n, word: &str| word.ends_with(':') || matches!(word, "code" | "error" | "<<<") || (word.is_empty() && n > 0);
-    pairs.any(|(n, (before, word))| begins_with_code(word) && introduces(n, before))
 }
 
 /// Whether a word is an address or a host name.
@@ -250,6 +255,7 @@ mod tests {
             instead: set(&["policy", "key"]),
             prepositions: set(&["under", "auf"]),
             auxiliaries: set(&["is", "has"]),
+            before_answer: set(&["code", "error", "<<<"]),
         };
         let reach = || Reach::Answer { nearer: &nearer };
         let tell = |text: &str, order| {
