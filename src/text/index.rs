@@ -55,6 +55,9 @@ impl Index {
 /// The patterns of at least `N` and less than `LONGER` octets, the order that of their octets.
 #[derive(Debug, Clone)]
 struct Sorted<const N: usize, const LONGER: usize> {
+    /// The first octets of each, side by side: most of a search looks at nothing else of the many patterns that begin
+    /// alike, which lie all over the memory.
+    first_octets: Vec<u128>,
     /// Each with the longest other one that it begins with, by its place here.
     patterns: Vec<(usize, Option<usize>)>,
     /// Those that begin with the same `N` octets.
@@ -67,8 +70,10 @@ impl<const N: usize, const LONGER: usize> Sorted<N, LONGER> {
     fn of(all: &[String]) -> Self {
         let is_here = |pattern: &String| (N..LONGER).contains(&pattern.len());
         let numbered = all.iter().enumerate().filter(|(_, pattern)| is_here(pattern));
-        let mut order: Vec<(u64, usize)> = numbered.map(|(n, pattern)| (first_octets(pattern), n)).collect();
+        let mut order: Vec<(u128, usize)> =
+            numbered.map(|(n, pattern)| (first_octets(pattern.as_bytes()), n)).collect();
         order.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| all[a.1].cmp(&all[b.1])).then(a.1.cmp(&b.1)));
+        let first_octets = order.iter().map(|(octets, _)| *octets).collect();
         let (mut starts, mut filter) = (HashMap::default(), vec![0; FILTER / BITS].into_boxed_slice());
         let mut patterns: Vec<(usize, Option<usize>)> = Vec::with_capacity(order.len());
         // Those with which the last one begins, each beginning with the one before.
@@ -83,7 +88,7 @@ impl<const N: usize, const LONGER: usize> Sorted<N, LONGER> {
                 filter[bit(start) / BITS] |= 1 << (bit(start) % BITS);
             }
         }
-        Self { patterns, starts, filter }
+        Self { first_octets, patterns, starts, filter }
     }
 
     /// The first `N` octets.
@@ -104,8 +109,11 @@ impl<const N: usize, const LONGER: usize> Sorted<N, LONGER> {
         let is_not_behind = |(pattern, _): &(usize, _)| all[*pattern].as_bytes() <= text;
         // Whatever the text begins with stands at or before it in the order, and the last that does begins with all
         // the others.
-        let before = self.patterns[range.clone()].partition_point(is_not_behind);
-        let mut next = before.checked_sub(1).map(|last| range.start + last);
+        let octets = first_octets(text);
+        let from = range.start + self.first_octets[range.clone()].partition_point(|&other| other < octets);
+        let alike = self.first_octets[from..range.end].partition_point(|&other| other == octets);
+        let behind = from + self.patterns[from..from + alike].partition_point(is_not_behind);
+        let mut next = (behind > range.start).then(|| behind - 1);
         while let Some(place) = next.filter(|place| !begins(*place)) {
             next = self.patterns[place].1;
         }
@@ -126,11 +134,13 @@ const fn bit(start: u32) -> usize {
 }
 
 /// A number that is in the order of texts, as far as it goes: it tells most of them apart.
-fn first_octets(text: &str) -> u64 {
-    let mut octets = [0; 8];
-    let len = text.len().min(octets.len());
-    octets[..len].copy_from_slice(&text.as_bytes()[..len]);
-    u64::from_be_bytes(octets)
+fn first_octets(text: &[u8]) -> u128 {
+    if let Some(octets) = text.first_chunk() {
+        return u128::from_be_bytes(*octets);
+    }
+    let mut octets = [0; size_of::<u128>()];
+    octets[..text.len()].copy_from_slice(text);
+    u128::from_be_bytes(octets)
 }
 
 #[cfg(test)]
