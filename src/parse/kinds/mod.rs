@@ -280,6 +280,7 @@ fn add_fields<'m>(mail: &'m Mail<'m>, signs: &Signs, tally: &mut Tally<'m>) {
 
 fn add_sender<'m>(mail: &'m Mail<'m>, signs: &Signs, tally: &mut Tally<'m>) {
     let Some(field) = mail.field("From") else { return };
+    tally.has_author = true;
     let mut return_address = mail.header("Return-Path").into_iter().flat_map(addresses);
     let from = Address::parse(&mail.from);
     tally.has_return_address = return_address.next().is_some_and(|(_, address)| Some(address) == from);
@@ -400,6 +401,8 @@ struct Tally<'m> {
     headed_as_report: bool,
     /// Whether it comes back to the address that it is from; a report has nowhere to come back to (RFC 5321 §4.5.5).
     has_return_address: bool,
+    /// Whether it has a From at all; what was saved without its header has none.
+    has_author: bool,
 }
 
 #[derive(Debug)]
@@ -408,6 +411,7 @@ struct Best<'m> {
     row: Option<usize>,
     speaks_for: For,
     weight: u32,
+    sender: Sender,
     spot: Spot<'m>,
 }
 
@@ -418,8 +422,8 @@ impl<'m> Tally<'m> {
         let known = self.best.iter_mut().find(|b| b.area == area && b.speaks_for == speaks_for);
         match known {
             Some(best) if best.weight >= weight => {}
-            Some(best) => (best.row, best.weight, best.spot) = (row, weight, spot),
-            None => self.best.push(Best { area, row, speaks_for, weight, spot }),
+            Some(best) => (best.row, best.weight, best.sender, best.spot) = (row, weight, sender, spot),
+            None => self.best.push(Best { area, row, speaks_for, weight, sender, spot }),
         }
     }
 
@@ -448,6 +452,7 @@ impl<'m> Tally<'m> {
         let heaviest = possible.max_by_key(|&family| weight(family))?;
         let enough = match heaviest {
             Family::Report if self.may_be_written_by_hand() => scale.enough_by_hand,
+            Family::Report if self.is_unsigned() => scale.enough_unsigned,
             Family::Report if self.answered => scale.enough_answered,
             _ => scale.enough,
         };
@@ -467,9 +472,16 @@ impl<'m> Tally<'m> {
         self.has_return_address && self.sender == Sender::Person && !self.is_a_programs()
     }
 
-    /// Whether From or another field is that of a report.
+    /// Whether From or another field is that of a program that reports; of `noreply` and `root` is anything.
     fn is_a_programs(&self) -> bool {
-        [Area::From, Area::ReturnPath, Area::Field].into_iter().any(|area| self.has_of_report(area))
+        let by_program = |b: &Best<'_>| b.area.is_header() && Family::of(b.speaks_for) == Family::Report;
+        self.best.iter().any(|b| by_program(b) && b.sender != Sender::Untold)
+    }
+
+    /// Whether it has an author, and nothing of its header but the subject, nor a mail that it returns, is that of a report.
+    fn is_unsigned(&self) -> bool {
+        let elsewhere = |b: &Best<'_>| b.area.is_header() || b.area == Area::Parts;
+        self.has_author && !self.best.iter().any(|b| elsewhere(b) && Family::of(b.speaks_for) == Family::Report)
     }
 
     fn has_of_report(&self, area: Area) -> bool {
@@ -495,7 +507,7 @@ impl<'m> Tally<'m> {
         let kind = self.kind(signs.scale, gave_up)?;
         let for_it = || self.best.iter().filter(|b| Family::of(b.speaks_for) == heaviest);
         // A subject is the line that a person looks for; one that a person may have written proves little alone.
-        let by_program = for_it().any(|b| matches!(b.area, Area::From | Area::ReturnPath | Area::Field));
+        let by_program = for_it().any(|b| b.area.is_header());
         let best = for_it().max_by_key(|b| (by_program == (b.area == Area::Subject), b.weight))?;
         Some(Likeness {
             kind: Finding { value: kind, evidence: evidence(best.spot) },

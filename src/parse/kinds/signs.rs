@@ -59,6 +59,13 @@ pub(super) enum Area {
     Parts,
 }
 
+impl Area {
+    /// Whether it tells who sent the mail.
+    pub(super) const fn is_header(self) -> bool {
+        matches!(self, Self::From | Self::ReturnPath | Self::Field)
+    }
+}
+
 /// Where in its area the words must stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -130,6 +137,8 @@ pub(super) struct Scale {
     pub enough_answered: u32,
     /// The least sum that makes a mail a report where a person may have written it.
     pub enough_by_hand: u32,
+    /// The least sum that makes a mail a report of whose header nothing but the subject speaks for one.
+    pub enough_unsigned: u32,
     /// How many times the signs of a delay or a success count against those of a failure.
     pub rather_than_failure: u32,
 }
