@@ -499,7 +499,22 @@ fn from_html(html: &str) -> String {
             .expect("short literals compile")
     });
     let html = with_breaks(html);
-    html_to_text(&MATCHER.replace_all(&html, &ENDS.map(|(_, ended)| ended))).replace('\u{a0}', " ")
+    let is_line = has_empty_paragraph(&html);
+    let ended = ENDS.map(|(tag, ended)| if is_line && tag == "</p>" { tag } else { ended });
+    html_to_text(&MATCHER.replace_all(&html, &ended)).replace('\u{a0}', " ")
+}
+
+/// Whether a paragraph stands for a blank line: then every other one is a line, as Outlook and web mailers write them.
+fn has_empty_paragraph(html: &str) -> bool {
+    static MATCHER: LazyLock<AhoCorasick> = LazyLock::new(|| {
+        AhoCorasick::builder()
+            .ascii_case_insensitive(true)
+            .build([">&nbsp;</p>", ">\u{a0}</p>", "><br></p>", "><br/></p>", "><br /></p>", "><o:p>&nbsp;</o:p></p>"])
+            .expect("short literals compile")
+    });
+    let opens = |tag: &str| tag.get(..2).is_some_and(|name| name.eq_ignore_ascii_case("<p"));
+    let begins = |end: usize| html[..end].rfind('<').map(|start| &html[start..end]);
+    MATCHER.find_iter(html).any(|empty| begins(empty.start()).is_some_and(opens))
 }
 
 /// Where the elements of HTML end, and what mail-parser reads as such an end.
@@ -625,6 +640,27 @@ mod tests {
             let read = from_html(html);
             let lines: Vec<&str> = read.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
             assert_eq!(lines.join("\n"), text, "{html}");
+        }
+    }
+
+    #[test]
+    fn paragraphs_are_lines_where_an_empty_one_is_a_blank_line() {
+        for (html, text) in [
+            ("<p>to bob</p><p>550 no</p><p>&nbsp;</p><p>to ann</p>", "to bob|550 no||to ann"),
+            (
+                "<P class=a>to bob</P>\n<P class=a>550 no</P><P class=a><o:p>&nbsp;</o:p></P><P>to ann</P>",
+                "to bob|550 no||to ann",
+            ),
+            ("<p>to bob</p><p>550 no</p><p><br></p><p>to ann</p>", "to bob|550 no||to ann"),
+            ("<p>to bob</p><p>550 no<b>x</b><br></p><p>to ann</p>", "to bob||550 nox||to ann"),
+        ] {
+            let read = from_html(html);
+            let lines: Vec<&str> = read.trim().lines().map(str::trim).collect();
+            let mut lines = lines.join("|");
+            while lines.contains("|||") {
+                lines = lines.replace("|||", "||");
+            }
+            assert_eq!(lines, text, "{html}");
         }
     }
 
