@@ -106,7 +106,7 @@ mod tests {
     fn every_row_is_found_by_its_examples_and_needed_for_them() {
         let (mut signs, words) = table();
         // One more or one less: change the number, and say in the changelog what is told apart.
-        assert_eq!(signs.rows.len(), 119);
+        assert_eq!(signs.rows.len(), 123);
         let mut wrong = Vec::new();
         for row in 0..signs.rows.len() {
             wrong.extend(by_examples(&signs, &words, row).err().map(|error| error.to_string()));
