@@ -106,7 +106,7 @@ mod tests {
     fn every_row_is_found_by_its_examples_and_needed_for_them() {
         let (mut signs, words) = table();
         // One more or one less: change the number, and say in the changelog what is told apart.
-        assert_eq!(signs.rows.len(), 123);
+        assert_eq!(signs.rows.len(), 125);
         let mut wrong = Vec::new();
         for row in 0..signs.rows.len() {
             wrong.extend(by_examples(&signs, &words, row).err().map(|error| error.to_string()));
@@ -226,6 +226,7 @@ mod tests {
     /// What the ids of rows tell: the longest beginning counts.
     const MEANT: &[(&str, For)] = &[
         ("from.", For::Report),
+        ("from.monitor", For::NotBounce),
         ("field.delivery_status", For::Report),
         ("field.null_sender.report", For::Report),
         ("text.report.", For::Report),
