@@ -417,7 +417,8 @@ impl Rules {
         text.contains(['.', '/', '@', '#', '=']) || text.contains(IN_REPLY_TO) || self.of_scopes.has(pattern)
     }
 
-    /// The rules that fit, in the order of the tables.
+    /// The rules that fit, in the order of the tables, and behind them what is one of several alternatives though its
+    /// exceptions keep it away.
     pub(super) fn fits(&self, found: &Matches<'_>, speaker: &Speaker<'_>) -> Vec<Fit<'_>> {
         let called = found.called.iter().map(|&rule| &self.rules[rule]);
         let said = called.filter_map(|rule| self.said(rule, found, speaker));
@@ -458,6 +459,16 @@ impl Rules {
             let range = fits[n].range.clone();
             fits[n].is_alternative |= alternatives.iter().any(|at| overlap(at, &range));
         }
+        // Words of an exception may be the alternative itself: "unknown or restricted recipient" is nothing that a code
+        // beside it could prove.
+        let offers = |fit: &Fit<'_>| {
+            fit.is_hard()
+                && fit.rule.table == RuleTable::Phrases
+                && (self.or_something_else(&found.text[fit.range.end..])
+                    || found.places(&self.living).iter().any(|state| self.lists(found.text, &fit.range, state)))
+        };
+        let offered = excepted.into_iter().filter(offers).map(|fit| Fit { is_alternative: true, ..fit });
+        fits.extend(offered);
         fits
     }
 
@@ -513,7 +524,9 @@ impl Rules {
     /// disabled mailbox", "user unknown / spam / full".
     fn lists(&self, text: &str, part: &Range<usize>, state: &Range<usize>) -> bool {
         let (first, second) = if part.start < state.start { (part, state) } else { (state, part) };
-        let Some(gap) = text.get(first.end..second.start) else { return false };
+        // Within a shape: "unknown or restricted recipient".
+        let from = if overlap(part, state) { part.start } else { first.end };
+        let Some(gap) = text.get(from..second.start) else { return false };
         if gap.len() > LONGEST_ALTERNATIVE || !in_one_sentence(gap) {
             return false;
         }
