@@ -10,7 +10,7 @@ use toml::{
 
 const TABLES: [&str; 6] = ["codes", "formats", "kinds", "phrases", "policy", "words"];
 
-/// What whoever judges never asks for, and half of a table.
+/// Examples: judging needs none, and they are half of a table.
 const LEFT_OUT: [&str; 2] = ["accepts", "rejects"];
 
 fn main() {

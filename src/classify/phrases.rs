@@ -134,6 +134,8 @@ struct File {
     #[serde(default)]
     named: Vec<String>,
     #[serde(default)]
+    whose: Vec<String>,
+    #[serde(default)]
     others: Vec<String>,
     #[serde(default)]
     instead: Vec<String>,
@@ -265,6 +267,7 @@ pub(super) fn read(files: &[Arc<TableFile>], reasons: &Reasons, rules: &mut Buil
             conditions,
             denials,
             named,
+            whose,
             others,
             instead,
             prepositions,
@@ -285,6 +288,7 @@ pub(super) fn read(files: &[Arc<TableFile>], reasons: &Reasons, rules: &mut Buil
         rules.conditions(&conditions);
         rules.denials(&denials);
         rules.named(&named);
+        rules.whose(&whose);
         rules.others(&others);
         rules.instead(&instead);
         rules.prepositions(&prepositions);

@@ -1,7 +1,7 @@
 //! All rows that answer to words, the phrases as well as the text variants of the code table, in one index: from a
 //! text, read once, to the rows that fit it. Knows nothing of mails and files, and nothing of what outranks what.
 
-use std::{iter, net::IpAddr, ops::Range, slice, sync::OnceLock};
+use std::{iter, net::IpAddr, ops::Range, sync::OnceLock};
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use foldhash::{HashSet, fast::RandomState};
@@ -9,7 +9,7 @@ use indexmap::IndexSet;
 
 use super::{
     Rank,
-    shapes::{Nearer, Order, Reach, Term, ends_word, goes_on_as_name, in_one_sentence, together},
+    shapes::{GapWords, Order, Reach, Term, ends_word, goes_on_as_name, in_one_sentence, together},
 };
 use crate::{
     codes::{Class, EnhancedStatusCode, Fault, Judgement, Reason, ReplyCode, Variant},
@@ -346,10 +346,12 @@ pub(super) struct Rules {
     denials: AhoCorasick,
     /// Nouns that make what stands before them a name: "user unknown rate".
     named: Vec<String>,
+    /// What tells whose the name before it is, an address between them or not: "unknown user <…> in MAIL FROM".
+    whose: Vec<String>,
     /// Nouns that something else than the recipient goes by.
     others: HashSet<String>,
-    /// Whether another noun is spoken of than the one before it.
-    nearer: Nearer,
+    /// Which words between a noun and what is said tell that they don't belong together.
+    gap_words: GapWords,
     /// What stands in every text for which a frame row may fit; made by the first who asks.
     frames: OnceLock<AhoCorasick>,
 }
@@ -389,7 +391,7 @@ impl Rules {
         let (mut first_ends, mut words) = (Vec::with_capacity(USUAL_HITS), Vec::with_capacity(USUAL_HITS));
         let mut called = Vec::with_capacity(USUAL_HITS);
         self.patterns.find(text, |pattern, range| {
-            if asides.hide(&range) && !self.is_of_asides(pattern) {
+            if asides.hide(&range) && !self.is_heard_in_asides(pattern) {
                 return;
             }
             if has.insert(pattern) {
@@ -412,7 +414,7 @@ impl Rules {
 
     /// Whether a pattern is looked for in what stands aside, too: it is part of a name or of the frame itself, or tells
     /// who speaks.
-    fn is_of_asides(&self, pattern: usize) -> bool {
+    fn is_heard_in_asides(&self, pattern: usize) -> bool {
         let text = &self.patterns.patterns()[pattern];
         text.contains(['.', '/', '@', '#', '=']) || text.contains(IN_REPLY_TO) || self.of_scopes.has(pattern)
     }
@@ -448,8 +450,9 @@ impl Rules {
             }
             if let Some(state) = living.iter().find(|state| self.lists(found.text, &fits[one].range, state)) {
                 fits[one].is_alternative = true;
-                let of_state = soft.iter().copied().filter(|&n| overlap(&fits[n].range, state)).collect::<Vec<_>>();
-                of_state.into_iter().for_each(|n| fits[n].is_alternative = true);
+                for &of_state in &soft {
+                    fits[of_state].is_alternative |= overlap(&fits[of_state].range, state);
+                }
             }
         }
         // Other words of the same alternative: "unknown local" of "unknown local part or filtered".
@@ -459,11 +462,12 @@ impl Rules {
             let range = fits[n].range.clone();
             fits[n].is_alternative |= alternatives.iter().any(|at| overlap(at, &range));
         }
-        // Words of an exception may be the alternative itself: "unknown or restricted recipient" is nothing that a code
+        // Words of an exception may be the alternative itself: "user unknown or temporarily out of reach" is nothing that a code
         // beside it could prove.
         let offers = |fit: &Fit<'_>| {
             fit.is_hard()
                 && fit.rule.table == RuleTable::Phrases
+                && !self.is_conditional(&found.text[..fit.range.start])
                 && (self.or_something_else(&found.text[fit.range.end..])
                     || found.places(&self.living).iter().any(|state| self.lists(found.text, &fit.range, state)))
         };
@@ -485,16 +489,10 @@ impl Rules {
     fn is_of_nobody(&self, text: &str, part: &Range<usize>) -> bool {
         let (before, behind) = (&text[..part.start], &text[part.end..]);
         let is_name = || {
-            let noun = behind.trim_start_matches(is_quote).strip_prefix([' ', '-']);
-            let behind_address = || {
-                let (_, rest) = noun?.split_once(' ').filter(|(address, _)| address.contains('@'))?;
-                // A noun alone speaks of nothing before the address: "user unknown <anna@example.org> relay=mx".
-                self.named
-                    .iter()
-                    .filter(|words| words.contains(' ') || words.starts_with('('))
-                    .find_map(|words| behind_word(slice::from_ref(words), rest))
-            };
-            noun.is_some_and(|noun| behind_word(&self.named, noun).is_some()) || behind_address().is_some()
+            let noun = behind.trim_start_matches(is_quote).strip_prefix([' ', '-'])?;
+            let behind_address = || noun.split_once(' ').filter(|(word, _)| word.contains('@')).map(|(_, rest)| rest);
+            let whose = || behind_word(&self.whose, noun).or_else(|| behind_word(&self.whose, behind_address()?));
+            behind_word(&self.named, noun).or_else(whose)
         };
         let is_of_another = || {
             // Within quotes what counts is what is quoted: `policy "no unknown users"`.
@@ -509,7 +507,7 @@ impl Rules {
             let near = &text[text.floor_char_boundary(part.start.saturating_sub(LONGEST_DENIAL))..part.end];
             self.denials.is_match(near)
         };
-        is_name() || is_of_another() || is_denied()
+        is_name().is_some() || is_of_another() || is_denied()
     }
 
     /// Whether "or" stands behind one of two parts of a text, and the other ends in the same sentence.
@@ -520,11 +518,11 @@ impl Rules {
         behind.len() < LONGEST_ALTERNATIVE && in_one_sentence(behind) && behind_word(&self.or, from_word).is_some()
     }
 
-    /// Whether a part of a text and a state of a living address are members of one list of alternatives: "Invalid, full or
-    /// disabled mailbox", "user unknown / spam / full".
+    /// Whether a part of a text and a state of a living address are members of one list of alternatives: "Invalid, full
+    /// or disabled mailbox", "user unknown / spam / full".
     fn lists(&self, text: &str, part: &Range<usize>, state: &Range<usize>) -> bool {
         let (first, second) = if part.start < state.start { (part, state) } else { (state, part) };
-        // Within a shape: "unknown or restricted recipient".
+        // Within a shape: "mailbox busy or does not exist".
         let from = if overlap(part, state) { part.start } else { first.end };
         let Some(gap) = text.get(from..second.start) else { return false };
         if gap.len() > LONGEST_ALTERNATIVE || !in_one_sentence(gap) {
@@ -534,7 +532,10 @@ impl Rules {
             let from_word = text.trim_start_matches([' ', ',']);
             from_word.starts_with(['/', '|']) || behind_word(&self.or, from_word).is_some()
         };
-        let is_or_in = || gap.match_indices([' ', '/', '|']).any(|(at, _)| begins_with_or(&gap[at..]));
+        // Those of a link or an address are no "or".
+        let is_stroke = |word: &str| word.contains(['/', '|']) && !word.contains(['@', '.', ':']);
+        let is_or_in =
+            || gap.split(' ').any(is_stroke) || gap.match_indices(' ').any(|(at, _)| begins_with_or(&gap[at..]));
         // "Closed, full or nonexistent": the last comma of a list is an "or".
         let goes_on = || gap.starts_with(',') && begins_with_or(&text[second.end..]);
         is_or_in() || goes_on()
@@ -619,7 +620,7 @@ impl Rules {
         let of_word = || words.iter().find_map(|&word| found.place(word)).cloned();
         // Which command was refused is told around the answer; that an address is dead is the server's own sentence.
         let hard = rule.judgement.class == Class::Hard;
-        let reach = if hard { Reach::Answer { nearer: &self.nearer } } else { Reach::Report };
+        let reach = if hard { Reach::Answer { words: &self.gap_words } } else { Reach::Report };
         let of_shape = |shape: &Shape| {
             // Most shapes that are called have one of the two only.
             if !(found.has_any(&shape.about) && found.has_any(&shape.says)) {
@@ -654,8 +655,9 @@ pub(super) struct Builder {
     conditions: Vec<String>,
     denials: Vec<String>,
     named: Vec<String>,
+    whose: Vec<String>,
     others: Vec<String>,
-    nearer: Nearer,
+    gap_words: GapWords,
 }
 
 impl Builder {
@@ -706,6 +708,11 @@ impl Builder {
         self.named.extend(words.iter().map(|word| fold(word).into_string()));
     }
 
+    /// Adds what tells whose the name before it is.
+    pub(super) fn whose(&mut self, words: &[String]) {
+        self.whose.extend(words.iter().map(|word| fold(word).into_string()));
+    }
+
     /// Adds nouns that something else than the recipient goes by.
     pub(super) fn others(&mut self, words: &[String]) {
         self.others.extend(words.iter().map(|word| fold(word).into_string()));
@@ -713,22 +720,22 @@ impl Builder {
 
     /// Adds nouns that are spoken of instead of the one before them.
     pub(super) fn instead(&mut self, words: &[String]) {
-        self.nearer.instead.extend(words.iter().map(|word| fold(word).into_string()));
+        self.gap_words.instead.extend(words.iter().map(|word| fold(word).into_string()));
     }
 
     /// Adds words that lead from a noun to where it stands.
     pub(super) fn prepositions(&mut self, words: &[String]) {
-        self.nearer.prepositions.extend(words.iter().map(|word| fold(word).into_string()));
+        self.gap_words.prepositions.extend(words.iter().map(|word| fold(word).into_string()));
     }
 
     /// Adds words that what is said may begin with.
     pub(super) fn auxiliaries(&mut self, words: &[String]) {
-        self.nearer.auxiliaries.extend(words.iter().map(|word| fold(word).into_string()));
+        self.gap_words.auxiliaries.extend(words.iter().map(|word| fold(word).into_string()));
     }
 
     /// Adds words behind which a code is the answer's.
     pub(super) fn before_answer(&mut self, words: &[String]) {
-        self.nearer.before_answer.extend(words.iter().map(|word| fold(word).into_string()));
+        self.gap_words.before_answer.extend(words.iter().map(|word| fold(word).into_string()));
     }
 
     /// Adds a scope and gives its number.
@@ -795,8 +802,9 @@ impl Builder {
             conditions,
             denials,
             named,
+            whose,
             others,
-            nearer,
+            gap_words,
         } = self;
         let (mut sayings, mut predicates) = (Vec::new(), Vec::new());
         for (number, rule) in rules.iter().enumerate() {
@@ -829,8 +837,9 @@ impl Builder {
             conditions: few(&conditions),
             denials: few(&denials),
             named,
+            whose,
             others: others.into_iter().collect(),
-            nearer,
+            gap_words,
             frames: OnceLock::new(),
         }
     }

@@ -30,12 +30,12 @@ pub(super) enum Reach<'w> {
     Report,
     /// One of the two, and nothing is said of another noun instead: neither "Failed recipient: anna@a.example Error: 502
     /// Command not recognized" nor "user policy not found" says anything of a recipient.
-    Answer { nearer: &'w Nearer },
+    Answer { words: &'w GapWords },
 }
 
-/// What tells whether something is said of a noun or of another one behind it, folded.
+/// The words, folded, that tell whether a noun and what is said behind it belong together.
 #[derive(Debug, Default)]
-pub(super) struct Nearer {
+pub(super) struct GapWords {
     /// Nouns that are spoken of instead of the one before them: "user policy not found".
     pub(super) instead: HashSet<String>,
     /// Words that lead from a noun to where it stands, so that no noun behind them is another one: "user anna on this
@@ -47,7 +47,7 @@ pub(super) struct Nearer {
     pub(super) before_answer: HashSet<String>,
 }
 
-impl Nearer {
+impl GapWords {
     /// Whether a server's answer begins in a gap, behind the words of who reports it.
     fn begins_answer(&self, gap: &str) -> bool {
         let words = gap.split([' ', '[', '\'', '"']);
@@ -60,7 +60,7 @@ impl Nearer {
 
     /// Whether the words between a noun and what is said end in another noun, or are an IP address: "user policy", "the
     /// recipient's public key", "address 192.0.2.1".
-    fn is_in(&self, gap: &str) -> bool {
+    fn names_another(&self, gap: &str) -> bool {
         // What stands in quotes is a name: "user 'service' unknown".
         let mut words = gap.trim_end().rsplit(' ').skip_while(|word| self.auxiliaries.contains(*word));
         let last = words.next().unwrap_or_default();
@@ -157,11 +157,11 @@ pub(super) fn together(
 ) -> Option<Range<usize>> {
     let in_answer = |gap: &str| match reach {
         Reach::Report => true,
-        Reach::Answer { nearer } => !nearer.begins_answer(gap),
+        Reach::Answer { words } => !words.begins_answer(gap),
     };
     let of_noun = |gap: &str| match reach {
         Reach::Report => true,
-        Reach::Answer { nearer } => !(nearer.begins_answer(gap) || nearer.is_in(gap)),
+        Reach::Answer { words } => !(words.begins_answer(gap) || words.names_another(gap)),
     };
     let forth = || adjacent(text, about, says, between, of_noun);
     let back = || adjacent(text, says, about, between, in_answer);
@@ -251,13 +251,13 @@ mod tests {
     #[test]
     fn noun_and_predicate_stand_in_one_sentence() {
         let set = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
-        let nearer = Nearer {
+        let words = GapWords {
             instead: set(&["policy", "key"]),
             prepositions: set(&["under", "auf"]),
             auxiliaries: set(&["is", "has"]),
             before_answer: set(&["code", "error", "<<<"]),
         };
-        let reach = || Reach::Answer { nearer: &nearer };
+        let reach = || Reach::Answer { words: &words };
         let tell = |text: &str, order| {
             let all = |word: &str| text.match_indices(word).map(|(at, _)| at..at + word.len()).collect::<Vec<_>>();
             together(text, &all("user"), &all("unknown"), order, 20, reach()).map(|range| text[range].to_owned())
@@ -301,11 +301,11 @@ mod tests {
 
     #[test]
     fn what_is_said_of_another_may_stand_around_the_answer() {
-        let (text, nearer) = ("sender: 550 unknown", Nearer::default());
+        let (text, words) = ("sender: 550 unknown", GapWords::default());
         let [sender, unknown] = [&(0..6), &(12..19)].map(std::slice::from_ref);
         let reaching = |reach| together(text, sender, unknown, Order::AboutFirst, 20, reach);
         assert_eq!(reaching(Reach::Report), Some(0..19));
-        assert_eq!(reaching(Reach::Answer { nearer: &nearer }), None);
+        assert_eq!(reaching(Reach::Answer { words: &words }), None);
     }
 
     proptest! {

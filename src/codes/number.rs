@@ -38,7 +38,7 @@ impl ReplyCode {
 
     /// Whether its second digit is one of those that servers use: 0 to 5 (RFC 5321 §4.2), or 7 (572).
     pub(crate) const fn is_in_use(self) -> bool {
-        (self.0 / 10) % 10 <= 7
+        matches!((self.0 / 10) % 10, 0..=5 | 7)
     }
 }
 

@@ -62,7 +62,7 @@ pub struct TableFile {
     own: bool,
     /// The row that is read as if it did not stand there.
     left_out: Option<String>,
-    /// Of one that comes with the program.
+    /// Where its rows stand; only one that comes with the program has it.
     outline: Option<&'static [u8]>,
     /// Whether the examples of its rows are read.
     has_examples: bool,

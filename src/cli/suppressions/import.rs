@@ -32,8 +32,9 @@ use crate::{
 /// Take over the list of another program, or of another bounced.
 ///
 /// Known are the files of the programs that `--from` names, among them those of `bounced suppressions export`, and one
-/// address a line. Who wrote a file is told by its fields; what nobody is known to write is refused. Each file is taken as a whole or not at all. Nothing that is on the list already leaves it or says less
-/// afterwards, and nobody on the allow list is put there.
+/// address a line. Who wrote a file is told by its fields; what nobody is known to write is refused. Each file is taken as
+/// a whole or not at all. Nothing that is on the list already leaves it or says less afterwards, and nobody on the allow
+/// list is put there.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   bounced suppressions import --dry-run mailgun-bounces.csv
