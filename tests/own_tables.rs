@@ -109,7 +109,7 @@ fn rows_of_ones_own_for_kinds_formats_and_words_are_read_as_the_guide_says() {
     write("formats.toml", block(FORMATS, "[[format]]"));
     write("words.toml", block(FORMATS, "[[words]]"));
     write("desk.eml", "From: MAILER-DAEMON@desk.example\nSubject: Re: Your ticket with Example: 4711\n\nThank you.\n");
-    let gate = "From: gate@example.com\nSubject: Undeliverable\n\nThis is the gate of Example.\n\n";
+    let gate = "Return-Path: <>\nFrom: gate@example.com\nSubject: Undeliverable\n\nThis is the gate of Example.\n\n";
     write("gate.eml", &format!("{gate}Not reached: bob@example.com\n550 User unknown\n"));
     let explain =
         |mail: &str| bounced(directory.path(), &["explain", directory.path().join(mail).to_str().expect("text")]).1;
