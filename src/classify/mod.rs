@@ -1,6 +1,7 @@
 //! Report + tables -> verdicts. Knows nothing of MIME, mailboxes or databases, and decides nothing by itself:
 //! every judgement is a row's, and this floor only weighs rows against each other.
 
+mod doubts;
 mod phrases;
 mod rules;
 mod shapes;

@@ -20,6 +20,7 @@ use super::{
 use crate::{
     codes::{Class, Deviation, Fault, Judgement, Reason, Reasons, ReplyCode},
     tables::{Embedded, Example, Layer, Placed, TableError, TableFile, embedded, named_row, overlay},
+    text::folded,
 };
 
 const EMBEDDED: Embedded = embedded!("phrases");
@@ -277,23 +278,25 @@ pub(super) fn read(files: &[Arc<TableFile>], reasons: &Reasons, rules: &mut Buil
             scope,
             phrase,
         } = file.parse()?;
-        rules.or(&or);
-        rules.or_else(&or_else);
         for word in &or_same {
             rules.or_same(word.get_ref()).map_err(|problem| file.refuse(&word.span(), &problem))?;
         }
         for word in &living {
             rules.living(word.get_ref()).map_err(|problem| file.refuse(&word.span(), &problem))?;
         }
-        rules.conditions(&conditions);
-        rules.denials(&denials);
-        rules.named(&named);
-        rules.whose(&whose);
-        rules.others(&others);
-        rules.instead(&instead);
-        rules.prepositions(&prepositions);
-        rules.auxiliaries(&auxiliaries);
-        rules.before_answer(&before_answer);
+        let doubts = &mut rules.doubts;
+        doubts.or.extend(all_folded(&or));
+        doubts.or_else.extend(all_folded(&or_else));
+        doubts.conditions.extend(all_folded(&conditions));
+        doubts.denials.extend(all_folded(&denials));
+        doubts.named.extend(all_folded(&named));
+        doubts.whose.extend(all_folded(&whose));
+        doubts.others.extend(all_folded(&others));
+        let gap_words = &mut rules.gap_words;
+        gap_words.instead.extend(all_folded(&instead));
+        gap_words.prepositions.extend(all_folded(&prepositions));
+        gap_words.auxiliaries.extend(all_folded(&auxiliaries));
+        gap_words.before_answer.extend(all_folded(&before_answer));
         for (name, words) in list {
             let place = words.span();
             if let Some((stronger, stronger_place)) = list_places.get(&name) {
@@ -491,6 +494,11 @@ fn numbers<T>(
 ) -> Result<Vec<T>, TableError> {
     let one = |text: &Spanned<String>| number(text.get_ref()).map_err(|problem| file.refuse(&text.span(), &problem));
     texts.iter().map(one).collect()
+}
+
+/// Words of a list at the head of a file, as texts are compared with them.
+fn all_folded(words: &[String]) -> impl Iterator<Item = String> {
+    words.iter().map(|word| folded(word).into_owned())
 }
 
 /// What names a row in verdicts.

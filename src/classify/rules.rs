@@ -3,36 +3,25 @@
 
 use std::{iter, net::IpAddr, ops::Range, sync::OnceLock};
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind};
-use foldhash::{HashSet, fast::RandomState};
+use aho_corasick::AhoCorasick;
+use foldhash::fast::RandomState;
 use indexmap::IndexSet;
 
 use super::{
     Rank,
-    shapes::{GapWords, Order, Reach, Term, ends_word, goes_on_as_name, in_one_sentence, together},
+    doubts::{DoubtWords, Doubts, overlap},
+    shapes::{GapWords, Order, Reach, Term, together},
 };
 use crate::{
     codes::{Class, EnhancedStatusCode, Fault, Judgement, Reason, ReplyCode, Variant},
-    text::{Address, Asides, BEHIND_REPLY, IN_REPLY_TO, Index, fold, folded, is_same_mailbox, is_under, is_unspaced},
+    text::{Address, Asides, IN_REPLY_TO, Index, fold, folded, is_same_mailbox, is_under},
 };
 
 /// Shorter phrases would fit almost any text.
 const SHORTEST: usize = 4;
 
-/// In octets: as far back as a condition is looked for.
-const LONGEST_CLAUSE: usize = 120;
-
-/// In octets, from the end of one alternative to the end of the other.
-const LONGEST_ALTERNATIVE: usize = 160;
-
-/// In octets, before the word that is denied.
-const LONGEST_DENIAL: usize = 8;
-
 /// A noun that stands for any address: "joe@example.org does not exist".
 const ADDRESS: &str = "(address)";
-
-/// As many words are looked at before those that are said of something else: "refers to a".
-const MOST_WORDS_BEFORE: usize = 3;
 
 /// Patterns that are found in most replies, and rules that they call for.
 const USUAL_HITS: usize = 40;
@@ -332,24 +321,10 @@ pub(super) struct Rules {
     beginnings: Groups,
     /// For each word, the rules of whose shapes it is a predicate.
     predicates: Groups,
-    /// What stands between alternatives.
-    or: Vec<String>,
-    /// Those of them behind which anything is another alternative.
-    or_else: Vec<String>,
-    /// Save where one of these stands behind them.
-    or_same: Vec<Term>,
+    /// What leaves open whether an address is dead.
+    doubts: Doubts,
     /// States of an address that lives: "full".
     living: NumberSet,
-    /// What begins a condition, with the blank behind it.
-    conditions: AhoCorasick,
-    /// What denies that an address is dead.
-    denials: AhoCorasick,
-    /// Nouns that make what stands before them a name: "user unknown rate".
-    named: Vec<String>,
-    /// What tells whose the name before it is, an address between them or not: "unknown user <…> in MAIL FROM".
-    whose: Vec<String>,
-    /// Nouns that something else than the recipient goes by.
-    others: HashSet<String>,
     /// Which words between a noun and what is said tell that they don't belong together.
     gap_words: GapWords,
     /// What stands in every text for which a frame row may fit; made by the first who asks.
@@ -426,10 +401,10 @@ impl Rules {
         let said = called.filter_map(|rule| self.said(rule, found, speaker));
         let (excepted, mut fits): (Vec<_>, Vec<_>) = said.partition(|fit| is_excepted(fit.rule, found));
         for fit in fits.iter_mut().filter(|fit| fit.is_hard() || fit.rule.judgement.fault == Fault::Recipient) {
-            fit.is_conditional = self.is_conditional(&found.text[..fit.range.start]);
+            fit.is_conditional = self.doubts.is_conditional(&found.text[..fit.range.start]);
         }
         for fit in fits.iter_mut().filter(|fit| fit.is_hard()) {
-            fit.is_of_nobody = self.is_of_nobody(found.text, &fit.range)
+            fit.is_of_nobody = self.doubts.is_of_nobody(found.text, &fit.range)
                 || (fit.rule.table != RuleTable::Phrases && excepted.iter().any(|phrase| phrase.takes_back(fit)))
                 || (fit.rule.judgement.reason == Reason::BadDomain && names_client(&found.text[fit.range.end..]));
         }
@@ -441,14 +416,15 @@ impl Rules {
         let living = if hard.is_empty() { Vec::new() } else { found.places(&self.living) };
         for &one in &hard {
             for &other in &soft {
-                if self.alternate(found.text, &fits[one].range, &fits[other].range) {
+                if self.doubts.alternate(found.text, &fits[one].range, &fits[other].range) {
                     (fits[one].is_alternative, fits[other].is_alternative) = (true, true);
                 }
             }
-            if self.or_something_else(&found.text[fits[one].range.end..]) {
+            if self.doubts.or_something_else(&found.text[fits[one].range.end..]) {
                 fits[one].is_alternative = true;
             }
-            if let Some(state) = living.iter().find(|state| self.lists(found.text, &fits[one].range, state)) {
+            if let Some(state) = living.iter().find(|state| self.doubts.are_listed(found.text, &fits[one].range, state))
+            {
                 fits[one].is_alternative = true;
                 for &of_state in &soft {
                     fits[of_state].is_alternative |= overlap(&fits[of_state].range, state);
@@ -467,102 +443,16 @@ impl Rules {
         let offers = |fit: &Fit<'_>| {
             fit.is_hard()
                 && fit.rule.table == RuleTable::Phrases
-                && !self.is_conditional(&found.text[..fit.range.start])
-                && (self.or_something_else(&found.text[fit.range.end..])
-                    || found.places(&self.living).iter().any(|state| self.lists(found.text, &fit.range, state)))
+                && !self.doubts.is_conditional(&found.text[..fit.range.start])
+                && (self.doubts.or_something_else(&found.text[fit.range.end..])
+                    || found
+                        .places(&self.living)
+                        .iter()
+                        .any(|state| self.doubts.are_listed(found.text, &fit.range, state)))
         };
         let offered = excepted.into_iter().filter(offers).map(|fit| Fit { is_alternative: true, ..fit });
         fits.extend(offered);
         fits
-    }
-
-    /// Whether a clause ends in a condition: "550 refused if …".
-    fn is_conditional(&self, before: &str) -> bool {
-        let near = &before[before.floor_char_boundary(before.len().saturating_sub(LONGEST_CLAUSE))..];
-        let clause = near.rsplit([',', ';', ':', '!', '?', '。', '、']).next().unwrap_or(near);
-        let clause = clause.rsplit(". ").next().unwrap_or(clause);
-        let mut found = self.conditions.find_iter(clause);
-        found.any(|condition| !clause[..condition.start()].ends_with(char::is_alphanumeric))
-    }
-
-    /// Whether words that would be said of a dead address are denied, part of a name, or said of something else.
-    fn is_of_nobody(&self, text: &str, part: &Range<usize>) -> bool {
-        let (before, behind) = (&text[..part.start], &text[part.end..]);
-        let is_name = || {
-            let noun = behind.trim_start_matches(is_quote).strip_prefix([' ', '-'])?;
-            let behind_address = || noun.split_once(' ').filter(|(word, _)| word.contains('@')).map(|(_, rest)| rest);
-            let whose = || behind_word(&self.whose, noun).or_else(|| behind_word(&self.whose, behind_address()?));
-            behind_word(&self.named, noun).or_else(whose)
-        };
-        let is_of_another = || {
-            // Within quotes what counts is what is quoted: `policy "no unknown users"`.
-            let quote = before.rfind('"').filter(|_| before.matches('"').count() % 2 == 1);
-            let noun =
-                before[..quote.unwrap_or(before.len())].trim_end_matches(|c| matches!(c, ' ' | '<') || is_quote(c));
-            let words = noun.rmatch_indices(|c: char| !(c.is_alphanumeric() || c == '-'));
-            let mut starts = words.map(|(at, mark)| at + mark.len()).chain([0]).take(MOST_WORDS_BEFORE);
-            noun.len() < before.len() && starts.any(|start| self.others.contains(&noun[start..]))
-        };
-        let is_denied = || {
-            let near = &text[text.floor_char_boundary(part.start.saturating_sub(LONGEST_DENIAL))..part.end];
-            self.denials.is_match(near)
-        };
-        is_name().is_some() || is_of_another() || is_denied()
-    }
-
-    /// Whether "or" stands behind one of two parts of a text, and the other ends in the same sentence.
-    fn alternate(&self, text: &str, one: &Range<usize>, other: &Range<usize>) -> bool {
-        let (first, second) = if one.end < other.end { (one, other) } else { (other, one) };
-        let behind = &text[first.end..second.end];
-        let from_word = behind.trim_start_matches(|c: char| !c.is_alphanumeric());
-        behind.len() < LONGEST_ALTERNATIVE && in_one_sentence(behind) && behind_word(&self.or, from_word).is_some()
-    }
-
-    /// Whether a part of a text and a state of a living address are members of one list of alternatives: "Invalid, full
-    /// or disabled mailbox", "user unknown / spam / full".
-    fn lists(&self, text: &str, part: &Range<usize>, state: &Range<usize>) -> bool {
-        let (first, second) = if part.start < state.start { (part, state) } else { (state, part) };
-        // Within a shape: "mailbox busy or does not exist".
-        let from = if overlap(part, state) { part.start } else { first.end };
-        let Some(gap) = text.get(from..second.start) else { return false };
-        if gap.len() > LONGEST_ALTERNATIVE || !in_one_sentence(gap) {
-            return false;
-        }
-        let begins_with_or = |text: &str| {
-            let from_word = text.trim_start_matches([' ', ',']);
-            from_word.starts_with(['/', '|']) || behind_word(&self.or, from_word).is_some()
-        };
-        // Those of a link or an address are no "or".
-        let is_stroke = |word: &str| word.contains(['/', '|']) && !word.contains(['@', '.', ':']);
-        let is_or_in =
-            || gap.split(' ').any(is_stroke) || gap.match_indices(' ').any(|(at, _)| begins_with_or(&gap[at..]));
-        // "Closed, full or nonexistent": the last comma of a list is an "or".
-        let goes_on = || gap.starts_with(',') && begins_with_or(&text[second.end..]);
-        is_or_in() || goes_on()
-    }
-
-    /// Whether "or" stands behind a part of a text, and behind it more than the same in other words.
-    fn or_something_else(&self, behind: &str) -> bool {
-        let from_word = behind.trim_start_matches(|c: char| !c.is_alphanumeric());
-        let gap = &behind[..behind.len() - from_word.len()];
-        if !in_one_sentence(gap) && gap.trim() != ";" {
-            return false;
-        }
-        // "Unknown, suspended or …": the second of three.
-        let behind_second = || from_word.split_once(' ').filter(|_| gap.trim() == ",").map(|(_, third)| third);
-        let other = behind_word(&self.or_else, from_word).or_else(|| behind_word(&self.or_else, behind_second()?));
-        let Some(other) = other else { return false };
-        let other = &other[..other.floor_char_boundary(LONGEST_ALTERNATIVE)];
-        let other = other.split([';', '!', '?', '。']).next().unwrap_or(other);
-        let reply_ends = BEHIND_REPLY.iter().filter_map(|frame| other.find(frame)).min();
-        let other = &other[..reply_ends.unwrap_or(other.len())];
-        let other = other.split(". ").next().unwrap_or(other).trim();
-        // One word more is a noun that the words before it speak of as well: "no such user or domain", "unknown address
-        // or alias: anna@example.org".
-        let noun = other.rsplit_once(' ').filter(|(_, name)| name.contains('@')).map_or(other, |(noun, _)| noun);
-        let is_sentence = noun.contains(' ') || noun.contains(is_unspaced);
-        let says = |term: &Term| other.match_indices(term.head()).any(|(at, _)| term.end(other, at).is_some());
-        is_sentence && !self.or_same.iter().any(says)
     }
 
     /// A rule without each of its conditions in turn, and what that condition is.
@@ -648,16 +538,11 @@ pub(super) struct Builder {
     scopes: Vec<Scope>,
     patterns: IndexSet<String, RandomState>,
     words: IndexSet<Term, RandomState>,
-    or: Vec<String>,
-    or_else: Vec<String>,
-    or_same: Vec<Term>,
     living: Vec<usize>,
-    conditions: Vec<String>,
-    denials: Vec<String>,
-    named: Vec<String>,
-    whose: Vec<String>,
-    others: Vec<String>,
-    gap_words: GapWords,
+    /// What leaves open whether an address is dead, folded.
+    pub(super) doubts: DoubtWords,
+    /// What tells whether a noun and what is said behind it belong together, folded.
+    pub(super) gap_words: GapWords,
 }
 
 impl Builder {
@@ -666,19 +551,9 @@ impl Builder {
         self.rules.push(rule);
     }
 
-    /// Adds words that stand between alternatives.
-    pub(super) fn or(&mut self, words: &[String]) {
-        self.or.extend(words.iter().map(|word| fold(word).into_string()));
-    }
-
-    /// Adds words behind which anything is another alternative.
-    pub(super) fn or_else(&mut self, words: &[String]) {
-        self.or_else.extend(words.iter().map(|word| fold(word).into_string()));
-    }
-
     /// Adds a word that says no more than the alternative before it.
     pub(super) fn or_same(&mut self, word: &str) -> Result<(), String> {
-        self.or_same.push(Term::new(fold(word).as_str()).ok_or_else(|| no_term(word))?);
+        self.doubts.or_same.push(Term::new(fold(word).as_str()).ok_or_else(|| no_term(word))?);
         Ok(())
     }
 
@@ -687,55 +562,6 @@ impl Builder {
         let number = self.word(word)?;
         self.living.push(number);
         Ok(())
-    }
-
-    /// Adds words that begin a condition. A blank ends them, save in scripts that put none between words.
-    pub(super) fn conditions(&mut self, words: &[String]) {
-        let ended = |word: &String| {
-            let folded = fold(word).into_string();
-            if folded.ends_with(|c| c == '\'' || is_unspaced(c)) { folded } else { folded + " " }
-        };
-        self.conditions.extend(words.iter().map(ended));
-    }
-
-    /// Adds what denies that an address is dead.
-    pub(super) fn denials(&mut self, words: &[String]) {
-        self.denials.extend(words.iter().map(|word| fold(word).into_string()));
-    }
-
-    /// Adds nouns that make what stands before them a name.
-    pub(super) fn named(&mut self, words: &[String]) {
-        self.named.extend(words.iter().map(|word| fold(word).into_string()));
-    }
-
-    /// Adds what tells whose the name before it is.
-    pub(super) fn whose(&mut self, words: &[String]) {
-        self.whose.extend(words.iter().map(|word| fold(word).into_string()));
-    }
-
-    /// Adds nouns that something else than the recipient goes by.
-    pub(super) fn others(&mut self, words: &[String]) {
-        self.others.extend(words.iter().map(|word| fold(word).into_string()));
-    }
-
-    /// Adds nouns that are spoken of instead of the one before them.
-    pub(super) fn instead(&mut self, words: &[String]) {
-        self.gap_words.instead.extend(words.iter().map(|word| fold(word).into_string()));
-    }
-
-    /// Adds words that lead from a noun to where it stands.
-    pub(super) fn prepositions(&mut self, words: &[String]) {
-        self.gap_words.prepositions.extend(words.iter().map(|word| fold(word).into_string()));
-    }
-
-    /// Adds words that what is said may begin with.
-    pub(super) fn auxiliaries(&mut self, words: &[String]) {
-        self.gap_words.auxiliaries.extend(words.iter().map(|word| fold(word).into_string()));
-    }
-
-    /// Adds words behind which a code is the answer's.
-    pub(super) fn before_answer(&mut self, words: &[String]) {
-        self.gap_words.before_answer.extend(words.iter().map(|word| fold(word).into_string()));
     }
 
     /// Adds a scope and gives its number.
@@ -790,22 +616,7 @@ impl Builder {
 
     /// Compiles the rules.
     pub(super) fn build(self) -> Rules {
-        let Self {
-            rules,
-            scopes,
-            patterns,
-            words,
-            or,
-            or_else,
-            or_same,
-            living,
-            conditions,
-            denials,
-            named,
-            whose,
-            others,
-            gap_words,
-        } = self;
+        let Self { rules, scopes, patterns, words, living, doubts, gap_words } = self;
         let (mut sayings, mut predicates) = (Vec::new(), Vec::new());
         for (number, rule) in rules.iter().enumerate() {
             sayings.extend(rule.conditions.says.iter().map(|&pattern| (pattern, number)));
@@ -814,11 +625,6 @@ impl Builder {
         }
         let heads = words.iter().filter_map(|word| patterns.get_index_of(word.head()));
         let beginnings: Vec<_> = heads.enumerate().map(|(number, head)| (head, number)).collect();
-        // Looked for in a few octets: no other kind is made as fast.
-        let few = |words: &[String]| {
-            let kind = Some(AhoCorasickKind::NoncontiguousNFA);
-            AhoCorasick::builder().kind(kind).build(words).expect("a few words compile")
-        };
         let of_scopes = scopes.iter().flat_map(|scope| scope.texts.iter().copied()).collect::<Vec<_>>().into();
         Rules {
             rules,
@@ -830,38 +636,17 @@ impl Builder {
             words: words.into_iter().collect(),
             patterns: Index::new(patterns.into_iter().collect()),
             of_scopes,
-            or,
-            or_else,
-            or_same,
+            doubts: doubts.into(),
             living: living.into(),
-            conditions: few(&conditions),
-            denials: few(&denials),
-            named,
-            whose,
-            others: others.into_iter().collect(),
             gap_words,
             frames: OnceLock::new(),
         }
     }
 }
 
-fn overlap(one: &Range<usize>, other: &Range<usize>) -> bool {
-    one.start < other.end && other.start < one.end
-}
-
 /// Whether an exception of a rule is there.
 fn is_excepted(rule: &Rule, found: &Matches<'_>) -> bool {
     rule.conditions.unless.iter().flatten().any(|&pattern| found.has(pattern))
-}
-
-/// What stands behind one of these words, where the text begins with it.
-fn behind_word<'t>(words: &[String], text: &'t str) -> Option<&'t str> {
-    let is_whole = |word: &str, rest: &str| ends_word(word, rest) && !goes_on_as_name(rest);
-    words.iter().find_map(|word| text.strip_prefix(word.as_str()).filter(|rest| is_whole(word, rest)))
-}
-
-const fn is_quote(c: char) -> bool {
-    matches!(c, '"' | '\'' | '`')
 }
 
 /// Whether the host before has no name but its address, or stands there with it: `unknown host [192.0.2.1]`, and
