@@ -499,6 +499,10 @@ fn large_and_repetitive_mails_are_survived() {
             format!("{text}{}", (0..400_000).map(|i| format!("a{i}@example.org, ")).collect::<String>()),
         ),
         (
+            "one line of addresses without a blank",
+            format!("{text}<anna@example.org>: 550 user unknown{}", "<a@b.example>".repeat(100_000)),
+        ),
+        (
             "groups",
             format!(
                 "{dsn}{}",

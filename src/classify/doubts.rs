@@ -115,26 +115,29 @@ impl Doubts {
     }
 
     /// Whether a part of a text and a state of a living address are members of one list of alternatives: "Invalid, full
-    /// or disabled mailbox", "user unknown / spam / full".
+    /// or disabled mailbox", "user unknown / spam / full". The state may stand within a part that reaches over it:
+    /// "mailbox is not allowed to receive mail or does not exist".
     pub(super) fn are_listed(&self, text: &str, part: &Range<usize>, state: &Range<usize>) -> bool {
-        let (first, second) = if part.start < state.start { (part, state) } else { (state, part) };
-        // Within a shape: "mailbox busy or does not exist".
-        let from = if overlap(part, state) { part.start } else { first.end };
-        let Some(gap) = text.get(from..second.start) else { return false };
-        if gap.len() > LONGEST_ALTERNATIVE || !in_one_sentence(gap) {
-            return false;
-        }
         let begins_with_or = |text: &str| {
             let from_word = text.trim_start_matches([' ', ',']);
             from_word.starts_with(['/', '|']) || behind_word(&self.or, from_word).is_some()
         };
         // Those of a link or an address are no "or".
         let is_stroke = |word: &str| word.contains(['/', '|']) && !word.contains(['@', '.', ':']);
-        let is_or_in =
-            || gap.split(' ').any(is_stroke) || gap.match_indices(' ').any(|(at, _)| begins_with_or(&gap[at..]));
+        let is_or_in = |gap: &str| {
+            gap.split(' ').any(is_stroke) || gap.match_indices(' ').any(|(at, _)| begins_with_or(&gap[at..]))
+        };
         // "Closed, full or nonexistent": the last comma of a list is an "or".
-        let goes_on = || gap.starts_with(',') && begins_with_or(&text[second.end..]);
-        is_or_in() || goes_on()
+        let goes_on = |gap: &str| gap.starts_with(',') && begins_with_or(&text[part.end.max(state.end)..]);
+        let joins = |gap: Range<usize>| {
+            let gap = text.get(gap).filter(|gap| gap.len() <= LONGEST_ALTERNATIVE && in_one_sentence(gap));
+            gap.is_some_and(|gap| is_or_in(gap) || goes_on(gap))
+        };
+        if overlap(part, state) {
+            joins(part.start..state.start) || joins(state.end..part.end)
+        } else {
+            joins(part.end.min(state.end)..part.start.max(state.start))
+        }
     }
 
     /// Whether "or" stands behind a part of a text, and behind it more than the same in other words.

@@ -28,6 +28,9 @@ const EMBEDDED: Embedded = embedded!("phrases");
 /// What may lie between noun and predicate at most: more is another thought.
 const FARTHEST: usize = 200;
 
+/// Shorter ones are part of other words.
+const SHORTEST_DENIAL: usize = 4;
+
 /// How much a phrase is worth against a code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -121,31 +124,31 @@ struct File {
     #[serde(default)]
     drop: Vec<Spanned<String>>,
     #[serde(default)]
-    or: Vec<String>,
+    or: Vec<Spanned<String>>,
     #[serde(default)]
-    or_else: Vec<String>,
+    or_else: Vec<Spanned<String>>,
     #[serde(default)]
     or_same: Vec<Spanned<String>>,
     #[serde(default)]
     living: Vec<Spanned<String>>,
     #[serde(default, rename = "if")]
-    conditions: Vec<String>,
+    conditions: Vec<Spanned<String>>,
     #[serde(default)]
-    denials: Vec<String>,
+    denials: Vec<Spanned<String>>,
     #[serde(default)]
-    named: Vec<String>,
+    named: Vec<Spanned<String>>,
     #[serde(default)]
-    whose: Vec<String>,
+    whose: Vec<Spanned<String>>,
     #[serde(default)]
-    others: Vec<String>,
+    others: Vec<Spanned<String>>,
     #[serde(default)]
-    instead: Vec<String>,
+    instead: Vec<Spanned<String>>,
     #[serde(default)]
-    prepositions: Vec<String>,
+    prepositions: Vec<Spanned<String>>,
     #[serde(default)]
-    auxiliaries: Vec<String>,
+    auxiliaries: Vec<Spanned<String>>,
     #[serde(default)]
-    before_answer: Vec<String>,
+    before_answer: Vec<Spanned<String>>,
     #[serde(default)]
     list: BTreeMap<String, Spanned<Vec<String>>>,
     #[serde(default)]
@@ -251,7 +254,7 @@ impl Phrases {
 /// Reads phrases from files, the strongest first, and adds their rules.
 ///
 /// # Errors
-/// Unknown keys, words, scopes and rows, bad codes, phrases that are too short, ids used twice, scopes that nobody uses.
+/// Unknown keys, words, scopes and rows, empty words, bad codes, phrases that are too short, ids used twice, scopes that nobody uses.
 pub(super) fn read(files: &[Arc<TableFile>], reasons: &Reasons, rules: &mut Builder) -> Result<Phrases, TableError> {
     let mut layers = Vec::new();
     let mut scopes: Scopes = HashMap::new();
@@ -279,24 +282,24 @@ pub(super) fn read(files: &[Arc<TableFile>], reasons: &Reasons, rules: &mut Buil
             phrase,
         } = file.parse()?;
         for word in &or_same {
-            rules.or_same(word.get_ref()).map_err(|problem| file.refuse(&word.span(), &problem))?;
+            rules.or_same(word.get_ref()).map_err(|it| file.refuse(&word.span(), &format!("`or_same`: {it}")))?;
         }
         for word in &living {
-            rules.living(word.get_ref()).map_err(|problem| file.refuse(&word.span(), &problem))?;
+            rules.living(word.get_ref()).map_err(|it| file.refuse(&word.span(), &format!("`living`: {it}")))?;
         }
         let doubts = &mut rules.doubts;
-        doubts.or.extend(all_folded(&or));
-        doubts.or_else.extend(all_folded(&or_else));
-        doubts.conditions.extend(all_folded(&conditions));
-        doubts.denials.extend(all_folded(&denials));
-        doubts.named.extend(all_folded(&named));
-        doubts.whose.extend(all_folded(&whose));
-        doubts.others.extend(all_folded(&others));
+        doubts.or.extend(all_folded(file, "or", &or)?);
+        doubts.or_else.extend(all_folded(file, "or_else", &or_else)?);
+        doubts.conditions.extend(all_folded(file, "if", &conditions)?);
+        doubts.denials.extend(all_folded(file, "denials", &denials)?);
+        doubts.named.extend(all_folded(file, "named", &named)?);
+        doubts.whose.extend(all_folded(file, "whose", &whose)?);
+        doubts.others.extend(all_folded(file, "others", &others)?);
         let gap_words = &mut rules.gap_words;
-        gap_words.instead.extend(all_folded(&instead));
-        gap_words.prepositions.extend(all_folded(&prepositions));
-        gap_words.auxiliaries.extend(all_folded(&auxiliaries));
-        gap_words.before_answer.extend(all_folded(&before_answer));
+        gap_words.instead.extend(all_folded(file, "instead", &instead)?);
+        gap_words.prepositions.extend(all_folded(file, "prepositions", &prepositions)?);
+        gap_words.auxiliaries.extend(all_folded(file, "auxiliaries", &auxiliaries)?);
+        gap_words.before_answer.extend(all_folded(file, "before_answer", &before_answer)?);
         for (name, words) in list {
             let place = words.span();
             if let Some((stronger, stronger_place)) = list_places.get(&name) {
@@ -497,8 +500,21 @@ fn numbers<T>(
 }
 
 /// Words of a list at the head of a file, as texts are compared with them.
-fn all_folded(words: &[String]) -> impl Iterator<Item = String> {
-    words.iter().map(|word| folded(word).into_owned())
+fn all_folded(file: &TableFile, key: &str, words: &[Spanned<String>]) -> Result<Vec<String>, TableError> {
+    let one = |word: &Spanned<String>| {
+        let folded = folded(word.get_ref());
+        let problem = if folded.trim().is_empty() {
+            format!("`{key}` has a word without letters, which would fit everywhere; take it out")
+        } else if folded.contains('*') {
+            format!("`{key}`: `*` stands for no ending here; write each out instead of `{}`", word.get_ref())
+        } else if key == "denials" && folded.len() < SHORTEST_DENIAL {
+            format!("`{key}`: `{}` would deny almost anything; write {SHORTEST_DENIAL} octets or more", word.get_ref())
+        } else {
+            return Ok(folded.into_owned());
+        };
+        Err(file.refuse(&word.span(), &problem))
+    };
+    words.iter().map(one).collect()
 }
 
 /// What names a row in verdicts.
@@ -655,6 +671,17 @@ reason = "user_unknown"
             ("[[phrase]]\nid = \"b\"\nreason = \"spam\"", "t.toml:6: `b` has neither `says` nor `words` nor `shapes`"),
         ] {
             let error = compiled(&row(line)).expect_err(line).to_string();
+            assert!(error.starts_with(says), "{error}");
+        }
+        for (head, says) in [
+            ("or = [\"oder\", \" \"]", "t.toml:1: `or` has a word without letters"),
+            ("if = [\"\"]", "t.toml:1: `if` has a word without letters"),
+            ("instead = [\n\"polic*\"]", "t.toml:2: `instead`: `*` stands for no ending here; write each out"),
+            ("denials = [\"no\"]", "t.toml:1: `denials`: `no` would deny almost anything"),
+            ("or_same = [\"\"]", "t.toml:1: `or_same`: "),
+            ("living = [\"x\"]", "t.toml:1: `living`: "),
+        ] {
+            let error = compiled(&format!("{head}\n{}", row(""))).expect_err(head).to_string();
             assert!(error.starts_with(says), "{error}");
         }
     }

@@ -41,11 +41,9 @@ fn is_in_address(text: &[u8], start: usize, end: usize) -> bool {
 
 /// Whether a text begins with a reply code of success and a word or an enhanced status code: `250 2.1.5 Ok`.
 pub(super) fn begins_with_success(text: &str) -> bool {
-    let Some((code, behind)) = text.split_once([' ', '-']) else { return false };
-    code.len() == 3
-        && code.starts_with("25")
-        && code.ends_with(|c: char| c.is_ascii_digit())
-        && (behind.starts_with("2.") || behind.starts_with(|c: char| c.is_ascii_alphabetic()))
+    // Asked at every address of a line: nothing behind its first octets may be looked at.
+    matches!(text.as_bytes(), [b'2', b'5', b'0'..=b'9', b' ' | b'-', ..])
+        && (text[4..].starts_with("2.") || text[4..].starts_with(|c: char| c.is_ascii_alphabetic()))
 }
 
 /// Whether it begins with an enhanced status code, or with a reply code and one: `size: 552 bytes` has none.

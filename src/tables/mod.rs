@@ -10,7 +10,7 @@ mod wording;
 
 use std::{
     borrow::Cow,
-    fs,
+    fmt, fs,
     ops::Range,
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
@@ -53,6 +53,9 @@ macro_rules! embedded {
 }
 pub(crate) use embedded;
 
+/// Octets of a file of one's own: sixty times those of the largest table that comes with the program.
+const LARGEST: u64 = 32 << 20;
+
 /// One file of a table.
 #[derive(Debug, Clone)]
 pub struct TableFile {
@@ -86,10 +89,19 @@ impl TableFile {
     /// Reads a file.
     ///
     /// # Errors
-    /// It can't be read, or is no text.
+    /// It can't be read, is no regular file, too large, or no text.
     pub fn read(path: &Path) -> Result<Arc<Self>, TableError> {
         let name = path.display().to_string();
-        let bytes = fs::read(path).map_err(|err| TableError(format!("{name}: can't read the table: {err}")))?;
+        let refused = |problem: &dyn fmt::Display| TableError(format!("{name}: can't read the table: {problem}"));
+        // To open a pipe, or to read a device, may never end.
+        let about = fs::metadata(path).map_err(|err| refused(&err))?;
+        if !about.is_file() {
+            return Err(refused(&"it is no regular file; name a file with rows in it"));
+        }
+        if about.len() > LARGEST {
+            return Err(refused(&format!("it has {} octets, and a table has {LARGEST} at most", about.len())));
+        }
+        let bytes = fs::read(path).map_err(|err| refused(&err))?;
         match String::from_utf8(bytes) {
             Ok(text) => Ok(Arc::new(Self::new(name, text.into(), true))),
             Err(err) => {
@@ -203,6 +215,15 @@ mod tests {
     fn a_file_that_cannot_be_read_is_named() {
         let error = TableFile::read(Path::new("/nowhere/my.toml")).unwrap_err().to_string();
         assert!(error.starts_with("/nowhere/my.toml: can't read the table: "), "{error}");
+        for endless in ["/dev/zero", "/"] {
+            let error = TableFile::read(Path::new(endless)).unwrap_err().to_string();
+            assert!(error.contains("it is no regular file"), "{error}");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("my.toml");
+        fs::File::create(&path).unwrap().set_len(LARGEST + 1).unwrap();
+        let error = TableFile::read(&path).unwrap_err().to_string();
+        assert!(error.ends_with("it has 33554433 octets, and a table has 33554432 at most"), "{error}");
     }
 
     #[test]
