@@ -172,7 +172,8 @@ pub(super) fn overlap(one: &Range<usize>, other: &Range<usize>) -> bool {
 
 /// What stands behind one of these words, where the text begins with it.
 fn behind_word<'t>(words: &[String], text: &'t str) -> Option<&'t str> {
-    let is_whole = |word: &str, rest: &str| ends_word(word, rest) && !goes_on_as_name(rest);
+    let is_name = |rest: &str| goes_on_as_name(rest) || rest.split(' ').next().is_some_and(|end| end.contains('@'));
+    let is_whole = |word: &str, rest: &str| ends_word(word, rest) && !is_name(rest);
     words.iter().find_map(|word| text.strip_prefix(word.as_str()).filter(|rest| is_whole(word, rest)))
 }
 

@@ -328,6 +328,11 @@ async fn permits(follower: &impl Follower, store: &Store) -> Result<Reached, Sto
 /// Why a file does not say what the store does, where that shows.
 async fn trouble(follower: &impl Follower, store: &Store, now: i64) -> Result<Option<String>, StoreError> {
     let path = follower.path().display();
+    if follower.path().is_dir() {
+        return Ok(Some(format!(
+            "published list {path} is a directory; move it away, or name another file in [suppressions]"
+        )));
+    }
     match permits(follower, store).await {
         Ok(Reached::Nothing) if store.newest_revision().await? > 0 => Ok(Some(format!(
             "published list {path} is missing or damaged, and no daemon has made it anew; its log says why not"

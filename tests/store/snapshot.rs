@@ -292,6 +292,12 @@ async fn a_list_that_lacks_what_was_recorded_minutes_ago_is_told() {
     f.store.release(&[address("bob@example.org")], &by(START)).await.unwrap();
     let recorded: i64 = f.value("SELECT max(recorded) FROM event").await;
     assert_eq!(followers.troubles(&f.store, recorded + 300).await.unwrap().len(), 2);
+    for list in [&cdb, &database] {
+        fs::remove_file(list).unwrap();
+        fs::create_dir(list).unwrap();
+    }
+    let blocked = followers.troubles(&f.store, recorded).await.unwrap();
+    assert!(blocked.len() == 2 && blocked.iter().all(|it| it.failure.contains("is a directory")), "{blocked:?}");
 }
 
 #[tokio::test]

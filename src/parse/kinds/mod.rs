@@ -472,10 +472,12 @@ impl<'m> Tally<'m> {
         self.has_return_address && self.sender == Sender::Person && !self.is_a_programs()
     }
 
-    /// Whether From or another field is that of a program that reports; of `noreply` and `root` is anything.
+    /// Whether From or another field is that of a program that reports; of `noreply` and `root` is anything, and at
+    /// `postmaster` a person may sit.
     fn is_a_programs(&self) -> bool {
         let by_program = |b: &Best<'_>| b.area.is_header() && Family::of(b.speaks_for) == Family::Report;
-        self.best.iter().any(|b| by_program(b) && b.sender != Sender::Untold)
+        let may_be_a_persons = |b: &Best<'_>| b.area == Area::From && b.sender == Sender::Program;
+        self.best.iter().any(|b| by_program(b) && b.sender != Sender::Untold && !may_be_a_persons(b))
     }
 
     /// Whether it has an author, and nothing of its header but the subject, nor a mail that it returns, is that of a report.
