@@ -1,7 +1,7 @@
 //! All rows that answer to words, the phrases as well as the text variants of the code table, in one index: from a
 //! text, read once, to the rows that fit it. Knows nothing of mails and files, and nothing of what outranks what.
 
-use std::{iter, net::IpAddr, ops::Range, sync::OnceLock};
+use std::{cell::LazyCell, iter, net::IpAddr, ops::Range, sync::OnceLock};
 
 use aho_corasick::AhoCorasick;
 use foldhash::fast::RandomState;
@@ -413,7 +413,10 @@ impl Rules {
         let soft =
             |n: &usize| fits[*n].rule.judgement.class == Class::Soft && fits[*n].rule.table == RuleTable::Phrases;
         let soft: Vec<_> = others.into_iter().filter(soft).collect();
-        let living = if hard.is_empty() { Vec::new() } else { found.places(&self.living) };
+        // Few texts have a hard part, and only these ask.
+        let living = LazyCell::new(|| found.places(&self.living));
+        let listed_with =
+            |part: &Range<usize>| living.iter().find(|state| self.doubts.are_listed(found.text, part, state));
         for &one in &hard {
             for &other in &soft {
                 if self.doubts.alternate(found.text, &fits[one].range, &fits[other].range) {
@@ -423,8 +426,7 @@ impl Rules {
             if self.doubts.or_something_else(&found.text[fits[one].range.end..]) {
                 fits[one].is_alternative = true;
             }
-            if let Some(state) = living.iter().find(|state| self.doubts.are_listed(found.text, &fits[one].range, state))
-            {
+            if let Some(state) = listed_with(&fits[one].range) {
                 fits[one].is_alternative = true;
                 for &of_state in &soft {
                     fits[of_state].is_alternative |= overlap(&fits[of_state].range, state);
@@ -438,17 +440,13 @@ impl Rules {
             let range = fits[n].range.clone();
             fits[n].is_alternative |= alternatives.iter().any(|at| overlap(at, &range));
         }
-        // Words of an exception may be the alternative itself: "user unknown or temporarily out of reach" is nothing that a code
-        // beside it could prove.
+        // Words of an exception may be the alternative itself: "user unknown or temporarily out of reach" is nothing that
+        // a code beside it could prove.
         let offers = |fit: &Fit<'_>| {
             fit.is_hard()
                 && fit.rule.table == RuleTable::Phrases
                 && !self.doubts.is_conditional(&found.text[..fit.range.start])
-                && (self.doubts.or_something_else(&found.text[fit.range.end..])
-                    || found
-                        .places(&self.living)
-                        .iter()
-                        .any(|state| self.doubts.are_listed(found.text, &fit.range, state)))
+                && (self.doubts.or_something_else(&found.text[fit.range.end..]) || listed_with(&fit.range).is_some())
         };
         let offered = excepted.into_iter().filter(offers).map(|fit| Fit { is_alternative: true, ..fit });
         fits.extend(offered);
